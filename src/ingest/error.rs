@@ -1,0 +1,148 @@
+//! What can go wrong between a path and its documents. Each message says what happened, where,
+//! and what to do next.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::read::{MAX_DOCUMENT_BYTES, MAX_ID_BYTES, MAX_LINE_BYTES};
+use super::walk::SUPPORTED;
+
+const MIB: usize = 1 << 20;
+
+/// Why a path, a file or a line of it gave no document.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IngestError {
+    /// Nothing exists at the path.
+    #[error("`{}` does not exist; check the spelling and the current folder", .path.display())]
+    Missing {
+        /// The path as it was given.
+        path: PathBuf,
+    },
+    /// Neither a regular file nor a folder: a device, a pipe or a socket.
+    #[error("`{}` is not a regular file; name a file or a folder", .path.display())]
+    NotAFile {
+        /// The path as it was given.
+        path: PathBuf,
+    },
+    /// A file whose extension no reader knows.
+    #[error(
+        "`{}` has no supported format ({SUPPORTED}); convert it, or rename it if it is plain text",
+        .path.display()
+    )]
+    Unsupported {
+        /// The path as it was given.
+        path: PathBuf,
+    },
+    /// Ids of documents are text, so a path has to be.
+    #[error("the name of `{}` is not valid Unicode; rename it", .path.display())]
+    PathNotUnicode {
+        /// The offending path.
+        path: PathBuf,
+    },
+    /// The operating system refused.
+    #[error("cannot read `{}` ({source}); check that it is there and that you may read it", .path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// A folder could not be listed.
+    #[error("cannot list a folder under `{}` ({source}); check its permissions", .path.display())]
+    Folder {
+        /// The path that was walked.
+        path: PathBuf,
+        /// The folder and the reason.
+        source: ignore::Error,
+    },
+    /// The file is larger than [`MAX_DOCUMENT_BYTES`].
+    #[error("`{}` is larger than {} MiB; split it", .path.display(), MAX_DOCUMENT_BYTES / MIB)]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Bytes that are not UTF-8.
+    #[error("`{}` is not valid UTF-8 at byte {offset}; save it as UTF-8", .path.display())]
+    NotUtf8 {
+        /// The file.
+        path: PathBuf,
+        /// The first offending byte, counted from 0 at the start of the file.
+        offset: usize,
+    },
+    /// A UTF-16 byte order mark.
+    #[error("`{}` is encoded as UTF-16; save it as UTF-8", .path.display())]
+    Utf16 {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A NUL byte, which no text has.
+    #[error(
+        "`{}` has a NUL byte at byte {offset}, so it is a binary file or not UTF-8; leave it out or save it as UTF-8 text",
+        .path.display()
+    )]
+    Binary {
+        /// The file.
+        path: PathBuf,
+        /// The first NUL byte, counted from 0 at the start of the file.
+        offset: u64,
+    },
+    /// One line of a JSONL file; the lines after it are still read.
+    #[error("`{}`, line {line}: {reason}", .path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// What is wrong with it.
+        #[source]
+        reason: LineError,
+    },
+}
+
+/// Why a line of a JSONL file is not a document.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LineError {
+    /// Longer than [`MAX_LINE_BYTES`].
+    #[error("longer than {} MiB; split the document", MAX_LINE_BYTES / MIB)]
+    TooLong,
+    /// Bytes that are not UTF-8.
+    #[error("not valid UTF-8 at byte {offset} of the line; save the file as UTF-8")]
+    NotUtf8 {
+        /// The first offending byte, counted from 0 at the start of the line.
+        offset: usize,
+    },
+    /// Not JSON, or not an object with the expected fields.
+    #[error(
+        "{why} (column {column}); expected {{\"id\": …, \"title\": \"…\", \"text\": \"…\"}}, where title is optional"
+    )]
+    Json {
+        /// The JSON reader's reason.
+        why: String,
+        /// Counted from 1, in bytes.
+        column: usize,
+    },
+    /// `id` is there, but not as a name for a document.
+    #[error("`id` is not a string or a number of at most {MAX_ID_BYTES} bytes; give a short one")]
+    Id,
+    /// An earlier line has the same `id`.
+    #[error("the id `{id}` is already used on line {first}; make ids unique")]
+    Duplicate {
+        /// The id.
+        id: String,
+        /// The line that used it first.
+        first: u64,
+    },
+}
+
+impl IngestError {
+    /// For `map_err`: names the path, and tells a missing one from an unreadable one.
+    pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| match source.kind() {
+            io::ErrorKind::NotFound => Self::Missing { path },
+            _ => Self::Io { path, source },
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! What Markdown says about structure: headings and blocks.
+//!
+//! The parser's events carry byte offsets, so a `#` in a code block is no heading and the spans
+//! are exact. Only the places where blocks *begin* are taken from it: a block lasts until the next
+//! one begins, so no byte between two headings can get lost (list markers, link definitions, …).
+
+use std::ops::Range;
+
+use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+
+use super::front_matter::front_matter;
+use super::read::{MAX_TITLE_CHARS, tidy_title};
+use super::section::{Block, BlockKind, Section};
+
+/// What people write in notes, beyond `CommonMark`. Front matter is not here: the parser would
+/// accept it anywhere and swallow text between two `---` rules.
+pub(super) const OPTIONS: Options = Options::ENABLE_TABLES
+    .union(Options::ENABLE_FOOTNOTES)
+    .union(Options::ENABLE_STRIKETHROUGH)
+    .union(Options::ENABLE_TASKLISTS)
+    .union(Options::ENABLE_HEADING_ATTRIBUTES)
+    .union(Options::ENABLE_MATH)
+    .union(Options::ENABLE_GFM)
+    .union(Options::ENABLE_WIKILINKS);
+
+/// The sections of a Markdown document, each with its heading path. Front matter and the heading
+/// lines themselves are in no block.
+pub(super) fn sections(text: &str) -> Vec<Section> {
+    let body = front_matter(text).map_or(0, |matter| matter.end);
+    let mut outline = Outline::new(text, body);
+    // Headings inside quotes and lists structure the quote, not the document.
+    let mut depth = 0_usize;
+    let mut heading: Option<String> = None;
+    for (event, range) in Parser::new_ext(&text[body..], OPTIONS).into_offset_iter() {
+        let range = range.start + body..range.end + body;
+        match (event, &mut heading) {
+            (Event::Start(Tag::Heading { .. }), _) if depth == 0 => {
+                depth += 1;
+                heading = Some(String::new());
+            }
+            (Event::End(TagEnd::Heading(level)), Some(title)) if depth == 1 => {
+                depth -= 1;
+                outline.heading(level as usize, title, range);
+                heading = None;
+            }
+            (Event::Start(tag), inside) => {
+                depth += 1;
+                if inside.is_none()
+                    && let Some(kind) = block_kind(&tag)
+                {
+                    outline.block(range.start, kind);
+                }
+            }
+            (Event::End(_), _) => depth = depth.saturating_sub(1),
+            (Event::Rule, _) => outline.block(range.start, BlockKind::Prose),
+            (Event::SoftBreak | Event::HardBreak, Some(title)) => title.push(' '),
+            (Event::Text(part) | Event::Code(part) | Event::InlineMath(part), Some(title)) => {
+                title.push_str(&part);
+            }
+            _ => {}
+        }
+    }
+    outline.finish()
+}
+
+/// How to cut the block that a tag opens; `None` for markup inside a block.
+fn block_kind(tag: &Tag) -> Option<BlockKind> {
+    match tag {
+        Tag::Paragraph
+        | Tag::Heading { .. }
+        | Tag::BlockQuote(_)
+        | Tag::List(_)
+        | Tag::Item
+        | Tag::FootnoteDefinition(_) => Some(BlockKind::Prose),
+        Tag::CodeBlock(_) | Tag::HtmlBlock | Tag::Table(_) => Some(BlockKind::Lines),
+        _ => None,
+    }
+}
+
+/// Sections under construction.
+struct Outline<'t> {
+    text: &'t str,
+    sections: Vec<Section>,
+    /// Headings above the current position with their levels, which strictly increase.
+    path: Vec<(usize, String)>,
+    /// Line starts at which the blocks of the current section begin.
+    starts: Vec<(usize, BlockKind)>,
+    /// End of the line at which the last block begins.
+    line_end: usize,
+}
+
+impl<'t> Outline<'t> {
+    fn new(text: &'t str, body: usize) -> Self {
+        let mut outline =
+            Self { text, sections: Vec::new(), path: Vec::new(), starts: Vec::new(), line_end: 0 };
+        outline.open(body);
+        outline
+    }
+
+    /// Whatever comes first in a section belongs to a block, also what the parser is silent about.
+    fn open(&mut self, start: usize) {
+        self.starts.clear();
+        self.starts.push((start, BlockKind::Prose));
+        self.line_end = self.end_of_line(start);
+    }
+
+    fn end_of_line(&self, position: usize) -> usize {
+        self.text[position..].find('\n').map_or(self.text.len(), |length| position + length)
+    }
+
+    /// A block whose content begins at `position`. The block begins with its line: before the
+    /// content there are only markers of the lists and quotes around it.
+    fn block(&mut self, position: usize, kind: BlockKind) {
+        let Some(last) = self.starts.last_mut() else { return };
+        if position <= self.line_end {
+            // `- ` and its paragraph begin on one line: the innermost tells how to cut.
+            if position >= last.0 {
+                last.1 = kind;
+            }
+            return;
+        }
+        let before = &self.text[self.line_end..position];
+        let start = self.line_end + before.rfind('\n').map_or(0, |newline| newline + 1);
+        self.starts.push((start, kind));
+        self.line_end = self.end_of_line(position);
+    }
+
+    /// A heading with the given source range: the current section ends, the next one begins.
+    fn heading(&mut self, level: usize, title: &str, range: Range<usize>) {
+        // A paragraph with a `---` line right below it is a heading to Markdown, seldom to its
+        // author. As a heading it would not be searchable, so long ones stay text.
+        if title.chars().nth(MAX_TITLE_CHARS).is_some() {
+            self.block(range.start, BlockKind::Prose);
+            return;
+        }
+        self.close(range.start);
+        while self.path.last().is_some_and(|(above, _)| *above >= level) {
+            self.path.pop();
+        }
+        if let Some(title) = tidy_title(title) {
+            self.path.push((level, title));
+        }
+        self.open(range.end);
+    }
+
+    fn close(&mut self, end: usize) {
+        let ends = self.starts.iter().skip(1).map(|&(start, _)| start).chain([end]);
+        let blocks: Vec<Block> = self
+            .starts
+            .iter()
+            .zip(ends)
+            .map(|(&(start, kind), end)| Block { span: start..end, kind })
+            .filter(|block| {
+                self.text.get(block.span.clone()).is_some_and(|text| !text.trim().is_empty())
+            })
+            .collect();
+        if !blocks.is_empty() {
+            let headings = self.path.iter().map(|(_, title)| title.clone()).collect();
+            self.sections.push(Section { headings, blocks });
+        }
+    }
+
+    fn finish(mut self) -> Vec<Section> {
+        self.close(self.text.len());
+        self.sections
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::BlockKind::{Lines, Prose};
+    use super::*;
+
+    fn outline(text: &str) -> Vec<(String, Vec<&str>)> {
+        let block = |block: &Block| text[block.span.clone()].trim();
+        sections(text)
+            .iter()
+            .map(|s| (s.headings.join(" > "), s.blocks.iter().map(block).collect()))
+            .collect()
+    }
+
+    #[test]
+    fn headings_make_a_path() {
+        let text =
+            "mở\n# A\nmột\n\nhai\n### B `x` *y*\nba\n## C {#id}\nbốn\nD\n=\nnăm\n## \nsáu\n### E\n";
+        let expected = [
+            ("", vec!["mở"]),
+            ("A", vec!["một", "hai"]),
+            ("A > B x y", vec!["ba"]),
+            // The underline makes both lines a heading; that is Markdown.
+            ("bốn D", vec!["năm"]),
+            ("bốn D", vec!["sáu"]),
+        ];
+        let expected: Vec<_> = expected.map(|(path, blocks)| (path.to_owned(), blocks)).into();
+        assert_eq!(outline(text), expected);
+    }
+
+    #[test]
+    fn blocks_are_items_code_and_tables() {
+        let text = "\
+Mở đầu:
+- một
+  - một rưỡi
+- hai
+
+  ```
+  # không phải tiêu đề
+
+  mã
+  ```
+> trích
+> ## Tiêu đề trong trích dẫn
+> hết
+
+| a | b |
+|---|---|
+| 1 | 2 |
+
+[ref]: http://example.com
+
+    # mã thụt lề
+";
+        let sections = sections(text);
+        assert_eq!(sections.len(), 1);
+        let blocks: Vec<(&str, BlockKind)> =
+            sections[0].blocks.iter().map(|b| (text[b.span.clone()].trim(), b.kind)).collect();
+        assert_eq!(
+            blocks,
+            [
+                ("Mở đầu:", Prose),
+                ("- một", Prose),
+                ("- một rưỡi", Prose),
+                ("- hai", Prose),
+                ("```\n  # không phải tiêu đề\n\n  mã\n  ```", Lines),
+                ("> trích", Prose),
+                ("> ## Tiêu đề trong trích dẫn", Prose),
+                ("> hết", Prose),
+                ("| a | b |\n|---|---|\n| 1 | 2 |\n\n[ref]: http://example.com", Lines),
+                ("# mã thụt lề", Lines),
+            ]
+        );
+    }
+
+    #[test]
+    fn an_underlined_paragraph_is_text() {
+        let paragraph = "câu rất dài ".repeat(40);
+        let text = format!("# A\n{}\n---\nb\n", paragraph.trim());
+        assert_eq!(outline(&text), [("A".to_owned(), vec![&text[4..text.len() - 3], "b"])]);
+    }
+
+    #[test]
+    fn an_unterminated_fence_is_code_to_the_end() {
+        let text = "# A\n```\n# b\n\nc";
+        assert_eq!(outline(text), [("A".to_owned(), vec!["```\n# b\n\nc"])]);
+    }
+
+    #[test]
+    fn front_matter_is_no_text() {
+        assert_eq!(outline("---\ntitle: x\ntags: [a]\n---\ntext"), [(String::new(), vec!["text"])]);
+        assert_eq!(outline("---\nA rule, then text.\n\n---\nmore").len(), 1);
+        assert_eq!(outline("---\nkey: no end\n\ntext")[0].1[0], "---");
+        assert_eq!(outline("a\n\n---\nkey: value\n\n---\nb")[0].1.len(), 5);
+    }
+}

@@ -1,0 +1,354 @@
+//! The hub's HTTP protocol: what a file is (HEAD), and its bytes (GET), with every answer distrusted.
+//!
+//! Redirects are followed by hand: the hub states commit and digest in the redirect itself, and the
+//! token must go to the hub only, never to the storage it redirects to.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use ureq::http::{Response, Uri, header};
+use ureq::{Agent, Body};
+
+use super::ModelError;
+use super::catalogue::{is_name, is_sha256};
+use super::error::RemoteFile;
+use super::hub::{DownloadProgress, HubSettings};
+
+const MAX_REDIRECTS: usize = 8;
+/// A server that stays silent for longer is gone.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// What the hub says about a file.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Announced {
+    /// The commit that the revision stands for.
+    pub commit: String,
+    /// Names the contents: SHA-256 for large files, a Git object id for small ones. One safe path
+    /// component.
+    pub etag: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+impl Announced {
+    /// The digest, where the hub announces one.
+    pub fn sha256(&self) -> Option<&str> {
+        Some(self.etag.as_str()).filter(|etag| is_sha256(etag))
+    }
+}
+
+/// Whether `text` is a full commit id.
+pub(crate) fn is_commit(text: &str) -> bool {
+    text.len() == 40 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Speaks to one hub.
+pub(crate) struct Client<'a> {
+    settings: &'a HubSettings,
+    agent: Agent,
+}
+
+impl<'a> Client<'a> {
+    pub fn new(settings: &'a HubSettings) -> Self {
+        let config = Agent::config_builder()
+            .user_agent(concat!("rag-query/", env!("CARGO_PKG_VERSION")))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            // Sizes and ranges count the file's own bytes, not compressed ones.
+            .accept_encoding("identity")
+            .timeout_connect(Some(SILENCE))
+            .timeout_recv_response(Some(SILENCE))
+            .timeout_per_read(Some(SILENCE))
+            .build();
+        Self { settings, agent: config.into() }
+    }
+
+    /// Commit, digest and size of a file, without its bytes.
+    pub fn announce(&self, file: &RemoteFile) -> Result<Announced, ModelError> {
+        let mut url = self.url(file)?;
+        let (mut commit, mut etag, mut size) = (None, None, None);
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.send(file, &url, true, 0)?;
+            let status = response.status();
+            if !status.is_success() && !status.is_redirection() {
+                return Err(self.refused(file, status.as_u16()));
+            }
+            let text = |name: &str| {
+                response
+                    .headers()
+                    .get(name)
+                    .and_then(|value| value.to_str().ok())
+                    .map(str::to_owned)
+            };
+            if self.is_hub(&url) {
+                commit = commit.or_else(|| text("x-repo-commit"));
+                etag = etag.or_else(|| text("x-linked-etag")).or_else(|| text("etag"));
+                size = size.or_else(|| text("x-linked-size"));
+            }
+            if status.is_success() {
+                size = size.or_else(|| text("content-length"));
+                break;
+            }
+            // The hub has said all it has to say; where the bytes lie does not matter yet.
+            if commit.is_some() && etag.is_some() && size.is_some() {
+                break;
+            }
+            url = self.redirected(file, &url, &response)?;
+        }
+        let missing = |what: &str| self.bad_answer(file, &format!("it has no usable {what}"));
+        let commit =
+            commit.filter(|commit| is_commit(commit)).ok_or_else(|| missing("X-Repo-Commit"))?;
+        let etag = etag
+            .map(|etag| etag.trim_start_matches("W/").trim_matches('"').to_owned())
+            .filter(|etag| is_name(etag))
+            .ok_or_else(|| missing("ETag"))?;
+        let size = size.and_then(|size| size.parse().ok()).ok_or_else(|| missing("size"))?;
+        Ok(Announced { commit, etag, size })
+    }
+
+    /// Brings the file's bytes to `part`, going on where an earlier attempt stopped.
+    ///
+    /// On success `part` has exactly the announced size. Never writes more than that.
+    pub fn download(
+        &self,
+        file: &RemoteFile,
+        announced: &Announced,
+        part: &Path,
+        progress: &dyn DownloadProgress,
+    ) -> Result<(), ModelError> {
+        let size = announced.size;
+        let mut out = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(part)
+            .map_err(ModelError::io("create", part))?;
+        let mut already = out.metadata().map_err(ModelError::io("read", part))?.len();
+        if already > size {
+            restart(&out, part)?;
+            already = 0;
+        }
+        if already == size {
+            return Ok(());
+        }
+
+        let response = self.get(file, already)?;
+        match response.status().as_u16() {
+            200 => {
+                // The server sends everything again.
+                restart(&out, part)?;
+                already = 0;
+            }
+            206 if starts_at(&response, already) => {}
+            206 | 416 => {
+                restart(&out, part)?;
+                return Err(self.bad_answer(file, "it is not the range asked for"));
+            }
+            status => return Err(self.refused(file, status)),
+        }
+
+        progress.start(&file.file, size, already);
+        let copied = copy(response, &mut out, size - already, progress);
+        progress.finish();
+        let received = out.metadata().map_err(ModelError::io("read", part))?.len();
+        let reason = match copied {
+            Ok(()) if received == size => {
+                return out.sync_all().map_err(ModelError::io("write", part));
+            }
+            Ok(()) => "the server closed the connection".to_owned(),
+            Err(CopyError::Write(source)) => {
+                return Err(ModelError::Io { action: "write", path: part.to_owned(), source });
+            }
+            Err(CopyError::TooLong) => {
+                drop(out);
+                fs::remove_file(part).map_err(ModelError::io("remove", part))?;
+                return Err(self.bad_answer(file, &format!("it is longer than {size} bytes")));
+            }
+            Err(CopyError::Read(error)) => error.to_string(),
+        };
+        Err(ModelError::Truncated {
+            file: Box::new(file.clone()),
+            received,
+            expected: size,
+            reason,
+        })
+    }
+
+    /// An answer that cannot be used.
+    pub fn bad_answer(&self, file: &RemoteFile, what: &str) -> ModelError {
+        ModelError::BadAnswer {
+            file: Box::new(file.clone()),
+            endpoint: self.settings.endpoint.clone(),
+            what: what.to_owned(),
+        }
+    }
+
+    fn refused(&self, file: &RemoteFile, status: u16) -> ModelError {
+        let (file, endpoint) = (Box::new(file.clone()), self.settings.endpoint.clone());
+        match status {
+            401 | 403 => {
+                ModelError::Gated { file, status, had_token: self.settings.token.is_some() }
+            }
+            404 => ModelError::NotFound { file, endpoint },
+            _ => ModelError::Status { file, endpoint, status },
+        }
+    }
+
+    fn get(&self, file: &RemoteFile, start: u64) -> Result<Response<Body>, ModelError> {
+        let mut url = self.url(file)?;
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.send(file, &url, false, start)?;
+            if !response.status().is_redirection() {
+                return Ok(response);
+            }
+            url = self.redirected(file, &url, &response)?;
+        }
+        Err(self.bad_answer(file, "it redirects without end"))
+    }
+
+    fn send(
+        &self,
+        file: &RemoteFile,
+        url: &Uri,
+        head: bool,
+        start: u64,
+    ) -> Result<Response<Body>, ModelError> {
+        let mut request = if head { self.agent.head(url) } else { self.agent.get(url) };
+        if let Some(token) = self.settings.token.as_ref().filter(|_| self.is_hub(url)) {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        if start > 0 {
+            request = request.header(header::RANGE, format!("bytes={start}-"));
+        }
+        request.call().map_err(|error| ModelError::Unreachable {
+            file: Box::new(file.clone()),
+            endpoint: self.settings.endpoint.clone(),
+            reason: error.to_string(),
+        })
+    }
+
+    /// Names were checked by the catalogue: only a revision's `/` needs escaping.
+    fn url(&self, file: &RemoteFile) -> Result<Uri, ModelError> {
+        let RemoteFile { repo, revision, file: name } = file;
+        let revision = revision.replace('/', "%2F");
+        format!("{}/{repo}/resolve/{revision}/{name}", self.settings.endpoint)
+            .parse()
+            .map_err(|_| self.bad_answer(file, "the hub's address is not a URL"))
+    }
+
+    fn is_hub(&self, url: &Uri) -> bool {
+        self.settings
+            .endpoint
+            .parse::<Uri>()
+            .is_ok_and(|hub| (hub.scheme(), hub.authority()) == (url.scheme(), url.authority()))
+    }
+
+    fn redirected(
+        &self,
+        file: &RemoteFile,
+        from: &Uri,
+        response: &Response<Body>,
+    ) -> Result<Uri, ModelError> {
+        let location = response.headers().get(header::LOCATION);
+        location
+            .and_then(|location| location.to_str().ok())
+            .and_then(|location| resolve(from, location))
+            .ok_or_else(|| self.bad_answer(file, "it redirects to nowhere useful"))
+    }
+}
+
+/// The absolute URL of a redirect: same host for a path, never from https to anything else.
+fn resolve(from: &Uri, location: &str) -> Option<Uri> {
+    let target: Uri = if location.starts_with('/') && !location.starts_with("//") {
+        format!("{}://{}{location}", from.scheme_str()?, from.authority()?).parse().ok()?
+    } else {
+        location.parse().ok()?
+    };
+    target.authority()?;
+    match (from.scheme_str()?, target.scheme_str()?) {
+        (_, "https") | ("http", "http") => Some(target),
+        _ => None,
+    }
+}
+
+fn starts_at(response: &Response<Body>, start: u64) -> bool {
+    let range = response.headers().get(header::CONTENT_RANGE);
+    range
+        .and_then(|range| range.to_str().ok())
+        .is_some_and(|range| range.starts_with(&format!("bytes {start}-")))
+}
+
+fn restart(out: &File, part: &Path) -> Result<(), ModelError> {
+    out.set_len(0).map_err(ModelError::io("empty", part))
+}
+
+enum CopyError {
+    Read(io::Error),
+    Write(io::Error),
+    TooLong,
+}
+
+/// Copies the body, at most `remaining` bytes of it.
+fn copy(
+    response: Response<Body>,
+    out: &mut File,
+    mut remaining: u64,
+    progress: &dyn DownloadProgress,
+) -> Result<(), CopyError> {
+    let mut body = response.into_body().into_reader();
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        let read = match body.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(CopyError::Read(error)),
+        };
+        remaining = remaining.checked_sub(read as u64).ok_or(CopyError::TooLong)?;
+        out.write_all(&buffer[..read]).map_err(CopyError::Write)?;
+        progress.advance(read as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn redirects_resolve_and_never_lose_encryption() {
+        let hub: Uri = "https://hub.example/a/b".parse().unwrap();
+        let to = |location| resolve(&hub, location).map(|url| url.to_string());
+        assert_eq!(to("/cdn/x?y=1").as_deref(), Some("https://hub.example/cdn/x?y=1"));
+        assert_eq!(to("https://cdn.example/x").as_deref(), Some("https://cdn.example/x"));
+        for bad in
+            ["http://hub.example/x", "//cdn.example/x", "file:///etc/passwd", "x", "", "ftp://h/x"]
+        {
+            assert_eq!(to(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_token_stays_with_the_hub() {
+        let settings = HubSettings {
+            endpoint: "https://hub.example".to_owned(),
+            cache_dir: "/nowhere".into(),
+            token: Some("secret".to_owned()),
+            offline: false,
+        };
+        let client = Client::new(&settings);
+        let is_hub = |url: &str| client.is_hub(&url.parse().unwrap());
+        assert!(is_hub("https://hub.example/a"));
+        assert!(!is_hub("http://hub.example/a"));
+        assert!(!is_hub("https://hub.example:444/a"));
+        assert!(!is_hub("https://hub.example.evil.test/a"));
+    }
+
+    #[test]
+    fn commits_are_forty_hexadecimal_digits() {
+        assert!(is_commit(&"0a".repeat(20)));
+        assert!(!is_commit("main"));
+        assert!(!is_commit(&"../x".repeat(10)));
+    }
+}
