@@ -12,9 +12,11 @@ pub mod hub;
 mod lockfile;
 mod prepared;
 mod transfer;
+mod lazy;
 pub mod verify;
 
 pub use catalogue::{Catalogue, CatalogueError, ModelEntry, Profile};
 pub use error::{ModelError, RemoteFile};
 pub use files::{ModelFiles, ModelStore};
 pub use hub::HubSettings;
+pub use lazy::LazyModel;
