@@ -1,1 +1,5 @@
-fn main() {}
+//! The command-line tool.
+
+fn main() -> rag_query::cli::Exit {
+    rag_query::cli::main()
+}

@@ -1,0 +1,40 @@
+//! Citations `[n]` in an answer, checked against the passages that were given.
+
+use std::collections::BTreeSet;
+
+/// The passages, from 1, that `answer` cites and that exist, in order of first mention; and whether
+/// it also cites some that do not.
+pub fn cited(answer: &str, passages: usize) -> (Vec<usize>, bool) {
+    let (mut found, mut invented) = (Vec::new(), false);
+    let mut seen = BTreeSet::new();
+    for bracket in answer.split('[').skip(1) {
+        let Some((inside, _)) = bracket.split_once(']') else { continue };
+        // "[1]", "[1, 3]"
+        let numbers: Option<Vec<usize>> = inside.split(',').map(|n| n.trim().parse().ok()).collect();
+        for number in numbers.unwrap_or_default() {
+            if !(1..=passages).contains(&number) {
+                invented = true;
+            } else if seen.insert(number) {
+                found.push(number);
+            }
+        }
+    }
+    (found, invented)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn citations_are_found_once_each_in_order() {
+        assert_eq!(cited("A [2]. B [1][2]. C [1, 3].", 3), (vec![2, 1, 3], false));
+        assert_eq!(cited("no citation, f[x], [not], [", 3), (vec![], false));
+    }
+
+    #[test]
+    fn citations_of_nothing_are_noticed() {
+        assert_eq!(cited("A [7] and B [1] and [0].", 3), (vec![1], true));
+        assert_eq!(cited("[99999999999999999999999]", 3), (vec![], false));
+    }
+}

@@ -1,0 +1,87 @@
+//! Extractive answers: the passages' own best sentences, verbatim and cited, without an LLM.
+
+use anyhow::Result;
+
+use crate::embed::{Embedder, Tokens};
+use crate::index::{LexicalQuery, Passage};
+use crate::ingest::{Format, plain_text, sentences};
+
+/// Sentences in an answer.
+const MOST_SENTENCES: usize = 3;
+/// Passages that they are taken from.
+const MOST_PASSAGES: usize = 3;
+/// Sentences that are compared at most; a passage has about ten.
+const MOST_CANDIDATES: usize = 48;
+/// A sentence this much below the best one adds nothing to the answer.
+const MARGIN: f32 = 0.12;
+/// What a rank costs a sentence: the first passage is the likeliest to be right.
+const RANK_COST: f32 = 0.02;
+/// A sentence is worth reading if it has this many characters.
+const SHORTEST: usize = 20;
+
+/// A sentence of the answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sentence {
+    /// As the document has it, without markup.
+    pub text: String,
+    /// The passage it is from, from 1.
+    pub passage: usize,
+}
+
+/// The sentences of `passages` (best first) that answer the question best, in reading order.
+pub fn select(
+    question: &str,
+    query: &[f32],
+    lexical: &LexicalQuery,
+    passages: &[Passage],
+    embedder: &Embedder,
+) -> Result<Vec<Sentence>> {
+    let mut candidates = Vec::new();
+    for (rank, passage) in passages.iter().take(MOST_PASSAGES).enumerate() {
+        for span in sentences(&passage.text) {
+            let sentence = &passage.text[span];
+            let text = match passage.format {
+                Format::Markdown => plain_text(sentence),
+                Format::Plain => sentence.to_owned(),
+            };
+            let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            if text.chars().count() >= SHORTEST {
+                candidates.push(Sentence { text, passage: rank + 1 });
+            }
+        }
+    }
+    candidates.truncate(MOST_CANDIDATES);
+    // The heading says what a sentence that begins with "It" is about.
+    let in_context: Vec<String> = candidates
+        .iter()
+        .map(|sentence| {
+            let heading = passages[sentence.passage - 1].headings.last();
+            format!("{}\n{}", heading.map_or("", String::as_str), sentence.text)
+        })
+        .collect();
+    let window = embedder.passage_window();
+    let fits = |text: &String| embedder.count_tokens(text) <= window;
+    let (candidates, in_context): (Vec<_>, Vec<_>) =
+        candidates.into_iter().zip(in_context).filter(|(_, text)| fits(text)).unzip();
+    let embeddings = embedder.embed_passages(&in_context, Tokens::Dropped)?;
+    let mut scored: Vec<(f32, usize)> = embeddings
+        .iter()
+        .enumerate()
+        .map(|(i, embedding)| {
+            let cosine: f32 = embedding.vector.iter().zip(query).map(|(a, b)| a * b).sum();
+            let coverage = lexical.coverage(question, &in_context[i]);
+            let rank = (candidates[i].passage - 1) as f32;
+            (cosine + 0.2 * coverage - RANK_COST * rank, i)
+        })
+        .collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    let best = scored.first().map_or(0.0, |&(score, _)| score);
+    let mut chosen: Vec<usize> = scored
+        .into_iter()
+        .take(MOST_SENTENCES)
+        .filter(|&(score, _)| score >= best - MARGIN)
+        .map(|(_, i)| i)
+        .collect();
+    chosen.sort_unstable();
+    Ok(chosen.into_iter().map(|i| candidates[i].clone()).collect())
+}

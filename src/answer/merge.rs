@@ -1,0 +1,99 @@
+//! Passages that overlap become one, so that neither the LLM nor the reader gets a text twice.
+
+use crate::index::Passage;
+use crate::retrieve::Hit;
+
+/// A passage to answer from, and the best score of the hits it is made of.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Text and place.
+    pub passage: Passage,
+    /// Comparable within one question only.
+    pub score: f32,
+}
+
+/// Merges hits of one document whose texts overlap. Best first, as the hits were.
+pub fn merge(hits: &[Hit]) -> Vec<Source> {
+    let mut sources: Vec<Source> = Vec::new();
+    for hit in hits {
+        let mut new = Source { passage: hit.passage.clone(), score: hit.score };
+        // A new passage may close the gap between two that are there already.
+        let mut place = sources.len();
+        while let Some(i) = sources.iter().position(|source| overlap(&source.passage, &new.passage)) {
+            let old = sources.remove(i);
+            new = Source { passage: union(old.passage, new.passage), score: old.score.max(new.score) };
+            place = place.min(i);
+        }
+        sources.insert(place.min(sources.len()), new);
+    }
+    sources
+}
+
+fn overlap(a: &Passage, b: &Passage) -> bool {
+    a.document == b.document && a.span.0 < b.span.1 && b.span.0 < a.span.1
+}
+
+/// The text from the first byte of either to the last.
+fn union(a: Passage, b: Passage) -> Passage {
+    let (mut first, second) = if a.span.0 <= b.span.0 { (a, b) } else { (b, a) };
+    if second.span.1 > first.span.1 {
+        // Spans are bytes of the same text, so what they share has the same length in both.
+        if let Some(rest) = second.text.get(first.span.1 - second.span.0..) {
+            first.text.push_str(rest);
+            first.span.1 = second.span.1;
+            first.lines.1 = first.lines.1.max(second.lines.1);
+        }
+    }
+    first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::ChunkId;
+    use crate::ingest::Format;
+    use crate::retrieve::Scores;
+
+    const TEXT: &str = "một hai ba bốn năm sáu bảy tám chín mười";
+
+    fn hit(document: &str, start: usize, end: usize, score: f32) -> Hit {
+        let passage = Passage {
+            document: document.to_owned(),
+            headings: Vec::new(),
+            lines: (1, 1),
+            span: (start, end),
+            text: TEXT[start..end].to_owned(),
+            format: Format::Plain,
+        };
+        let scores = Scores { dense: 0.0, bm25: 0.0, fused: 0.0, rerank: None };
+        Hit { chunk: ChunkId(0), passage, score, scores }
+    }
+
+    #[test]
+    fn overlapping_passages_become_one_text() {
+        let word = |w: &str| TEXT.find(w).unwrap();
+        let (two, four, six) = (word("hai"), word("bốn"), word("sáu"));
+        let sources = merge(&[
+            hit("a", four, TEXT.len(), 3.0),
+            hit("b", 0, 4, 2.0),
+            hit("a", two, six, 1.0),
+        ]);
+        assert_eq!(sources.len(), 2);
+        assert_eq!(sources[0].passage.text, TEXT[two..]);
+        assert_eq!(sources[0].passage.span, (two, TEXT.len()));
+        assert!((sources[0].score - 3.0).abs() < f32::EPSILON);
+        assert_eq!(sources[1].passage.document, "b");
+    }
+
+    #[test]
+    fn one_passage_can_join_two_others() {
+        let bounds: Vec<usize> = TEXT.char_indices().filter(|(_, c)| *c == ' ').map(|(i, _)| i).collect();
+        let sources = merge(&[
+            hit("a", 0, bounds[2], 3.0),
+            hit("a", bounds[4], bounds[7], 2.0),
+            hit("a", bounds[1], bounds[5], 1.0),
+        ]);
+        assert_eq!(sources.len(), 1);
+        assert_eq!(sources[0].passage.text, TEXT[..bounds[7]]);
+    }
+}

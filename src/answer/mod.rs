@@ -1,0 +1,406 @@
+//! Answering: a question → a cited answer, with everything that happened on the way.
+
+mod citations;
+mod extractive;
+mod merge;
+
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use thiserror::Error;
+use unicode_normalization::UnicodeNormalization;
+
+use crate::index::{Index, Passage};
+use crate::language::Language;
+use crate::llm::{SamplingOptions, Stop};
+use crate::pipeline::Models;
+use crate::prompt;
+use crate::retrieve::{Hit, Retrieval, Retriever};
+use merge::{Source, merge};
+
+/// The longest question, in bytes. A page of text is a question, a book is not.
+const MAX_QUESTION_BYTES: usize = 16 << 10;
+
+/// How answers are made.
+#[derive(Debug, Clone)]
+pub struct AnswerOptions {
+    /// Passages to answer from.
+    pub top_k: usize,
+    /// Never use the LLM.
+    pub extractive: bool,
+    /// How the LLM chooses tokens.
+    pub sampling: SamplingOptions,
+}
+
+/// Something that happened, for those who watch.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The best passages were found.
+    Searched(&'a Retrieval),
+    /// They were reranked.
+    Reranked(&'a Retrieval),
+    /// The documents do not say anything about the question.
+    NotInDocuments,
+    /// The LLM does not write the question's language, so the passages' own sentences answer.
+    LlmNotFor(Language),
+    /// The LLM is being loaded now.
+    LoadingLlm,
+    /// It was.
+    LlmLoaded {
+        /// Where it is.
+        placement: &'a str,
+        /// How long it took.
+        took: Duration,
+    },
+    /// So many of the lowest-ranked passages did not fit into the LLM's context.
+    PassagesDropped(usize),
+    /// The answer begins.
+    Answering,
+    /// A piece of it.
+    Text(&'a str),
+    /// The answer cites passages that it was not given.
+    InventedCitations,
+    /// The answer cites nothing; the passages it was given stand in for citations.
+    NoCitations,
+    /// The answer ended.
+    Answered {
+        /// Time since it began.
+        took: Duration,
+        /// Tokens that the LLM wrote; none for an extractive answer.
+        tokens: Option<usize>,
+    },
+}
+
+/// Who wrote an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// The LLM.
+    Generative,
+    /// The documents themselves.
+    Extractive,
+}
+
+/// Why there is no answer, or only a part of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// The documents do not say anything about the question.
+    NotInDocuments,
+    /// The user interrupted.
+    Interrupted,
+    /// The answer reached the most tokens allowed.
+    MaxTokens,
+}
+
+/// A passage that an answer rests on.
+#[derive(Debug, Clone, Serialize)]
+pub struct Citation {
+    /// Its number in the answer.
+    pub n: usize,
+    /// Path of the document, or `path#id`.
+    pub document: String,
+    /// Heading path, `A > B`.
+    pub heading: String,
+    /// First and last line.
+    pub lines: (u32, u32),
+    /// Comparable within one question only.
+    pub score: f32,
+}
+
+/// Where the models' tensors are; absent for a model that was not used.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Placement {
+    /// The embedder.
+    pub embedder: Option<String>,
+    /// The reranker.
+    pub reranker: Option<String>,
+    /// The LLM.
+    pub llm: Option<String>,
+}
+
+/// How long each stage took, in milliseconds.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Timings {
+    /// Opening the index.
+    pub load_index: f64,
+    /// Embedding the question.
+    pub embed: f64,
+    /// Searching and fusing.
+    pub search: f64,
+    /// Reranking.
+    pub rerank: f64,
+    /// Loading the LLM; 0 when it was loaded already.
+    pub load_llm: f64,
+    /// Reading the prompt.
+    pub prefill: f64,
+    /// Writing the answer.
+    pub decode: f64,
+}
+
+/// How many tokens the LLM read and wrote.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct TokenCounts {
+    /// Read.
+    pub prompt: usize,
+    /// Written.
+    pub generated: usize,
+}
+
+/// An answer, as `--json` prints it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Answer {
+    /// The question.
+    pub question: String,
+    /// Whether the documents answer it.
+    pub answered: bool,
+    /// Why not, or why only in part.
+    pub reason: Option<Reason>,
+    /// Who wrote it.
+    pub mode: Mode,
+    /// The text; empty where the documents do not answer.
+    pub answer: String,
+    /// What it rests on.
+    pub citations: Vec<Citation>,
+    /// The LLM's name; absent where it did not write.
+    pub model: Option<String>,
+    /// Where the models ran.
+    pub placement: Placement,
+    /// How long it took.
+    pub timings_ms: Timings,
+    /// How many tokens it took.
+    pub tokens: TokenCounts,
+    /// The passages that it could have cited, with all scores, for `--explain` and `/sources`.
+    #[serde(skip)]
+    pub hits: Vec<Hit>,
+}
+
+/// A question that cannot be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum QuestionError {
+    /// Nothing but white space.
+    #[error("the question is empty")]
+    Empty,
+    /// Longer than any question.
+    #[error("the question has {0} bytes; at most {MAX_QUESTION_BYTES} are read")]
+    TooLong(usize),
+}
+
+/// A question as every stage gets it: trimmed, composed (NFC), one line.
+pub fn question(text: &str) -> Result<String, QuestionError> {
+    let text = text.trim();
+    if text.len() > MAX_QUESTION_BYTES {
+        return Err(QuestionError::TooLong(text.len()));
+    }
+    let composed: String = text.nfc().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let question = composed.split_whitespace().collect::<Vec<_>>().join(" ");
+    if question.is_empty() { Err(QuestionError::Empty) } else { Ok(question) }
+}
+
+/// Answers questions from one index.
+pub struct Answerer<'a> {
+    index: &'a Index,
+    models: &'a Models,
+    retriever: Retriever<'a>,
+    options: AnswerOptions,
+    load_index: Duration,
+}
+
+impl<'a> Answerer<'a> {
+    /// Prepares to answer from `index`, which took `load_index` to open; loads nothing.
+    pub fn new(index: &'a Index, models: &'a Models, options: AnswerOptions, load_index: Duration) -> Self {
+        let retriever = Retriever::new(index, &models.embedder, models.reranker.as_ref());
+        Self { index, models, retriever, options, load_index }
+    }
+
+    /// Finds the passages for a question.
+    pub fn search(&self, question: &str) -> Result<Retrieval> {
+        self.retriever.retrieve(question, self.options.top_k)
+    }
+
+    /// Answers a question that went through [`question`].
+    pub fn answer(
+        &self,
+        question: &str,
+        interrupted: &AtomicBool,
+        watch: &mut dyn FnMut(Event),
+    ) -> Result<Answer> {
+        let retrieval = self.search(question)?;
+        watch(Event::Searched(&retrieval));
+        if self.models.reranker.is_some() {
+            watch(Event::Reranked(&retrieval));
+        }
+        let mut answer = self.begin(question, &retrieval);
+        let irrelevant = self.models.relevance_threshold.is_some_and(|least| retrieval.relevance < least);
+        if retrieval.hits.is_empty() || irrelevant {
+            watch(Event::NotInDocuments);
+            answer.reason = Some(Reason::NotInDocuments);
+            return Ok(answer);
+        }
+        let sources = merge(&retrieval.hits);
+        answer.answered = true;
+        if self.is_extractive(question, watch) {
+            self.extract(question, &retrieval, &sources, &mut answer, watch)?;
+        } else {
+            self.generate(question, &sources, &mut answer, interrupted, watch)?;
+        }
+        Ok(answer)
+    }
+
+    fn begin(&self, question: &str, retrieval: &Retrieval) -> Answer {
+        let on_cpu = Some("cpu".to_owned());
+        Answer {
+            question: question.to_owned(),
+            answered: false,
+            reason: None,
+            mode: Mode::Extractive,
+            answer: String::new(),
+            citations: Vec::new(),
+            model: None,
+            placement: Placement {
+                embedder: on_cpu.clone(),
+                reranker: self.models.reranker.as_ref().and(on_cpu),
+                llm: None,
+            },
+            timings_ms: Timings {
+                load_index: milliseconds(self.load_index),
+                embed: milliseconds(retrieval.embed),
+                search: milliseconds(retrieval.search),
+                rerank: milliseconds(retrieval.rerank),
+                ..Timings::default()
+            },
+            tokens: TokenCounts::default(),
+            hits: retrieval.hits.clone(),
+        }
+    }
+
+    fn is_extractive(&self, question: &str, watch: &mut dyn FnMut(Event)) -> bool {
+        if self.options.extractive {
+            return true;
+        }
+        let Some(languages) = &self.models.answers_in else { return false };
+        let language = Language::of(question);
+        let allowed = language.code().is_some_and(|code| languages.iter().any(|known| known == code));
+        if !allowed {
+            watch(Event::LlmNotFor(language));
+        }
+        !allowed
+    }
+
+    fn extract(
+        &self,
+        question: &str,
+        retrieval: &Retrieval,
+        sources: &[Source],
+        answer: &mut Answer,
+        watch: &mut dyn FnMut(Event),
+    ) -> Result<()> {
+        watch(Event::Answering);
+        let start = Instant::now();
+        let passages: Vec<Passage> = sources.iter().map(|source| source.passage.clone()).collect();
+        let lexical = self.index.lexical(question)?;
+        let embedder = self.models.embedder.get()?;
+        let sentences = extractive::select(question, &retrieval.question, &lexical, &passages, embedder)?;
+        let lines: Vec<String> =
+            sentences.iter().map(|sentence| format!("{} [{}]", sentence.text, sentence.passage)).collect();
+        answer.answer = lines.join("\n");
+        watch(Event::Text(&answer.answer));
+        let mut cited: Vec<usize> = sentences.iter().map(|sentence| sentence.passage).collect();
+        cited.dedup();
+        answer.citations = cite(&cited, sources);
+        answer.timings_ms.decode = milliseconds(start.elapsed());
+        watch(Event::Answered { took: start.elapsed(), tokens: None });
+        Ok(())
+    }
+
+    fn generate(
+        &self,
+        question: &str,
+        sources: &[Source],
+        answer: &mut Answer,
+        interrupted: &AtomicBool,
+        watch: &mut dyn FnMut(Event),
+    ) -> Result<()> {
+        let was_loaded = self.models.llm.loaded().is_some();
+        let start = Instant::now();
+        if !was_loaded {
+            watch(Event::LoadingLlm);
+        }
+        let llm = self.models.llm.get()?;
+        let placement = llm.placement();
+        if !was_loaded {
+            answer.timings_ms.load_llm = milliseconds(start.elapsed());
+            watch(Event::LlmLoaded { placement: &placement, took: start.elapsed() });
+        }
+        answer.mode = Mode::Generative;
+        answer.model = Some(self.models.llm_name.clone());
+        answer.placement.llm = Some(placement);
+        let passages: Vec<Passage> = sources.iter().map(|source| source.passage.clone()).collect();
+        let prompt = prompt::build(llm, question, &passages, self.options.sampling.max_tokens)?;
+        if prompt.passages < passages.len() {
+            watch(Event::PassagesDropped(passages.len() - prompt.passages));
+        }
+        watch(Event::Answering);
+        let start = Instant::now();
+        let generation = llm
+            .generate(&prompt.tokens, &self.options.sampling, interrupted, &mut |text| watch(Event::Text(text)))
+            .context("the LLM failed while it answered")?;
+        generation.text.trim().clone_into(&mut answer.answer);
+        answer.timings_ms.prefill = milliseconds(generation.prefill);
+        answer.timings_ms.decode = milliseconds(generation.decode);
+        answer.tokens =
+            TokenCounts { prompt: generation.prompt_tokens, generated: generation.tokens.len() };
+        answer.reason = match generation.stop {
+            Stop::EndOfText => None,
+            Stop::MaxTokens => Some(Reason::MaxTokens),
+            Stop::Interrupted => Some(Reason::Interrupted),
+        };
+        watch(Event::Answered { took: start.elapsed(), tokens: Some(generation.tokens.len()) });
+        let (cited, invented) = citations::cited(&answer.answer, prompt.passages);
+        if invented {
+            watch(Event::InventedCitations);
+        }
+        if cited.is_empty() && !answer.answer.is_empty() {
+            watch(Event::NoCitations);
+            answer.citations = cite(&(1..=prompt.passages).collect::<Vec<_>>(), sources);
+        } else {
+            answer.citations = cite(&cited, sources);
+        }
+        Ok(())
+    }
+}
+
+fn cite(numbers: &[usize], sources: &[Source]) -> Vec<Citation> {
+    numbers
+        .iter()
+        .map(|&n| {
+            let Source { passage, score } = &sources[n - 1];
+            Citation {
+                n,
+                document: passage.document.clone(),
+                heading: passage.heading(),
+                lines: passage.lines,
+                score: *score,
+            }
+        })
+        .collect()
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_are_composed_trimmed_and_bounded() {
+        let decomposed: String = "  NLP\tlà \u{1b}[31mgì?\n".nfd().collect();
+        assert_eq!(question(&decomposed).unwrap(), "NLP là [31mgì?");
+        assert_eq!(question(" \n\t "), Err(QuestionError::Empty));
+        assert_eq!(question(&"x".repeat(1 << 20)), Err(QuestionError::TooLong(1 << 20)));
+    }
+}

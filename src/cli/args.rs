@@ -1,0 +1,193 @@
+//! The command line. Parsing only validates; nothing is opened or built here.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::llm::placement::DeviceChoice;
+use crate::terminal::Lang;
+
+/// Answers questions from your own documents, on your own machine.
+///
+/// Without a question it starts a dialogue, or, where standard input is no terminal, answers one
+/// question a line.
+#[derive(Debug, Parser)]
+#[command(name = "rag-query", version, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 answered, 1 error, 2 usage, 3 nothing relevant in the documents, \
+    4 the GPU that is required cannot be used, 130 interrupted.")]
+pub struct Cli {
+    /// The question, in quotes
+    pub question: Option<String>,
+
+    #[command(flatten)]
+    pub global: Global,
+
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// The index [default: ./index if it is one, else one in your data folder]
+    #[arg(long, global = true, value_name = "DIR", env = "RAG_QUERY_INDEX")]
+    pub index: Option<PathBuf>,
+
+    /// The three models to use: `default`, `quality`, `cpu` or `demo`
+    #[arg(long, global = true, value_name = "NAME", env = "RAG_QUERY_PROFILE", default_value = "default")]
+    pub profile: String,
+
+    /// Where the LLM runs: `cuda`, `cuda:N` or `cpu` [default: what the profile says]
+    #[arg(long, global = true, value_name = "DEVICE")]
+    pub device: Option<DeviceChoice>,
+
+    /// JSON on standard output, one object a line
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Nothing on standard error but warnings and errors
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+
+    /// Never download: use what is in the cache
+    #[arg(long, global = true)]
+    pub offline: bool,
+
+    /// Language of messages [default: from the locale]
+    #[arg(long, global = true, value_name = "LANG")]
+    pub lang: Option<Lang>,
+
+    /// Keep the order of the first search
+    #[arg(long, global = true)]
+    pub no_rerank: bool,
+
+    /// Answer with the documents' own sentences, without the LLM
+    #[arg(long, global = true)]
+    pub extractive: bool,
+
+    /// Passages to answer from, or hits to list
+    #[arg(long, global = true, value_name = "N", default_value_t = 5, value_parser = parse_top_k)]
+    pub top_k: usize,
+
+    /// Show every passage and its scores, on standard error
+    #[arg(long, global = true)]
+    pub explain: bool,
+
+    /// A GGUF file or a Hugging Face folder to use as the LLM
+    #[arg(long, global = true, value_name = "PATH", env = "RAG_QUERY_LLM")]
+    pub llm: Option<PathBuf>,
+
+    /// Tokens that prompt and answer may have together [default: what the catalogue says]
+    #[arg(long, global = true, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(256..))]
+    pub context: Option<u32>,
+
+    /// A catalogue of your own models and profiles
+    #[arg(long, global = true, value_name = "FILE", env = "RAG_QUERY_CATALOGUE")]
+    pub catalogue: Option<PathBuf>,
+}
+
+/// How the LLM chooses tokens.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Answer options")]
+pub struct SamplingArgs {
+    /// Most tokens in an answer
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_tokens: u32,
+
+    /// 0 takes the likeliest token always
+    #[arg(long, value_name = "T", default_value_t = 0.0, value_parser = parse_temperature)]
+    pub temperature: f64,
+
+    /// Sample among the likeliest tokens that together reach this probability
+    #[arg(long, value_name = "P", value_parser = parse_probability)]
+    pub top_p: Option<f64>,
+
+    /// Sample among the N likeliest tokens
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub sample_top_k: Option<u32>,
+
+    /// Makes recent tokens less likely; 1 does nothing
+    #[arg(long, value_name = "F", default_value_t = 1.1, value_parser = parse_penalty)]
+    pub repeat_penalty: f32,
+
+    /// Seed of the random numbers
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Builds or updates the index from files and folders (.md, .txt, .jsonl)
+    Index(IndexArgs),
+    /// Lists the passages for a question; without one, reads a question a line from standard input
+    Search {
+        /// The question, in quotes
+        query: Option<String>,
+    },
+    /// Lists, downloads and checks models
+    Models {
+        #[command(subcommand)]
+        action: ModelsAction,
+    },
+    /// Says what works on this machine and what is missing
+    Doctor,
+    /// Prints a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct IndexArgs {
+    /// Files and folders
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+
+    /// Build a new index from these paths alone; the old one stays in use until it is done
+    #[arg(long)]
+    pub rebuild: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum ModelsAction {
+    /// Lists the models, and whether their files are here
+    List,
+    /// Downloads the profile's models
+    Pull,
+    /// Hashes the files of the profile's models again
+    Verify,
+}
+
+fn parse_top_k(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n @ 1..=1000) => Ok(n),
+        _ => Err("a number from 1 to 1000".to_owned()),
+    }
+}
+
+fn parse_temperature(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(t) if (0.0..=5.0).contains(&t) => Ok(t),
+        _ => Err("a number from 0 to 5".to_owned()),
+    }
+}
+
+fn parse_probability(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(p) if p > 0.0 && p <= 1.0 => Ok(p),
+        _ => Err("a number above 0, at most 1".to_owned()),
+    }
+}
+
+fn parse_penalty(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(f) if (1.0..=4.0).contains(&f) => Ok(f),
+        _ => Err("a number from 1 to 4".to_owned()),
+    }
+}

@@ -1,0 +1,261 @@
+//! `rag-query [QUESTION]`: one question, a dialogue, or a question a line.
+
+use std::io::{self, BufRead, IsTerminal, Read};
+
+use anyhow::{Context, Result};
+
+use super::args::Cli;
+use super::exit::{self, Exit};
+use super::interrupt::{self, Answering};
+use super::repl;
+use super::setup::Setup;
+use crate::answer::{self, Answer, AnswerOptions, Answerer, Event, Reason};
+use crate::index::Index;
+use crate::llm::SamplingOptions;
+use crate::llm::placement::DeviceChoice;
+use crate::pipeline::Models;
+use crate::terminal::{Step, Terminal, document_name};
+
+/// A line longer than this is no question; the rest of it is skipped unread, in bytes.
+const MAX_LINE: u64 = 1 << 20;
+
+pub fn run(setup: &Setup, cli: &Cli) -> Result<Exit> {
+    // What cannot be asked is said before anything is loaded.
+    let question = cli.question.as_deref().map(answer::question).transpose()?;
+    interrupt::install();
+    let models = setup.models()?;
+    announce(setup, &models);
+    let (index, load_index) = setup.open_index(&models)?;
+    let session = Session::new(setup, cli, &index, &models, load_index);
+    match question {
+        Some(question) => session.ask(&question),
+        None if io::stdin().is_terminal() => repl::run(&session),
+        None => session.ask_lines(io::stdin().lock()),
+    }
+}
+
+/// Says which LLM will answer and where, before it is loaded.
+fn announce(setup: &Setup, models: &Models) {
+    let terminal = setup.terminal;
+    terminal.say(&terminal.lang.llm(&models.llm_name, &models.llm_device.to_string()));
+    if models.llm_device == DeviceChoice::Cpu && setup.global.device.is_none() {
+        terminal.say(&terminal.lang.llm_on_cpu_by_profile(&setup.profile.name));
+    }
+}
+
+/// Questions and answers on a terminal.
+pub struct Session<'a> {
+    /// Where to print.
+    pub terminal: Terminal,
+    answerer: Answerer<'a>,
+    llm_name: &'a str,
+    llm_device: DeviceChoice,
+    json: bool,
+    explain: bool,
+}
+
+impl<'a> Session<'a> {
+    fn new(
+        setup: &Setup,
+        cli: &Cli,
+        index: &'a Index,
+        models: &'a Models,
+        load_index: std::time::Duration,
+    ) -> Self {
+        let sampling = &cli.sampling;
+        let options = AnswerOptions {
+            top_k: setup.global.top_k,
+            extractive: setup.global.extractive,
+            sampling: SamplingOptions {
+                max_tokens: sampling.max_tokens as usize,
+                temperature: sampling.temperature,
+                top_k: sampling.sample_top_k.map(|k| k as usize),
+                top_p: sampling.top_p,
+                repeat_penalty: sampling.repeat_penalty,
+                seed: sampling.seed,
+            },
+        };
+        Self {
+            terminal: setup.terminal,
+            answerer: Answerer::new(index, models, options, load_index),
+            llm_name: &models.llm_name,
+            llm_device: models.llm_device,
+            json: setup.global.json,
+            explain: setup.global.explain,
+        }
+    }
+
+    /// Answers one question on the terminal.
+    pub fn ask(&self, question: &str) -> Result<Exit> {
+        Ok(outcome(&self.answer(question)?))
+    }
+
+    /// Answers one question on the terminal and returns the answer.
+    pub fn answer(&self, question: &str) -> Result<Answer> {
+        self.terminal.say(&self.terminal.lang.question(question));
+        let answering = Answering::begin();
+        let mut narrator = Narrator { session: self, step: None, text: String::new(), printing: Ok(()) };
+        let answer = self.answerer.answer(question, answering.interrupted(), &mut |event| narrator.tell(&event));
+        drop(answering);
+        let Narrator { step, printing, .. } = narrator;
+        drop(step);
+        let mut answer = answer?;
+        printing?;
+        for citation in &mut answer.citations {
+            citation.document = document_name(&citation.document);
+        }
+        self.conclude(&answer)?;
+        Ok(answer)
+    }
+
+    /// What follows the answer's own text: its sources, or the whole of it as JSON.
+    fn conclude(&self, answer: &Answer) -> Result<()> {
+        let (terminal, lang) = (self.terminal, self.terminal.lang);
+        match answer.reason {
+            Some(Reason::Interrupted) => terminal.say(lang.interrupted()),
+            Some(Reason::MaxTokens) => terminal.say(lang.max_tokens()),
+            Some(Reason::NotInDocuments) | None => {}
+        }
+        if self.explain {
+            explain(terminal, answer);
+        }
+        if self.json {
+            return Ok(terminal.print_json(answer)?);
+        }
+        if answer.citations.is_empty() {
+            return Ok(());
+        }
+        Ok(terminal.print(&format!("\n{}", self.sources(answer)))?)
+    }
+
+    /// The list of sources under an answer.
+    pub fn sources(&self, answer: &Answer) -> String {
+        let lang = self.terminal.lang;
+        let mut list = format!("{}\n", lang.sources());
+        for citation in &answer.citations {
+            let place = lang.lines(citation.lines.0, citation.lines.1);
+            let heading = if citation.heading.is_empty() { String::new() } else { format!(" — {}", citation.heading) };
+            list.push_str(&format!("  [{}] {}{heading} ({place})\n", citation.n, citation.document));
+        }
+        list
+    }
+
+    /// Answers a question a line. One that fails does not stop the others.
+    fn ask_lines(&self, mut input: impl BufRead) -> Result<Exit> {
+        let mut worst = Exit::Answered;
+        while let Some(line) = read_line(&mut input)? {
+            if line.trim().is_empty() {
+                continue;
+            }
+            let result = answer::question(&line).map_err(Into::into).and_then(|question| self.ask(&question));
+            let exit = match result {
+                Ok(exit) => exit,
+                Err(error) if exit::is_broken_pipe(&error) => return Err(error),
+                Err(error) => exit::report(&self.terminal, &error),
+            };
+            if exit == Exit::Interrupted {
+                return Ok(exit);
+            }
+            worst = worst.worse(exit);
+        }
+        Ok(worst)
+    }
+}
+
+/// A line of input, without its end; `None` at the end of the input. Bytes that are no UTF-8
+/// become replacement characters.
+pub fn read_line(input: &mut impl BufRead) -> Result<Option<String>> {
+    let mut line = Vec::new();
+    let failed = "cannot read the questions from standard input";
+    if input.by_ref().take(MAX_LINE).read_until(b'\n', &mut line).context(failed)? == 0 {
+        return Ok(None);
+    }
+    if line.len() as u64 == MAX_LINE && !line.ends_with(b"\n") {
+        input.skip_until(b'\n').context(failed)?;
+    }
+    Ok(Some(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned()))
+}
+
+fn outcome(answer: &Answer) -> Exit {
+    match answer.reason {
+        Some(Reason::NotInDocuments) => Exit::NotInDocuments,
+        Some(Reason::Interrupted) => Exit::Interrupted,
+        Some(Reason::MaxTokens) | None => Exit::Answered,
+    }
+}
+
+/// Turns events into lines.
+struct Narrator<'a> {
+    session: &'a Session<'a>,
+    step: Option<Step>,
+    /// Text of the answer so far.
+    text: String,
+    printing: io::Result<()>,
+}
+
+impl Narrator<'_> {
+    fn tell(&mut self, event: &Event) {
+        let (terminal, lang) = (self.session.terminal, self.session.terminal.lang);
+        match event {
+            Event::Searched(retrieval) => terminal.say(&lang.searched(retrieval.embed + retrieval.search)),
+            Event::Reranked(retrieval) => terminal.say(&lang.reranked(retrieval.rerank)),
+            Event::NotInDocuments => terminal.say(lang.not_in_documents()),
+            Event::LlmNotFor(language) => terminal.say(&lang.llm_not_for(self.session.llm_name, *language)),
+            Event::LoadingLlm => {
+                let device = self.session.llm_device.to_string();
+                self.step = Some(terminal.begin(&lang.loading_llm(self.session.llm_name, &device)));
+            }
+            Event::LlmLoaded { placement, took } => {
+                if let Some(step) = self.step.take() {
+                    step.done(&format!("✅ {placement}, {}", crate::terminal::time(*took)));
+                }
+            }
+            Event::PassagesDropped(count) => terminal.warn(lang.passages_dropped(*count).trim_start()),
+            Event::Answering => {
+                let mut step = terminal.begin(lang.answering());
+                // The answer itself comes next, on the same screen.
+                step.pause();
+                self.step = Some(step);
+            }
+            Event::Text(text) => self.print(text),
+            Event::InventedCitations => terminal.warn(lang.invented_citations().trim_start()),
+            Event::NoCitations => terminal.warn(lang.no_citations().trim_start()),
+            Event::Answered { took, tokens } => {
+                self.print_raw("\n");
+                if let Some(step) = self.step.take() {
+                    step.done(&lang.answered(*took, *tokens));
+                }
+            }
+        }
+    }
+
+    fn print(&mut self, text: &str) {
+        // Models like to begin with a blank.
+        let text = if self.text.is_empty() { text.trim_start() } else { text };
+        self.text.push_str(text);
+        self.print_raw(text);
+    }
+
+    fn print_raw(&mut self, text: &str) {
+        if !self.session.json && self.printing.is_ok() {
+            self.printing = self.session.terminal.print(text);
+        }
+    }
+}
+
+fn explain(terminal: Terminal, answer: &Answer) {
+    for (i, hit) in answer.hits.iter().enumerate() {
+        let scores = hit.scores;
+        let rerank = scores.rerank.map_or("-".to_owned(), |score| format!("{score:.4}"));
+        terminal.say(&format!(
+            "   {}. {:.4}  dense {:.4}  bm25 {:.2}  fused {:.4}  rerank {rerank}  {} — {}",
+            i + 1,
+            hit.score,
+            scores.dense,
+            scores.bm25,
+            scores.fused,
+            document_name(&hit.passage.document),
+            hit.passage.heading(),
+        ));
+    }
+}

@@ -1,0 +1,73 @@
+//! Exit codes, and what an error says to the person who sees it.
+
+use std::io;
+use std::process::{ExitCode, Termination};
+
+use anyhow::Error;
+
+use crate::answer::QuestionError;
+use crate::gpu::GpuError;
+use crate::index::IndexError;
+use crate::terminal::Terminal;
+
+/// How the program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exit {
+    /// Every question was answered, every command did its work.
+    Answered = 0,
+    /// The documents do not say anything about a question.
+    NotInDocuments = 3,
+    /// The GPU that is required cannot be used.
+    NoGpu = 4,
+    /// The command line cannot be understood.
+    Usage = 2,
+    /// Something went wrong.
+    Error = 1,
+    /// The user interrupted.
+    Interrupted = 130,
+}
+
+impl Exit {
+    /// The worse of two: an error before a missing GPU before a question without an answer.
+    pub fn worse(self, other: Self) -> Self {
+        let rank = |exit| match exit {
+            Self::Answered => 0,
+            Self::NotInDocuments => 1,
+            Self::NoGpu => 2,
+            Self::Usage => 3,
+            Self::Error => 4,
+            Self::Interrupted => 5,
+        };
+        if rank(other) > rank(self) { other } else { self }
+    }
+}
+
+impl Termination for Exit {
+    fn report(self) -> ExitCode {
+        ExitCode::from(self as u8)
+    }
+}
+
+/// Prints an error and decides on the exit code. A closed pipe is success: whoever reads has what
+/// they wanted.
+pub fn report(terminal: &Terminal, error: &Error) -> Exit {
+    if is_broken_pipe(error) {
+        return Exit::Answered;
+    }
+    let gpu = error.chain().find_map(|cause| cause.downcast_ref::<GpuError>());
+    let index = error.chain().find_map(|cause| cause.downcast_ref::<IndexError>());
+    terminal.error(error, gpu.map(GpuError::hint).or(index.map(IndexError::hint)));
+    if gpu.is_some() {
+        Exit::NoGpu
+    } else if error.downcast_ref::<QuestionError>().is_some() {
+        Exit::Usage
+    } else {
+        Exit::Error
+    }
+}
+
+/// Whether nobody reads standard output any more.
+pub fn is_broken_pipe(error: &Error) -> bool {
+    let broken = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(broken))
+}

@@ -1,0 +1,60 @@
+//! The commands: the one place that knows all stages.
+
+mod args;
+mod ask;
+mod doctor;
+mod exit;
+mod index;
+mod interrupt;
+mod models;
+mod repl;
+mod search;
+mod setup;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Cli, Command};
+pub use exit::Exit;
+use setup::Setup;
+
+/// Runs the command line that the process was given.
+pub fn main() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Answered };
+        }
+    };
+    start_log();
+    let terminal = setup::terminal(&cli.global);
+    match run(&cli, &terminal) {
+        Ok(exit) => exit,
+        Err(error) => exit::report(&terminal, &error),
+    }
+}
+
+fn run(cli: &Cli, terminal: &crate::terminal::Terminal) -> anyhow::Result<Exit> {
+    let setup = Setup::new(&cli.global, *terminal)?;
+    match &cli.command {
+        None => ask::run(&setup, cli),
+        Some(Command::Index(args)) => index::run(&setup, args),
+        Some(Command::Search { query }) => search::run(&setup, query.as_deref()),
+        Some(Command::Models { action }) => models::run(&setup, *action),
+        Some(Command::Doctor) => doctor::run(&setup),
+        Some(Command::Completions { shell }) => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "rag-query", &mut script);
+            terminal.print(&String::from_utf8_lossy(&script))?;
+            Ok(Exit::Answered)
+        }
+    }
+}
+
+/// `RAG_QUERY_LOG=debug` shows what the libraries under this one say.
+fn start_log() {
+    let level = std::env::var("RAG_QUERY_LOG").ok().and_then(|level| level.parse::<tracing::Level>().ok());
+    if let Some(level) = level {
+        tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
+    }
+}

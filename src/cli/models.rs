@@ -1,0 +1,83 @@
+//! `rag-query models`: what the catalogue has, and whether the files are here and whole.
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::args::ModelsAction;
+use super::exit::Exit;
+use super::setup::Setup;
+use crate::models::ModelEntry;
+use crate::models::verify::{Outcome, verify};
+
+pub fn run(setup: &Setup, action: ModelsAction) -> Result<Exit> {
+    match action {
+        ModelsAction::List => list(setup),
+        ModelsAction::Pull => pull(setup),
+        ModelsAction::Verify => check(setup),
+    }
+}
+
+fn list(setup: &Setup) -> Result<Exit> {
+    for entry in setup.catalogue.models() {
+        let here = setup.store.locate_offline(entry).is_ok();
+        if setup.global.json {
+            setup.terminal.print_json(&json!({
+                "id": entry.id, "role": entry.role(), "name": entry.name,
+                "licence": entry.licence, "languages": entry.languages, "here": here,
+            }))?;
+        } else {
+            let mark = if here { "✓" } else { "·" };
+            let role = serde_json::to_value(entry.role())?;
+            let role = role.as_str().unwrap_or_default();
+            setup.terminal.print(&format!("{mark} {role:9} {:32} {} ({})\n", entry.id, entry.name, entry.licence))?;
+        }
+    }
+    Ok(Exit::Answered)
+}
+
+fn pull(setup: &Setup) -> Result<Exit> {
+    for entry in profile_models(setup) {
+        let files = setup.store.locate(entry)?;
+        for (name, path) in files.iter() {
+            if setup.global.json {
+                setup.terminal.print_json(&json!({ "model": entry.id, "file": name, "path": path }))?;
+            } else {
+                setup.terminal.print(&format!("{}: {name} → {}\n", entry.id, path.display()))?;
+            }
+        }
+    }
+    Ok(Exit::Answered)
+}
+
+fn check(setup: &Setup) -> Result<Exit> {
+    let mut exit = Exit::Answered;
+    for entry in profile_models(setup) {
+        let report = verify(&setup.store, entry)?;
+        if !report.is_ok() {
+            exit = Exit::Error;
+        }
+        if setup.global.json {
+            setup.terminal.print_json(&report)?;
+        } else {
+            for file in &report.files {
+                setup.terminal.print(&format!("{}: {}: {}\n", entry.id, file.file, describe(&file.outcome)))?;
+            }
+        }
+    }
+    Ok(exit)
+}
+
+fn profile_models<'a>(setup: &'a Setup) -> [&'a ModelEntry; 3] {
+    let profile = &setup.profile;
+    [&profile.embedder, &profile.reranker, &profile.llm]
+}
+
+fn describe(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Ok => "ok".to_owned(),
+        Outcome::Mismatch { expected } => format!("changed or damaged: its SHA-256 should be {expected}"),
+        Outcome::Missing => "missing".to_owned(),
+        Outcome::NoRecord => "there, but nothing says what it should be".to_owned(),
+        Outcome::Unreadable { reason } => format!("cannot be read: {reason}"),
+    }
+}

@@ -1,0 +1,84 @@
+//! `rag-query search`: the passages for a question, without an answer.
+
+use std::io;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::ask::read_line;
+use super::exit::{self, Exit};
+use super::setup::Setup;
+use crate::answer;
+use crate::retrieve::{Hit, Retriever, Scores};
+use crate::terminal::{Terminal, document_name};
+
+/// A hit, as `--json` prints it.
+#[derive(Serialize)]
+struct JsonHit<'a> {
+    question: &'a str,
+    rank: usize,
+    document: String,
+    heading: String,
+    lines: (u32, u32),
+    score: f32,
+    scores: Scores,
+    text: &'a str,
+}
+
+pub fn run(setup: &Setup, query: Option<&str>) -> Result<Exit> {
+    let query = query.map(answer::question).transpose()?;
+    let models = setup.models()?;
+    let (index, _) = setup.open_index(&models)?;
+    let retriever = Retriever::new(&index, &models.embedder, models.reranker.as_ref());
+    let search = |question: &str| -> Result<Exit> {
+        let retrieval = retriever.retrieve(question, setup.global.top_k)?;
+        let lang = setup.terminal.lang;
+        setup.terminal.say(&lang.searched(retrieval.embed + retrieval.search));
+        if models.reranker.is_some() {
+            setup.terminal.say(&lang.reranked(retrieval.rerank));
+        }
+        for (i, hit) in retrieval.hits.iter().enumerate() {
+            print(setup.terminal, setup.global.json, question, i + 1, hit)?;
+        }
+        Ok(if retrieval.hits.is_empty() { Exit::NotInDocuments } else { Exit::Answered })
+    };
+    let Some(query) = query else {
+        let mut input = io::stdin().lock();
+        let mut worst = Exit::Answered;
+        while let Some(line) = read_line(&mut input)? {
+            if line.trim().is_empty() {
+                continue;
+            }
+            let result = answer::question(&line).map_err(Into::into).and_then(|question| search(&question));
+            worst = worst.worse(match result {
+                Ok(exit) => exit,
+                Err(error) if exit::is_broken_pipe(&error) => return Err(error),
+                Err(error) => exit::report(&setup.terminal, &error),
+            });
+        }
+        return Ok(worst);
+    };
+    search(&query)
+}
+
+fn print(terminal: Terminal, json: bool, question: &str, rank: usize, hit: &Hit) -> io::Result<()> {
+    let passage = &hit.passage;
+    let document = document_name(&passage.document);
+    if json {
+        return terminal.print_json(&JsonHit {
+            question,
+            rank,
+            document,
+            heading: passage.heading(),
+            lines: passage.lines,
+            score: hit.score,
+            scores: hit.scores,
+            text: &passage.text,
+        });
+    }
+    let place = terminal.lang.lines(passage.lines.0, passage.lines.1);
+    let heading = passage.heading();
+    let heading = if heading.is_empty() { heading } else { format!(" — {heading}") };
+    let text = passage.text.lines().map(|line| format!("   {line}\n")).collect::<String>();
+    terminal.print(&format!("{rank}. {document}{heading} ({place}) {:.4}\n{text}\n", hit.score))
+}

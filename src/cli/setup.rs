@@ -1,0 +1,105 @@
+//! From options to the things that commands work with. Opens no model and creates no context.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::args::Global;
+use crate::index::{Index, Manifest};
+use crate::models::{Catalogue, HubSettings, ModelStore, Profile};
+use crate::pipeline::{Models, Overrides};
+use crate::rerank::Reranker;
+use crate::terminal::{DownloadBars, Lang, Terminal};
+
+/// What every command needs.
+pub struct Setup<'a> {
+    /// The options.
+    pub global: &'a Global,
+    /// Where to print.
+    pub terminal: Terminal,
+    /// All models and profiles.
+    pub catalogue: Catalogue,
+    /// The chosen profile.
+    pub profile: Profile,
+    /// Where model files are.
+    pub store: ModelStore,
+    /// The index directory.
+    pub index_dir: PathBuf,
+}
+
+/// The terminal, as the options want it.
+pub fn terminal(global: &Global) -> Terminal {
+    Terminal::new(global.lang.unwrap_or_else(Lang::from_locale), global.quiet)
+}
+
+impl<'a> Setup<'a> {
+    /// Reads the catalogue and looks at the environment.
+    pub fn new(global: &'a Global, terminal: Terminal) -> Result<Self> {
+        let catalogue = Catalogue::load(global.catalogue.as_deref())?;
+        let profile = catalogue.profile(&global.profile)?;
+        let data = data_dir()?;
+        let mut hub = HubSettings::from_env();
+        hub.offline |= global.offline;
+        let models_dir = std::env::var_os("RAG_QUERY_MODELS").map_or_else(|| data.join("models"), PathBuf::from);
+        let store = ModelStore {
+            models_dirs: vec![models_dir],
+            hub,
+            state_dir: data.clone(),
+            progress: Arc::new(DownloadBars::new(terminal)),
+        };
+        let index_dir = global.index.clone().unwrap_or_else(|| default_index(&data));
+        Ok(Self { global, terminal, catalogue, profile, store, index_dir })
+    }
+
+    /// The profile's models, none of them loaded.
+    pub fn models(&self) -> Result<Models> {
+        let overrides = Overrides {
+            device: self.global.device,
+            context: self.global.context.map(|tokens| tokens as usize),
+            llm: self.global.llm.clone(),
+            no_rerank: self.global.no_rerank,
+        };
+        Ok(Models::new(&self.profile, &self.store, &overrides)?)
+    }
+
+    /// Opens the index for reading, while embedder and reranker load beside it. Says so.
+    pub fn open_index(&self, models: &Models) -> Result<(Index, Duration)> {
+        let lang = self.terminal.lang;
+        std::thread::scope(|scope| {
+            // The index is looked at first: without one, nothing needs to be loaded.
+            let start = Instant::now();
+            let step = self.terminal.begin(lang.loading_index());
+            let index = Index::open(&self.index_dir)?;
+            let mut wanted = models.index_settings.clone();
+            wanted.token_vectors &= models.reranker.is_some();
+            index.manifest().check(&wanted)?;
+            let took = start.elapsed();
+            step.done(&lang.chunks(index.chunk_count()));
+
+            let start = Instant::now();
+            let step = self.terminal.begin(lang.loading_models(models.reranker.is_some()));
+            let reranker = scope.spawn(|| match &models.reranker {
+                Some(Reranker::CrossEncoder(model)) => model.get().map(drop),
+                Some(Reranker::LateInteraction) | None => Ok(()),
+            });
+            models.embedder.get()?;
+            reranker.join().expect("loading returns its errors")?;
+            step.done_in(start.elapsed());
+            Ok((index, took))
+        })
+    }
+}
+
+/// Where indexes, prepared models and the record of downloads are kept.
+pub fn data_dir() -> Result<PathBuf> {
+    let dir = dirs::data_dir().context("there is no data folder for this user; set HOME or XDG_DATA_HOME")?;
+    Ok(dir.join("rag-query"))
+}
+
+/// A project's own index where there is one. A folder that only has that name is left alone.
+fn default_index(data: &Path) -> PathBuf {
+    let here = Path::new("index");
+    if Manifest::exists(here) { here.to_owned() } else { data.join("index") }
+}

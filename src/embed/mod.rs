@@ -1,0 +1,196 @@
+//! Embeddings: texts → unit vectors whose dot product says how near their meanings are.
+
+mod encoder;
+mod tokenize;
+
+use std::ops::Range;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use candle_core::{IndexOp, Tensor};
+pub use encoder::{Encoder, EncoderConfig, Sequence, batches, open_weights};
+use tokenizers::Encoding;
+pub use tokenize::TextTokenizer;
+
+use crate::models::catalogue::{EmbedderSpec, Pooling};
+
+/// Tokens in a batch, padding counted: enough to fill the cores, small enough for the caches.
+const BATCH_TOKENS: usize = 2048;
+
+/// A text's embedding.
+#[derive(Debug, Clone)]
+pub struct Embedding {
+    /// `[dim]`, unit length.
+    pub vector: Vec<f32>,
+    /// The contextual vectors of the text's own tokens (not of the prefix, not the model's own);
+    /// empty unless asked for.
+    pub tokens: Vec<TokenVector>,
+}
+
+/// One token in its context.
+#[derive(Debug, Clone)]
+pub struct TokenVector {
+    /// The token's bytes in the text (composed form).
+    pub span: Range<usize>,
+    /// `[dim]`, as the last layer has it.
+    pub vector: Vec<f32>,
+}
+
+/// Whether the vectors of single tokens are wanted beside the text's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tokens {
+    /// Only the text's vector.
+    Dropped,
+    /// Token vectors too.
+    Kept,
+}
+
+/// A loaded embedder.
+pub struct Embedder {
+    tokenizer: TextTokenizer,
+    encoder: Encoder,
+    settings: EmbedderSpec,
+}
+
+impl Embedder {
+    /// Loads the model from its three files.
+    pub fn load(config: &Path, tokenizer: &Path, weights: &Path, settings: EmbedderSpec) -> Result<Self> {
+        let config = EncoderConfig::read(config)?;
+        ensure!(
+            config.hidden == settings.dimension && settings.max_tokens <= config.max_tokens,
+            "the model makes vectors of {} values from at most {} tokens, but the catalogue says {} and {}",
+            config.hidden, config.max_tokens, settings.dimension, settings.max_tokens
+        );
+        // The tokenizer has 250,000 pieces, the weights 470 MB: read them side by side.
+        let (tokenizer, encoder) = std::thread::scope(|scope| {
+            let tokenizer = scope.spawn(|| TextTokenizer::load(tokenizer));
+            let encoder = open_weights(weights)
+                .and_then(|tensors| Encoder::load(&config, tensors))
+                .with_context(|| format!("cannot load the embedder from {}", weights.display()));
+            (tokenizer.join().expect("loading a tokenizer returns its errors"), encoder)
+        });
+        let (tokenizer, encoder) = (tokenizer?, encoder?);
+        ensure!(
+            tokenizer.vocabulary() <= config.vocabulary,
+            "the tokenizer has {} tokens, the model only {}",
+            tokenizer.vocabulary(), config.vocabulary
+        );
+        Ok(Self { tokenizer, encoder, settings })
+    }
+
+    /// Tokens of `text` itself, as the embedder counts them.
+    pub fn count_tokens(&self, text: &str) -> usize {
+        self.tokenizer.count(text)
+    }
+
+    /// Tokens that a passage may have besides the prefix and the model's own two.
+    pub fn passage_window(&self) -> usize {
+        self.settings.max_tokens.saturating_sub(2 + self.count_tokens(&self.settings.passage_prefix))
+    }
+
+    /// Embeds a question. One that is longer than the window is judged by its beginning.
+    pub fn embed_query(&self, question: &str, tokens: Tokens) -> Result<Embedding> {
+        let mut encoded = self.encode(&self.settings.query_prefix, question)?;
+        encoded.truncate(self.settings.max_tokens);
+        self.forward(&[&encoded], tokens).map(|mut embeddings| embeddings.remove(0))
+    }
+
+    /// Embeds passages, each by itself whatever its neighbours in the batch.
+    ///
+    /// # Errors
+    /// A passage longer than the window: it is never truncated silently.
+    pub fn embed_passages<S: AsRef<str>>(&self, passages: &[S], tokens: Tokens) -> Result<Vec<Embedding>> {
+        let encoded: Vec<EncodedText> = passages
+            .iter()
+            .map(|passage| self.encode(&self.settings.passage_prefix, passage.as_ref()))
+            .collect::<Result<_>>()?;
+        let lengths: Vec<usize> = encoded.iter().map(|text| text.sequence.len()).collect();
+        if let Some(longest) = lengths.iter().copied().max() {
+            let window = self.settings.max_tokens;
+            ensure!(longest <= window, "a passage has {longest} tokens, the embedder's window {window}");
+        }
+        let mut embeddings: Vec<Option<Embedding>> = vec![None; passages.len()];
+        for batch in batches(&lengths, BATCH_TOKENS) {
+            let texts: Vec<&EncodedText> = batch.iter().map(|&i| &encoded[i]).collect();
+            for (i, embedding) in batch.iter().zip(self.forward(&texts, tokens)?) {
+                embeddings[*i] = Some(embedding);
+            }
+        }
+        Ok(embeddings.into_iter().map(|e| e.expect("batches hold every text once")).collect())
+    }
+
+    fn encode(&self, prefix: &str, text: &str) -> Result<EncodedText> {
+        let encoding = self.tokenizer.encode(&format!("{prefix}{text}"))?;
+        Ok(EncodedText::new(&encoding, prefix.len()))
+    }
+
+    /// One embedding for each text of a batch.
+    fn forward(&self, texts: &[&EncodedText], tokens: Tokens) -> Result<Vec<Embedding>> {
+        let sequences: Vec<&Sequence> = texts.iter().map(|text| &text.sequence).collect();
+        let hidden = self.encoder.forward(&sequences)?;
+        let mut embeddings = Vec::with_capacity(texts.len());
+        for (i, text) in texts.iter().enumerate() {
+            let rows = hidden.i(i)?.narrow(0, 0, text.sequence.len())?;
+            let mut vector = self.pool(&rows)?.to_vec1::<f32>()?;
+            normalize(&mut vector);
+            let kept = match tokens {
+                Tokens::Dropped => Vec::new(),
+                Tokens::Kept => text.token_vectors(&rows.to_vec2::<f32>()?),
+            };
+            embeddings.push(Embedding { vector, tokens: kept });
+        }
+        Ok(embeddings)
+    }
+
+    /// `[tokens, hidden]` → `[hidden]`.
+    fn pool(&self, rows: &Tensor) -> candle_core::Result<Tensor> {
+        match self.settings.pooling {
+            Pooling::Mean => rows.mean(0),
+            Pooling::Cls => rows.i(0),
+        }
+    }
+}
+
+/// A text as the encoder reads it.
+struct EncodedText {
+    sequence: Sequence,
+    /// Span of each token in the text without its prefix; `None` for the prefix' and the model's
+    /// own tokens.
+    spans: Vec<Option<Range<usize>>>,
+}
+
+impl EncodedText {
+    fn new(encoding: &Encoding, prefix: usize) -> Self {
+        let own = encoding.get_special_tokens_mask();
+        let spans = encoding.get_offsets().iter().zip(own).map(|(&(start, end), &own)| {
+            // "query: NLP" may hold a token " NLP" that starts in the prefix' last space.
+            (own == 0 && end > prefix).then(|| start.saturating_sub(prefix)..end - prefix)
+        });
+        Self { sequence: Sequence::from(encoding), spans: spans.collect() }
+    }
+
+    /// Keeps the first `window - 1` tokens and the model's own last one.
+    fn truncate(&mut self, window: usize) {
+        let last = self.sequence.len() - 1;
+        if last >= window {
+            self.sequence.ids.drain(window - 1..last);
+            self.sequence.types.drain(window - 1..last);
+            self.spans.drain(window - 1..last);
+        }
+    }
+
+    fn token_vectors(&self, rows: &[Vec<f32>]) -> Vec<TokenVector> {
+        let tokens = self.spans.iter().zip(rows);
+        tokens
+            .filter_map(|(span, row)| Some(TokenVector { span: span.clone()?, vector: row.clone() }))
+            .collect()
+    }
+}
+
+/// Scales `vector` to length 1; leaves a zero vector as it is.
+pub fn normalize(vector: &mut [f32]) {
+    let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
+    if length > 0.0 {
+        vector.iter_mut().for_each(|value| *value /= length);
+    }
+}

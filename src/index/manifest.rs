@@ -1,0 +1,147 @@
+//! `manifest.json`: what an index was built with, and which generation of its data is current.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::IndexError;
+use crate::ingest::ChunkSettings;
+
+const FORMAT: u32 = 1;
+const FILE: &str = "manifest.json";
+/// No honest manifest is larger.
+const MAX_BYTES: u64 = 64 << 10;
+
+/// Everything about an embedder that decides which vectors it makes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmbedderIdentity {
+    /// Catalogue entry and revision, `multilingual-e5-small@614241f`.
+    pub id: String,
+    /// Values in a vector.
+    pub dimension: usize,
+    /// How token vectors become one.
+    pub pooling: String,
+    /// What is put before a passage.
+    pub passage_prefix: String,
+}
+
+/// What an index is built with. Two indexes with equal settings can take each other's chunks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The embedder.
+    pub embedder: EmbedderIdentity,
+    /// How documents are cut.
+    pub chunking: ChunkSettings,
+    /// Whether the vectors of single tokens are kept, for late interaction.
+    pub token_vectors: bool,
+}
+
+/// The manifest of an index directory.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Manifest {
+    format: u32,
+    generation: String,
+    /// What the index was built with.
+    #[serde(flatten)]
+    pub settings: Settings,
+}
+
+impl Manifest {
+    /// A manifest for a fresh generation of data in `dir`, not written yet.
+    pub(super) fn fresh(dir: &Path, settings: Settings) -> Self {
+        let taken = |name: &String| dir.join(name).exists();
+        let generation = (1u32..).map(|n| format!("generation-{n}")).find(|name| !taken(name));
+        let generation = generation.expect("a directory cannot hold 2^32 generations");
+        Self { format: FORMAT, generation, settings }
+    }
+
+    /// Whether `dir` looks like an index of ours.
+    pub fn exists(dir: &Path) -> bool {
+        Self::read(dir).is_ok()
+    }
+
+    pub(super) fn read(dir: &Path) -> Result<Self, IndexError> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            format: u32,
+        }
+        let path = dir.join(FILE);
+        let unreadable = |source: io::Error| match source.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => IndexError::Missing(dir.to_owned()),
+            _ => IndexError::Unreadable { path: path.clone(), source },
+        };
+        let damaged = |what: String| IndexError::Damaged { path: path.clone(), what };
+        if fs::metadata(&path).map_err(unreadable)?.len() > MAX_BYTES {
+            return Err(damaged("it is no manifest: too large".to_owned()));
+        }
+        let json = fs::read(&path).map_err(unreadable)?;
+        let Versioned { format } =
+            serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
+        if format != FORMAT {
+            return Err(IndexError::Format { path: dir.to_owned(), found: format, expected: FORMAT });
+        }
+        let manifest: Self =
+            serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
+        // The name becomes a path: nothing but our own names may.
+        let number = manifest.generation.strip_prefix("generation-");
+        if !number.is_some_and(|n| n.parse::<u32>().is_ok()) {
+            return Err(damaged(format!("it names a strange generation {:?}", manifest.generation)));
+        }
+        Ok(manifest)
+    }
+
+    /// Replaces the directory's manifest: a temporary file beside it, synced, then renamed.
+    pub(super) fn write(&self, dir: &Path) -> Result<(), IndexError> {
+        let path = dir.join(FILE);
+        let temporary = dir.join(format!("{FILE}.new"));
+        let json = serde_json::to_vec_pretty(self).expect("a manifest is plain data");
+        let write = || {
+            let mut file = File::create(&temporary)?;
+            file.write_all(&json)?;
+            file.sync_all()?;
+            fs::rename(&temporary, &path)?;
+            File::open(dir)?.sync_all()
+        };
+        write().map_err(|source| IndexError::Unwritable { path: path.clone(), source })
+    }
+
+    /// The directory of the current data.
+    pub(super) fn data(&self, dir: &Path) -> PathBuf {
+        dir.join(&self.generation)
+    }
+
+    /// Removes the data of other generations. Failing to is no error: they are only left-overs.
+    pub(super) fn remove_other_generations(&self, dir: &Path) {
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            if name.starts_with("generation-") && name != self.generation {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+
+    /// Checks that the index can be used with `wanted`.
+    pub fn check(&self, wanted: &Settings) -> Result<(), IndexError> {
+        let built = &self.settings;
+        let differs = |built: String, wanted: String| Err(IndexError::Mismatch { built, wanted });
+        if built.embedder.id != wanted.embedder.id {
+            return differs(built.embedder.id.clone(), wanted.embedder.id.clone());
+        }
+        if built.embedder != wanted.embedder {
+            return differs(format!("{:?}", built.embedder), format!("{:?}", wanted.embedder));
+        }
+        if built.chunking != wanted.chunking {
+            return differs(format!("{:?}", built.chunking), format!("{:?}", wanted.chunking));
+        }
+        if wanted.token_vectors && !built.token_vectors {
+            return differs(
+                "a reranker that needs no token vectors".to_owned(),
+                "one that works on token vectors".to_owned(),
+            );
+        }
+        Ok(())
+    }
+}

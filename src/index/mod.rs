@@ -1,0 +1,155 @@
+//! The persisted index: chunks in, scored chunks out.
+//!
+//! A directory. `manifest.json` says what the index was built with and names the generation, a
+//! sub-directory with the data:
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `lexical/` | tantivy: terms for BM25, and each chunk's text and place |
+//! | `vectors.i8` | one row a chunk: its embedding |
+//! | `tokens.i8` | one row a token: its contextual vector, only where the reranker needs it |
+//!
+//! Rows are appended and synced first, then tantivy commits: that one commit makes them part of
+//! the index, and a crash at any moment leaves the previous state readable. A rebuild writes a new
+//! generation and then renames its manifest over the old one.
+
+pub mod analyze;
+mod lexical;
+mod manifest;
+mod reader;
+mod rows;
+mod writer;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub use lexical::LexicalQuery;
+pub use manifest::{EmbedderIdentity, Manifest, Settings};
+pub use reader::Index;
+pub use writer::{IndexWriter, NewChunk};
+
+use crate::ingest::Format;
+
+/// A chunk of this index: the number of its row in the vector file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ChunkId(pub u64);
+
+/// What the index keeps of a chunk, to show it and to give it to the LLM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passage {
+    /// Absolute path, or `path#id` for a line of a JSONL file.
+    pub document: String,
+    /// Headings above the chunk, outermost first.
+    pub headings: Vec<String>,
+    /// First and last line in the document, from 1.
+    pub lines: (u32, u32),
+    /// Byte span in the document's text.
+    pub span: (usize, usize),
+    /// The text itself.
+    pub text: String,
+    /// How the text is marked up.
+    pub format: Format,
+}
+
+impl Passage {
+    /// The heading path in one line, `A > B`.
+    pub fn heading(&self) -> String {
+        self.headings.join(" > ")
+    }
+}
+
+/// Why an index cannot be read or written.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum IndexError {
+    /// The directory holds no index.
+    #[error("there is no index in {}", .0.display())]
+    Missing(PathBuf),
+    /// A file cannot be opened or read.
+    #[error("cannot read {} of the index", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A file cannot be made or written.
+    #[error("cannot write {}", path.display())]
+    Unwritable {
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A file ends before the data that the index says it has.
+    #[error("the index is damaged: {} is shorter than it should be", path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file does not hold what it should.
+    #[error("the index is damaged: {}: {what}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// Tantivy cannot read or write its part.
+    #[error("the lexical part of the index in {} cannot be used", path.display())]
+    Lexical {
+        /// The directory.
+        path: PathBuf,
+        /// Tantivy's reason.
+        source: Box<tantivy::TantivyError>,
+    },
+    /// The index was built by a program that writes another format.
+    #[error("the index in {} has format {found}, this program reads format {expected}", path.display())]
+    Format {
+        /// The directory.
+        path: PathBuf,
+        /// The index' format.
+        found: u32,
+        /// Ours.
+        expected: u32,
+    },
+    /// The index was built with other settings than those asked for.
+    #[error("the index was built with {built}, but {wanted} is configured")]
+    Mismatch {
+        /// What the index was built with.
+        built: String,
+        /// What this run is configured with.
+        wanted: String,
+    },
+    /// Another process is writing.
+    #[error("another process is writing to the index in {}", .0.display())]
+    Locked(PathBuf),
+}
+
+impl IndexError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Missing(_) => "build one with `rag-query index PATH…`, or name one with `--index DIR`",
+            Self::Unreadable { .. } | Self::Unwritable { .. } => {
+                "check the permissions and the free space of that directory"
+            }
+            Self::Truncated { .. } | Self::Damaged { .. } | Self::Lexical { .. } => {
+                "your documents are safe; build the index again with `rag-query index --rebuild PATH…`"
+            }
+            Self::Format { .. } => "build the index again with `rag-query index --rebuild PATH…`",
+            Self::Mismatch { .. } => {
+                "run `rag-query index --rebuild PATH…` with the same options, or use the profile that it was built with"
+            }
+            Self::Locked(_) => "wait until the other `rag-query index` has finished",
+        }
+    }
+}
+
+fn lexical_error(path: &Path) -> impl Fn(tantivy::TantivyError) -> IndexError + use<> {
+    let path = path.to_owned();
+    move |source| IndexError::Lexical { path: path.clone(), source: Box::new(source) }
+}

@@ -1,0 +1,238 @@
+//! A flat append-only file of unit vectors: the dense side of the index.
+//!
+//! A row is an `f32` scale and `dim` signed bytes, `value = scale * byte`. The file is mapped and
+//! scanned exactly: no graph to build, recall 1.0, and an update is an append. Rows past the last
+//! commit are left-overs of an interrupted run; the next writer cuts them off.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+
+use super::IndexError;
+
+const MAGIC: &[u8; 8] = b"RQROWS\x00\x01";
+/// Magic, then the dimension as a little-endian `u32`, then zeros.
+const HEADER: usize = 16;
+const SCALE: usize = size_of::<f32>();
+
+fn row_bytes(dim: usize) -> usize {
+    SCALE + dim
+}
+
+/// The rows of a file, mapped for reading.
+pub struct Rows {
+    map: Mmap,
+    dim: usize,
+}
+
+impl Rows {
+    /// Maps the file at `path`, which holds vectors of `dim` values.
+    pub fn open(path: &Path, dim: usize) -> Result<Self, IndexError> {
+        let unreadable = |source| IndexError::Unreadable { path: path.to_owned(), source };
+        let file = File::open(path).map_err(unreadable)?;
+        // SAFETY: writers only append to the file, or cut off rows that no commit names and no
+        // reader asks for. Against other programs' meddling no mapping is safe.
+        let map = unsafe { Mmap::map(&file) }.map_err(unreadable)?;
+        check_header(path, &map, dim)?;
+        Ok(Self { map, dim })
+    }
+
+    /// Number of whole rows in the file, committed or not.
+    pub fn len(&self) -> u64 {
+        ((self.map.len() - HEADER) / row_bytes(self.dim)) as u64
+    }
+
+    /// Dot product of row `row` with `query`, `[dim]`. The row must be below [`Rows::len`].
+    pub fn dot(&self, row: u64, query: &[f32]) -> f32 {
+        let (scale, bytes) = self.row(row);
+        scale * dot(bytes, query)
+    }
+
+    /// Row `row` as `[dim]` values.
+    pub fn vector(&self, row: u64) -> Vec<f32> {
+        let (scale, bytes) = self.row(row);
+        bytes.iter().map(|&byte| scale * f32::from(byte.cast_signed())).collect()
+    }
+
+    fn row(&self, row: u64) -> (f32, &[u8]) {
+        let start = HEADER + row as usize * row_bytes(self.dim);
+        let (scale, bytes) = self.map[start..start + row_bytes(self.dim)].split_at(SCALE);
+        (f32::from_le_bytes([scale[0], scale[1], scale[2], scale[3]]), bytes)
+    }
+}
+
+/// `sum(row * query)`, in independent lanes so that the compiler can use vector registers.
+fn dot(row: &[u8], query: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let mut sums = [0f32; LANES];
+    let mut rows = row.chunks_exact(LANES);
+    let mut queries = query.chunks_exact(LANES);
+    for (row, query) in rows.by_ref().zip(queries.by_ref()) {
+        for lane in 0..LANES {
+            sums[lane] += f32::from(row[lane].cast_signed()) * query[lane];
+        }
+    }
+    let rest = rows.remainder().iter().zip(queries.remainder());
+    sums.iter().sum::<f32>() + rest.map(|(&r, q)| f32::from(r.cast_signed()) * q).sum::<f32>()
+}
+
+/// Appends rows to a file.
+pub struct RowWriter {
+    file: BufWriter<File>,
+    path: PathBuf,
+    dim: usize,
+    rows: u64,
+}
+
+impl RowWriter {
+    /// Opens the file, or makes it, and cuts it to the `committed` rows.
+    pub fn open(path: &Path, dim: usize, committed: u64) -> Result<Self, IndexError> {
+        Self::open_file(path, dim, committed)
+            .map_err(|source| IndexError::Unwritable { path: path.to_owned(), source })?
+    }
+
+    fn open_file(path: &Path, dim: usize, committed: u64) -> io::Result<Result<Self, IndexError>> {
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let length = file.metadata()?.len();
+        let end = HEADER as u64 + committed * row_bytes(dim) as u64;
+        if length == 0 && committed == 0 {
+            let mut header = [0u8; HEADER];
+            header[..8].copy_from_slice(MAGIC);
+            header[8..12].copy_from_slice(&(dim as u32).to_le_bytes());
+            file.write_all(&header)?;
+        } else {
+            let mut header = [0u8; HEADER];
+            let read = file.read(&mut header)?;
+            if let Err(error) = check_header(path, &header[..read], dim) {
+                return Ok(Err(error));
+            }
+            if length < end {
+                return Ok(Err(IndexError::Truncated { path: path.to_owned() }));
+            }
+            file.set_len(end)?;
+            file.seek(SeekFrom::Start(end))?;
+        }
+        Ok(Ok(Self { file: BufWriter::new(file), path: path.to_owned(), dim, rows: committed }))
+    }
+
+    /// Appends `vector`, `[dim]`, and returns its row number.
+    pub fn append(&mut self, vector: &[f32]) -> Result<u64, IndexError> {
+        debug_assert_eq!(vector.len(), self.dim);
+        let largest = vector.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+        let scale = if largest > 0.0 { largest / 127.0 } else { 1.0 };
+        let mut row = Vec::with_capacity(row_bytes(self.dim));
+        row.extend_from_slice(&scale.to_le_bytes());
+        row.extend(vector.iter().map(|value| ((value / scale).round() as i8).cast_unsigned()));
+        self.file.write_all(&row).map_err(|source| self.unwritable(source))?;
+        self.rows += 1;
+        Ok(self.rows - 1)
+    }
+
+    /// Number of rows, committed or not.
+    pub fn len(&self) -> u64 {
+        self.rows
+    }
+
+    /// Puts everything appended so far on the disk.
+    pub fn sync(&mut self) -> Result<(), IndexError> {
+        self.file
+            .flush()
+            .and_then(|()| self.file.get_ref().sync_data())
+            .map_err(|source| self.unwritable(source))
+    }
+
+    fn unwritable(&self, source: io::Error) -> IndexError {
+        IndexError::Unwritable { path: self.path.clone(), source }
+    }
+}
+
+fn check_header(path: &Path, bytes: &[u8], dim: usize) -> Result<(), IndexError> {
+    if bytes.len() < HEADER {
+        return Err(IndexError::Truncated { path: path.to_owned() });
+    }
+    let stored = u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]) as usize;
+    if &bytes[..8] != MAGIC || stored != dim {
+        return Err(IndexError::Damaged {
+            path: path.to_owned(),
+            what: format!("its header does not announce vectors of {dim} values"),
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIM: usize = 20;
+
+    fn vector(seed: usize) -> Vec<f32> {
+        (0..DIM).map(|i| ((i * 7 + seed * 13) as f32).sin()).collect()
+    }
+
+    #[test]
+    fn rows_come_back_within_half_a_step() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rows");
+        let mut writer = RowWriter::open(&path, DIM, 0).unwrap();
+        for seed in 0..5 {
+            assert_eq!(writer.append(&vector(seed)).unwrap(), seed as u64);
+        }
+        writer.sync().unwrap();
+        let rows = Rows::open(&path, DIM).unwrap();
+        assert_eq!(rows.len(), 5);
+        for seed in 0..5 {
+            for (stored, value) in rows.vector(seed as u64).iter().zip(vector(seed)) {
+                assert!((stored - value).abs() <= 0.5 / 127.0 + 1e-6);
+            }
+            let exact: f32 = vector(seed).iter().zip(vector(9)).map(|(a, b)| a * b).sum();
+            assert!((rows.dot(seed as u64, &vector(9)) - exact).abs() < 0.02);
+        }
+    }
+
+    #[test]
+    fn a_zero_vector_and_extremes_survive() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rows");
+        let mut writer = RowWriter::open(&path, 2, 0).unwrap();
+        writer.append(&[0.0, 0.0]).unwrap();
+        writer.append(&[-1.0, 1.0]).unwrap();
+        writer.sync().unwrap();
+        let rows = Rows::open(&path, 2).unwrap();
+        assert_eq!(rows.vector(0), [0.0, 0.0]);
+        assert_eq!(rows.vector(1), [-1.0, 1.0]);
+    }
+
+    #[test]
+    fn the_next_writer_cuts_off_uncommitted_rows() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rows");
+        let mut writer = RowWriter::open(&path, DIM, 0).unwrap();
+        for seed in 0..4 {
+            writer.append(&vector(seed)).unwrap();
+        }
+        writer.sync().unwrap();
+        drop(writer);
+        let mut writer = RowWriter::open(&path, DIM, 2).unwrap();
+        assert_eq!(writer.append(&vector(7)).unwrap(), 2);
+        writer.sync().unwrap();
+        assert_eq!(Rows::open(&path, DIM).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn truncated_and_foreign_files_are_errors() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rows");
+        std::fs::write(&path, b"RQ").unwrap();
+        assert!(matches!(Rows::open(&path, DIM), Err(IndexError::Truncated { .. })));
+        std::fs::write(&path, [7u8; 64]).unwrap();
+        assert!(matches!(Rows::open(&path, DIM), Err(IndexError::Damaged { .. })));
+        assert!(matches!(RowWriter::open(&path, DIM, 0), Err(IndexError::Damaged { .. })));
+        std::fs::remove_file(&path).unwrap();
+        RowWriter::open(&path, DIM, 0).unwrap().append(&vector(0)).unwrap();
+        assert!(matches!(RowWriter::open(&path, DIM, 3), Err(IndexError::Truncated { .. })));
+    }
+}

@@ -1,0 +1,203 @@
+//! Makes an index match what lies under some paths: documents → chunks → embeddings → index.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use crate::embed::{Embedder, Tokens};
+use crate::index::{IndexWriter, NewChunk, Passage, Settings};
+use crate::ingest::{self, Document, Walk, chunk};
+use crate::retrieve::embedding_text;
+
+/// Chunks that are embedded together: enough to sort them into batches of similar length.
+const BATCH: usize = 64;
+/// Chunks after which the work so far is committed, so that an interruption keeps it.
+const COMMIT: usize = 2048;
+
+/// What an indexing run did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// Documents that are new or changed.
+    pub indexed: usize,
+    /// Chunks that they have.
+    pub chunks: usize,
+    /// Documents that were in the index already, and have not changed.
+    pub unchanged: usize,
+    /// Documents that are gone.
+    pub removed: usize,
+    /// What could not be read, and why. Documents among it that were indexed before stay.
+    pub problems: Vec<String>,
+}
+
+/// What one run works with.
+pub struct Indexer<'a> {
+    writer: IndexWriter,
+    embedder: &'a Embedder,
+    settings: Settings,
+    /// Commit only at the end: the index in use stays whole until the new one is.
+    at_once: bool,
+    pending: Vec<Pending>,
+    pending_chunks: usize,
+    uncommitted: usize,
+    summary: Summary,
+}
+
+/// A document that waits to be embedded with others.
+struct Pending {
+    id: String,
+    hash: String,
+    passages: Vec<Passage>,
+}
+
+impl<'a> Indexer<'a> {
+    /// Works on `writer`, whose index was made with `settings`.
+    pub fn new(writer: IndexWriter, embedder: &'a Embedder, settings: Settings, at_once: bool) -> Self {
+        Self {
+            writer,
+            embedder,
+            settings,
+            at_once,
+            pending: Vec::new(),
+            pending_chunks: 0,
+            uncommitted: 0,
+            summary: Summary::default(),
+        }
+    }
+
+    /// Indexes what is new or changed in `walk`, the files under `paths`, and removes what is gone;
+    /// documents from other places stay. `watch` is told the files done and all files, after each.
+    pub fn update(
+        mut self,
+        paths: &[PathBuf],
+        walk: &Walk,
+        watch: &mut dyn FnMut(usize, usize),
+    ) -> Result<Summary> {
+        let problems = walk.problems.iter().map(ToString::to_string);
+        self.summary.problems.extend(problems);
+        // A folder that could not be listed says nothing about its documents.
+        let complete = walk.problems.is_empty();
+        let mut seen = BTreeSet::new();
+        let mut unreadable = Vec::new();
+        for (done, file) in walk.files.iter().enumerate() {
+            watch(done, walk.files.len());
+            for document in ingest::read(file) {
+                match document {
+                    Ok(document) => {
+                        seen.insert(document.id.clone());
+                        self.take(&document)?;
+                    }
+                    Err(error) => {
+                        self.summary.problems.push(error.to_string());
+                        unreadable.push(file.to_string_lossy().into_owned());
+                    }
+                }
+            }
+        }
+        watch(walk.files.len(), walk.files.len());
+        self.flush()?;
+        if complete {
+            self.remove_missing(paths, &seen, &unreadable)?;
+        }
+        self.writer.commit()?;
+        self.writer.finish()?;
+        Ok(self.summary)
+    }
+
+    fn take(&mut self, document: &Document) -> Result<()> {
+        let hash = hash(document);
+        if self.writer.documents().get(&document.id) == Some(&hash) {
+            self.summary.unchanged += 1;
+            return Ok(());
+        }
+        let count = |text: &str| self.embedder.count_tokens(text);
+        let passages: Vec<Passage> = chunk(document, &self.settings.chunking, &count)
+            .into_iter()
+            .map(|chunk| Passage {
+                document: document.id.clone(),
+                text: document.text[chunk.span.clone()].to_owned(),
+                headings: chunk.headings,
+                lines: (*chunk.lines.start(), *chunk.lines.end()),
+                span: (chunk.span.start, chunk.span.end),
+                format: document.format,
+            })
+            .collect();
+        self.summary.indexed += 1;
+        self.summary.chunks += passages.len();
+        self.pending_chunks += passages.len();
+        self.pending.push(Pending { id: document.id.clone(), hash, passages });
+        if self.pending_chunks >= BATCH { self.flush() } else { Ok(()) }
+    }
+
+    /// Embeds the waiting documents and hands them to the index.
+    fn flush(&mut self) -> Result<()> {
+        let texts: Vec<String> = self
+            .pending
+            .iter()
+            .flat_map(|document| &document.passages)
+            .map(|passage| embedding_text(&passage.headings, &passage.text))
+            .collect();
+        let tokens = if self.settings.token_vectors { Tokens::Kept } else { Tokens::Dropped };
+        // In parts: one document may have thousands of chunks.
+        let mut embeddings = Vec::with_capacity(texts.len());
+        for texts in texts.chunks(BATCH) {
+            embeddings.extend(self.embedder.embed_passages(texts, tokens).context("cannot embed the documents")?);
+        }
+        let mut embeddings = embeddings.into_iter();
+        for Pending { id, hash, passages } in self.pending.drain(..) {
+            let chunks: Vec<NewChunk> = passages
+                .into_iter()
+                .zip(embeddings.by_ref())
+                .map(|(passage, embedding)| NewChunk {
+                    passage,
+                    vector: embedding.vector,
+                    tokens: embedding.tokens.into_iter().map(|token| token.vector).collect(),
+                })
+                .collect();
+            self.writer.put(&id, &hash, &chunks)?;
+            self.uncommitted += chunks.len();
+        }
+        self.pending_chunks = 0;
+        if self.uncommitted >= COMMIT && !self.at_once {
+            self.writer.commit()?;
+            self.uncommitted = 0;
+        }
+        Ok(())
+    }
+
+    /// Removes the documents under `paths` that were not seen, unless their file could not be read.
+    fn remove_missing(&mut self, paths: &[PathBuf], seen: &BTreeSet<String>, unreadable: &[String]) -> Result<()> {
+        let roots: Vec<PathBuf> = paths
+            .iter()
+            .map(|path| path.canonicalize().with_context(|| format!("cannot find {}", path.display())))
+            .collect::<Result<_>>()?;
+        let file_of = |document: &str| document.rsplit_once(".jsonl#").map_or(document.to_owned(), |(path, _)| format!("{path}.jsonl"));
+        let gone: Vec<String> = self
+            .writer
+            .documents()
+            .keys()
+            .filter(|document| {
+                let file = file_of(document);
+                roots.iter().any(|root| PathBuf::from(&file).starts_with(root))
+                    && !seen.contains(*document)
+                    && !unreadable.contains(&file)
+            })
+            .cloned()
+            .collect();
+        for document in &gone {
+            self.writer.remove(document);
+        }
+        self.summary.removed = gone.len();
+        Ok(())
+    }
+}
+
+/// What a document says, in 64 hexadecimal digits.
+fn hash(document: &Document) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(document.title.as_deref().unwrap_or_default().as_bytes());
+    hasher.update(&[0]);
+    hasher.update(document.text.as_bytes());
+    hasher.finalize().to_hex().to_string()
+}

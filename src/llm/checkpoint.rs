@@ -1,0 +1,316 @@
+//! Weights on disk: GGUF or safetensors, under one set of names.
+//!
+//! Everything is checked before any of it is loaded: that each tensor is there, has the shape that
+//! the configuration asks for, and lies inside the file.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor, gguf_file};
+use candle_core::{DType, Device, Module, Tensor};
+use candle_nn::VarBuilder;
+use memmap2::Mmap;
+
+/// A tensor of the Llama architecture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Name {
+    /// Token embedding table, `[vocabulary, hidden]`.
+    Embedding,
+    /// The last norm, `[hidden]`.
+    Norm,
+    /// Logits, `[vocabulary, hidden]`.
+    Output,
+    /// One of layer `.0`'s tensors.
+    Layer(usize, Part),
+}
+
+/// The tensors of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "they are named as in the paper")]
+pub enum Part {
+    AttentionNorm,
+    Q,
+    K,
+    V,
+    AttentionOutput,
+    FeedForwardNorm,
+    Gate,
+    Up,
+    Down,
+}
+
+impl Name {
+    fn gguf(self) -> String {
+        let (layer, part) = match self {
+            Self::Embedding => return "token_embd.weight".to_owned(),
+            Self::Norm => return "output_norm.weight".to_owned(),
+            Self::Output => return "output.weight".to_owned(),
+            Self::Layer(layer, part) => (layer, part),
+        };
+        let part = match part {
+            Part::AttentionNorm => "attn_norm",
+            Part::Q => "attn_q",
+            Part::K => "attn_k",
+            Part::V => "attn_v",
+            Part::AttentionOutput => "attn_output",
+            Part::FeedForwardNorm => "ffn_norm",
+            Part::Gate => "ffn_gate",
+            Part::Up => "ffn_up",
+            Part::Down => "ffn_down",
+        };
+        format!("blk.{layer}.{part}.weight")
+    }
+
+    fn hugging_face(self) -> String {
+        let (layer, part) = match self {
+            Self::Embedding => return "model.embed_tokens.weight".to_owned(),
+            Self::Norm => return "model.norm.weight".to_owned(),
+            Self::Output => return "lm_head.weight".to_owned(),
+            Self::Layer(layer, part) => (layer, part),
+        };
+        let part = match part {
+            Part::AttentionNorm => "input_layernorm",
+            Part::Q => "self_attn.q_proj",
+            Part::K => "self_attn.k_proj",
+            Part::V => "self_attn.v_proj",
+            Part::AttentionOutput => "self_attn.o_proj",
+            Part::FeedForwardNorm => "post_attention_layernorm",
+            Part::Gate => "mlp.gate_proj",
+            Part::Up => "mlp.up_proj",
+            Part::Down => "mlp.down_proj",
+        };
+        format!("model.layers.{layer}.{part}.weight")
+    }
+}
+
+/// A linear map without bias, quantized or not.
+#[derive(Debug, Clone)]
+pub struct Linear(QMatMul);
+
+impl Linear {
+    /// `[.., in]` → `[.., out]`.
+    pub fn forward(&self, xs: &Tensor) -> candle_core::Result<Tensor> {
+        self.0.forward(xs)
+    }
+
+    /// Rows of the matrix as vectors: `[tokens]` ids → `[tokens, hidden]`.
+    pub fn rows(&self, ids: &Tensor) -> candle_core::Result<Tensor> {
+        self.0.embedding(ids)
+    }
+
+    /// Where the matrix is.
+    pub fn device(&self) -> Device {
+        match &self.0 {
+            QMatMul::QTensor(tensor) => tensor.device(),
+            QMatMul::Tensor(tensor) | QMatMul::TensorF16(tensor) => tensor.device().clone(),
+        }
+    }
+}
+
+/// An opened GGUF file: header read, data mapped.
+pub struct Gguf {
+    /// Metadata and tensor table.
+    pub content: gguf_file::Content,
+    map: Mmap,
+    path: PathBuf,
+}
+
+impl Gguf {
+    /// Maps the file and reads its header.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        // SAFETY: model files are not changed while they are in use.
+        let map = unsafe { Mmap::map(&file) }
+            .with_context(|| format!("cannot map {}", path.display()))?;
+        let damaged = || format!("{} is not a whole GGUF file; download it again", path.display());
+        // candle divides by this value when it reads the header.
+        let content = std::panic::catch_unwind(|| gguf_file::Content::read(&mut Cursor::new(&map[..])))
+            .map_err(|_| anyhow!("its header is nonsense"))
+            .and_then(|content| Ok(content?))
+            .with_context(damaged)?;
+        for (name, info) in &content.tensor_infos {
+            gguf_tensor_range(&content, info, map.len())
+                .with_context(|| format!("tensor {name} lies outside of the file"))
+                .with_context(damaged)?;
+        }
+        Ok(Self { content, map, path: path.to_owned() })
+    }
+
+    /// Bytes of all tensors.
+    pub fn weight_bytes(&self) -> u64 {
+        let size = |info| gguf_tensor_range(&self.content, info, self.map.len()).map_or(0, |r| r.len());
+        self.content.tensor_infos.values().map(|info| size(info) as u64).sum()
+    }
+
+    /// Rows of the token embedding table.
+    pub fn vocabulary(&self) -> Result<usize> {
+        let name = Name::Embedding.gguf();
+        let info = self.content.tensor_infos.get(&name).with_context(|| self.lacks(&name))?;
+        Ok(info.shape.dims2()?.0)
+    }
+
+    fn tensor(&self, name: &str, device: &Device) -> Result<QTensor> {
+        let info = self.content.tensor_infos.get(name).with_context(|| self.lacks(name))?;
+        let range = gguf_tensor_range(&self.content, info, self.map.len())
+            .with_context(|| format!("tensor {name} lies outside of {}", self.path.display()))?;
+        let storage = QStorage::from_data(Cow::Borrowed(&self.map[range]), device, info.ggml_dtype)?;
+        Ok(QTensor::new(storage, info.shape.clone())?)
+    }
+
+    fn lacks(&self, name: &str) -> String {
+        format!("{} has no tensor {name}; it is not a complete Llama model", self.path.display())
+    }
+}
+
+/// The bytes of a tensor in a file of `length` bytes, if they lie in it.
+fn gguf_tensor_range(
+    content: &gguf_file::Content,
+    info: &gguf_file::TensorInfo,
+    length: usize,
+) -> Option<std::ops::Range<usize>> {
+    let elements = info.shape.dims().iter().try_fold(1usize, |n, &dim| n.checked_mul(dim))?;
+    let block = info.ggml_dtype.block_size();
+    if elements == 0 || !elements.is_multiple_of(block) {
+        return None;
+    }
+    let bytes = (elements / block).checked_mul(info.ggml_dtype.type_size())?;
+    let start = usize::try_from(content.tensor_data_offset.checked_add(info.offset)?).ok()?;
+    let end = start.checked_add(bytes)?;
+    (end <= length).then_some(start..end)
+}
+
+/// Weights of a model, to be loaded onto a device.
+pub enum Checkpoint {
+    /// One GGUF file.
+    Gguf(Gguf),
+    /// The safetensors files of a Hugging Face folder.
+    Safetensors(Vec<PathBuf>),
+}
+
+/// Loads the tensors of a checkpoint onto one device.
+pub enum Loader<'a> {
+    /// From a GGUF file; activations are `f32`.
+    Gguf(&'a Gguf, Device),
+    /// From safetensors; activations have the weights' type.
+    Safetensors(VarBuilder<'static>),
+}
+
+impl Checkpoint {
+    /// Bytes that the weights take on a device.
+    pub fn weight_bytes(&self) -> Result<u64> {
+        match self {
+            Self::Gguf(gguf) => Ok(gguf.weight_bytes()),
+            Self::Safetensors(files) => files
+                .iter()
+                .map(|path| {
+                    let size = std::fs::metadata(path).map(|metadata| metadata.len());
+                    size.with_context(|| format!("cannot read {}", path.display()))
+                })
+                .sum(),
+        }
+    }
+
+    /// Prepares loading onto `device`.
+    pub fn loader(&self, device: &Device) -> Result<Loader<'_>> {
+        match self {
+            Self::Gguf(gguf) => Ok(Loader::Gguf(gguf, device.clone())),
+            Self::Safetensors(files) => {
+                // The CPU has no bf16 matrix product worth its name.
+                let dtype = if device.is_cuda() { DType::BF16 } else { DType::F32 };
+                // SAFETY: model files are not changed while they are in use.
+                let tensors = unsafe { VarBuilder::from_mmaped_safetensors(files, dtype, device) };
+                Ok(Loader::Safetensors(tensors.context("cannot read the safetensors files")?))
+            }
+        }
+    }
+}
+
+impl Loader<'_> {
+    /// Type of the activations.
+    pub fn dtype(&self) -> DType {
+        match self {
+            Self::Gguf(..) => DType::F32,
+            Self::Safetensors(tensors) => tensors.dtype(),
+        }
+    }
+
+    /// Where the tensors go.
+    pub fn device(&self) -> &Device {
+        match self {
+            Self::Gguf(_, device) => device,
+            Self::Safetensors(tensors) => tensors.device(),
+        }
+    }
+
+    /// Whether the checkpoint has the tensor.
+    pub fn has(&self, name: Name) -> bool {
+        match self {
+            Self::Gguf(gguf, _) => gguf.content.tensor_infos.contains_key(&name.gguf()),
+            Self::Safetensors(tensors) => tensors.contains_tensor(&name.hugging_face()),
+        }
+    }
+
+    /// A matrix of `rows` outputs and `columns` inputs.
+    pub fn linear(&self, name: Name, rows: usize, columns: usize) -> Result<Linear> {
+        match self {
+            Self::Gguf(gguf, device) => {
+                let tensor = gguf.tensor(&name.gguf(), device)?;
+                check_shape(&name.gguf(), tensor.shape().dims(), &[rows, columns])?;
+                Ok(Linear(QMatMul::from_qtensor(with_fast_kernel(tensor)?)?))
+            }
+            Self::Safetensors(tensors) => {
+                Ok(Linear(QMatMul::Tensor(tensors.get((rows, columns), &name.hugging_face())?)))
+            }
+        }
+    }
+
+    /// A vector of `length` values.
+    pub fn vector(&self, name: Name, length: usize) -> Result<Tensor> {
+        match self {
+            Self::Gguf(gguf, device) => {
+                let tensor = gguf.tensor(&name.gguf(), device)?;
+                check_shape(&name.gguf(), tensor.shape().dims(), &[length])?;
+                Ok(tensor.dequantize(device)?)
+            }
+            Self::Safetensors(tensors) => Ok(tensors.get(length, &name.hugging_face())?),
+        }
+    }
+
+    /// Divisors of the rotary frequencies that a GGUF file carries, `[head_dim / 2]`.
+    pub fn rope_divisors(&self, length: usize) -> Result<Option<Vec<f32>>> {
+        const NAME: &str = "rope_freqs.weight";
+        match self {
+            Self::Gguf(gguf, _) if gguf.content.tensor_infos.contains_key(NAME) => {
+                let divisors = gguf.tensor(NAME, &Device::Cpu)?.dequantize(&Device::Cpu)?;
+                let divisors = divisors.flatten_all()?.to_vec1::<f32>()?;
+                check_shape(NAME, &[divisors.len()], &[length])?;
+                ensure!(
+                    divisors.iter().all(|d| d.is_finite() && *d > 0.0),
+                    "{NAME} holds values that are no frequency factors"
+                );
+                Ok(Some(divisors))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// candle's CPU has vector kernels for Q4_0, Q8_0 and the K quants; the other types run in scalar
+/// code, 20 times slower. Those become Q8_0, whose 8 bits hold their 4 or 5.
+fn with_fast_kernel(tensor: QTensor) -> Result<QTensor> {
+    let slow = matches!(tensor.dtype(), GgmlDType::Q4_1 | GgmlDType::Q5_0 | GgmlDType::Q5_1);
+    if !slow || !tensor.device().is_cpu() {
+        return Ok(tensor);
+    }
+    Ok(QTensor::quantize(&tensor.dequantize(&Device::Cpu)?, GgmlDType::Q8_0)?)
+}
+
+fn check_shape(name: &str, found: &[usize], wanted: &[usize]) -> Result<()> {
+    if found != wanted {
+        bail!("tensor {name} has shape {found:?}, the configuration asks for {wanted:?}");
+    }
+    Ok(())
+}

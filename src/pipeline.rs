@@ -1,0 +1,172 @@
+//! The three models of a profile, none of them loaded.
+//!
+//! Making a [`Models`] opens no file and creates no CUDA context; each model loads at its first
+//! use. Embedder and reranker know no other device than the CPU.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+
+use crate::embed::Embedder;
+use crate::index::{EmbedderIdentity, Settings};
+use crate::ingest::ChunkSettings;
+use crate::llm::placement::{self, DeviceChoice};
+use crate::llm::{Llm, LlmFiles};
+use crate::models::catalogue::{EmbedderSpec, LlmFormat, Pooling, ProfileDevice, RerankerSpec};
+use crate::models::{CatalogueError, LazyModel, ModelEntry, ModelFiles, ModelStore, Profile};
+use crate::rerank::{CrossEncoder, Reranker};
+
+/// Context when neither the user nor the catalogue says one, in tokens.
+const DEFAULT_CONTEXT: usize = 8192;
+
+/// What the user changes about a profile.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// Where the LLM runs.
+    pub device: Option<DeviceChoice>,
+    /// Tokens of prompt and answer together.
+    pub context: Option<usize>,
+    /// A GGUF file or a Hugging Face folder to use as the LLM.
+    pub llm: Option<PathBuf>,
+    /// Keep the first stage's order.
+    pub no_rerank: bool,
+}
+
+/// The models of one run.
+pub struct Models {
+    /// Text → vector.
+    pub embedder: LazyModel<Embedder>,
+    /// A closer look at the candidates.
+    pub reranker: Option<Reranker>,
+    /// Writes the answer.
+    pub llm: LazyModel<Llm>,
+    /// The LLM's name, for people.
+    pub llm_name: String,
+    /// Where the LLM is to run.
+    pub llm_device: DeviceChoice,
+    /// Languages that the LLM may write; absent: any.
+    pub answers_in: Option<Vec<String>>,
+    /// Relevance below which the documents do not answer; absent: not calibrated.
+    pub relevance_threshold: Option<f32>,
+    /// What an index for these models is built with.
+    pub index_settings: Settings,
+}
+
+impl Models {
+    /// Describes the models of `profile`; loads none.
+    pub fn new(profile: &Profile, store: &ModelStore, overrides: &Overrides) -> Result<Self, CatalogueError> {
+        let store = Arc::new(store.clone());
+        let embedder_spec = profile.embedder.embedder()?.clone();
+        let relevance_threshold = embedder_spec.relevance_threshold;
+        let late = matches!(profile.reranker.reranker()?, RerankerSpec::LateInteraction {});
+        let llm_spec = profile.llm.llm()?.clone();
+        let llm_device = overrides.device.unwrap_or(match profile.device {
+            ProfileDevice::Cuda => DeviceChoice::Cuda(None),
+            ProfileDevice::Cpu => DeviceChoice::Cpu,
+        });
+        let context = overrides.context.or(llm_spec.context).unwrap_or(DEFAULT_CONTEXT);
+        let index_settings = Settings {
+            embedder: identity(&profile.embedder, &embedder_spec),
+            chunking: ChunkSettings::default(),
+            // An index keeps them for the profile, whether this run reranks or not.
+            token_vectors: late,
+        };
+        let reranker = match profile.reranker.reranker()? {
+            _ if overrides.no_rerank => None,
+            RerankerSpec::LateInteraction {} => Some(Reranker::LateInteraction),
+            RerankerSpec::CrossEncoder { max_tokens } => {
+                Some(Reranker::CrossEncoder(lazy_cross_encoder(&profile.reranker, &store, *max_tokens)))
+            }
+        };
+        let (llm_name, answers_in) = match &overrides.llm {
+            Some(path) => (file_name(path), None),
+            None => (profile.llm.name.clone(), llm_spec.answers_in.clone()),
+        };
+        Ok(Self {
+            embedder: lazy_embedder(&profile.embedder, &store, embedder_spec),
+            reranker,
+            llm: lazy_llm(&profile.llm, &store, overrides.llm.clone(), llm_spec.format, llm_device, context),
+            llm_name,
+            llm_device,
+            answers_in,
+            relevance_threshold,
+            index_settings,
+        })
+    }
+}
+
+fn file_name(path: &std::path::Path) -> String {
+    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+fn identity(entry: &ModelEntry, spec: &EmbedderSpec) -> EmbedderIdentity {
+    EmbedderIdentity {
+        id: entry.identity(),
+        dimension: spec.dimension,
+        pooling: match spec.pooling {
+            Pooling::Mean => "mean".to_owned(),
+            Pooling::Cls => "cls".to_owned(),
+        },
+        passage_prefix: spec.passage_prefix.clone(),
+    }
+}
+
+fn lazy_embedder(entry: &ModelEntry, store: &Arc<ModelStore>, spec: EmbedderSpec) -> LazyModel<Embedder> {
+    let (entry, store) = (entry.clone(), Arc::clone(store));
+    LazyModel::new(move || {
+        let files = store.locate(&entry)?;
+        Embedder::load(files.get("config.json")?, files.get("tokenizer.json")?, weights(&files)?, spec.clone())
+            .with_context(|| format!("cannot load the embedder {}", entry.name))
+    })
+}
+
+fn lazy_cross_encoder(entry: &ModelEntry, store: &Arc<ModelStore>, max_tokens: usize) -> LazyModel<CrossEncoder> {
+    let (entry, store) = (entry.clone(), Arc::clone(store));
+    LazyModel::new(move || {
+        let files = store.locate(&entry)?;
+        CrossEncoder::load(files.get("config.json")?, files.get("tokenizer.json")?, weights(&files)?, max_tokens)
+            .with_context(|| format!("cannot load the reranker {}", entry.name))
+    })
+}
+
+fn lazy_llm(
+    entry: &ModelEntry,
+    store: &Arc<ModelStore>,
+    path: Option<PathBuf>,
+    format: LlmFormat,
+    device: DeviceChoice,
+    context: usize,
+) -> LazyModel<Llm> {
+    let (entry, store) = (entry.clone(), Arc::clone(store));
+    LazyModel::new(move || {
+        // Before gigabytes are looked for or downloaded.
+        placement::check(device)?;
+        let files = match &path {
+            Some(path) => LlmFiles::at(path)?,
+            None => llm_files(&store.locate(&entry)?, format)?,
+        };
+        Llm::load(&files, device, context).with_context(|| format!("cannot load the LLM {}", entry.name))
+    })
+}
+
+fn llm_files(files: &ModelFiles, format: LlmFormat) -> Result<LlmFiles> {
+    Ok(match format {
+        LlmFormat::Gguf => {
+            let mut gguf = files.with_extension("gguf").into_iter();
+            LlmFiles::Gguf(gguf.next().context("the catalogue names no .gguf file")?.to_owned())
+        }
+        LlmFormat::Safetensors => LlmFiles::Safetensors {
+            config: files.get("config.json")?.to_owned(),
+            generation_config: files.get("generation_config.json").ok().map(ToOwned::to_owned),
+            tokenizer: files.get("tokenizer.json")?.to_owned(),
+            tokenizer_config: files.get("tokenizer_config.json")?.to_owned(),
+            weights: files.with_extension("safetensors").into_iter().map(ToOwned::to_owned).collect(),
+        },
+    })
+}
+
+/// The weights of an encoder, in whichever of the two forms the catalogue lists.
+fn weights(files: &ModelFiles) -> Result<&std::path::Path> {
+    Ok(files.get("model.safetensors").or_else(|_| files.get("pytorch_model.bin"))?)
+}

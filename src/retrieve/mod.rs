@@ -1,0 +1,203 @@
+//! Retrieval: a question → the passages that may answer it, best first.
+//!
+//! Dense and lexical candidates are fused by their scores, and the best of them reranked. Every
+//! stage's score stays on the hit.
+
+mod fuse;
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::embed::{Embedder, Embedding, Tokens};
+use crate::index::{ChunkId, Index, LexicalQuery, Passage};
+use crate::models::LazyModel;
+use crate::rerank::{LateInteraction, QueryToken, Reranker};
+
+/// Candidates that each of the two searches brings.
+const CANDIDATES: usize = 50;
+/// Candidates that are reranked.
+const RERANKED: usize = 30;
+
+/// The scores of a hit, stage by stage.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Scores {
+    /// Cosine of question and passage, −1 to 1.
+    pub dense: f32,
+    /// BM25.
+    pub bm25: f32,
+    /// See [`fuse::fused`].
+    pub fused: f32,
+    /// The reranker's; absent where there was none, or where it did not look that far.
+    pub rerank: Option<f32>,
+}
+
+/// A passage found for a question.
+#[derive(Debug, Clone)]
+pub struct Hit {
+    /// The chunk.
+    pub chunk: ChunkId,
+    /// Its text and place.
+    pub passage: Passage,
+    /// What it is ranked by; comparable within one question only.
+    pub score: f32,
+    /// How it came to that.
+    pub scores: Scores,
+}
+
+/// What a question found.
+#[derive(Debug, Clone)]
+pub struct Retrieval {
+    /// Best first.
+    pub hits: Vec<Hit>,
+    /// How sure it is that the documents say anything about the question: the best cosine plus the
+    /// best share of the question's words that one passage covers. 0 without hits.
+    pub relevance: f32,
+    /// The question's own embedding, `[dim]`.
+    pub question: Vec<f32>,
+    /// Time to embed the question.
+    pub embed: Duration,
+    /// Time of both searches and their fusion.
+    pub search: Duration,
+    /// Time to rerank.
+    pub rerank: Duration,
+}
+
+/// Searches one index.
+pub struct Retriever<'a> {
+    index: &'a Index,
+    embedder: &'a LazyModel<Embedder>,
+    reranker: Option<&'a Reranker>,
+    mean_token: Vec<f32>,
+}
+
+impl<'a> Retriever<'a> {
+    /// Prepares to search `index`; loads nothing.
+    pub fn new(index: &'a Index, embedder: &'a LazyModel<Embedder>, reranker: Option<&'a Reranker>) -> Self {
+        let mean_token = match reranker {
+            Some(Reranker::LateInteraction) => index.mean_token_vector(),
+            _ => Vec::new(),
+        };
+        Self { index, embedder, reranker, mean_token }
+    }
+
+    /// The `limit` best passages for a question.
+    pub fn retrieve(&self, question: &str, limit: usize) -> Result<Retrieval> {
+        let late = matches!(self.reranker, Some(Reranker::LateInteraction));
+        let start = Instant::now();
+        let tokens = if late { Tokens::Kept } else { Tokens::Dropped };
+        let embedding = self.embedder.get()?.embed_query(question, tokens)?;
+        let embed = start.elapsed();
+
+        let start = Instant::now();
+        let lexical = self.index.lexical(question)?;
+        let mut candidates = self.candidates(&embedding.vector, &lexical)?;
+        let relevance = self.relevance(question, &lexical, &candidates)?;
+        let search = start.elapsed();
+
+        let start = Instant::now();
+        candidates.truncate(RERANKED.max(limit));
+        let mut hits = candidates
+            .into_iter()
+            .map(|(chunk, scores)| {
+                let passage = self.index.passage(chunk)?;
+                Ok(Hit { chunk, passage, score: scores.fused, scores })
+            })
+            .collect::<Result<Vec<Hit>>>()?;
+        if self.rerank(question, &embedding, &lexical, &mut hits)? {
+            // What the reranker did not look at keeps its place behind what it did.
+            let seen = hits.len().min(RERANKED);
+            hits[..seen].sort_by(|a, b| b.score.total_cmp(&a.score).then(a.chunk.cmp(&b.chunk)));
+        }
+        hits.truncate(limit);
+        let rerank = start.elapsed();
+        Ok(Retrieval { hits, relevance, question: embedding.vector, embed, search, rerank })
+    }
+
+    /// The union of both searches, each candidate with both scores, best fused score first.
+    fn candidates(&self, query: &[f32], lexical: &LexicalQuery) -> Result<Vec<(ChunkId, Scores)>> {
+        let mut chunks: Vec<ChunkId> =
+            self.index.nearest(query, CANDIDATES).into_iter().map(|(chunk, _)| chunk).collect();
+        chunks.extend(self.index.bm25(lexical, CANDIDATES)?.into_iter().map(|(chunk, _)| chunk));
+        chunks.sort_unstable();
+        chunks.dedup();
+        let bm25 = self.index.bm25_of(lexical, &chunks)?;
+        let mut candidates: Vec<(ChunkId, Scores)> = chunks
+            .into_iter()
+            .zip(bm25)
+            .map(|(chunk, bm25)| {
+                let dense = self.index.cosine(chunk, query);
+                let fused = fuse::fused(dense, fuse::share(bm25, lexical.best_possible()));
+                (chunk, Scores { dense, bm25, fused, rerank: None })
+            })
+            .collect();
+        candidates.sort_by(|a, b| b.1.fused.total_cmp(&a.1.fused).then(a.0.cmp(&b.0)));
+        Ok(candidates)
+    }
+
+    fn relevance(&self, question: &str, lexical: &LexicalQuery, candidates: &[(ChunkId, Scores)]) -> Result<f32> {
+        let cosine = candidates.iter().map(|(_, scores)| scores.dense).fold(0.0, f32::max);
+        let mut coverage = 0f32;
+        for (chunk, _) in candidates.iter().take(5) {
+            let passage = self.index.passage(*chunk)?;
+            let text = format!("{}\n{}", passage.heading(), passage.text);
+            coverage = coverage.max(lexical.coverage(question, &text));
+        }
+        Ok(cosine + coverage)
+    }
+
+    /// Gives the first hits their reranking scores; false without a reranker.
+    fn rerank(&self, question: &str, query: &Embedding, lexical: &LexicalQuery, hits: &mut [Hit]) -> Result<bool> {
+        let seen = hits.len().min(RERANKED);
+        let hits = &mut hits[..seen];
+        match self.reranker {
+            None => return Ok(false),
+            Some(Reranker::CrossEncoder(model)) => {
+                let texts: Vec<String> = hits.iter().map(|hit| embedding_text(&hit.passage.headings, &hit.passage.text)).collect();
+                let scores = model.get()?.score(question, &texts)?;
+                for (hit, score) in hits.iter_mut().zip(scores) {
+                    hit.scores.rerank = Some(score);
+                    hit.score = score;
+                }
+            }
+            Some(Reranker::LateInteraction) => {
+                let weigh = |word: &str| lexical.word_idf(word);
+                let late = LateInteraction::new(&self.mean_token, query_tokens(question, query, &weigh));
+                for hit in hits {
+                    let score = late.score(self.index.token_vectors(hit.chunk));
+                    let share = fuse::share(hit.scores.bm25, lexical.best_possible());
+                    hit.scores.rerank = Some(score);
+                    hit.score = fuse::with_late_interaction(hit.scores.fused, score, share);
+                }
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// What the embedder and the reranker read of a chunk: its headings in one line, then its text.
+pub fn embedding_text(headings: &[String], text: &str) -> String {
+    if headings.is_empty() {
+        return text.to_owned();
+    }
+    format!("{}\n{text}", headings.join(" > "))
+}
+
+/// The question's tokens, each with the idf of the word that it is part of.
+fn query_tokens(question: &str, embedding: &Embedding, idf: &dyn Fn(&str) -> f32) -> Vec<QueryToken> {
+    let words: Vec<(usize, &str, f32)> = crate::index::analyze::words(question)
+        .into_iter()
+        .map(|(start, word)| (start, word, idf(word)))
+        .collect();
+    embedding
+        .tokens
+        .iter()
+        .filter_map(|token| {
+            // The word that the token's last byte is in; a token of punctuation is in none.
+            let end = token.span.end;
+            let word = words.iter().find(|(start, word, _)| *start < end && end <= start + word.len());
+            word.map(|(_, _, weight)| QueryToken { vector: token.vector.clone(), weight: *weight })
+        })
+        .collect()
+}

@@ -1,0 +1,215 @@
+//! Everything the tool says to people, in Vietnamese and in English.
+
+use std::env;
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use crate::indexing::Summary;
+use crate::language::Language;
+
+/// The language of messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Lang {
+    /// Vietnamese.
+    Vi,
+    /// English.
+    En,
+}
+
+impl Lang {
+    /// From the locale (`LC_ALL`, `LC_MESSAGES`, `LANG`, the first that is set).
+    pub fn from_locale() -> Self {
+        let locale = ["LC_ALL", "LC_MESSAGES", "LANG"]
+            .into_iter()
+            .find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()));
+        if locale.is_some_and(|locale| locale.starts_with("vi")) { Self::Vi } else { Self::En }
+    }
+
+    fn pick<'a>(self, vi: &'a str, en: &'a str) -> &'a str {
+        match self {
+            Self::Vi => vi,
+            Self::En => en,
+        }
+    }
+
+    pub(crate) fn llm(self, name: &str, device: &str) -> String {
+        format!("🔄 LLM: {name} ({}, {})", device.to_uppercase(), self.pick("chưa nạp", "not loaded"))
+    }
+
+    pub(crate) fn llm_on_cpu_by_profile(self, profile: &str) -> String {
+        match self {
+            Self::Vi => format!("   cấu hình {profile} khai báo chạy LLM trên CPU"),
+            Self::En => format!("   profile {profile} declares the CPU for the LLM"),
+        }
+    }
+
+    pub(crate) fn loading_index(self) -> &'static str {
+        self.pick("🔄 Đang nạp chỉ mục… ", "🔄 Loading the index… ")
+    }
+
+    pub(crate) fn chunks(self, chunks: usize) -> String {
+        format!("✅ {chunks} {}", self.pick("đoạn", if chunks == 1 { "chunk" } else { "chunks" }))
+    }
+
+    pub(crate) fn loading_models(self, reranker: bool) -> &'static str {
+        match (self, reranker) {
+            (Self::Vi, true) => "🔄 Embedding & reranker (CPU)… ",
+            (Self::Vi, false) => "🔄 Embedding (CPU)… ",
+            (Self::En, true) => "🔄 Embedder & reranker (CPU)… ",
+            (Self::En, false) => "🔄 Embedder (CPU)… ",
+        }
+    }
+
+    pub(crate) fn question(self, question: &str) -> String {
+        format!("💬 {}: {question}", self.pick("Câu hỏi", "Question"))
+    }
+
+    pub(crate) fn searched(self, took: Duration) -> String {
+        format!("   🔍 {} {}", self.pick("Tìm kiếm…", "Searching…"), time(took))
+    }
+
+    pub(crate) fn reranked(self, took: Duration) -> String {
+        format!("   🎯 {} {}", self.pick("Xếp hạng lại…", "Reranking…"), time(took))
+    }
+
+    pub(crate) fn loading_llm(self, name: &str, device: &str) -> String {
+        format!("   🔄 {} {name} → {device} … ", self.pick("Đang nạp", "Loading"))
+    }
+
+    pub(crate) fn not_in_documents(self) -> &'static str {
+        self.pick(
+            "   ⚠️  Tài liệu của bạn không có thông tin về câu hỏi này.",
+            "   ⚠️  Your documents say nothing about this.",
+        )
+    }
+
+    pub(crate) fn llm_not_for(self, name: &str, language: Language) -> String {
+        match self {
+            Self::Vi => format!(
+                "   ℹ️  {name} không viết được ngôn ngữ của câu hỏi; trả lời bằng chính các câu trong tài liệu."
+            ),
+            Self::En => format!(
+                "   ℹ️  {name} does not write {language}; the documents' own sentences answer."
+            ),
+        }
+    }
+
+    pub(crate) fn passages_dropped(self, count: usize) -> String {
+        match self {
+            Self::Vi => format!("   ⚠️  Bỏ {count} đoạn xếp hạng thấp nhất vì vượt quá ngữ cảnh của mô hình."),
+            Self::En => format!(
+                "   ⚠️  Dropped the {count} lowest-ranked passage(s): they do not fit into the model's context."
+            ),
+        }
+    }
+
+    pub(crate) fn answering(self) -> &'static str {
+        self.pick("   🤖 Trả lời… ", "   🤖 Answering… ")
+    }
+
+    pub(crate) fn answered(self, took: Duration, tokens: Option<usize>) -> String {
+        match tokens {
+            None => time(took),
+            Some(tokens) => {
+                let rate = tokens as f64 / took.as_secs_f64().max(1e-9);
+                format!("{} ({tokens} token, {rate:.0} token/s)", time(took))
+            }
+        }
+    }
+
+    pub(crate) fn interrupted(self) -> &'static str {
+        self.pick("   ⏹  Đã dừng.", "   ⏹  Stopped.")
+    }
+
+    pub(crate) fn max_tokens(self) -> &'static str {
+        self.pick(
+            "   ⚠️  Câu trả lời bị cắt ở giới hạn --max-tokens.",
+            "   ⚠️  The answer was cut at --max-tokens.",
+        )
+    }
+
+    pub(crate) fn invented_citations(self) -> &'static str {
+        self.pick(
+            "   ⚠️  Câu trả lời trích dẫn đoạn không tồn tại; hãy kiểm tra lại nguồn.",
+            "   ⚠️  The answer cites passages that do not exist; check it against the sources.",
+        )
+    }
+
+    pub(crate) fn no_citations(self) -> &'static str {
+        self.pick(
+            "   ⚠️  Mô hình không trích dẫn; các nguồn dưới đây là những đoạn nó đã đọc.",
+            "   ⚠️  The model cited nothing; the sources below are the passages that it read.",
+        )
+    }
+
+    pub(crate) fn sources(self) -> &'static str {
+        self.pick("Nguồn:", "Sources:")
+    }
+
+    pub(crate) fn lines(self, first: u32, last: u32) -> String {
+        let word = self.pick("dòng", if first == last { "line" } else { "lines" });
+        if first == last { format!("{word} {first}") } else { format!("{word} {first}–{last}") }
+    }
+
+    pub(crate) fn repl_banner(self) -> &'static str {
+        self.pick(
+            "Gõ câu hỏi, /help để xem lệnh, Ctrl-D để thoát.",
+            "Type a question, /help for the commands, Ctrl-D to leave.",
+        )
+    }
+
+    pub(crate) fn no_answer_yet(self) -> &'static str {
+        self.pick("Chưa có câu trả lời nào.", "There is no answer yet.")
+    }
+
+    pub(crate) fn unknown_command(self, command: &str) -> String {
+        match self {
+            Self::Vi => format!("không có lệnh {command}; /help liệt kê các lệnh"),
+            Self::En => format!("there is no command {command}; /help lists them"),
+        }
+    }
+
+    pub(crate) fn indexed(self, summary: &Summary, took: &str, place: &str) -> String {
+        let Summary { indexed, chunks, unchanged, removed, problems } = summary;
+        let skipped = problems.len();
+        match self {
+            Self::Vi => format!(
+                "✅ {indexed} tài liệu ({chunks} đoạn) mới hoặc thay đổi, {unchanged} không đổi, \
+                 {removed} đã xóa, {skipped} lỗi; {took} → {place}"
+            ),
+            Self::En => format!(
+                "✅ {indexed} documents ({chunks} chunks) new or changed, {unchanged} unchanged, \
+                 {removed} removed, {skipped} problems; {took} → {place}"
+            ),
+        }
+    }
+
+    pub(crate) fn indexing(self) -> &'static str {
+        self.pick("Đang lập chỉ mục", "Indexing")
+    }
+}
+
+/// A duration for people: `12 ms`, `3.1 s`.
+pub fn time(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    if seconds < 1.0 { format!("{:.0} ms", seconds * 1e3) } else { format!("{seconds:.1} s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_short() {
+        assert_eq!(time(Duration::from_micros(12_400)), "12 ms");
+        assert_eq!(time(Duration::from_millis(3_140)), "3.1 s");
+        assert_eq!(time(Duration::ZERO), "0 ms");
+    }
+
+    #[test]
+    fn places_name_one_line_or_several() {
+        assert_eq!(Lang::En.lines(3, 3), "line 3");
+        assert_eq!(Lang::Vi.lines(3, 9), "dòng 3–9");
+    }
+}

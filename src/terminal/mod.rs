@@ -1,0 +1,203 @@
+//! The only part that prints. Answers and data go to stdout, everything else to stderr.
+
+mod messages;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+pub use messages::{Lang, time};
+
+use crate::models::hub::DownloadProgress;
+
+/// Standard streams, and how much to say on them.
+#[derive(Debug, Clone, Copy)]
+pub struct Terminal {
+    /// The language of messages.
+    pub lang: Lang,
+    quiet: bool,
+    interactive: bool,
+}
+
+impl Terminal {
+    /// Looks at what stderr is.
+    pub fn new(lang: Lang, quiet: bool) -> Self {
+        Self { lang, quiet, interactive: io::stderr().is_terminal() }
+    }
+
+    /// A line about what happens, on stderr; nothing with `--quiet`.
+    pub fn say(&self, line: &str) {
+        if !self.quiet {
+            eprintln!("{}", printable(line));
+        }
+    }
+
+    /// Begins a line about something that takes a while.
+    pub fn begin(&self, text: &str) -> Step {
+        let shown = !self.quiet && self.interactive;
+        if shown {
+            eprint!("{}", printable(text));
+            let _ = io::stderr().flush();
+        }
+        Step { text: printable(text), shown, quiet: self.quiet, open: true }
+    }
+
+    /// A warning, also with `--quiet`.
+    pub fn warn(&self, text: &str) {
+        eprintln!("warning: {}", printable(text));
+    }
+
+    /// An error with its causes, and what to do about it.
+    pub fn error(&self, error: &anyhow::Error, hint: Option<&str>) {
+        let chain: Vec<String> = error.chain().map(|cause| printable(&cause.to_string())).collect();
+        // A cause that its parent already tells is not told again.
+        let mut told = String::new();
+        for cause in chain {
+            if !told.contains(&cause) {
+                if !told.is_empty() {
+                    told.push_str(": ");
+                }
+                told.push_str(&cause);
+            }
+        }
+        eprintln!("error: {told}");
+        if let Some(hint) = hint {
+            eprintln!("hint:  {hint}");
+        }
+    }
+
+    /// Data or answer text, on stdout.
+    pub fn print(&self, text: &str) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(printable(text).as_bytes())?;
+        stdout.flush()
+    }
+
+    /// A line of JSON, on stdout.
+    pub fn print_json(&self, value: &impl serde::Serialize) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        serde_json::to_writer(&mut stdout, value)?;
+        stdout.write_all(b"\n")?;
+        stdout.flush()
+    }
+
+    /// A bar for `total` steps of work on stderr; hidden where stderr is no terminal.
+    pub fn bar(&self, total: u64, bytes: bool) -> ProgressBar {
+        if self.quiet || !self.interactive {
+            return ProgressBar::hidden();
+        }
+        let template = if bytes {
+            "   {msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}"
+        } else {
+            "   {msg} {bar:30} {pos}/{len} {per_sec} {eta}"
+        };
+        let style = ProgressStyle::with_template(template).expect("a fixed template");
+        ProgressBar::new(total).with_style(style)
+    }
+}
+
+/// A line whose end is not known yet.
+#[must_use]
+pub struct Step {
+    text: String,
+    shown: bool,
+    quiet: bool,
+    open: bool,
+}
+
+impl Step {
+    /// Ends the line with how it went.
+    pub fn done(mut self, outcome: &str) {
+        self.open = false;
+        if self.shown {
+            eprintln!("{}", printable(outcome));
+        } else if !self.quiet {
+            eprintln!("{}{}", self.text, printable(outcome));
+        }
+    }
+
+    /// Ends the line with how long it took.
+    pub fn done_in(self, took: Duration) {
+        self.done(&format!("✅ {}", time(took)));
+    }
+
+    /// Ends the line so that something else can be printed.
+    pub fn pause(&mut self) {
+        if self.shown && self.open {
+            eprintln!();
+        }
+        self.shown = false;
+    }
+}
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        if self.open && self.shown {
+            eprintln!();
+        }
+    }
+}
+
+/// Text without anything that a terminal would obey: documents may hold escape sequences, and
+/// controls that reverse the direction of the text around them.
+pub fn printable(text: &str) -> String {
+    let obeyed = |c: char| {
+        (c.is_control() && c != '\n' && c != '\t')
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
+    };
+    text.chars().filter(|&c| !obeyed(c)).collect()
+}
+
+/// A document's identity for people: relative to the working directory where it lies below it.
+pub fn document_name(document: &str) -> String {
+    let here = std::env::current_dir().and_then(std::fs::canonicalize);
+    let relative = here.ok().and_then(|here| Path::new(document).strip_prefix(here).ok()?.to_str().map(str::to_owned));
+    relative.unwrap_or_else(|| document.to_owned())
+}
+
+/// Shows downloads as bars.
+pub struct DownloadBars {
+    terminal: Terminal,
+    bar: Mutex<Option<ProgressBar>>,
+}
+
+impl DownloadBars {
+    /// Bars on `terminal`.
+    pub fn new(terminal: Terminal) -> Self {
+        Self { terminal, bar: Mutex::new(None) }
+    }
+
+    fn with_bar(&self, change: impl FnOnce(&mut Option<ProgressBar>)) {
+        if let Ok(mut bar) = self.bar.lock() {
+            change(&mut bar);
+        }
+    }
+}
+
+impl DownloadProgress for DownloadBars {
+    fn start(&self, file: &str, size: u64, already: u64) {
+        let bar = self.terminal.bar(size, true).with_message(printable(file)).with_position(already);
+        self.with_bar(|slot| *slot = Some(bar));
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.with_bar(|bar| bar.iter().for_each(|bar| bar.inc(bytes)));
+    }
+
+    fn finish(&self) {
+        self.with_bar(|bar| bar.take().iter().for_each(ProgressBar::finish));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_cannot_command_the_terminal() {
+        assert_eq!(printable("a\u{1b}[31mred\u{7}\r\n\tb\u{202e}c\u{9b}d"), "a[31mred\n\tbcd");
+        assert_eq!(printable("Tiếng Việt 🎯 ภาษาไทย"), "Tiếng Việt 🎯 ภาษาไทย");
+    }
+}
