@@ -9,6 +9,7 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use candle_core::quantized::gguf_file::Value;
 use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor, gguf_file};
 use candle_core::{DType, Device, Module, Tensor};
 use candle_nn::VarBuilder;
@@ -107,6 +108,22 @@ impl Linear {
             QMatMul::QTensor(tensor) => tensor.device(),
             QMatMul::Tensor(tensor) | QMatMul::TensorF16(tensor) => tensor.device().clone(),
         }
+    }
+}
+
+/// A whole number in GGUF metadata, whatever its width. (candle's own accessors want the exact one,
+/// and writers differ.)
+pub fn integer(value: &Value) -> Option<u64> {
+    match *value {
+        Value::U8(n) => Some(n.into()),
+        Value::U16(n) => Some(n.into()),
+        Value::U32(n) => Some(n.into()),
+        Value::U64(n) => Some(n),
+        Value::I8(n) => n.try_into().ok(),
+        Value::I16(n) => n.try_into().ok(),
+        Value::I32(n) => n.try_into().ok(),
+        Value::I64(n) => n.try_into().ok(),
+        _ => None,
     }
 }
 

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use candle_core::quantized::gguf_file::Value;
 use serde::Deserialize;
 
+use super::checkpoint::integer;
 use super::rope::{Layout, Llama3Scaling};
 
 /// Larger than any model of this architecture: a bound against nonsense, not a limit.
@@ -50,8 +51,8 @@ impl LlamaConfig {
         }
         let number = |key: &str| -> Result<Option<usize>> {
             let Some(value) = metadata.get(key) else { return Ok(None) };
-            let number = value.to_u64().or_else(|_| value.to_i64().map(i64::cast_unsigned));
-            Ok(Some(number.with_context(|| format!("{key} is no number"))? as usize))
+            let number = integer(value).with_context(|| format!("{key} is no whole number"))?;
+            Ok(Some(number as usize))
         };
         let required =
             |key: &str| number(key)?.with_context(|| format!("the file has no metadata {key:?}"));

@@ -34,11 +34,6 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Tokens so far.
-    pub fn tokens(&self) -> usize {
-        self.tokens
-    }
-
     /// Forgets all tokens; keeps the room.
     pub fn reset(&mut self) {
         self.layers.iter_mut().for_each(KvCache::reset);
@@ -121,11 +116,6 @@ impl Llama {
         let linears = self.layers.iter().flat_map(Layer::linears);
         linears.chain([&self.embedding, &self.output]).all(|linear| linear.device().same_device(device))
             && self.norm.device().same_device(device)
-    }
-
-    /// The model's shape.
-    pub fn config(&self) -> &LlamaConfig {
-        &self.config
     }
 }
 

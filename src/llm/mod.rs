@@ -6,7 +6,9 @@ mod config;
 mod llama;
 pub mod placement;
 mod rope;
-mod tokenizer;
+#[cfg(test)]
+mod goldens;
+pub mod tokenizer;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +23,7 @@ use candle_transformers::utils::apply_repeat_penalty;
 use serde::Deserialize;
 
 use chat::ChatTemplate;
-use checkpoint::{Checkpoint, Gguf};
+use checkpoint::{Checkpoint, Gguf, integer};
 use config::LlamaConfig;
 use llama::{Cache, Llama};
 use placement::DeviceChoice;
@@ -188,6 +190,11 @@ impl Llm {
         self.context
     }
 
+    /// The model's tokenizer.
+    pub fn tokenizer(&self) -> &LlmTokenizer {
+        &self.tokenizer
+    }
+
     /// The prompt for one question, in the model's own chat format. `system` and `user` are data:
     /// what looks like a special token in them is encoded as ordinary text.
     pub fn encode_chat(&self, system: &str, user: &str) -> Result<Vec<u32>> {
@@ -310,10 +317,7 @@ fn open_gguf(path: &Path) -> Result<Opened> {
     let metadata = &gguf.content.metadata;
     let tokenizer = LlmTokenizer::from_gguf(metadata)?;
     let config = LlamaConfig::from_gguf(metadata, gguf.vocabulary()?)?;
-    let id = |key: &str| match metadata.get(key) {
-        Some(Value::U32(id)) => Some(*id),
-        _ => None,
-    };
+    let id = |key: &str| metadata.get(key).and_then(integer).and_then(|id| u32::try_from(id).ok());
     let (bos, eos) = (id("tokenizer.ggml.bos_token_id"), id("tokenizer.ggml.eos_token_id"));
     let text = |id: Option<u32>| id.and_then(|id| tokenizer.token(id)).unwrap_or_default();
     let Some(Value::String(source)) = metadata.get("tokenizer.chat_template") else {

@@ -16,6 +16,8 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer};
 
+use super::checkpoint::integer;
+
 /// Llama 3's cut of text into words (tokenizer.json of meta-llama/Llama-3.1-8B).
 const LLAMA_3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
@@ -96,7 +98,7 @@ impl LlmTokenizer {
             .iter()
             .zip(kinds)
             .filter_map(|(token, kind)| {
-                let kind = kind.to_u64().or_else(|_| kind.to_i64().map(i64::cast_unsigned)).ok()?;
+                let kind = integer(kind)?;
                 let special = kind == CONTROL;
                 (special || kind == USER_DEFINED)
                     .then(|| AddedToken::from((*token).to_owned(), special).normalized(false))
