@@ -47,6 +47,8 @@ pub struct Models {
     pub llm_device: DeviceChoice,
     /// Languages that the LLM may write; absent: any.
     pub answers_in: Option<Vec<String>>,
+    /// The most passages that the LLM makes sense of; absent: any number.
+    pub llm_passages: Option<usize>,
     /// Relevance below which the documents do not answer; absent: not calibrated.
     pub relevance_threshold: Option<f32>,
     /// What an index for these models is built with.
@@ -79,9 +81,9 @@ impl Models {
                 Some(Reranker::CrossEncoder(lazy_cross_encoder(&profile.reranker, &store, *max_tokens)))
             }
         };
-        let (llm_name, answers_in) = match &overrides.llm {
-            Some(path) => (file_name(path), None),
-            None => (profile.llm.name.clone(), llm_spec.answers_in.clone()),
+        let (llm_name, answers_in, llm_passages) = match &overrides.llm {
+            Some(path) => (file_name(path), None, None),
+            None => (profile.llm.name.clone(), llm_spec.answers_in.clone(), llm_spec.passages),
         };
         Ok(Self {
             embedder: lazy_embedder(&profile.embedder, &store, embedder_spec),
@@ -90,6 +92,7 @@ impl Models {
             llm_name,
             llm_device,
             answers_in,
+            llm_passages,
             relevance_threshold,
             index_settings,
         })

@@ -14,7 +14,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::index::{Index, Passage};
 use crate::language::Language;
-use crate::llm::{SamplingOptions, Stop};
+use crate::llm::{Generation, SamplingOptions, Stop};
 use crate::pipeline::Models;
 use crate::prompt;
 use crate::retrieve::{Hit, Retrieval, Retriever};
@@ -68,8 +68,8 @@ pub enum Event<'a> {
     Answered {
         /// Time since it began.
         took: Duration,
-        /// Tokens that the LLM wrote; none for an extractive answer.
-        tokens: Option<usize>,
+        /// What the LLM did; none for an extractive answer.
+        generation: Option<&'a Generation>,
     },
 }
 
@@ -241,10 +241,9 @@ impl<'a> Answerer<'a> {
         }
         let sources = merge(&retrieval.hits);
         answer.answered = true;
-        if self.is_extractive(question, watch) {
-            self.extract(question, &retrieval, &sources, &mut answer, watch)?;
-        } else {
-            self.generate(question, &sources, &mut answer, interrupted, watch)?;
+        match self.for_llm(question, &sources, watch) {
+            Some(readable) => self.generate(question, &readable, &mut answer, interrupted, watch)?,
+            None => self.extract(question, &retrieval, &sources, &mut answer, watch)?,
         }
         Ok(answer)
     }
@@ -276,17 +275,32 @@ impl<'a> Answerer<'a> {
         }
     }
 
-    fn is_extractive(&self, question: &str, watch: &mut dyn FnMut(Event)) -> bool {
+    /// The passages that the LLM is to answer from; `None` where it is not to answer at all: by
+    /// the user's wish, or because it does not write the question's language or read that of any
+    /// passage.
+    fn for_llm(&self, question: &str, sources: &[Source], watch: &mut dyn FnMut(Event)) -> Option<Vec<Source>> {
         if self.options.extractive {
-            return true;
+            return None;
         }
-        let Some(languages) = &self.models.answers_in else { return false };
+        let most = self.models.llm_passages.unwrap_or(sources.len());
+        let Some(languages) = &self.models.answers_in else {
+            return Some(sources.iter().take(most).cloned().collect());
+        };
+        let knows = |language: Language| {
+            language.code().is_some_and(|code| languages.iter().any(|known| known == code))
+        };
         let language = Language::of(question);
-        let allowed = language.code().is_some_and(|code| languages.iter().any(|known| known == code));
-        if !allowed {
+        let readable: Vec<Source> = sources
+            .iter()
+            .filter(|source| knows(language) && knows(Language::of(&source.passage.text)))
+            .take(most)
+            .cloned()
+            .collect();
+        if readable.is_empty() {
             watch(Event::LlmNotFor(language));
+            return None;
         }
-        !allowed
+        Some(readable)
     }
 
     fn extract(
@@ -311,7 +325,7 @@ impl<'a> Answerer<'a> {
         cited.dedup();
         answer.citations = cite(&cited, sources);
         answer.timings_ms.decode = milliseconds(start.elapsed());
-        watch(Event::Answered { took: start.elapsed(), tokens: None });
+        watch(Event::Answered { took: start.elapsed(), generation: None });
         Ok(())
     }
 
@@ -357,7 +371,7 @@ impl<'a> Answerer<'a> {
             Stop::MaxTokens => Some(Reason::MaxTokens),
             Stop::Interrupted => Some(Reason::Interrupted),
         };
-        watch(Event::Answered { took: start.elapsed(), tokens: Some(generation.tokens.len()) });
+        watch(Event::Answered { took: start.elapsed(), generation: Some(&generation) });
         let (cited, invented) = citations::cited(&answer.answer, prompt.passages);
         if invented {
             watch(Event::InventedCitations);

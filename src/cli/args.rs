@@ -112,7 +112,7 @@ pub struct SamplingArgs {
     pub sample_top_k: Option<u32>,
 
     /// Makes recent tokens less likely; 1 does nothing
-    #[arg(long, value_name = "F", default_value_t = 1.1, value_parser = parse_penalty)]
+    #[arg(long, value_name = "F", default_value_t = 1.05, value_parser = parse_penalty)]
     pub repeat_penalty: f32,
 
     /// Seed of the random numbers

@@ -220,10 +220,10 @@ impl Narrator<'_> {
             Event::Text(text) => self.print(text),
             Event::InventedCitations => terminal.warn(lang.invented_citations().trim_start()),
             Event::NoCitations => terminal.warn(lang.no_citations().trim_start()),
-            Event::Answered { took, tokens } => {
+            Event::Answered { took, generation } => {
                 self.print_raw("\n");
                 if let Some(step) = self.step.take() {
-                    step.done(&lang.answered(*took, *tokens));
+                    step.done(&lang.answered(*took, *generation));
                 }
             }
         }

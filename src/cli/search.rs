@@ -22,6 +22,7 @@ struct JsonHit<'a> {
     lines: (u32, u32),
     score: f32,
     scores: Scores,
+    relevance: f32,
     text: &'a str,
 }
 
@@ -38,7 +39,11 @@ pub fn run(setup: &Setup, query: Option<&str>) -> Result<Exit> {
             setup.terminal.say(&lang.reranked(retrieval.rerank));
         }
         for (i, hit) in retrieval.hits.iter().enumerate() {
-            print(setup.terminal, setup.global.json, question, i + 1, hit)?;
+            if setup.global.json {
+                setup.terminal.print_json(&json_hit(question, i + 1, hit, retrieval.relevance))?;
+            } else {
+                print(setup.terminal, i + 1, hit)?;
+            }
         }
         Ok(if retrieval.hits.is_empty() { Exit::NotInDocuments } else { Exit::Answered })
     };
@@ -61,21 +66,23 @@ pub fn run(setup: &Setup, query: Option<&str>) -> Result<Exit> {
     search(&query)
 }
 
-fn print(terminal: Terminal, json: bool, question: &str, rank: usize, hit: &Hit) -> io::Result<()> {
+fn json_hit<'a>(question: &'a str, rank: usize, hit: &'a Hit, relevance: f32) -> JsonHit<'a> {
+    JsonHit {
+        question,
+        rank,
+        document: document_name(&hit.passage.document),
+        heading: hit.passage.heading(),
+        lines: hit.passage.lines,
+        score: hit.score,
+        scores: hit.scores,
+        relevance,
+        text: &hit.passage.text,
+    }
+}
+
+fn print(terminal: Terminal, rank: usize, hit: &Hit) -> io::Result<()> {
     let passage = &hit.passage;
     let document = document_name(&passage.document);
-    if json {
-        return terminal.print_json(&JsonHit {
-            question,
-            rank,
-            document,
-            heading: passage.heading(),
-            lines: passage.lines,
-            score: hit.score,
-            scores: hit.scores,
-            text: &passage.text,
-        });
-    }
     let place = terminal.lang.lines(passage.lines.0, passage.lines.1);
     let heading = passage.heading();
     let heading = if heading.is_empty() { heading } else { format!(" — {heading}") };

@@ -9,13 +9,14 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use candle_core::{IndexOp, Tensor};
 pub use encoder::{Encoder, EncoderConfig, Sequence, batches, open_weights};
+use rayon::prelude::*;
 use tokenizers::Encoding;
 pub use tokenize::TextTokenizer;
 
 use crate::models::catalogue::{EmbedderSpec, Pooling};
 
 /// Tokens in a batch, padding counted: enough to fill the cores, small enough for the caches.
-const BATCH_TOKENS: usize = 2048;
+const BATCH_TOKENS: usize = 1024;
 
 /// A text's embedding.
 #[derive(Debug, Clone)]
@@ -109,12 +110,18 @@ impl Embedder {
             let window = self.settings.max_tokens;
             ensure!(longest <= window, "a passage has {longest} tokens, the embedder's window {window}");
         }
+        // Most of a forward pass runs on one core, so the batches share the cores.
+        let batches = batches(&lengths, BATCH_TOKENS);
+        let embedded: Vec<Vec<Embedding>> = batches
+            .par_iter()
+            .map(|batch| {
+                let texts: Vec<&EncodedText> = batch.iter().map(|&i| &encoded[i]).collect();
+                self.forward(&texts, tokens)
+            })
+            .collect::<Result<_>>()?;
         let mut embeddings: Vec<Option<Embedding>> = vec![None; passages.len()];
-        for batch in batches(&lengths, BATCH_TOKENS) {
-            let texts: Vec<&EncodedText> = batch.iter().map(|&i| &encoded[i]).collect();
-            for (i, embedding) in batch.iter().zip(self.forward(&texts, tokens)?) {
-                embeddings[*i] = Some(embedding);
-            }
+        for (i, embedding) in batches.concat().into_iter().zip(embedded.into_iter().flatten()) {
+            embeddings[i] = Some(embedding);
         }
         Ok(embeddings.into_iter().map(|e| e.expect("batches hold every text once")).collect())
     }

@@ -315,14 +315,17 @@ impl Loader<'_> {
     }
 }
 
-/// candle's CPU has vector kernels for Q4_0, Q8_0 and the K quants; the other types run in scalar
-/// code, 20 times slower. Those become Q8_0, whose 8 bits hold their 4 or 5.
+/// candle's CPU has no vector kernels for Q4_1, Q5_0 and Q5_1; in scalar code they are 20 times
+/// slower. They become Q8_0, whose 8 bits hold their 4 or 5, where its fast kernel takes the shape;
+/// else f32, which the small models with odd shapes can afford.
 fn with_fast_kernel(tensor: QTensor) -> Result<QTensor> {
     let slow = matches!(tensor.dtype(), GgmlDType::Q4_1 | GgmlDType::Q5_0 | GgmlDType::Q5_1);
     if !slow || !tensor.device().is_cpu() {
         return Ok(tensor);
     }
-    Ok(QTensor::quantize(&tensor.dequantize(&Device::Cpu)?, GgmlDType::Q8_0)?)
+    let row = tensor.shape().dims().last().copied().unwrap_or(0);
+    let fast = if row.is_multiple_of(256) { GgmlDType::Q8_0 } else { GgmlDType::F32 };
+    Ok(QTensor::quantize(&tensor.dequantize(&Device::Cpu)?, fast)?)
 }
 
 fn check_shape(name: &str, found: &[usize], wanted: &[usize]) -> Result<()> {

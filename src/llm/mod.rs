@@ -101,7 +101,7 @@ pub struct SamplingOptions {
 
 impl Default for SamplingOptions {
     fn default() -> Self {
-        Self { max_tokens: 512, temperature: 0.0, top_k: None, top_p: None, repeat_penalty: 1.1, seed: 0 }
+        Self { max_tokens: 512, temperature: 0.0, top_k: None, top_p: None, repeat_penalty: 1.05, seed: 0 }
     }
 }
 

@@ -177,6 +177,9 @@ pub struct LlmSpec {
     /// Language codes it may write, by trial; absent: any.
     #[serde(default)]
     pub answers_in: Option<Vec<String>>,
+    /// The most passages it makes sense of, by trial; absent: as many as its context holds.
+    #[serde(default)]
+    pub passages: Option<usize>,
 }
 
 /// The part of an entry that depends on the role.

@@ -166,9 +166,8 @@ impl<'a> Retriever<'a> {
                 let late = LateInteraction::new(&self.mean_token, query_tokens(question, query, &weigh));
                 for hit in hits {
                     let score = late.score(self.index.token_vectors(hit.chunk));
-                    let share = fuse::share(hit.scores.bm25, lexical.best_possible());
                     hit.scores.rerank = Some(score);
-                    hit.score = fuse::with_late_interaction(hit.scores.fused, score, share);
+                    hit.score = fuse::with_late_interaction(hit.scores.fused, score);
                 }
             }
         }

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 
 use crate::indexing::Summary;
 use crate::language::Language;
+use crate::llm::Generation;
 
 /// The language of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -108,14 +109,12 @@ impl Lang {
         self.pick("   🤖 Trả lời… ", "   🤖 Answering… ")
     }
 
-    pub(crate) fn answered(self, took: Duration, tokens: Option<usize>) -> String {
-        match tokens {
-            None => time(took),
-            Some(tokens) => {
-                let rate = tokens as f64 / took.as_secs_f64().max(1e-9);
-                format!("{} ({tokens} token, {rate:.0} token/s)", time(took))
-            }
-        }
+    pub(crate) fn answered(self, took: Duration, generation: Option<&Generation>) -> String {
+        let Some(generation) = generation else { return time(took) };
+        // Of the writing alone: reading the prompt is another speed.
+        let tokens = generation.tokens.len();
+        let rate = tokens as f64 / generation.decode.as_secs_f64().max(1e-9);
+        format!("{} ({rate:.0} token/s)", time(took))
     }
 
     pub(crate) fn interrupted(self) -> &'static str {

@@ -1,0 +1,219 @@
+//! The JSON contract: every key with its type, for programs that read the output.
+
+use serde_json::{Value, json};
+
+use crate::harness::{ENGLISH, Sandbox, VIETNAMESE};
+
+/// Replaces every value by its type, so that a whole object compares with what it should be.
+fn shape(value: &Value) -> Value {
+    match value {
+        Value::Null => json!(null),
+        Value::Bool(_) => json!("bool"),
+        Value::Number(number) if number.is_u64() => json!("count"),
+        Value::Number(_) => json!("number"),
+        Value::String(_) => json!("string"),
+        Value::Array(items) => items.iter().map(shape).collect(),
+        Value::Object(object) => {
+            object.iter().map(|(key, value)| (key.clone(), shape(value))).collect()
+        }
+    }
+}
+
+fn answer_shape(llm: &Value, citation: &Value) -> Value {
+    json!({
+        "question": "string", "answered": "bool", "reason": llm["reason"], "mode": "string",
+        "answer": "string", "citations": [citation], "model": llm["model"],
+        "placement": { "embedder": "string", "reranker": "string", "llm": llm["model"] },
+        "timings_ms": {
+            "load_index": "number", "embed": "number", "search": "number", "rerank": "number",
+            "load_llm": "number", "prefill": "number", "decode": "number",
+        },
+        "tokens": { "prompt": "count", "generated": "count" },
+    })
+}
+
+fn citation_shape() -> Value {
+    json!({ "n": "count", "document": "string", "heading": "string", "lines": ["count", "count"], "score": "number" })
+}
+
+#[test]
+fn a_generative_answer_has_every_key() {
+    let sandbox = Sandbox::indexed();
+    let args = ["--profile", "tiny-endless", "--json", "--max-tokens", "4", ENGLISH];
+    let answer = sandbox.run(&args).exits(0).json();
+    let llm = json!({ "model": "string", "reason": "string" });
+    assert_eq!(shape(&answer), answer_shape(&llm, &citation_shape()));
+    assert_eq!(answer["question"], ENGLISH);
+    assert_eq!(answer["answered"], true);
+    assert_eq!(answer["reason"], "max-tokens");
+    assert_eq!(answer["mode"], "generative");
+    assert_eq!(answer["model"], "Tiny endless LLM");
+    assert_eq!(answer["placement"], json!({ "embedder": "cpu", "reranker": "cpu", "llm": "cpu" }));
+    assert_eq!(answer["tokens"]["generated"], 4);
+    assert!(answer["tokens"]["prompt"].as_u64() > Some(100), "{answer}");
+    assert!(answer["timings_ms"]["load_llm"].as_f64() > Some(0.0), "{answer}");
+    // It is the best of the passages that the LLM can read.
+    assert_eq!(answer["citations"][0]["n"], 1);
+    assert!(answer["citations"][0]["document"].as_str().unwrap().starts_with("notes/"), "{answer}");
+}
+
+#[test]
+fn an_extractive_answer_has_the_same_keys_and_no_llm() {
+    let sandbox = Sandbox::indexed();
+    for args in [&["--json", VIETNAMESE][..], &["--json", "--extractive", ENGLISH]] {
+        let answer = sandbox.run(args).exits(0).json();
+        // How many sentences an untrained embedder finds worth citing is no part of the contract.
+        let citations = answer["citations"].as_array().unwrap();
+        assert!(!citations.is_empty());
+        for (key, shape) in
+            [("n", "count"), ("document", "string"), ("heading", "string"), ("score", "number")]
+        {
+            assert!(
+                citations.iter().all(|citation| self::shape(&citation[key]) == shape),
+                "{key}: {answer}"
+            );
+        }
+        let mut one = answer.clone();
+        one["citations"] = json!([citations[0]]);
+        assert_eq!(shape(&one), answer_shape(&json!({}), &citation_shape()));
+        assert_eq!(answer["mode"], "extractive");
+        assert_eq!(answer["reason"], Value::Null);
+        assert_eq!(
+            answer["placement"],
+            json!({ "embedder": "cpu", "reranker": "cpu", "llm": null })
+        );
+        assert_eq!(answer["tokens"], json!({ "prompt": 0, "generated": 0 }));
+        assert_eq!(answer["timings_ms"]["load_llm"], 0.0);
+    }
+}
+
+#[test]
+fn without_a_reranker_none_is_reported() {
+    let sandbox = Sandbox::indexed();
+    let answer = sandbox.run(&["--json", "--no-rerank", VIETNAMESE]).exits(0).json();
+    assert_eq!(answer["placement"], json!({ "embedder": "cpu", "reranker": null, "llm": null }));
+    let hits = sandbox.run(&["search", "--json", "--no-rerank", VIETNAMESE]).exits(0).json_lines();
+    assert!(hits.iter().all(|hit| hit["scores"]["rerank"].is_null()), "{hits:?}");
+}
+
+#[test]
+fn a_question_that_the_documents_do_not_answer_is_answered_so() {
+    let sandbox = Sandbox::new();
+    let profile = ["--profile", "tiny-strict"];
+    sandbox.run(&[&profile[..], &["index", "notes"]].concat()).exits(0);
+    let answer = sandbox.run(&[&profile[..], &["--json", ENGLISH]].concat()).exits(3).json();
+    assert_eq!(answer["answered"], false);
+    assert_eq!(answer["reason"], "not-in-documents");
+    assert_eq!(answer["answer"], "");
+    assert_eq!(answer["citations"], json!([]));
+    assert_eq!(answer["model"], Value::Null);
+}
+
+#[test]
+fn a_hit_has_every_key() {
+    let sandbox = Sandbox::indexed();
+    let hits = sandbox.run(&["search", "--json", "--top-k", "3", ENGLISH]).exits(0).json_lines();
+    assert_eq!(hits.len(), 3);
+    for (i, hit) in hits.iter().enumerate() {
+        let contract = json!({
+            "question": "string", "rank": "count", "document": "string", "heading": "string",
+            "lines": ["count", "count"], "score": "number", "text": "string",
+            "scores": { "dense": "number", "bm25": "number", "fused": "number", "rerank": "number" },
+        });
+        // More keys may come; these stay.
+        let keys = contract.as_object().unwrap().keys();
+        let found: Value = keys
+            .map(|key| (key.clone(), shape(&hit[key])))
+            .collect::<serde_json::Map<_, _>>()
+            .into();
+        assert_eq!(found, contract, "{hit}");
+        assert_eq!(hit["question"], ENGLISH);
+        assert_eq!(hit["rank"], i + 1);
+        assert!(hit["lines"][0].as_u64() <= hit["lines"][1].as_u64(), "{hit}");
+    }
+    let scores: Vec<f64> = hits.iter().map(|hit| hit["score"].as_f64().unwrap()).collect();
+    assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
+}
+
+#[test]
+fn hits_point_at_the_lines_that_have_their_text() {
+    let sandbox = Sandbox::indexed();
+    let hits = sandbox.run(&["search", "--json", "--top-k", "20", ENGLISH]).exits(0).json_lines();
+    let mut files = 0;
+    for hit in &hits {
+        let document = hit["document"].as_str().unwrap();
+        if document.contains('#') {
+            continue;
+        }
+        files += 1;
+        let file = std::fs::read_to_string(sandbox.path(document)).unwrap();
+        let line = |i: usize| hit["lines"][i].as_u64().unwrap() as usize;
+        let lines: Vec<&str> = file.lines().skip(line(0) - 1).take(line(1) + 1 - line(0)).collect();
+        assert!(lines.join("\n").contains(hit["text"].as_str().unwrap()), "{hit}");
+    }
+    assert!(files >= 4, "{hits:?}");
+}
+
+#[test]
+fn documents_are_named_as_seen_from_here() {
+    let sandbox = Sandbox::indexed();
+    let documents = |mut command: std::process::Command| -> Vec<String> {
+        let hits = crate::harness::Outcome::of(command.output().unwrap()).exits(0).json_lines();
+        let mut names: Vec<_> =
+            hits.iter().map(|hit| hit["document"].as_str().unwrap().to_owned()).collect();
+        names.sort();
+        names.dedup();
+        names
+    };
+    let args = ["search", "--json", "--top-k", "20", "office"];
+    assert_eq!(
+        documents(sandbox.command(&args)),
+        [
+            "notes/coffee.txt",
+            "notes/faq.jsonl#holiday",
+            "notes/faq.jsonl#office-hours",
+            "notes/nlp.md",
+            "notes/tokenization.md"
+        ]
+    );
+    // From another folder the path is absolute.
+    let mut elsewhere = sandbox.command(&args);
+    elsewhere.current_dir(sandbox.path("home"));
+    let absolute = sandbox.path("notes/coffee.txt");
+    assert_eq!(documents(elsewhere)[0], absolute.to_str().unwrap());
+}
+
+#[test]
+fn answers_come_one_a_line_and_in_order() {
+    let sandbox = Sandbox::indexed();
+    let questions =
+        ["NLP là gì?", "What is a token?", "Văn phòng nghỉ khi nào?", "When is the office open?"];
+    let args = ["--json", "--max-tokens", "4"];
+    let answers = sandbox.run_with_stdin(&args, questions.join("\n")).exits(0).json_lines();
+    let asked: Vec<_> = answers.iter().map(|answer| answer["question"].as_str().unwrap()).collect();
+    assert_eq!(asked, questions);
+
+    let args = ["search", "--json", "--top-k", "1"];
+    let hits = sandbox.run_with_stdin(&args, questions.join("\n")).exits(0).json_lines();
+    let asked: Vec<_> = hits.iter().map(|hit| hit["question"].as_str().unwrap()).collect();
+    assert_eq!(asked, questions);
+}
+
+#[test]
+fn a_cross_encoder_and_safetensors_keep_the_same_contract() {
+    let sandbox = Sandbox::indexed();
+    let args = ["--profile", "tiny-cross", "--json", "--max-tokens", "4", ENGLISH];
+    let answer = sandbox.run(&args).exits(0).json();
+    // Whether a random model comes to its end within four tokens is its own affair.
+    let llm = json!({ "model": "string", "reason": shape(&answer["reason"]) });
+    assert_eq!(shape(&answer), answer_shape(&llm, &citation_shape()));
+}
+
+#[test]
+fn greedy_answers_are_the_same_each_time() {
+    let sandbox = Sandbox::indexed();
+    let ask = || sandbox.run(&["--json", "--max-tokens", "16", ENGLISH]).exits(0).json();
+    let (first, second) = (ask(), ask());
+    assert_eq!(first["answer"], second["answer"]);
+    assert_eq!(first["citations"], second["citations"]);
+}

@@ -1,0 +1,23 @@
+//! The command line as its users meet it: what it prints, how it exits, and what it leaves alone.
+//!
+//! Most tests run on tiny random models that load in milliseconds ([`harness::Sandbox`]); those
+//! that need good answers run on the demo profile, whose files `models/prepare-demo` makes.
+#![allow(clippy::unwrap_used)]
+
+mod bad_input;
+mod devices;
+mod docs;
+mod exit_codes;
+mod harness;
+mod indexing;
+mod json;
+#[cfg(target_os = "linux")]
+mod laziness;
+#[cfg(unix)]
+mod pty;
+#[cfg(unix)]
+mod repl;
+mod streams;
+mod tools;
+#[cfg(target_os = "linux")]
+mod watch;

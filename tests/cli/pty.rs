@@ -1,0 +1,120 @@
+//! A dialogue on a pseudo-terminal.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::pty::{Winsize, openpty};
+
+/// How long anything may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Ctrl-C, as the keyboard sends it.
+pub const CTRL_C: &str = "\u{3}";
+/// Ctrl-D.
+pub const CTRL_D: &str = "\u{4}";
+
+/// A command whose three streams are a terminal, and a person who reads and types there.
+pub struct Pty {
+    child: Child,
+    keyboard: File,
+    screen: Receiver<Vec<u8>>,
+    bytes: Vec<u8>,
+    /// Up to where [`Pty::wait_for`] has read.
+    read: usize,
+}
+
+impl Pty {
+    /// Starts `command` on a new terminal.
+    pub fn start(mut command: Command) -> Self {
+        let size = Winsize { ws_row: 40, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 };
+        let pty = openpty(&size, None).unwrap();
+        command
+            .env("TERM", "xterm")
+            .stdin(pty.slave.try_clone().unwrap())
+            .stdout(pty.slave.try_clone().unwrap())
+            .stderr(pty.slave);
+        // SAFETY: both are plain system calls, which a process may make between fork and exec.
+        // They make the terminal the one that Ctrl-C comes from.
+        unsafe {
+            command.pre_exec(|| {
+                nix::unistd::setsid()?;
+                match nix::libc::ioctl(0, nix::libc::TIOCSCTTY, 0) {
+                    0 => Ok(()),
+                    _ => Err(std::io::Error::last_os_error()),
+                }
+            });
+        }
+        let child = command.spawn().unwrap();
+        // The program must be the only one to hold its side: then its end is the end of the screen.
+        drop(command);
+        let keyboard = File::from(pty.master);
+        let mut master = keyboard.try_clone().unwrap();
+        let (sender, screen) = mpsc::channel();
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            // Linux says that the other side is closed by an error.
+            while let Ok(count @ 1..) = master.read(&mut buffer) {
+                if sender.send(buffer[..count].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { child, keyboard, screen, bytes: Vec::new(), read: 0 }
+    }
+
+    /// Types.
+    pub fn send(&mut self, text: &str) {
+        self.keyboard.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Reads on until `text` has been shown, and returns everything since the last such text.
+    #[track_caller]
+    pub fn wait_for(&mut self, text: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let unread = &self.bytes[self.read..];
+            if let Some(at) = unread.windows(text.len()).position(|part| part == text.as_bytes()) {
+                let shown = String::from_utf8_lossy(&unread[..at + text.len()]).into_owned();
+                self.read += at + text.len();
+                return shown;
+            }
+            match self.screen.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(bytes) => self.bytes.extend(bytes),
+                Err(RecvTimeoutError::Timeout) => self.give_up(&format!("no {text:?} in time")),
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.give_up(&format!("ended before {text:?}"))
+                }
+            }
+        }
+    }
+
+    /// Waits for the end, and returns how it ended and the whole screen.
+    #[track_caller]
+    pub fn end(mut self) -> (ExitStatus, String) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.screen.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(bytes) => self.bytes.extend(bytes),
+                Err(RecvTimeoutError::Timeout) => self.give_up("does not end"),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        let status = self.child.wait().unwrap();
+        let screen = String::from_utf8_lossy(&self.bytes).into_owned();
+        assert!(!screen.contains("panicked"), "{screen}");
+        (status, screen)
+    }
+
+    #[track_caller]
+    fn give_up(&mut self, why: &str) -> ! {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        panic!("{why}: {}", String::from_utf8_lossy(&self.bytes));
+    }
+}

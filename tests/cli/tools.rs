@@ -1,0 +1,128 @@
+//! `completions`, `models` and `doctor`.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::harness::{DEMO, Sandbox};
+
+#[test]
+fn completion_scripts_know_the_commands() {
+    let sandbox = Sandbox::new();
+    for (shell, mark) in
+        [("bash", "complete -F"), ("zsh", "#compdef rag-query"), ("fish", "complete -c rag-query")]
+    {
+        let script = sandbox.run(&["completions", shell]).exits(0);
+        assert!(script.stderr.is_empty(), "{}", script.stderr);
+        for part in [mark, "search", "doctor", "--profile", "verify"] {
+            let part = if shell == "fish" { part.trim_start_matches("--") } else { part };
+            assert!(script.stdout.contains(part), "{shell}: no {part}");
+        }
+    }
+}
+
+#[test]
+fn the_demo_models_are_whole() {
+    let outcome = DEMO.run(&["models", "verify"]).exits(0);
+    let lines: Vec<&str> = outcome.stdout.lines().collect();
+    assert!(lines.len() >= 4 && lines.iter().all(|line| line.ends_with(": ok")), "{outcome:#?}");
+    let files =
+        ["config.json", "tokenizer.json", "model.safetensors", "SmolLM2-135M-Instruct.Q4_1.gguf"];
+    for file in files {
+        assert!(lines.iter().any(|line| line.contains(file)), "{file}: {outcome:#?}");
+    }
+}
+
+#[test]
+fn a_changed_demo_model_is_found_out() {
+    let sandbox = Sandbox::new();
+    // A folder that claims to be the prepared LLM, with a file of the right size only.
+    let folder = sandbox.path("prepared/smollm2-135m-instruct");
+    fs::create_dir_all(&folder).unwrap();
+    let gguf = fs::File::create(folder.join("SmolLM2-135M-Instruct.Q4_1.gguf")).unwrap();
+    gguf.set_len(98_362_432).unwrap();
+    let mut command = sandbox.command(&["--profile", "demo", "models", "verify"]);
+    command.env("RAG_QUERY_MODELS", sandbox.path("prepared"));
+    let outcome = crate::harness::Outcome::of(command.output().unwrap()).exits(1);
+    assert!(outcome.stdout.contains("Q4_1.gguf: changed or damaged"), "{outcome:#?}");
+    assert!(outcome.stdout.contains("model.safetensors: missing"), "{outcome:#?}");
+}
+
+#[test]
+fn the_list_of_models_says_which_are_here() {
+    let sandbox = Sandbox::new();
+    sandbox.remove("models/tiny-llama/model.gguf");
+    let models = sandbox.run(&["models", "list", "--json"]).exits(0).json_lines();
+    let model = |id: &str| models.iter().find(|model| model["id"] == id).unwrap_or(&Value::Null);
+    assert_eq!(model("tiny-embedder")["here"], true);
+    assert_eq!(model("tiny-llm")["here"], false);
+    assert_eq!(model("tiny-llm")["role"], "llm");
+    assert_eq!(model("llama-3.1-8b-instruct")["here"], false);
+    assert_eq!(model("smollm2-135m-instruct-q4_1")["here"], true);
+    let text = sandbox.run(&["models", "list"]).exits(0).stdout;
+    assert!(
+        text.lines().any(|line| line.starts_with('✓') && line.contains("tiny-embedder")),
+        "{text}"
+    );
+    assert!(text.lines().any(|line| line.starts_with('·') && line.contains("tiny-llm ")), "{text}");
+}
+
+#[test]
+fn doctor_reports_what_works_as_one_object() {
+    let sandbox = Sandbox::indexed();
+    let report = sandbox.run(&["doctor", "--json"]).exits(0).json();
+    assert_eq!(report["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(report["profile"], "tiny");
+    assert_eq!(report["llm_device"], "cpu");
+    assert_eq!(report["index"]["documents"], 5);
+    assert_eq!(report["index"]["problem"], Value::Null);
+    let here: Vec<_> =
+        report["models"].as_array().unwrap().iter().map(|model| &model["here"]).collect();
+    assert_eq!(here, [&json!(true); 3]);
+}
+
+#[test]
+fn doctor_reports_what_is_missing_and_succeeds() {
+    let sandbox = Sandbox::new();
+    sandbox.remove("models/tiny-llama/model.gguf");
+    let report = sandbox.run(&["doctor", "--json", "--profile", "tiny-cuda"]).exits(0).json();
+    assert!(
+        report["index"]["problem"]["error"].as_str().unwrap().contains("there is no index"),
+        "{report}"
+    );
+    let llm =
+        report["models"].as_array().unwrap().iter().find(|model| model["role"] == "llm").unwrap();
+    assert_eq!(llm["here"], false);
+    assert!(llm["problem"].as_str().unwrap().contains("model.gguf"), "{report}");
+    #[cfg(not(feature = "cuda"))]
+    {
+        assert_eq!(report["cuda_build"], false);
+        assert!(
+            report["gpu_problem"]["hint"].as_str().unwrap().contains("--features cuda"),
+            "{report}"
+        );
+    }
+    let text = sandbox.run(&["doctor"]).exits(0).stdout;
+    assert!(text.contains("index     ❌") && text.contains("llm       ❌"), "{text}");
+}
+
+#[test]
+fn a_prepared_model_that_is_not_prepared_says_how() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command(&["--profile", "demo", "index", "notes"]);
+    command.env("RAG_QUERY_MODELS", sandbox.path("empty"));
+    crate::harness::Outcome::of(command.output().unwrap()).fails(1, &["models/prepare-demo"]);
+}
+
+#[test]
+fn a_hub_model_that_is_not_cached_says_how_when_offline() {
+    let sandbox = Sandbox::new();
+    let args = ["--profile", "cpu", "--offline", "index", "notes"];
+    sandbox.run(&args).fails(1, &["intfloat/multilingual-e5-small", "models pull"]);
+}
+
+#[test]
+fn the_version_is_the_packages() {
+    let version = Sandbox::new().run(&["--version"]).exits(0).stdout;
+    assert_eq!(version, concat!("rag-query ", env!("CARGO_PKG_VERSION"), "\n"));
+}
