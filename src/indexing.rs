@@ -1,13 +1,13 @@
 //! Makes an index match what lies under some paths: documents → chunks → embeddings → index.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
 use crate::embed::{Embedder, Tokens};
-use crate::index::{IndexWriter, NewChunk, Passage, Settings};
+use crate::index::{IndexWriter, NewChunk, Passage};
 use crate::ingest::{self, Document, Walk, chunk};
 use crate::retrieve::embedding_text;
 
@@ -35,7 +35,6 @@ pub struct Summary {
 pub struct Indexer<'a> {
     writer: IndexWriter,
     embedder: &'a Embedder,
-    settings: Settings,
     /// Commit only at the end: the index in use stays whole until the new one is.
     at_once: bool,
     pending: Vec<Pending>,
@@ -52,12 +51,11 @@ struct Pending {
 }
 
 impl<'a> Indexer<'a> {
-    /// Works on `writer`, whose index was made with `settings`.
-    pub fn new(writer: IndexWriter, embedder: &'a Embedder, settings: Settings, at_once: bool) -> Self {
+    /// Works on `writer`. With `at_once` nothing is committed before the end.
+    pub fn new(writer: IndexWriter, embedder: &'a Embedder, at_once: bool) -> Self {
         Self {
             writer,
             embedder,
-            settings,
             at_once,
             pending: Vec::new(),
             pending_chunks: 0,
@@ -79,7 +77,7 @@ impl<'a> Indexer<'a> {
         // A folder that could not be listed says nothing about its documents.
         let complete = walk.problems.is_empty();
         let mut seen = BTreeSet::new();
-        let mut unreadable = Vec::new();
+        let mut unreadable = BTreeSet::new();
         for (done, file) in walk.files.iter().enumerate() {
             watch(done, walk.files.len());
             for document in ingest::read(file) {
@@ -90,13 +88,20 @@ impl<'a> Indexer<'a> {
                     }
                     Err(error) => {
                         self.summary.problems.push(error.to_string());
-                        unreadable.push(file.to_string_lossy().into_owned());
+                        unreadable.insert(file.to_string_lossy().into_owned());
                     }
                 }
             }
         }
         watch(walk.files.len(), walk.files.len());
         self.flush()?;
+        // A new index that lacks what the old one had would replace it.
+        ensure!(
+            !self.at_once || (complete && self.summary.chunks > 0),
+            "the new index would be empty or lack folders that could not be read, so the old one \
+             stays; the reasons: {}",
+            if complete { "no text was found".to_owned() } else { self.summary.problems.join("; ") }
+        );
         if complete {
             self.remove_missing(paths, &seen, &unreadable)?;
         }
@@ -112,7 +117,7 @@ impl<'a> Indexer<'a> {
             return Ok(());
         }
         let count = |text: &str| self.embedder.count_tokens(text);
-        let passages: Vec<Passage> = chunk(document, &self.settings.chunking, &count)
+        let passages: Vec<Passage> = chunk(document, &self.writer.settings().chunking, &count)
             .into_iter()
             .map(|chunk| Passage {
                 document: document.id.clone(),
@@ -123,6 +128,10 @@ impl<'a> Indexer<'a> {
                 format: document.format,
             })
             .collect();
+        if passages.is_empty() && !self.writer.documents().contains_key(&document.id) {
+            self.summary.unchanged += 1; // nothing in it, as before
+            return Ok(());
+        }
         self.summary.indexed += 1;
         self.summary.chunks += passages.len();
         self.pending_chunks += passages.len();
@@ -132,32 +141,34 @@ impl<'a> Indexer<'a> {
 
     /// Embeds the waiting documents and hands them to the index.
     fn flush(&mut self) -> Result<()> {
-        let texts: Vec<String> = self
-            .pending
-            .iter()
-            .flat_map(|document| &document.passages)
-            .map(|passage| embedding_text(&passage.headings, &passage.text))
-            .collect();
-        let tokens = if self.settings.token_vectors { Tokens::Kept } else { Tokens::Dropped };
-        // In parts: one document may have thousands of chunks.
-        let mut embeddings = Vec::with_capacity(texts.len());
-        for texts in texts.chunks(BATCH) {
-            embeddings.extend(self.embedder.embed_passages(texts, tokens).context("cannot embed the documents")?);
+        let settings = self.writer.settings();
+        let tokens = if settings.token_vectors { Tokens::Kept } else { Tokens::Dropped };
+        let waiting = std::mem::take(&mut self.pending);
+        for document in &waiting {
+            self.writer.remove(&document.id);
         }
-        let mut embeddings = embeddings.into_iter();
-        for Pending { id, hash, passages } in self.pending.drain(..) {
-            let chunks: Vec<NewChunk> = passages
-                .into_iter()
-                .zip(embeddings.by_ref())
-                .map(|(passage, embedding)| NewChunk {
-                    passage,
+        let chunks: Vec<(&Pending, &Passage)> = waiting
+            .iter()
+            .flat_map(|document| document.passages.iter().map(move |passage| (document, passage)))
+            .collect();
+        // In parts: one document may have thousands of chunks, and token vectors are large.
+        for part in chunks.chunks(BATCH) {
+            let texts: Vec<String> = part
+                .iter()
+                .map(|(_, passage)| embedding_text(&passage.headings, &passage.text))
+                .collect();
+            let embeddings = self.embedder.embed_passages(&texts, tokens);
+            let embeddings = embeddings.with_context(|| format!("cannot embed {}", part[0].0.id))?;
+            for ((document, passage), embedding) in part.iter().zip(embeddings) {
+                let chunk = NewChunk {
+                    passage: (*passage).clone(),
                     vector: embedding.vector,
                     tokens: embedding.tokens.into_iter().map(|token| token.vector).collect(),
-                })
-                .collect();
-            self.writer.put(&id, &hash, &chunks)?;
-            self.uncommitted += chunks.len();
+                };
+                self.writer.add(&document.id, &document.hash, &chunk)?;
+            }
         }
+        self.uncommitted += chunks.len();
         self.pending_chunks = 0;
         if self.uncommitted >= COMMIT && !self.at_once {
             self.writer.commit()?;
@@ -167,21 +178,20 @@ impl<'a> Indexer<'a> {
     }
 
     /// Removes the documents under `paths` that were not seen, unless their file could not be read.
-    fn remove_missing(&mut self, paths: &[PathBuf], seen: &BTreeSet<String>, unreadable: &[String]) -> Result<()> {
+    fn remove_missing(&mut self, paths: &[PathBuf], seen: &BTreeSet<String>, unreadable: &BTreeSet<String>) -> Result<()> {
         let roots: Vec<PathBuf> = paths
             .iter()
             .map(|path| path.canonicalize().with_context(|| format!("cannot find {}", path.display())))
             .collect::<Result<_>>()?;
-        let file_of = |document: &str| document.rsplit_once(".jsonl#").map_or(document.to_owned(), |(path, _)| format!("{path}.jsonl"));
         let gone: Vec<String> = self
             .writer
             .documents()
             .keys()
             .filter(|document| {
                 let file = file_of(document);
-                roots.iter().any(|root| PathBuf::from(&file).starts_with(root))
+                roots.iter().any(|root| Path::new(file).starts_with(root))
                     && !seen.contains(*document)
-                    && !unreadable.contains(&file)
+                    && !unreadable.contains(file)
             })
             .cloned()
             .collect();
@@ -191,6 +201,13 @@ impl<'a> Indexer<'a> {
         self.summary.removed = gone.len();
         Ok(())
     }
+}
+
+/// The file that a document is from: `path`, or what is before the `#` of `path.jsonl#id`.
+fn file_of(document: &str) -> &str {
+    let hashes = document.match_indices('#').map(|(at, _)| &document[..at]);
+    let is_json_lines = |path: &&str| path.to_lowercase().ends_with(".jsonl");
+    hashes.into_iter().find(is_json_lines).unwrap_or(document)
 }
 
 /// What a document says, in 64 hexadecimal digits.

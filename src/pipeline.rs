@@ -70,7 +70,7 @@ impl Models {
         let context = overrides.context.or(llm_spec.context).unwrap_or(DEFAULT_CONTEXT);
         let index_settings = Settings {
             embedder: identity(&profile.embedder, &embedder_spec),
-            chunking: ChunkSettings::default(),
+            chunking: chunking(embedder_spec.max_tokens),
             // An index keeps them for the profile, whether this run reranks or not.
             token_vectors: late,
         };
@@ -88,7 +88,7 @@ impl Models {
         Ok(Self {
             embedder: lazy_embedder(&profile.embedder, &store, embedder_spec),
             reranker,
-            llm: lazy_llm(&profile.llm, &store, overrides.llm.clone(), llm_spec.format, llm_device, context),
+            llm: lazy_llm(&profile.llm, &store, overrides.llm.clone(), llm_spec.format, llm_device, context, llm_name.clone()),
             llm_name,
             llm_device,
             answers_in,
@@ -97,6 +97,15 @@ impl Models {
             index_settings,
         })
     }
+}
+
+/// The default settings, cut down for an embedder with a small window.
+fn chunking(window: usize) -> ChunkSettings {
+    let default = ChunkSettings::default();
+    // Prefix, the model's own tokens, and what tokenizing headings and text together may add.
+    let beside = default.max_heading_tokens + 32;
+    let max_tokens = default.max_tokens.min(window.saturating_sub(beside)).max(1);
+    ChunkSettings { max_tokens, overlap_tokens: default.overlap_tokens.min(max_tokens / 4), ..default }
 }
 
 fn file_name(path: &std::path::Path) -> String {
@@ -140,6 +149,7 @@ fn lazy_llm(
     format: LlmFormat,
     device: DeviceChoice,
     context: usize,
+    name: String,
 ) -> LazyModel<Llm> {
     let (entry, store) = (entry.clone(), Arc::clone(store));
     LazyModel::new(move || {
@@ -149,7 +159,7 @@ fn lazy_llm(
             Some(path) => LlmFiles::at(path)?,
             None => llm_files(&store.locate(&entry)?, format)?,
         };
-        Llm::load(&files, device, context).with_context(|| format!("cannot load the LLM {}", entry.name))
+        Llm::load(&files, device, context).with_context(|| format!("cannot load the LLM {name}"))
     })
 }
 

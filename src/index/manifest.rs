@@ -57,9 +57,9 @@ impl Manifest {
         Self { format: FORMAT, generation, settings }
     }
 
-    /// Whether `dir` looks like an index of ours.
+    /// Whether `dir` is an index of ours, be it damaged or of another version.
     pub fn exists(dir: &Path) -> bool {
-        Self::read(dir).is_ok()
+        !matches!(Self::read(dir), Err(IndexError::Missing(_)))
     }
 
     pub(super) fn read(dir: &Path) -> Result<Self, IndexError> {
@@ -85,8 +85,7 @@ impl Manifest {
         let manifest: Self =
             serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
         // The name becomes a path: nothing but our own names may.
-        let number = manifest.generation.strip_prefix("generation-");
-        if !number.is_some_and(|n| n.parse::<u32>().is_ok()) {
+        if !is_generation(&manifest.generation) {
             return Err(damaged(format!("it names a strange generation {:?}", manifest.generation)));
         }
         Ok(manifest)
@@ -117,7 +116,8 @@ impl Manifest {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
-            if name.starts_with("generation-") && name != self.generation {
+            // The directory may hold the user's own files, too.
+            if is_generation(name) && name != self.generation && entry.path().join("lexical").is_dir() {
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
@@ -144,4 +144,10 @@ impl Manifest {
         }
         Ok(())
     }
+}
+
+/// `generation-` and a number.
+fn is_generation(name: &str) -> bool {
+    let number = name.strip_prefix("generation-");
+    number.is_some_and(|n| !n.is_empty() && n.len() < 10 && n.bytes().all(|b| b.is_ascii_digit()))
 }

@@ -14,6 +14,7 @@
 //! generation and then renames its manifest over the old one.
 
 pub mod analyze;
+mod directory;
 mod lexical;
 mod manifest;
 mod reader;

@@ -1,16 +1,22 @@
 //! Reading: one consistent state of an index, for any number of questions.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use tantivy::columnar::{Column, StrColumn};
+use tantivy::directory::MmapDirectory;
 use tantivy::schema::Value;
-use tantivy::{DocAddress, ReloadPolicy, Searcher, SegmentReader, TantivyDocument};
+use tantivy::{DocAddress, IndexReader, ReloadPolicy, Searcher, SegmentReader, TantivyDocument};
 
+use super::directory::SharedDirectory;
 use super::lexical::{Fields, schema, tokenizers};
 use super::rows::Rows;
+use super::writer::Committed;
 use super::{ChunkId, IndexError, LexicalQuery, Manifest, Passage, lexical_error};
 
+/// A lexical part of up to this many bytes is checked whole when it is opened: some 0.1 s.
+const CHECKED_BYTES: u64 = 256 << 20;
 /// Token vectors that are enough to estimate their mean.
 const MEAN_SAMPLE: u64 = 16_384;
 
@@ -43,13 +49,17 @@ impl Index {
         let data = manifest.data(dir);
         let path = data.join("lexical");
         let failed = lexical_error(&path);
-        let searcher = open_searcher(&path).map_err(&failed)?;
+        let index = open_lexical(&path)?;
+        let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into();
+        let reader: IndexReader = reader.map_err(&failed)?;
+        let searcher = reader.searcher();
+        // Asked after the searcher was made, so that it covers every chunk that this one sees.
+        let committed = Committed::read(&index, &path)?.ok_or_else(|| Committed::missing(&path))?;
         let (_, fields) = schema();
         let dim = manifest.settings.embedder.dimension;
-        // Opened after the searcher: rows are written before the commit that names them.
-        let vectors = Rows::open(&data.join("vectors.i8"), dim)?;
+        let vectors = Rows::open(&data.join("vectors.i8"), dim, committed.vectors)?;
         let tokens = match manifest.settings.token_vectors {
-            true => Some(Rows::open(&data.join("tokens.i8"), dim)?),
+            true => Some(Rows::open(&data.join("tokens.i8"), dim, committed.tokens)?),
             false => None,
         };
         let (mut chunks, mut documents) = (Vec::new(), BTreeSet::new());
@@ -176,11 +186,24 @@ fn best_first(hits: &mut [(ChunkId, f32)]) {
     hits.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
 }
 
-fn open_searcher(path: &Path) -> tantivy::Result<Searcher> {
-    let mut index = tantivy::Index::open_in_dir(path)?;
+/// Opens tantivy's part, and checks it: tantivy panics on files that are not what it wrote.
+fn open_lexical(path: &Path) -> Result<tantivy::Index, IndexError> {
+    let failed = lexical_error(path);
+    let directory = MmapDirectory::open(path).map_err(|error| failed(error.into()))?;
+    let mut index = tantivy::Index::open(SharedDirectory(directory)).map_err(&failed)?;
     index.set_tokenizers(tokenizers());
-    let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
-    Ok(reader.searcher())
+    let files = fs::read_dir(path).into_iter().flatten().flatten();
+    let bytes: u64 = files.filter_map(|file| Some(file.metadata().ok()?.len())).sum();
+    if bytes <= CHECKED_BYTES {
+        let damaged = index.validate_checksum().map_err(&failed)?;
+        if let Some(file) = damaged.iter().min() {
+            return Err(IndexError::Damaged {
+                path: path.join(file),
+                what: "its checksum is not the one it was written with".to_owned(),
+            });
+        }
+    }
+    Ok(index)
 }
 
 /// Every document of the index and its content hash.

@@ -8,7 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
+use memmap2::{Mmap, MmapOptions};
 
 use super::IndexError;
 
@@ -21,6 +21,11 @@ fn row_bytes(dim: usize) -> usize {
     SCALE + dim
 }
 
+/// Where row `rows` would begin; `None` for more rows than any file has.
+fn end_of(dim: usize, rows: u64) -> Option<u64> {
+    rows.checked_mul(row_bytes(dim) as u64)?.checked_add(HEADER as u64)
+}
+
 /// The rows of a file, mapped for reading.
 pub struct Rows {
     map: Mmap,
@@ -28,18 +33,26 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Maps the file at `path`, which holds vectors of `dim` values.
-    pub fn open(path: &Path, dim: usize) -> Result<Self, IndexError> {
-        let unreadable = |source| IndexError::Unreadable { path: path.to_owned(), source };
+    /// Maps the first `committed` rows of the file at `path`, which holds vectors of `dim` values.
+    pub fn open(path: &Path, dim: usize, committed: u64) -> Result<Self, IndexError> {
+        let unreadable = |source: io::Error| match source.kind() {
+            io::ErrorKind::NotFound => {
+                IndexError::Damaged { path: path.to_owned(), what: "it is missing".to_owned() }
+            }
+            _ => IndexError::Unreadable { path: path.to_owned(), source },
+        };
+        let truncated = || IndexError::Truncated { path: path.to_owned() };
         let file = File::open(path).map_err(unreadable)?;
-        // SAFETY: writers only append to the file, or cut off rows that no commit names and no
-        // reader asks for. Against other programs' meddling no mapping is safe.
-        let map = unsafe { Mmap::map(&file) }.map_err(unreadable)?;
+        let length = file.metadata().map_err(unreadable)?.len();
+        let end = end_of(dim, committed).filter(|&end| end <= length).ok_or_else(truncated)?;
+        // SAFETY: writers only append behind the committed rows, or cut off what is behind them.
+        // Against other programs' meddling no mapping is safe.
+        let map = unsafe { MmapOptions::new().len(end as usize).map(&file) }.map_err(unreadable)?;
         check_header(path, &map, dim)?;
         Ok(Self { map, dim })
     }
 
-    /// Number of whole rows in the file, committed or not.
+    /// Number of rows.
     pub fn len(&self) -> u64 {
         ((self.map.len() - HEADER) / row_bytes(self.dim)) as u64
     }
@@ -97,7 +110,7 @@ impl RowWriter {
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let length = file.metadata()?.len();
-        let end = HEADER as u64 + committed * row_bytes(dim) as u64;
+        let end = end_of(dim, committed).unwrap_or(u64::MAX);
         if length == 0 && committed == 0 {
             let mut header = [0u8; HEADER];
             header[..8].copy_from_slice(MAGIC);
@@ -182,7 +195,7 @@ mod tests {
             assert_eq!(writer.append(&vector(seed)).unwrap(), seed as u64);
         }
         writer.sync().unwrap();
-        let rows = Rows::open(&path, DIM).unwrap();
+        let rows = Rows::open(&path, DIM, 5).unwrap();
         assert_eq!(rows.len(), 5);
         for seed in 0..5 {
             for (stored, value) in rows.vector(seed as u64).iter().zip(vector(seed)) {
@@ -201,7 +214,7 @@ mod tests {
         writer.append(&[0.0, 0.0]).unwrap();
         writer.append(&[-1.0, 1.0]).unwrap();
         writer.sync().unwrap();
-        let rows = Rows::open(&path, 2).unwrap();
+        let rows = Rows::open(&path, 2, 2).unwrap();
         assert_eq!(rows.vector(0), [0.0, 0.0]);
         assert_eq!(rows.vector(1), [-1.0, 1.0]);
     }
@@ -219,7 +232,9 @@ mod tests {
         let mut writer = RowWriter::open(&path, DIM, 2).unwrap();
         assert_eq!(writer.append(&vector(7)).unwrap(), 2);
         writer.sync().unwrap();
-        assert_eq!(Rows::open(&path, DIM).unwrap().len(), 3);
+        assert_eq!(Rows::open(&path, DIM, 3).unwrap().len(), 3);
+        assert!(matches!(Rows::open(&path, DIM, 4), Err(IndexError::Truncated { .. })));
+        assert!(matches!(Rows::open(&path, DIM, u64::MAX), Err(IndexError::Truncated { .. })));
     }
 
     #[test]
@@ -227,9 +242,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("rows");
         std::fs::write(&path, b"RQ").unwrap();
-        assert!(matches!(Rows::open(&path, DIM), Err(IndexError::Truncated { .. })));
+        assert!(matches!(Rows::open(&path, DIM, 0), Err(IndexError::Truncated { .. })));
         std::fs::write(&path, [7u8; 64]).unwrap();
-        assert!(matches!(Rows::open(&path, DIM), Err(IndexError::Damaged { .. })));
+        assert!(matches!(Rows::open(&path, DIM, 0), Err(IndexError::Damaged { .. })));
         assert!(matches!(RowWriter::open(&path, DIM, 0), Err(IndexError::Damaged { .. })));
         std::fs::remove_file(&path).unwrap();
         RowWriter::open(&path, DIM, 0).unwrap().append(&vector(0)).unwrap();

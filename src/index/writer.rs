@@ -1,7 +1,7 @@
 //! Writing: one process at a time, one commit point.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -27,9 +27,27 @@ pub struct NewChunk {
 
 /// What a commit makes valid, kept in tantivy's own commit.
 #[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
-struct Committed {
-    vectors: u64,
-    tokens: u64,
+pub(super) struct Committed {
+    /// Rows in the vector file.
+    pub vectors: u64,
+    /// Rows in the token file.
+    pub tokens: u64,
+}
+
+impl Committed {
+    /// What the last commit of `index` says; `None` before the first.
+    pub(super) fn read(index: &tantivy::Index, path: &Path) -> Result<Option<Self>, IndexError> {
+        let metas = index.load_metas().map_err(lexical_error(path))?;
+        let Some(json) = metas.payload else { return Ok(None) };
+        serde_json::from_str(&json).map(Some).map_err(|error| IndexError::Damaged {
+            path: path.to_owned(),
+            what: format!("its last commit cannot be read: {error}"),
+        })
+    }
+
+    pub(super) fn missing(path: &Path) -> IndexError {
+        IndexError::Damaged { path: path.to_owned(), what: "it has no commit of ours".to_owned() }
+    }
 }
 
 /// The one writer of an index.
@@ -84,13 +102,10 @@ impl IndexWriter {
         }
         .map_err(&failed)?;
         index.set_tokenizers(tokenizers());
-        let payload = index.load_metas().map_err(&failed)?.payload;
-        let committed: Committed = match payload {
-            None => Committed::default(),
-            Some(json) => serde_json::from_str(&json).map_err(|error| IndexError::Damaged {
-                path: lexical_path.clone(),
-                what: format!("its last commit cannot be read: {error}"),
-            })?,
+        let committed = match Committed::read(&index, &lexical_path)? {
+            Some(committed) => committed,
+            None if fresh => Committed::default(),
+            None => return Err(Committed::missing(&lexical_path)),
         };
         let dim = manifest.settings.embedder.dimension;
         let vectors = RowWriter::open(&data.join("vectors.i8"), dim, committed.vectors)?;
@@ -115,37 +130,40 @@ impl IndexWriter {
         })
     }
 
+    /// What the index is built with.
+    pub fn settings(&self) -> &Settings {
+        &self.manifest.settings
+    }
+
     /// Every document that has chunks here, and the content hash it was indexed with.
     pub fn documents(&self) -> &BTreeMap<String, String> {
         &self.documents
     }
 
-    /// Replaces the chunks of `document`. Visible after the next commit.
-    pub fn put(&mut self, document: &str, hash: &str, chunks: &[NewChunk]) -> Result<(), IndexError> {
-        let failed = lexical_error(&self.lexical_path);
-        self.remove(document);
-        for NewChunk { passage, vector, tokens } in chunks {
-            let row = self.vectors.append(vector)?;
-            let first_token = self.tokens.as_ref().map_or(0, RowWriter::len);
-            if let Some(rows) = &mut self.tokens {
-                for token in tokens {
-                    rows.append(token)?;
-                }
+    /// Adds a chunk to `document`, whose content has `hash`. Visible after the next commit; what
+    /// the document had before is to be removed first.
+    pub fn add(&mut self, document: &str, hash: &str, chunk: &NewChunk) -> Result<(), IndexError> {
+        let NewChunk { passage, vector, tokens } = chunk;
+        let row = self.vectors.append(vector)?;
+        let first_token = self.tokens.as_ref().map_or(0, RowWriter::len);
+        if let Some(rows) = &mut self.tokens {
+            for token in tokens {
+                rows.append(token)?;
             }
-            let mut entry = TantivyDocument::default();
-            entry.add_text(self.fields.document, document);
-            entry.add_text(self.fields.hash, hash);
-            for field in [self.fields.exact, self.fields.folded] {
-                entry.add_text(field, format!("{}\n{}", passage.heading(), passage.text));
-            }
-            entry.add_u64(self.fields.row, row);
-            entry.add_u64(self.fields.first_token, first_token);
-            entry.add_u64(self.fields.tokens, tokens.len() as u64);
-            let json = serde_json::to_string(passage).expect("a passage is plain data");
-            entry.add_text(self.fields.passage, json);
-            self.lexical.add_document(entry).map_err(&failed)?;
         }
-        if !chunks.is_empty() {
+        let mut entry = TantivyDocument::default();
+        entry.add_text(self.fields.document, document);
+        entry.add_text(self.fields.hash, hash);
+        for field in [self.fields.exact, self.fields.folded] {
+            entry.add_text(field, format!("{}\n{}", passage.heading(), passage.text));
+        }
+        entry.add_u64(self.fields.row, row);
+        entry.add_u64(self.fields.first_token, first_token);
+        entry.add_u64(self.fields.tokens, tokens.len() as u64);
+        let json = serde_json::to_string(passage).expect("a passage is plain data");
+        entry.add_text(self.fields.passage, json);
+        self.lexical.add_document(entry).map_err(lexical_error(&self.lexical_path))?;
+        if !self.documents.contains_key(document) {
             self.documents.insert(document.to_owned(), hash.to_owned());
         }
         Ok(())
@@ -174,6 +192,10 @@ impl IndexWriter {
         commit.set_payload(&payload);
         commit.commit().map_err(&failed)?;
         if self.fresh {
+            let data = self.manifest.data(&self.dir);
+            File::open(&data)
+                .and_then(|data| data.sync_all())
+                .map_err(|source| IndexError::Unwritable { path: data, source })?;
             self.manifest.write(&self.dir)?;
             self.manifest.remove_other_generations(&self.dir);
             self.fresh = false;
@@ -190,9 +212,10 @@ impl IndexWriter {
 
 /// The lock is the system's, on an open file: it goes with the process, however that ends.
 fn lock(dir: &Path) -> Result<File, IndexError> {
-    let path = dir.join("lock");
+    let path = dir.join(".rag-query.lock");
     let unwritable = |source| IndexError::Unwritable { path: path.clone(), source };
-    let file = File::create(&path).map_err(unwritable)?;
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+    let file = file.map_err(unwritable)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(IndexError::Locked(dir.to_owned())),

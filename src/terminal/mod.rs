@@ -30,7 +30,7 @@ impl Terminal {
     /// A line about what happens, on stderr; nothing with `--quiet`.
     pub fn say(&self, line: &str) {
         if !self.quiet {
-            eprintln!("{}", printable(line));
+            to_stderr(&format!("{}\n", printable(line)));
         }
     }
 
@@ -38,15 +38,14 @@ impl Terminal {
     pub fn begin(&self, text: &str) -> Step {
         let shown = !self.quiet && self.interactive;
         if shown {
-            eprint!("{}", printable(text));
-            let _ = io::stderr().flush();
+            to_stderr(&printable(text));
         }
         Step { text: printable(text), shown, quiet: self.quiet, open: true }
     }
 
     /// A warning, also with `--quiet`.
     pub fn warn(&self, text: &str) {
-        eprintln!("warning: {}", printable(text));
+        to_stderr(&format!("warning: {}\n", printable(text)));
     }
 
     /// An error with its causes, and what to do about it.
@@ -62,9 +61,9 @@ impl Terminal {
                 told.push_str(&cause);
             }
         }
-        eprintln!("error: {told}");
+        to_stderr(&format!("error: {told}\n"));
         if let Some(hint) = hint {
-            eprintln!("hint:  {hint}");
+            to_stderr(&format!("hint:  {hint}\n"));
         }
     }
 
@@ -98,6 +97,13 @@ impl Terminal {
     }
 }
 
+/// Nobody may be reading standard error; that is no reason to stop (`eprintln!` would panic).
+fn to_stderr(text: &str) {
+    let mut stderr = io::stderr().lock();
+    let _ = stderr.write_all(text.as_bytes());
+    let _ = stderr.flush();
+}
+
 /// A line whose end is not known yet.
 #[must_use]
 pub struct Step {
@@ -112,9 +118,9 @@ impl Step {
     pub fn done(mut self, outcome: &str) {
         self.open = false;
         if self.shown {
-            eprintln!("{}", printable(outcome));
+            to_stderr(&format!("{}\n", printable(outcome)));
         } else if !self.quiet {
-            eprintln!("{}{}", self.text, printable(outcome));
+            to_stderr(&format!("{}{}\n", self.text, printable(outcome)));
         }
     }
 
@@ -126,7 +132,7 @@ impl Step {
     /// Ends the line so that something else can be printed.
     pub fn pause(&mut self) {
         if self.shown && self.open {
-            eprintln!();
+            to_stderr("\n");
         }
         self.shown = false;
     }
@@ -135,7 +141,7 @@ impl Step {
 impl Drop for Step {
     fn drop(&mut self) {
         if self.open && self.shown {
-            eprintln!();
+            to_stderr("\n");
         }
     }
 }
