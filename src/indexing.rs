@@ -100,7 +100,11 @@ impl<'a> Indexer<'a> {
             !self.at_once || (complete && self.summary.chunks > 0),
             "the new index would be empty or lack folders that could not be read, so the old one \
              stays; the reasons: {}",
-            if complete { "no text was found".to_owned() } else { self.summary.problems.join("; ") }
+            if complete {
+                "no text was found".to_owned()
+            } else {
+                self.summary.problems.join("; ")
+            }
         );
         if complete {
             self.remove_missing(paths, &seen, &unreadable)?;
@@ -158,7 +162,8 @@ impl<'a> Indexer<'a> {
                 .map(|(_, passage)| embedding_text(&passage.headings, &passage.text))
                 .collect();
             let embeddings = self.embedder.embed_passages(&texts, tokens);
-            let embeddings = embeddings.with_context(|| format!("cannot embed {}", part[0].0.id))?;
+            let embeddings =
+                embeddings.with_context(|| format!("cannot embed {}", part[0].0.id))?;
             for ((document, passage), embedding) in part.iter().zip(embeddings) {
                 let chunk = NewChunk {
                     passage: (*passage).clone(),
@@ -178,10 +183,17 @@ impl<'a> Indexer<'a> {
     }
 
     /// Removes the documents under `paths` that were not seen, unless their file could not be read.
-    fn remove_missing(&mut self, paths: &[PathBuf], seen: &BTreeSet<String>, unreadable: &BTreeSet<String>) -> Result<()> {
+    fn remove_missing(
+        &mut self,
+        paths: &[PathBuf],
+        seen: &BTreeSet<String>,
+        unreadable: &BTreeSet<String>,
+    ) -> Result<()> {
         let roots: Vec<PathBuf> = paths
             .iter()
-            .map(|path| path.canonicalize().with_context(|| format!("cannot find {}", path.display())))
+            .map(|path| {
+                path.canonicalize().with_context(|| format!("cannot find {}", path.display()))
+            })
             .collect::<Result<_>>()?;
         let gone: Vec<String> = self
             .writer

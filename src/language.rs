@@ -27,10 +27,11 @@ const VIETNAMESE: &[&str] = &[
 
 /// Frequent English words: function words first, then what questions are made of.
 const ENGLISH: &[&str] = &[
-    "the", "of", "and", "is", "are", "was", "were", "what", "which", "who", "whom", "whose", "when",
-    "where", "why", "how", "does", "do", "did", "can", "could", "should", "would", "will", "to",
-    "in", "for", "with", "by", "from", "between", "explain", "define", "describe", "list", "tell",
-    "me", "it", "its", "that", "this", "an", "a", "be", "has", "have", "had", "many", "much",
+    "the", "of", "and", "is", "are", "was", "were", "what", "which", "who", "whom", "whose",
+    "when", "where", "why", "how", "does", "do", "did", "can", "could", "should", "would", "will",
+    "to", "in", "for", "with", "by", "from", "between", "explain", "define", "describe", "list",
+    "tell", "me", "it", "its", "that", "this", "an", "a", "be", "has", "have", "had", "many",
+    "much",
 ];
 
 /// Those of them that other languages in the same letters have as well: they count half.
@@ -50,7 +51,15 @@ impl Language {
         let count = |list: &[&str]| words.iter().filter(|word| list.contains(word)).count();
         // "nlp la gi": a question word of two syllables is certain, though "la" is not.
         let certain = words.windows(2).any(|pair| {
-            matches!(pair, ["la", "gi" | "ai" | "sao"] | ["nhu", "the"] | ["the", "nao"] | ["tai", "sao"] | ["bao", "nhieu"] | ["o", "dau"])
+            matches!(
+                pair,
+                ["la", "gi" | "ai" | "sao"]
+                    | ["nhu", "the"]
+                    | ["the", "nao"]
+                    | ["tai", "sao"]
+                    | ["bao", "nhieu"]
+                    | ["o", "dau"]
+            )
         });
         let english = 2 * count(ENGLISH) - count(SHARED);
         let vietnamese = 2 * count(VIETNAMESE) + 4 * usize::from(certain);
@@ -81,17 +90,17 @@ impl fmt::Display for Language {
     }
 }
 
-/// Letters that Vietnamese has and other languages in Latin script hardly: ă, đ, ơ, ư, ì, ĩ, ũ,
+/// Letters that Vietnamese has and other languages in Latin script hardly: đ, ơ, ư, ì, ĩ, ũ,
 /// every letter with a hook or a dot below, and every one with two marks.
 fn is_vietnamese_letter(c: char) -> bool {
-    if matches!(c, 'ơ' | 'ư' | 'đ' | 'ă' | 'ì' | 'ĩ' | 'ũ') {
+    if matches!(c, 'ơ' | 'ư' | 'đ' | 'ì' | 'ĩ' | 'ũ') {
         return true;
     }
-    let mut marks = std::iter::once(c).nfd().skip(1).peekable();
-    if marks.peek().is_none() {
+    let mut parts = std::iter::once(c).nfd();
+    if !parts.next().is_some_and(|letter| letter.is_ascii_alphabetic()) {
         return false;
     }
-    let marks: Vec<char> = marks.collect();
+    let marks: Vec<char> = parts.collect();
     marks.iter().any(|mark| matches!(mark, '\u{309}' | '\u{323}' | '\u{31b}')) || marks.len() > 1
 }
 
@@ -133,7 +142,20 @@ mod tests {
 
     #[test]
     fn what_is_neither_is_not_taken_for_english() {
-        for question in ["Was ist ein Reranker?", "¿Qué es el NLP?", "NLPとは何ですか", "自然语言处理", "Что такое NLP?", "Qu'est-ce que le NLP ?", "", "NLP?", "Wo ist der Bahnhof?"] {
+        for question in [
+            "Was ist ein Reranker?",
+            "¿Qué es el NLP?",
+            "NLPとは何ですか",
+            "自然语言处理",
+            "Что такое NLP?",
+            "Qu'est-ce que le NLP ?",
+            "",
+            "NLP?",
+            "Wo ist der Bahnhof?",
+            "자연어 처리란 무엇인가",
+            "ΐ",
+            "Ce este învățarea automată?",
+        ] {
             assert_eq!(Language::of(question), Language::Other, "{question}");
         }
     }

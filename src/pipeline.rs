@@ -57,7 +57,11 @@ pub struct Models {
 
 impl Models {
     /// Describes the models of `profile`; loads none.
-    pub fn new(profile: &Profile, store: &ModelStore, overrides: &Overrides) -> Result<Self, CatalogueError> {
+    pub fn new(
+        profile: &Profile,
+        store: &ModelStore,
+        overrides: &Overrides,
+    ) -> Result<Self, CatalogueError> {
         let store = Arc::new(store.clone());
         let embedder_spec = profile.embedder.embedder()?.clone();
         let relevance_threshold = embedder_spec.relevance_threshold;
@@ -77,9 +81,9 @@ impl Models {
         let reranker = match profile.reranker.reranker()? {
             _ if overrides.no_rerank => None,
             RerankerSpec::LateInteraction {} => Some(Reranker::LateInteraction),
-            RerankerSpec::CrossEncoder { max_tokens } => {
-                Some(Reranker::CrossEncoder(lazy_cross_encoder(&profile.reranker, &store, *max_tokens)))
-            }
+            RerankerSpec::CrossEncoder { max_tokens } => Some(Reranker::CrossEncoder(
+                lazy_cross_encoder(&profile.reranker, &store, *max_tokens),
+            )),
         };
         let (llm_name, answers_in, llm_passages) = match &overrides.llm {
             Some(path) => (file_name(path), None, None),
@@ -88,7 +92,15 @@ impl Models {
         Ok(Self {
             embedder: lazy_embedder(&profile.embedder, &store, embedder_spec),
             reranker,
-            llm: lazy_llm(&profile.llm, &store, overrides.llm.clone(), llm_spec.format, llm_device, context, llm_name.clone()),
+            llm: lazy_llm(
+                &profile.llm,
+                &store,
+                overrides.llm.clone(),
+                llm_spec.format,
+                llm_device,
+                context,
+                llm_name.clone(),
+            ),
             llm_name,
             llm_device,
             answers_in,
@@ -105,11 +117,16 @@ fn chunking(window: usize) -> ChunkSettings {
     // Prefix, the model's own tokens, and what tokenizing headings and text together may add.
     let beside = default.max_heading_tokens + 32;
     let max_tokens = default.max_tokens.min(window.saturating_sub(beside)).max(1);
-    ChunkSettings { max_tokens, overlap_tokens: default.overlap_tokens.min(max_tokens / 4), ..default }
+    ChunkSettings {
+        max_tokens,
+        overlap_tokens: default.overlap_tokens.min(max_tokens / 4),
+        ..default
+    }
 }
 
 fn file_name(path: &std::path::Path) -> String {
-    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+    path.file_name()
+        .map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
 }
 
 fn identity(entry: &ModelEntry, spec: &EmbedderSpec) -> EmbedderIdentity {
@@ -124,21 +141,39 @@ fn identity(entry: &ModelEntry, spec: &EmbedderSpec) -> EmbedderIdentity {
     }
 }
 
-fn lazy_embedder(entry: &ModelEntry, store: &Arc<ModelStore>, spec: EmbedderSpec) -> LazyModel<Embedder> {
+fn lazy_embedder(
+    entry: &ModelEntry,
+    store: &Arc<ModelStore>,
+    spec: EmbedderSpec,
+) -> LazyModel<Embedder> {
     let (entry, store) = (entry.clone(), Arc::clone(store));
     LazyModel::new(move || {
         let files = store.locate(&entry)?;
-        Embedder::load(files.get("config.json")?, files.get("tokenizer.json")?, weights(&files)?, spec.clone())
-            .with_context(|| format!("cannot load the embedder {}", entry.name))
+        Embedder::load(
+            files.get("config.json")?,
+            files.get("tokenizer.json")?,
+            weights(&files)?,
+            spec.clone(),
+        )
+        .with_context(|| format!("cannot load the embedder {}", entry.name))
     })
 }
 
-fn lazy_cross_encoder(entry: &ModelEntry, store: &Arc<ModelStore>, max_tokens: usize) -> LazyModel<CrossEncoder> {
+fn lazy_cross_encoder(
+    entry: &ModelEntry,
+    store: &Arc<ModelStore>,
+    max_tokens: usize,
+) -> LazyModel<CrossEncoder> {
     let (entry, store) = (entry.clone(), Arc::clone(store));
     LazyModel::new(move || {
         let files = store.locate(&entry)?;
-        CrossEncoder::load(files.get("config.json")?, files.get("tokenizer.json")?, weights(&files)?, max_tokens)
-            .with_context(|| format!("cannot load the reranker {}", entry.name))
+        CrossEncoder::load(
+            files.get("config.json")?,
+            files.get("tokenizer.json")?,
+            weights(&files)?,
+            max_tokens,
+        )
+        .with_context(|| format!("cannot load the reranker {}", entry.name))
     })
 }
 
@@ -174,7 +209,11 @@ fn llm_files(files: &ModelFiles, format: LlmFormat) -> Result<LlmFiles> {
             generation_config: files.get("generation_config.json").ok().map(ToOwned::to_owned),
             tokenizer: files.get("tokenizer.json")?.to_owned(),
             tokenizer_config: files.get("tokenizer_config.json")?.to_owned(),
-            weights: files.with_extension("safetensors").into_iter().map(ToOwned::to_owned).collect(),
+            weights: files
+                .with_extension("safetensors")
+                .into_iter()
+                .map(ToOwned::to_owned)
+                .collect(),
         },
     })
 }

@@ -2,9 +2,9 @@
 
 use anyhow::{Result, ensure};
 
-use crate::ingest::plain_text;
 use crate::index::Passage;
 use crate::ingest::Format;
+use crate::ingest::plain_text;
 use crate::language::Language;
 use crate::llm::Llm;
 
@@ -20,7 +20,8 @@ pub struct Prompt {
 /// answer. What does not fit is dropped from the lowest-ranked passage up; the instructions never.
 pub fn build(llm: &Llm, question: &str, passages: &[Passage], room: usize) -> Result<Prompt> {
     let system = instructions(Language::of(question));
-    let budget = llm.context().saturating_sub(room);
+    // A long answer must not push out what it is to be made from.
+    let budget = llm.context() - room.min(llm.context() / 2);
     for count in (1..=passages.len()).rev() {
         let user = message(question, &passages[..count]);
         let tokens = llm.encode_chat(&system, &user)?;

@@ -5,8 +5,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 use std::sync::LazyLock;
+use std::sync::atomic::AtomicBool;
 
 use rag_query::embed::{Embedder, Tokens};
 use rag_query::llm::placement::DeviceChoice;
@@ -44,7 +44,8 @@ fn cosine(a: &[f32], b: &[f32]) -> f32 {
 
 fn load_embedder(folder: &Path, spec: EmbedderSpec) -> Embedder {
     let file = |name| folder.join(name);
-    Embedder::load(&file("config.json"), &file("tokenizer.json"), &file("model.safetensors"), spec).unwrap()
+    Embedder::load(&file("config.json"), &file("tokenizer.json"), &file("model.safetensors"), spec)
+        .unwrap()
 }
 
 static E5: LazyLock<Embedder> = LazyLock::new(|| {
@@ -166,9 +167,10 @@ fn xlm_roberta_with_cls_pooling_equals_transformers() {
 #[test]
 fn cross_encoders_equal_transformers() {
     let golden: EncoderGolden = read("encoders.json");
-    for (folder, cases) in
-        [("tiny-xlm-roberta-classifier", &golden.xlm_roberta), ("tiny-bert-classifier", &golden.bert)]
-    {
+    for (folder, cases) in [
+        ("tiny-xlm-roberta-classifier", &golden.xlm_roberta),
+        ("tiny-bert-classifier", &golden.bert),
+    ] {
         check_cross_encoder(&goldens().join(folder), cases, 254);
     }
 }
@@ -182,28 +184,40 @@ fn a_cross_encoder_of_the_real_shape_equals_transformers() {
     struct Golden {
         cases: Vec<PairCase>,
     }
-    let dir = PathBuf::from(std::env::var_os("RAG_QUERY_REAL_SHAPE").expect("RAG_QUERY_REAL_SHAPE"));
-    let golden: Golden = serde_json::from_slice(&fs::read(dir.join("golden.json")).unwrap()).unwrap();
+    let dir =
+        PathBuf::from(std::env::var_os("RAG_QUERY_REAL_SHAPE").expect("RAG_QUERY_REAL_SHAPE"));
+    let golden: Golden =
+        serde_json::from_slice(&fs::read(dir.join("golden.json")).unwrap()).unwrap();
     check_cross_encoder(&dir.join("xlm-roberta-classifier"), &golden.cases, 512);
 }
 
 fn check_cross_encoder(folder: &Path, cases: &[PairCase], max_tokens: usize) {
     let file = |name| folder.join(name);
-    let model =
-        CrossEncoder::load(&file("config.json"), &file("tokenizer.json"), &file("model.safetensors"), max_tokens)
-            .unwrap();
+    let model = CrossEncoder::load(
+        &file("config.json"),
+        &file("tokenizer.json"),
+        &file("model.safetensors"),
+        max_tokens,
+    )
+    .unwrap();
     let mut questions: Vec<&str> = cases.iter().map(|case| case.question.as_str()).collect();
     questions.dedup();
     for case in cases {
         let score = model.score(&case.question, &[&case.passage]).unwrap()[0];
         println!("{}: {score:.6}, transformers {:.6}", folder.display(), case.logit);
-        assert!((score - case.logit).abs() < 1e-3, "{score} instead of {} for {:?}", case.logit, case.question);
+        assert!(
+            (score - case.logit).abs() < 1e-3,
+            "{score} instead of {} for {:?}",
+            case.logit,
+            case.question
+        );
     }
     // All passages in one padded batch.
     let passages: Vec<&str> = cases.iter().map(|case| case.passage.as_str()).collect();
     for question in questions {
         let scores = model.score(question, &passages).unwrap();
-        for (case, score) in cases.iter().zip(scores).filter(|(case, _)| case.question == question) {
+        for (case, score) in cases.iter().zip(scores).filter(|(case, _)| case.question == question)
+        {
             assert!((score - case.logit).abs() < 1e-3, "{score} in a batch for {:?}", case.passage);
         }
     }
@@ -241,7 +255,8 @@ fn smollm2_writes_what_it_writes_in_transformers() {
     let [system, user] = &golden.messages[..] else { panic!("two messages") };
     let prompt = llm.encode_chat(&system.content, &user.content).unwrap();
     assert_eq!(prompt, golden.prompt_ids);
-    let options = SamplingOptions { max_tokens: 64, repeat_penalty: 1.0, ..SamplingOptions::default() };
+    let options =
+        SamplingOptions { max_tokens: 64, repeat_penalty: 1.0, ..SamplingOptions::default() };
     let mut streamed = String::new();
     let generation = llm
         .generate(&prompt, &options, &AtomicBool::new(false), &mut |text| streamed.push_str(text))

@@ -10,7 +10,8 @@ pub fn cited(answer: &str, passages: usize) -> (Vec<usize>, bool) {
     for bracket in answer.split('[').skip(1) {
         let Some((inside, _)) = bracket.split_once(']') else { continue };
         // "[1]", "[1, 3]"
-        let numbers: Option<Vec<usize>> = inside.split(',').map(|n| n.trim().parse().ok()).collect();
+        let numbers: Option<Vec<usize>> =
+            inside.split(',').map(|n| n.trim().parse().ok()).collect();
         for number in numbers.unwrap_or_default() {
             if !(1..=passages).contains(&number) {
                 invented = true;

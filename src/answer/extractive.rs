@@ -45,10 +45,15 @@ pub fn select(
                 Format::Plain => sentence.to_owned(),
             };
             let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-            if text.chars().count() >= SHORTEST {
+            if !text.is_empty() {
                 candidates.push(Sentence { text, passage: rank + 1 });
             }
         }
+    }
+    // Fragments say little by themselves, unless there is nothing else.
+    let long = |sentence: &Sentence| sentence.text.chars().count() >= SHORTEST;
+    if candidates.iter().any(long) {
+        candidates.retain(long);
     }
     candidates.truncate(MOST_CANDIDATES);
     // The heading says what a sentence that begins with "It" is about.
@@ -63,6 +68,11 @@ pub fn select(
     let fits = |text: &String| embedder.count_tokens(text) <= window;
     let (candidates, in_context): (Vec<_>, Vec<_>) =
         candidates.into_iter().zip(in_context).filter(|(_, text)| fits(text)).unzip();
+    if candidates.is_empty() {
+        // No sentence is short enough to be judged by itself: the best passage is the answer.
+        let whole = |passage: &Passage| Sentence { text: passage.text.clone(), passage: 1 };
+        return Ok(passages.first().map(whole).into_iter().collect());
+    }
     let embeddings = embedder.embed_passages(&in_context, Tokens::Dropped)?;
     let mut scored: Vec<(f32, usize)> = embeddings
         .iter()

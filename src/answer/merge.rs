@@ -19,9 +19,13 @@ pub fn merge(hits: &[Hit]) -> Vec<Source> {
         let mut new = Source { passage: hit.passage.clone(), score: hit.score };
         // A new passage may close the gap between two that are there already.
         let mut place = sources.len();
-        while let Some(i) = sources.iter().position(|source| overlap(&source.passage, &new.passage)) {
+        while let Some(i) = sources.iter().position(|source| overlap(&source.passage, &new.passage))
+        {
             let old = sources.remove(i);
-            new = Source { passage: union(old.passage, new.passage), score: old.score.max(new.score) };
+            new = Source {
+                passage: union(old.passage, new.passage),
+                score: old.score.max(new.score),
+            };
             place = place.min(i);
         }
         sources.insert(place.min(sources.len()), new);
@@ -73,11 +77,8 @@ mod tests {
     fn overlapping_passages_become_one_text() {
         let word = |w: &str| TEXT.find(w).unwrap();
         let (two, four, six) = (word("hai"), word("bốn"), word("sáu"));
-        let sources = merge(&[
-            hit("a", four, TEXT.len(), 3.0),
-            hit("b", 0, 4, 2.0),
-            hit("a", two, six, 1.0),
-        ]);
+        let sources =
+            merge(&[hit("a", four, TEXT.len(), 3.0), hit("b", 0, 4, 2.0), hit("a", two, six, 1.0)]);
         assert_eq!(sources.len(), 2);
         assert_eq!(sources[0].passage.text, TEXT[two..]);
         assert_eq!(sources[0].passage.span, (two, TEXT.len()));
@@ -87,7 +88,8 @@ mod tests {
 
     #[test]
     fn one_passage_can_join_two_others() {
-        let bounds: Vec<usize> = TEXT.char_indices().filter(|(_, c)| *c == ' ').map(|(i, _)| i).collect();
+        let bounds: Vec<usize> =
+            TEXT.char_indices().filter(|(_, c)| *c == ' ').map(|(i, _)| i).collect();
         let sources = merge(&[
             hit("a", 0, bounds[2], 3.0),
             hit("a", bounds[4], bounds[7], 2.0),

@@ -45,6 +45,8 @@ pub enum Event<'a> {
     NotInDocuments,
     /// The LLM does not write the question's language, so the passages' own sentences answer.
     LlmNotFor(Language),
+    /// The LLM does not read the passages' language, so their own sentences answer.
+    LlmCannotRead,
     /// The LLM is being loaded now.
     LoadingLlm,
     /// It was.
@@ -210,7 +212,12 @@ pub struct Answerer<'a> {
 
 impl<'a> Answerer<'a> {
     /// Prepares to answer from `index`, which took `load_index` to open; loads nothing.
-    pub fn new(index: &'a Index, models: &'a Models, options: AnswerOptions, load_index: Duration) -> Self {
+    pub fn new(
+        index: &'a Index,
+        models: &'a Models,
+        options: AnswerOptions,
+        load_index: Duration,
+    ) -> Self {
         let retriever = Retriever::new(index, &models.embedder, models.reranker.as_ref());
         Self { index, models, retriever, options, load_index }
     }
@@ -233,8 +240,7 @@ impl<'a> Answerer<'a> {
             watch(Event::Reranked(&retrieval));
         }
         let mut answer = self.begin(question, &retrieval);
-        let irrelevant = self.models.relevance_threshold.is_some_and(|least| retrieval.relevance < least);
-        if retrieval.hits.is_empty() || irrelevant {
+        if retrieval.hits.is_empty() || self.is_irrelevant(question, &retrieval) {
             watch(Event::NotInDocuments);
             answer.reason = Some(Reason::NotInDocuments);
             return Ok(answer);
@@ -242,10 +248,21 @@ impl<'a> Answerer<'a> {
         let sources = merge(&retrieval.hits);
         answer.answered = true;
         match self.for_llm(question, &sources, watch) {
-            Some(readable) => self.generate(question, &readable, &mut answer, interrupted, watch)?,
+            Some(readable) => {
+                self.generate(question, &readable, &mut answer, interrupted, watch)?
+            }
             None => self.extract(question, &retrieval, &sources, &mut answer, watch)?,
         }
         Ok(answer)
+    }
+
+    /// Whether even the best passage is irrelevant, by a threshold calibrated where question and
+    /// text are in the same language. Across languages it cannot tell, and the LLM has to.
+    fn is_irrelevant(&self, question: &str, retrieval: &Retrieval) -> bool {
+        let Some(least) = self.models.relevance_threshold else { return false };
+        let asked = Language::of(question).code();
+        let same = |hit: &Hit| asked.is_some() && Language::of(&hit.passage.text).code() == asked;
+        retrieval.relevance < least && retrieval.hits.first().is_some_and(same)
     }
 
     fn begin(&self, question: &str, retrieval: &Retrieval) -> Answer {
@@ -278,7 +295,12 @@ impl<'a> Answerer<'a> {
     /// The passages that the LLM is to answer from; `None` where it is not to answer at all: by
     /// the user's wish, or because it does not write the question's language or read that of any
     /// passage.
-    fn for_llm(&self, question: &str, sources: &[Source], watch: &mut dyn FnMut(Event)) -> Option<Vec<Source>> {
+    fn for_llm(
+        &self,
+        question: &str,
+        sources: &[Source],
+        watch: &mut dyn FnMut(Event),
+    ) -> Option<Vec<Source>> {
         if self.options.extractive {
             return None;
         }
@@ -290,14 +312,18 @@ impl<'a> Answerer<'a> {
             language.code().is_some_and(|code| languages.iter().any(|known| known == code))
         };
         let language = Language::of(question);
+        if !knows(language) {
+            watch(Event::LlmNotFor(language));
+            return None;
+        }
         let readable: Vec<Source> = sources
             .iter()
-            .filter(|source| knows(language) && knows(Language::of(&source.passage.text)))
+            .filter(|source| knows(Language::of(&source.passage.text)))
             .take(most)
             .cloned()
             .collect();
         if readable.is_empty() {
-            watch(Event::LlmNotFor(language));
+            watch(Event::LlmCannotRead);
             return None;
         }
         Some(readable)
@@ -316,9 +342,12 @@ impl<'a> Answerer<'a> {
         let passages: Vec<Passage> = sources.iter().map(|source| source.passage.clone()).collect();
         let lexical = self.index.lexical(question)?;
         let embedder = self.models.embedder.get()?;
-        let sentences = extractive::select(question, &retrieval.question, &lexical, &passages, embedder)?;
-        let lines: Vec<String> =
-            sentences.iter().map(|sentence| format!("{} [{}]", sentence.text, sentence.passage)).collect();
+        let sentences =
+            extractive::select(question, &retrieval.question, &lexical, &passages, embedder)?;
+        let lines: Vec<String> = sentences
+            .iter()
+            .map(|sentence| format!("{} [{}]", sentence.text, sentence.passage))
+            .collect();
         answer.answer = lines.join("\n");
         watch(Event::Text(&answer.answer));
         let mut cited: Vec<usize> = sentences.iter().map(|sentence| sentence.passage).collect();
@@ -359,9 +388,12 @@ impl<'a> Answerer<'a> {
         watch(Event::Answering);
         let start = Instant::now();
         let generation = llm
-            .generate(&prompt.tokens, &self.options.sampling, interrupted, &mut |text| watch(Event::Text(text)))
+            .generate(&prompt.tokens, &self.options.sampling, interrupted, &mut |text| {
+                watch(Event::Text(text))
+            })
             .context("the LLM failed while it answered")?;
         generation.text.trim().clone_into(&mut answer.answer);
+        answer.answered = !answer.answer.is_empty();
         answer.timings_ms.prefill = milliseconds(generation.prefill);
         answer.timings_ms.decode = milliseconds(generation.decode);
         answer.tokens =

@@ -14,8 +14,10 @@ use crate::terminal::Lang;
 /// question a line.
 #[derive(Debug, Parser)]
 #[command(name = "rag-query", version, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 answered, 1 error, 2 usage, 3 nothing relevant in the documents, \
-    4 the GPU that is required cannot be used, 130 interrupted.")]
+#[command(
+    after_help = "Exit codes: 0 answered, 1 error, 2 usage, 3 nothing relevant in the documents, \
+    4 the GPU that is required cannot be used, 130 interrupted."
+)]
 pub struct Cli {
     /// The question, in quotes
     pub question: Option<String>,
@@ -39,7 +41,13 @@ pub struct Global {
     pub index: Option<PathBuf>,
 
     /// The three models to use: `default`, `quality`, `cpu` or `demo`
-    #[arg(long, global = true, value_name = "NAME", env = "RAG_QUERY_PROFILE", default_value = "default")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "RAG_QUERY_PROFILE",
+        default_value = "default"
+    )]
     pub profile: String,
 
     /// Where the LLM runs: `cuda`, `cuda:N` or `cpu` [default: what the profile says]

@@ -94,8 +94,11 @@ impl<'a> Session<'a> {
     pub fn answer(&self, question: &str) -> Result<Answer> {
         self.terminal.say(&self.terminal.lang.question(question));
         let answering = Answering::begin();
-        let mut narrator = Narrator { session: self, step: None, text: String::new(), printing: Ok(()) };
-        let answer = self.answerer.answer(question, answering.interrupted(), &mut |event| narrator.tell(&event));
+        let mut narrator =
+            Narrator { session: self, step: None, text: String::new(), printing: Ok(()) };
+        let answer = self
+            .answerer
+            .answer(question, answering.interrupted(), &mut |event| narrator.tell(&event));
         drop(answering);
         let Narrator { step, printing, .. } = narrator;
         drop(step);
@@ -134,8 +137,15 @@ impl<'a> Session<'a> {
         let mut list = format!("{}\n", lang.sources());
         for citation in &answer.citations {
             let place = lang.lines(citation.lines.0, citation.lines.1);
-            let heading = if citation.heading.is_empty() { String::new() } else { format!(" — {}", citation.heading) };
-            list.push_str(&format!("  [{}] {}{heading} ({place})\n", citation.n, citation.document));
+            let heading = if citation.heading.is_empty() {
+                String::new()
+            } else {
+                format!(" — {}", citation.heading)
+            };
+            list.push_str(&format!(
+                "  [{}] {}{heading} ({place})\n",
+                citation.n, citation.document
+            ));
         }
         list
     }
@@ -147,7 +157,9 @@ impl<'a> Session<'a> {
             if line.trim().is_empty() {
                 continue;
             }
-            let result = answer::question(&line).map_err(Into::into).and_then(|question| self.ask(&question));
+            let result = answer::question(&line)
+                .map_err(Into::into)
+                .and_then(|question| self.ask(&question));
             let exit = match result {
                 Ok(exit) => exit,
                 Err(error) if exit::is_broken_pipe(&error) => return Err(error),
@@ -197,10 +209,15 @@ impl Narrator<'_> {
     fn tell(&mut self, event: &Event) {
         let (terminal, lang) = (self.session.terminal, self.session.terminal.lang);
         match event {
-            Event::Searched(retrieval) => terminal.say(&lang.searched(retrieval.embed + retrieval.search)),
+            Event::Searched(retrieval) => {
+                terminal.say(&lang.searched(retrieval.embed + retrieval.search))
+            }
             Event::Reranked(retrieval) => terminal.say(&lang.reranked(retrieval.rerank)),
             Event::NotInDocuments => terminal.say(lang.not_in_documents()),
-            Event::LlmNotFor(language) => terminal.say(&lang.llm_not_for(self.session.llm_name, *language)),
+            Event::LlmNotFor(language) => {
+                terminal.say(&lang.llm_not_for(self.session.llm_name, *language))
+            }
+            Event::LlmCannotRead => terminal.say(&lang.llm_cannot_read(self.session.llm_name)),
             Event::LoadingLlm => {
                 let device = self.session.llm_device.to_string();
                 self.step = Some(terminal.begin(&lang.loading_llm(self.session.llm_name, &device)));
@@ -210,7 +227,9 @@ impl Narrator<'_> {
                     step.done(&format!("✅ {placement}, {}", crate::terminal::time(*took)));
                 }
             }
-            Event::PassagesDropped(count) => terminal.warn(lang.passages_dropped(*count).trim_start()),
+            Event::PassagesDropped(count) => {
+                terminal.warn(lang.passages_dropped(*count).trim_start())
+            }
             Event::Answering => {
                 let mut step = terminal.begin(lang.answering());
                 // The answer itself comes next, on the same screen.

@@ -130,11 +130,22 @@ fn index_report(setup: &Setup) -> IndexReport {
 
 fn text(report: &Report) -> String {
     let mut lines = vec![
-        format!("rag-query {}, {} CUDA, {} cores", report.version, if report.cuda_build { "with" } else { "without" }, report.cores),
+        format!(
+            "rag-query {}, {} CUDA, {} cores",
+            report.version,
+            if report.cuda_build { "with" } else { "without" },
+            report.cores
+        ),
         format!("profile   {}, LLM on {}", report.profile, report.llm_device),
     ];
     if let Some(gpu) = &report.gpu {
-        lines.push(format!("gpu       ✅ {} ({}), {} of {} free", gpu.device, gpu.name, gib(gpu.free_bytes), gib(gpu.total_bytes)));
+        lines.push(format!(
+            "gpu       ✅ {} ({}), {} of {} free",
+            gpu.device,
+            gpu.name,
+            gib(gpu.free_bytes),
+            gib(gpu.total_bytes)
+        ));
     }
     if let Some(problem) = &report.gpu_problem {
         lines.push(format!("gpu       ❌ {}\n          hint: {}", problem.error, problem.hint));
@@ -144,7 +155,9 @@ fn text(report: &Report) -> String {
         (None, Some(chunks), Some(documents)) => {
             format!("index     ✅ {}: {chunks} chunks of {documents} documents", index.path)
         }
-        (Some(problem), ..) => format!("index     ❌ {}\n          hint: {}", problem.error, problem.hint),
+        (Some(problem), ..) => {
+            format!("index     ❌ {}\n          hint: {}", problem.error, problem.hint)
+        }
         _ => format!("index     {}", index.path),
     });
     for model in &report.models {

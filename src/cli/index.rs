@@ -8,8 +8,8 @@ use super::args::IndexArgs;
 use super::exit::Exit;
 use super::setup::Setup;
 use crate::index::IndexWriter;
-use crate::ingest;
 use crate::indexing::Indexer;
+use crate::ingest;
 use crate::terminal::time;
 
 pub fn run(setup: &Setup, args: &IndexArgs) -> Result<Exit> {

@@ -53,7 +53,8 @@ fn run(cli: &Cli, terminal: &crate::terminal::Terminal) -> anyhow::Result<Exit> 
 
 /// `RAG_QUERY_LOG=debug` shows what the libraries under this one say.
 fn start_log() {
-    let level = std::env::var("RAG_QUERY_LOG").ok().and_then(|level| level.parse::<tracing::Level>().ok());
+    let level =
+        std::env::var("RAG_QUERY_LOG").ok().and_then(|level| level.parse::<tracing::Level>().ok());
     if let Some(level) = level {
         tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
     }

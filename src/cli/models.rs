@@ -29,7 +29,10 @@ fn list(setup: &Setup) -> Result<Exit> {
             let mark = if here { "✓" } else { "·" };
             let role = serde_json::to_value(entry.role())?;
             let role = role.as_str().unwrap_or_default();
-            setup.terminal.print(&format!("{mark} {role:9} {:32} {} ({})\n", entry.id, entry.name, entry.licence))?;
+            setup.terminal.print(&format!(
+                "{mark} {role:9} {:32} {} ({})\n",
+                entry.id, entry.name, entry.licence
+            ))?;
         }
     }
     Ok(Exit::Answered)
@@ -40,7 +43,9 @@ fn pull(setup: &Setup) -> Result<Exit> {
         let files = setup.store.locate(entry)?;
         for (name, path) in files.iter() {
             if setup.global.json {
-                setup.terminal.print_json(&json!({ "model": entry.id, "file": name, "path": path }))?;
+                setup
+                    .terminal
+                    .print_json(&json!({ "model": entry.id, "file": name, "path": path }))?;
             } else {
                 setup.terminal.print(&format!("{}: {name} → {}\n", entry.id, path.display()))?;
             }
@@ -60,7 +65,12 @@ fn check(setup: &Setup) -> Result<Exit> {
             setup.terminal.print_json(&report)?;
         } else {
             for file in &report.files {
-                setup.terminal.print(&format!("{}: {}: {}\n", entry.id, file.file, describe(&file.outcome)))?;
+                setup.terminal.print(&format!(
+                    "{}: {}: {}\n",
+                    entry.id,
+                    file.file,
+                    describe(&file.outcome)
+                ))?;
             }
         }
     }
@@ -75,7 +85,9 @@ fn profile_models<'a>(setup: &'a Setup) -> [&'a ModelEntry; 3] {
 fn describe(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Ok => "ok".to_owned(),
-        Outcome::Mismatch { expected } => format!("changed or damaged: its SHA-256 should be {expected}"),
+        Outcome::Mismatch { expected } => {
+            format!("changed or damaged: its SHA-256 should be {expected}")
+        }
         Outcome::Missing => "missing".to_owned(),
         Outcome::NoRecord => "there, but nothing says what it should be".to_owned(),
         Outcome::Unreadable { reason } => format!("cannot be read: {reason}"),

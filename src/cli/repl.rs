@@ -66,7 +66,9 @@ pub fn run(session: &Session) -> Result<Exit> {
             }
             continue;
         }
-        let answered = answer::question(line).map_err(Into::into).and_then(|question| session.answer(&question));
+        let answered = answer::question(line)
+            .map_err(Into::into)
+            .and_then(|question| session.answer(&question));
         match answered {
             Ok(answer) => last = Some(answer),
             Err(error) if exit::is_broken_pipe(&error) => return Err(error),
@@ -97,7 +99,9 @@ fn help(session: &Session, _: Option<&Answer>) -> Result<Next> {
 
 fn sources(session: &Session, last: Option<&Answer>) -> Result<Next> {
     match last {
-        Some(answer) if !answer.citations.is_empty() => session.terminal.print(&session.sources(answer))?,
+        Some(answer) if !answer.citations.is_empty() => {
+            session.terminal.print(&session.sources(answer))?
+        }
         _ => session.terminal.say(session.terminal.lang.no_answer_yet()),
     }
     Ok(Next::Ask)

@@ -54,7 +54,8 @@ pub fn run(setup: &Setup, query: Option<&str>) -> Result<Exit> {
             if line.trim().is_empty() {
                 continue;
             }
-            let result = answer::question(&line).map_err(Into::into).and_then(|question| search(&question));
+            let result =
+                answer::question(&line).map_err(Into::into).and_then(|question| search(&question));
             worst = worst.worse(match result {
                 Ok(exit) => exit,
                 Err(error) if exit::is_broken_pipe(&error) => return Err(error),

@@ -42,7 +42,8 @@ impl<'a> Setup<'a> {
         let data = data_dir()?;
         let mut hub = HubSettings::from_env();
         hub.offline |= global.offline;
-        let models_dir = std::env::var_os("RAG_QUERY_MODELS").map_or_else(|| data.join("models"), PathBuf::from);
+        let models_dir =
+            std::env::var_os("RAG_QUERY_MODELS").map_or_else(|| data.join("models"), PathBuf::from);
         let store = ModelStore {
             models_dirs: vec![models_dir],
             hub,
@@ -94,7 +95,8 @@ impl<'a> Setup<'a> {
 
 /// Where indexes, prepared models and the record of downloads are kept.
 pub fn data_dir() -> Result<PathBuf> {
-    let dir = dirs::data_dir().context("there is no data folder for this user; set HOME or XDG_DATA_HOME")?;
+    let dir = dirs::data_dir()
+        .context("there is no data folder for this user; set HOME or XDG_DATA_HOME")?;
     Ok(dir.join("rag-query"))
 }
 

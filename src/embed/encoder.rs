@@ -42,7 +42,8 @@ impl EncoderConfig {
         struct Typed {
             model_type: String,
         }
-        let size = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len();
+        let size =
+            fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len();
         ensure!(size <= MAX_CONFIG_BYTES, "{} is too large for a configuration", path.display());
         let json = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         let wrong = || format!("{} is not a configuration this program can use", path.display());
@@ -59,7 +60,8 @@ impl EncoderConfig {
                 })
             }
             "xlm-roberta" => {
-                let config: xlm_roberta::Config = serde_json::from_slice(&json).with_context(wrong)?;
+                let config: xlm_roberta::Config =
+                    serde_json::from_slice(&json).with_context(wrong)?;
                 let pad = config.pad_token_id;
                 Ok(Self {
                     hidden: config.hidden_size,

@@ -10,8 +10,8 @@ use anyhow::{Context, Result, ensure};
 use candle_core::{IndexOp, Tensor};
 pub use encoder::{Encoder, EncoderConfig, Sequence, batches, open_weights};
 use rayon::prelude::*;
-use tokenizers::Encoding;
 pub use tokenize::TextTokenizer;
+use tokenizers::Encoding;
 
 use crate::models::catalogue::{EmbedderSpec, Pooling};
 
@@ -55,12 +55,20 @@ pub struct Embedder {
 
 impl Embedder {
     /// Loads the model from its three files.
-    pub fn load(config: &Path, tokenizer: &Path, weights: &Path, settings: EmbedderSpec) -> Result<Self> {
+    pub fn load(
+        config: &Path,
+        tokenizer: &Path,
+        weights: &Path,
+        settings: EmbedderSpec,
+    ) -> Result<Self> {
         let config = EncoderConfig::read(config)?;
         ensure!(
             config.hidden == settings.dimension && settings.max_tokens <= config.max_tokens,
             "the model makes vectors of {} values from at most {} tokens, but the catalogue says {} and {}",
-            config.hidden, config.max_tokens, settings.dimension, settings.max_tokens
+            config.hidden,
+            config.max_tokens,
+            settings.dimension,
+            settings.max_tokens
         );
         // The tokenizer has 250,000 pieces, the weights 470 MB: read them side by side.
         let (tokenizer, encoder) = std::thread::scope(|scope| {
@@ -74,7 +82,8 @@ impl Embedder {
         ensure!(
             tokenizer.vocabulary() <= config.vocabulary,
             "the tokenizer has {} tokens, the model only {}",
-            tokenizer.vocabulary(), config.vocabulary
+            tokenizer.vocabulary(),
+            config.vocabulary
         );
         Ok(Self { tokenizer, encoder, settings })
     }
@@ -86,7 +95,9 @@ impl Embedder {
 
     /// Tokens that a passage may have besides the prefix and the model's own two.
     pub fn passage_window(&self) -> usize {
-        self.settings.max_tokens.saturating_sub(2 + self.count_tokens(&self.settings.passage_prefix))
+        self.settings
+            .max_tokens
+            .saturating_sub(2 + self.count_tokens(&self.settings.passage_prefix))
     }
 
     /// Embeds a question. One that is longer than the window is judged by its beginning.
@@ -100,7 +111,11 @@ impl Embedder {
     ///
     /// # Errors
     /// A passage longer than the window: it is never truncated silently.
-    pub fn embed_passages<S: AsRef<str>>(&self, passages: &[S], tokens: Tokens) -> Result<Vec<Embedding>> {
+    pub fn embed_passages<S: AsRef<str>>(
+        &self,
+        passages: &[S],
+        tokens: Tokens,
+    ) -> Result<Vec<Embedding>> {
         let encoded: Vec<EncodedText> = passages
             .iter()
             .map(|passage| self.encode(&self.settings.passage_prefix, passage.as_ref()))
@@ -108,7 +123,10 @@ impl Embedder {
         let lengths: Vec<usize> = encoded.iter().map(|text| text.sequence.len()).collect();
         if let Some(longest) = lengths.iter().copied().max() {
             let window = self.settings.max_tokens;
-            ensure!(longest <= window, "a passage has {longest} tokens, the embedder's window {window}");
+            ensure!(
+                longest <= window,
+                "a passage has {longest} tokens, the embedder's window {window}"
+            );
         }
         // Most of a forward pass runs on one core, so the batches share the cores.
         let batches = batches(&lengths, BATCH_TOKENS);
@@ -189,7 +207,9 @@ impl EncodedText {
     fn token_vectors(&self, rows: &[Vec<f32>]) -> Vec<TokenVector> {
         let tokens = self.spans.iter().zip(rows);
         tokens
-            .filter_map(|(span, row)| Some(TokenVector { span: span.clone()?, vector: row.clone() }))
+            .filter_map(|(span, row)| {
+                Some(TokenVector { span: span.clone()?, vector: row.clone() })
+            })
             .collect()
     }
 }

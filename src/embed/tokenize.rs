@@ -34,7 +34,9 @@ impl TextTokenizer {
             strategy: TruncationStrategy::LongestFirst,
             ..TruncationParams::default()
         };
-        self.0.with_truncation(Some(window)).map_err(|error| anyhow!("cannot truncate: {error}"))?;
+        self.0
+            .with_truncation(Some(window))
+            .map_err(|error| anyhow!("cannot truncate: {error}"))?;
         Ok(self)
     }
 

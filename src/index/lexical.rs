@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use tantivy::collector::TopDocs;
 use tantivy::query::{BooleanQuery, EnableScoring, Query, TermQuery};
-use tantivy::schema::{FAST, Field, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions};
+use tantivy::schema::{
+    FAST, Field, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions,
+};
 use tantivy::tokenizer::{TextAnalyzer, TokenizerManager};
 use tantivy::{DocAddress, DocSet, Searcher, TERMINATED, Term};
 
@@ -75,7 +77,11 @@ pub struct LexicalQuery {
 }
 
 impl LexicalQuery {
-    pub(super) fn new(searcher: Searcher, fields: &Fields, question: &str) -> tantivy::Result<Self> {
+    pub(super) fn new(
+        searcher: Searcher,
+        fields: &Fields,
+        question: &str,
+    ) -> tantivy::Result<Self> {
         // A question typed without marks is compared without marks.
         let (field, marks) = if is_unmarked(question) {
             (fields.folded, Marks::Folded)

@@ -69,7 +69,9 @@ impl Manifest {
         }
         let path = dir.join(FILE);
         let unreadable = |source: io::Error| match source.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => IndexError::Missing(dir.to_owned()),
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                IndexError::Missing(dir.to_owned())
+            }
             _ => IndexError::Unreadable { path: path.clone(), source },
         };
         let damaged = |what: String| IndexError::Damaged { path: path.clone(), what };
@@ -80,13 +82,20 @@ impl Manifest {
         let Versioned { format } =
             serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
         if format != FORMAT {
-            return Err(IndexError::Format { path: dir.to_owned(), found: format, expected: FORMAT });
+            return Err(IndexError::Format {
+                path: dir.to_owned(),
+                found: format,
+                expected: FORMAT,
+            });
         }
         let manifest: Self =
             serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
         // The name becomes a path: nothing but our own names may.
         if !is_generation(&manifest.generation) {
-            return Err(damaged(format!("it names a strange generation {:?}", manifest.generation)));
+            return Err(damaged(format!(
+                "it names a strange generation {:?}",
+                manifest.generation
+            )));
         }
         Ok(manifest)
     }
@@ -117,7 +126,10 @@ impl Manifest {
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
             // The directory may hold the user's own files, too.
-            if is_generation(name) && name != self.generation && entry.path().join("lexical").is_dir() {
+            if is_generation(name)
+                && name != self.generation
+                && entry.path().join("lexical").is_dir()
+            {
                 let _ = fs::remove_dir_all(entry.path());
             }
         }

@@ -134,7 +134,9 @@ impl IndexError {
     /// What the user can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Missing(_) => "build one with `rag-query index PATH…`, or name one with `--index DIR`",
+            Self::Missing(_) => {
+                "build one with `rag-query index PATH…`, or name one with `--index DIR`"
+            }
             Self::Unreadable { .. } | Self::Unwritable { .. } => {
                 "check the permissions and the free space of that directory"
             }

@@ -124,7 +124,11 @@ impl Index {
     }
 
     /// The `limit` best chunks by BM25, best first.
-    pub fn bm25(&self, query: &LexicalQuery, limit: usize) -> Result<Vec<(ChunkId, f32)>, IndexError> {
+    pub fn bm25(
+        &self,
+        query: &LexicalQuery,
+        limit: usize,
+    ) -> Result<Vec<(ChunkId, f32)>, IndexError> {
         let failed = lexical_error(&self.path);
         let mut hits = Vec::new();
         for (score, address) in query.top(limit).map_err(&failed)? {
@@ -137,8 +141,13 @@ impl Index {
     }
 
     /// BM25 scores of the given chunks, in their order.
-    pub fn bm25_of(&self, query: &LexicalQuery, chunks: &[ChunkId]) -> Result<Vec<f32>, IndexError> {
-        let addresses: Vec<DocAddress> = chunks.iter().map(|&chunk| self.chunk(chunk).address).collect();
+    pub fn bm25_of(
+        &self,
+        query: &LexicalQuery,
+        chunks: &[ChunkId],
+    ) -> Result<Vec<f32>, IndexError> {
+        let addresses: Vec<DocAddress> =
+            chunks.iter().map(|&chunk| self.chunk(chunk).address).collect();
         query.scores(&addresses).map_err(lexical_error(&self.path))
     }
 

@@ -27,7 +27,11 @@ pub struct ChatTemplate {
 impl ChatTemplate {
     /// Checks that the template can be rendered. `bos` and `eos` are token texts.
     pub fn new(source: String, bos: String, eos: String) -> Result<Self> {
-        anyhow::ensure!(source.len() <= MAX_TEMPLATE_BYTES, "the chat template has {} bytes", source.len());
+        anyhow::ensure!(
+            source.len() <= MAX_TEMPLATE_BYTES,
+            "the chat template has {} bytes",
+            source.len()
+        );
         let template = Self { source, bos, eos };
         let rendered = template.render()?;
         anyhow::ensure!(
@@ -62,11 +66,14 @@ impl ChatTemplate {
         // What transformers gives its templates (`_compile_jinja_template`).
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.context("Jinja's own syntax")?);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment
+            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.add_function("raise_exception", |message: String| -> Result<String, _> {
             Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
         });
-        let template = environment.template_from_str(&self.source).context("the model's chat template is not valid")?;
+        let template = environment
+            .template_from_str(&self.source)
+            .context("the model's chat template is not valid")?;
         let messages = [
             context! { role => "system", content => SYSTEM },
             context! { role => "user", content => USER },

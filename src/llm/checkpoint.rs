@@ -144,10 +144,11 @@ impl Gguf {
             .with_context(|| format!("cannot map {}", path.display()))?;
         let damaged = || format!("{} is not a whole GGUF file; download it again", path.display());
         // candle divides by this value when it reads the header.
-        let content = std::panic::catch_unwind(|| gguf_file::Content::read(&mut Cursor::new(&map[..])))
-            .map_err(|_| anyhow!("its header is nonsense"))
-            .and_then(|content| Ok(content?))
-            .with_context(damaged)?;
+        let content =
+            std::panic::catch_unwind(|| gguf_file::Content::read(&mut Cursor::new(&map[..])))
+                .map_err(|_| anyhow!("its header is nonsense"))
+                .and_then(|content| Ok(content?))
+                .with_context(damaged)?;
         for (name, info) in &content.tensor_infos {
             gguf_tensor_range(&content, info, map.len())
                 .with_context(|| format!("tensor {name} lies outside of the file"))
@@ -158,7 +159,8 @@ impl Gguf {
 
     /// Bytes of all tensors.
     pub fn weight_bytes(&self) -> u64 {
-        let size = |info| gguf_tensor_range(&self.content, info, self.map.len()).map_or(0, |r| r.len());
+        let size =
+            |info| gguf_tensor_range(&self.content, info, self.map.len()).map_or(0, |r| r.len());
         self.content.tensor_infos.values().map(|info| size(info) as u64).sum()
     }
 
@@ -173,7 +175,8 @@ impl Gguf {
         let info = self.content.tensor_infos.get(name).with_context(|| self.lacks(name))?;
         let range = gguf_tensor_range(&self.content, info, self.map.len())
             .with_context(|| format!("tensor {name} lies outside of {}", self.path.display()))?;
-        let storage = QStorage::from_data(Cow::Borrowed(&self.map[range]), device, info.ggml_dtype)?;
+        let storage =
+            QStorage::from_data(Cow::Borrowed(&self.map[range]), device, info.ggml_dtype)?;
         Ok(QTensor::new(storage, info.shape.clone())?)
     }
 
@@ -227,6 +230,14 @@ impl Checkpoint {
                     size.with_context(|| format!("cannot read {}", path.display()))
                 })
                 .sum(),
+        }
+    }
+
+    /// Bytes of an activation's value on a GPU.
+    pub fn activation_bytes(&self) -> usize {
+        match self {
+            Self::Gguf(_) => 4,
+            Self::Safetensors(_) => 2,
         }
     }
 

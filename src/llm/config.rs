@@ -42,7 +42,9 @@ impl LlamaConfig {
         let architecture = metadata.get("general.architecture").and_then(|v| v.to_string().ok());
         match architecture.map(String::as_str) {
             Some("llama") => {}
-            Some(other) => bail!("the file holds a {other:?} model; this program runs \"llama\" models"),
+            Some(other) => {
+                bail!("the file holds a {other:?} model; this program runs \"llama\" models")
+            }
             None => bail!("the file does not say its architecture (general.architecture)"),
         }
         let scaling = metadata.get("llama.rope.scaling.type").and_then(|v| v.to_string().ok());
@@ -63,25 +65,28 @@ impl LlamaConfig {
             Some(length) => length,
             None => hidden.checked_div(heads).context("llama.attention.head_count is 0")?,
         };
-        let config = Self {
-            hidden,
-            layers: required("llama.block_count")?,
-            heads,
-            kv_heads: number("llama.attention.head_count_kv")?.unwrap_or(heads),
-            head_dim,
-            feed_forward: required("llama.feed_forward_length")?,
-            vocabulary,
-            norm_epsilon: f64::from(
-                real("llama.attention.layer_norm_rms_epsilon")
-                    .context("the file has no metadata \"llama.attention.layer_norm_rms_epsilon\"")?,
-            ),
-            rope_theta: real("llama.rope.freq_base").unwrap_or(10_000.0),
-            rope_layout: Layout::Interleaved,
-            rope_scaling: None,
-            context: required("llama.context_length")?,
-        };
+        let config =
+            Self {
+                hidden,
+                layers: required("llama.block_count")?,
+                heads,
+                kv_heads: number("llama.attention.head_count_kv")?.unwrap_or(heads),
+                head_dim,
+                feed_forward: required("llama.feed_forward_length")?,
+                vocabulary,
+                norm_epsilon: f64::from(real("llama.attention.layer_norm_rms_epsilon").context(
+                    "the file has no metadata \"llama.attention.layer_norm_rms_epsilon\"",
+                )?),
+                rope_theta: real("llama.rope.freq_base").unwrap_or(10_000.0),
+                rope_layout: Layout::Interleaved,
+                rope_scaling: None,
+                context: required("llama.context_length")?,
+            };
         let rotated = number("llama.rope.dimension_count")?.unwrap_or(head_dim);
-        ensure!(rotated == head_dim, "only {rotated} of {head_dim} values a head are rotated: not a Llama");
+        ensure!(
+            rotated == head_dim,
+            "only {rotated} of {head_dim} values a head are rotated: not a Llama"
+        );
         config.checked()
     }
 
@@ -125,10 +130,20 @@ impl LlamaConfig {
         ensure!(
             file.model_type == "llama",
             "{} describes a {:?} model; this program runs \"llama\" models",
-            path.display(), file.model_type
+            path.display(),
+            file.model_type
         );
-        ensure!(file.hidden_act == "silu", "{} asks for {:?}, a Llama has silu", path.display(), file.hidden_act);
-        ensure!(!file.attention_bias && !file.mlp_bias, "{} asks for biases, a Llama has none", path.display());
+        ensure!(
+            file.hidden_act == "silu",
+            "{} asks for {:?}, a Llama has silu",
+            path.display(),
+            file.hidden_act
+        );
+        ensure!(
+            !file.attention_bias && !file.mlp_bias,
+            "{} asks for biases, a Llama has none",
+            path.display()
+        );
         let theta = file.rope_scaling.as_ref().and_then(|scaling| scaling.rope_theta);
         let rope_scaling = match file.rope_scaling {
             None => None,
@@ -145,7 +160,8 @@ impl LlamaConfig {
             }
             Some(scaling) => bail!(
                 "{} asks for RoPE scaling {:?}, which this program does not know or which lacks a value",
-                path.display(), scaling.rope_type
+                path.display(),
+                scaling.rope_type
             ),
         };
         let heads = file.num_attention_heads;
@@ -175,6 +191,12 @@ impl LlamaConfig {
         values as u64 * context as u64 * bytes_per_value as u64
     }
 
+    /// Bytes of one layer's attention scores while `chunk` tokens look at `context`: the product,
+    /// its masked copy and its softmax, `[heads, chunk, context]` in `f32` each.
+    pub fn attention_bytes(&self, chunk: usize, context: usize) -> u64 {
+        3 * 4 * self.heads as u64 * chunk as u64 * context as u64
+    }
+
     fn checked(self) -> Result<Self> {
         for (name, value) in [
             ("hidden size", self.hidden),
@@ -187,10 +209,23 @@ impl LlamaConfig {
         ] {
             ensure!((1..=MAX_DIMENSION).contains(&value), "the model's {name} is {value}");
         }
-        ensure!(self.heads.is_multiple_of(self.kv_heads), "{} heads cannot share {} KV heads", self.heads, self.kv_heads);
-        ensure!(self.head_dim.is_multiple_of(2), "heads of {} values cannot be rotated in pairs", self.head_dim);
+        ensure!(
+            self.heads.is_multiple_of(self.kv_heads),
+            "{} heads cannot share {} KV heads",
+            self.heads,
+            self.kv_heads
+        );
+        ensure!(
+            self.head_dim.is_multiple_of(2),
+            "heads of {} values cannot be rotated in pairs",
+            self.head_dim
+        );
         ensure!(self.context > 0, "the model's context length is 0");
-        ensure!(self.rope_theta.is_finite() && self.rope_theta > 0.0, "the model's RoPE base is {}", self.rope_theta);
+        ensure!(
+            self.rope_theta.is_finite() && self.rope_theta > 0.0,
+            "the model's RoPE base is {}",
+            self.rope_theta
+        );
         Ok(self)
     }
 }

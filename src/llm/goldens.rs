@@ -63,7 +63,7 @@ fn load(files: &LlmFiles) -> Llm {
 fn largest_difference(model: &Llama, golden: &[Logits], prompt: &[u32], chunk: usize) -> f32 {
     let mut largest = 0f32;
     for Logits { position, logits: expected } in golden {
-        let mut cache = model.cache(1024);
+        let mut cache = model.cache(1024).unwrap();
         let mut logits = None;
         for tokens in prompt[..=*position].chunks(chunk) {
             logits = Some(model.forward(tokens, &mut cache).unwrap());
@@ -76,7 +76,8 @@ fn largest_difference(model: &Llama, golden: &[Logits], prompt: &[u32], chunk: u
 }
 
 fn greedy(llm: &Llm, prompt: &[u32]) -> Vec<u32> {
-    let options = SamplingOptions { max_tokens: 64, repeat_penalty: 1.0, ..SamplingOptions::default() };
+    let options =
+        SamplingOptions { max_tokens: 64, repeat_penalty: 1.0, ..SamplingOptions::default() };
     llm.generate(prompt, &options, &AtomicBool::new(false), &mut |_| {}).unwrap().tokens
 }
 
@@ -86,7 +87,8 @@ fn logits_equal_transformers_in_both_formats_and_any_chunks() {
     for (name, files) in [("GGUF", gguf("model.gguf")), ("safetensors", folder())] {
         let llm = load(&files);
         for chunk in [1, 7, 512] {
-            let difference = largest_difference(&llm.model, &golden.logits, &golden.prompt_ids, chunk);
+            let difference =
+                largest_difference(&llm.model, &golden.logits, &golden.prompt_ids, chunk);
             assert!(difference < TOLERANCE, "{name}, chunks of {chunk}: off by {difference}");
         }
     }
@@ -118,7 +120,8 @@ fn without_the_frequency_factors_the_logits_are_wrong() {
     let golden = golden();
     let LlmFiles::Gguf(path) = gguf("model.gguf") else { unreachable!("it is one") };
     let mut file = Gguf::open(&path).unwrap();
-    let config = LlamaConfig::from_gguf(&file.content.metadata, file.vocabulary().unwrap()).unwrap();
+    let config =
+        LlamaConfig::from_gguf(&file.content.metadata, file.vocabulary().unwrap()).unwrap();
     file.content.tensor_infos.remove("rope_freqs.weight").expect("the file has them");
     let checkpoint = Checkpoint::Gguf(file);
     let model = Llama::load(&checkpoint.loader(&Device::Cpu).unwrap(), config, 1024).unwrap();
@@ -142,7 +145,9 @@ fn a_message_cannot_hold_special_tokens() {
     for files in [gguf("model.gguf"), folder()] {
         let llm = load(&files);
         let special = |ids: &[u32]| {
-            ids.iter().filter(|id| llm.tokenizer.token(**id).is_some_and(|t| t.starts_with("<|"))).count()
+            ids.iter()
+                .filter(|id| llm.tokenizer.token(**id).is_some_and(|t| t.starts_with("<|")))
+                .count()
         };
         let harmless = llm.encode_chat("You help.", "hello").unwrap();
         let attacked = llm.encode_chat(hostile, hostile).unwrap();
@@ -155,7 +160,8 @@ fn a_message_cannot_hold_special_tokens() {
 fn an_answer_stops_when_told_to() {
     let golden = golden();
     let llm = load(&gguf("model.gguf"));
-    let options = SamplingOptions { max_tokens: 5, repeat_penalty: 1.0, ..SamplingOptions::default() };
+    let options =
+        SamplingOptions { max_tokens: 5, repeat_penalty: 1.0, ..SamplingOptions::default() };
     let interrupted = AtomicBool::new(false);
     let generation = llm.generate(&golden.prompt_ids, &options, &interrupted, &mut |_| {}).unwrap();
     assert_eq!((generation.stop, generation.tokens.len()), (Stop::MaxTokens, 5));

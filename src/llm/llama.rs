@@ -6,7 +6,6 @@
 
 use anyhow::{Context, Result};
 use candle_core::{D, DType, Device, Tensor};
-use candle_nn::kv_cache::KvCache;
 use candle_nn::ops::{rms_norm, silu, softmax_last_dim};
 
 use super::checkpoint::{Linear, Loader, Name, Part};
@@ -29,14 +28,35 @@ pub struct Llama {
 /// Keys and values of the tokens so far, for each layer, `[1, kv_heads, tokens, head_dim]`, in room
 /// taken once for the whole context.
 pub struct Cache {
-    layers: Vec<KvCache>,
+    layers: Vec<LayerCache>,
     tokens: usize,
+}
+
+/// `[1, kv_heads, context, head_dim]` each; what is behind the tokens so far is left over.
+struct LayerCache {
+    k: Tensor,
+    v: Tensor,
+}
+
+impl LayerCache {
+    /// Writes the new keys and values, `[1, kv_heads, tokens, head_dim]`, at `position`, and
+    /// returns all up to them. Nothing is copied but the new ones.
+    fn append(
+        &self,
+        k: &Tensor,
+        v: &Tensor,
+        position: usize,
+    ) -> candle_core::Result<(Tensor, Tensor)> {
+        self.k.slice_set(&k.contiguous()?, 2, position)?;
+        self.v.slice_set(&v.contiguous()?, 2, position)?;
+        let all = position + k.dim(2)?;
+        Ok((self.k.narrow(2, 0, all)?, self.v.narrow(2, 0, all)?))
+    }
 }
 
 impl Cache {
     /// Forgets all tokens; keeps the room.
     pub fn reset(&mut self) {
-        self.layers.iter_mut().for_each(KvCache::reset);
         self.tokens = 0;
     }
 }
@@ -58,7 +78,9 @@ impl Llama {
         let (theta, layout) = (config.rope_theta, config.rope_layout);
         let rope = Rope::new(head_dim, theta, divisors.as_deref(), context, layout, &device)?;
         let layers = (0..config.layers)
-            .map(|layer| Layer::load(loader, &config, layer).with_context(|| format!("layer {layer}")))
+            .map(|layer| {
+                Layer::load(loader, &config, layer).with_context(|| format!("layer {layer}"))
+            })
             .collect::<Result<_>>()?;
         Ok(Self {
             embedding,
@@ -72,10 +94,12 @@ impl Llama {
         })
     }
 
-    /// An empty cache for `context` tokens.
-    pub fn cache(&self, context: usize) -> Cache {
-        let layers = self.layers.iter().map(|_| KvCache::new(2, context)).collect();
-        Cache { layers, tokens: 0 }
+    /// An empty cache for `context` tokens; takes its room now.
+    pub fn cache(&self, context: usize) -> candle_core::Result<Cache> {
+        let LlamaConfig { kv_heads, head_dim, .. } = self.config;
+        let room = || Tensor::zeros((1, kv_heads, context, head_dim), self.dtype, &self.device);
+        let layers = self.layers.iter().map(|_| Ok(LayerCache { k: room()?, v: room()? }));
+        Ok(Cache { layers: layers.collect::<candle_core::Result<_>>()?, tokens: 0 })
     }
 
     /// Reads `tokens` after those in `cache` and returns the logits, `[vocabulary]` in `f32`, of
@@ -84,8 +108,15 @@ impl Llama {
         let ids = Tensor::new(tokens, &self.device)?;
         let mask = self.mask(tokens.len(), cache.tokens)?;
         let mut hidden = self.embedding.rows(&ids)?.to_dtype(self.dtype)?.unsqueeze(0)?;
-        for (layer, kv) in self.layers.iter().zip(&mut cache.layers) {
-            hidden = layer.forward(&hidden, mask.as_ref(), &self.rope, cache.tokens, kv, &self.config)?;
+        for (layer, kv) in self.layers.iter().zip(&cache.layers) {
+            hidden = layer.forward(
+                &hidden,
+                mask.as_ref(),
+                &self.rope,
+                cache.tokens,
+                kv,
+                &self.config,
+            )?;
         }
         cache.tokens += tokens.len();
         let last = hidden.narrow(1, tokens.len() - 1, 1)?.contiguous()?;
@@ -101,7 +132,10 @@ impl Llama {
         let all = past + tokens;
         let visible = |row: usize, column: usize| column <= past + row;
         let values: Vec<f32> = (0..tokens)
-            .flat_map(|row| (0..all).map(move |column| if visible(row, column) { 0.0 } else { f32::NEG_INFINITY }))
+            .flat_map(|row| {
+                (0..all)
+                    .map(move |column| if visible(row, column) { 0.0 } else { f32::NEG_INFINITY })
+            })
             .collect();
         Ok(Some(Tensor::from_vec(values, (tokens, all), &self.device)?.to_dtype(self.dtype)?))
     }
@@ -114,7 +148,9 @@ impl Llama {
     /// Whether every weight is on `device`.
     pub fn is_on(&self, device: &Device) -> bool {
         let linears = self.layers.iter().flat_map(Layer::linears);
-        linears.chain([&self.embedding, &self.output]).all(|linear| linear.device().same_device(device))
+        linears
+            .chain([&self.embedding, &self.output])
+            .all(|linear| linear.device().same_device(device))
             && self.norm.device().same_device(device)
     }
 }
@@ -140,7 +176,11 @@ impl Layer {
             q: loader.linear(name(Part::Q), heads * head_dim, hidden)?,
             k: loader.linear(name(Part::K), kv_heads * head_dim, hidden)?,
             v: loader.linear(name(Part::V), kv_heads * head_dim, hidden)?,
-            attention_output: loader.linear(name(Part::AttentionOutput), hidden, heads * head_dim)?,
+            attention_output: loader.linear(
+                name(Part::AttentionOutput),
+                hidden,
+                heads * head_dim,
+            )?,
             feed_forward_norm: loader.vector(name(Part::FeedForwardNorm), hidden)?,
             gate: loader.linear(name(Part::Gate), feed_forward, hidden)?,
             up: loader.linear(name(Part::Up), feed_forward, hidden)?,
@@ -159,7 +199,7 @@ impl Layer {
         mask: Option<&Tensor>,
         rope: &Rope,
         position: usize,
-        kv: &mut KvCache,
+        kv: &LayerCache,
         config: &LlamaConfig,
     ) -> candle_core::Result<Tensor> {
         let epsilon = config.norm_epsilon as f32;
@@ -176,7 +216,7 @@ impl Layer {
         mask: Option<&Tensor>,
         rope: &Rope,
         position: usize,
-        kv: &mut KvCache,
+        kv: &LayerCache,
         config: &LlamaConfig,
     ) -> candle_core::Result<Tensor> {
         let LlamaConfig { heads, kv_heads, head_dim, .. } = *config;
@@ -187,11 +227,12 @@ impl Layer {
         let q = rope.apply(&split(self.q.forward(xs)?, heads)?, position)?;
         let k = rope.apply(&split(self.k.forward(xs)?, kv_heads)?, position)?;
         let v = split(self.v.forward(xs)?, kv_heads)?;
-        let (k, v) = kv.append(&k, &v)?;
+        let (k, v) = kv.append(&k, &v, position)?;
         // The query heads of a group share their K and V: they are rows of one product, and
         // nothing is repeated. [batch, kv_heads, group · tokens, head_dim]
         let group = heads / kv_heads;
-        let q = (q / (head_dim as f64).sqrt())?.reshape((batch, kv_heads, group * tokens, head_dim))?;
+        let q =
+            (q / (head_dim as f64).sqrt())?.reshape((batch, kv_heads, group * tokens, head_dim))?;
         let scores = q.matmul(&k.t()?)?;
         let scores = match mask {
             None => scores,

@@ -3,11 +3,11 @@
 mod chat;
 mod checkpoint;
 mod config;
+#[cfg(test)]
+mod goldens;
 mod llama;
 pub mod placement;
 mod rope;
-#[cfg(test)]
-mod goldens;
 pub mod tokenizer;
 
 use std::fs;
@@ -63,7 +63,8 @@ impl LlmFiles {
         if !path.is_dir() {
             return Ok(Self::Gguf(path.to_owned()));
         }
-        let listed = fs::read_dir(path).with_context(|| format!("cannot list {}", path.display()))?;
+        let listed =
+            fs::read_dir(path).with_context(|| format!("cannot list {}", path.display()))?;
         let mut weights: Vec<PathBuf> = listed
             .filter_map(|entry| Some(entry.ok()?.path()))
             .filter(|path| path.extension().is_some_and(|extension| extension == "safetensors"))
@@ -101,7 +102,14 @@ pub struct SamplingOptions {
 
 impl Default for SamplingOptions {
     fn default() -> Self {
-        Self { max_tokens: 512, temperature: 0.0, top_k: None, top_p: None, repeat_penalty: 1.05, seed: 0 }
+        Self {
+            max_tokens: 512,
+            temperature: 0.0,
+            top_k: None,
+            top_p: None,
+            repeat_penalty: 1.05,
+            seed: 0,
+        }
     }
 }
 
@@ -169,14 +177,16 @@ impl Llm {
         ensure!(
             tokenizer.vocabulary() <= config.vocabulary,
             "the tokenizer has {} tokens, the model only {}",
-            tokenizer.vocabulary(), config.vocabulary
+            tokenizer.vocabulary(),
+            config.vocabulary
         );
         let context = context.min(config.context);
-        let kv_bytes = config.kv_cache_bytes(context, size_of::<f32>());
-        let device = placement::open(device, checkpoint.weight_bytes()? + kv_bytes)?;
+        let kv_bytes = config.kv_cache_bytes(context, checkpoint.activation_bytes());
+        let scores = config.attention_bytes(PREFILL_CHUNK, context);
+        let device = placement::open(device, checkpoint.weight_bytes()? + kv_bytes + scores)?;
         let model = Llama::load(&checkpoint.loader(&device)?, config, context)?;
         ensure!(model.is_on(&device), "a weight is not on {}", placement::name(&device));
-        let cache = Mutex::new(model.cache(context));
+        let cache = Mutex::new(model.cache(context)?);
         Ok(Self { model, tokenizer, template, end_of_text, context, cache })
     }
 
@@ -212,7 +222,12 @@ impl Llm {
     ) -> Result<Generation> {
         let room = self.context.saturating_sub(prompt.len());
         ensure!(!prompt.is_empty(), "the prompt is empty");
-        ensure!(room > 0, "the prompt has {} tokens, the context only {}", prompt.len(), self.context);
+        ensure!(
+            room > 0,
+            "the prompt has {} tokens, the context only {}",
+            prompt.len(),
+            self.context
+        );
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         cache.reset();
         let mut generation = Generation {
@@ -247,7 +262,11 @@ impl Llm {
             }
             if (options.repeat_penalty - 1.0).abs() > f32::EPSILON {
                 let recent = generation.tokens.len().saturating_sub(REPEAT_WINDOW);
-                logits = apply_repeat_penalty(&logits, options.repeat_penalty, &generation.tokens[recent..])?;
+                logits = apply_repeat_penalty(
+                    &logits,
+                    options.repeat_penalty,
+                    &generation.tokens[recent..],
+                )?;
             }
             let token = sampler.sample(&logits)?;
             if self.end_of_text.contains(&token) {
@@ -286,14 +305,25 @@ fn open(files: &LlmFiles) -> Result<Opened> {
         LlmFiles::Gguf(path) => {
             open_gguf(path).with_context(|| format!("cannot use the LLM in {}", path.display()))
         }
-        LlmFiles::Safetensors { config, generation_config, tokenizer, tokenizer_config, weights } => {
+        LlmFiles::Safetensors {
+            config,
+            generation_config,
+            tokenizer,
+            tokenizer_config,
+            weights,
+        } => {
             let config = LlamaConfig::from_hugging_face(config)?;
             let tokenizer = LlmTokenizer::from_json(tokenizer)?;
-            let TokenizerConfig { chat_template, bos_token, eos_token } = read_json(tokenizer_config)?;
-            let text = |token: Option<TokenText>| token.map(TokenText::into_text).unwrap_or_default();
+            let TokenizerConfig { chat_template, bos_token, eos_token } =
+                read_json(tokenizer_config)?;
+            let text =
+                |token: Option<TokenText>| token.map(TokenText::into_text).unwrap_or_default();
             let (bos, eos) = (text(bos_token), text(eos_token));
             let source = chat_template.with_context(|| {
-                format!("{} has no chat_template: not an Instruct model", tokenizer_config.display())
+                format!(
+                    "{} has no chat_template: not an Instruct model",
+                    tokenizer_config.display()
+                )
             })?;
             let mut end_of_text: Vec<u32> = tokenizer.special(&eos).into_iter().collect();
             if let Some(path) = generation_config {
@@ -326,7 +356,8 @@ fn open_gguf(path: &Path) -> Result<Opened> {
     let template = ChatTemplate::new(source.clone(), text(bos), text(eos))?;
     // A GGUF file names one end token; chat models end a turn with others, too.
     let turn_ends = ["<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|im_end|>", "<|endoftext|>"];
-    let mut end_of_text: Vec<u32> = turn_ends.iter().filter_map(|token| tokenizer.special(token)).collect();
+    let mut end_of_text: Vec<u32> =
+        turn_ends.iter().filter_map(|token| tokenizer.special(token)).collect();
     end_of_text.extend(eos);
     ensure!(!end_of_text.is_empty(), "the file names no end-of-text token");
     Ok(Opened { checkpoint: Checkpoint::Gguf(gguf), config, tokenizer, template, end_of_text })
@@ -377,7 +408,11 @@ impl OneOrMany {
 
 fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T> {
     let unreadable = || format!("cannot read {}", path.display());
-    ensure!(fs::metadata(path).with_context(unreadable)?.len() <= MAX_JSON_BYTES, "{} is too large", path.display());
+    ensure!(
+        fs::metadata(path).with_context(unreadable)?.len() <= MAX_JSON_BYTES,
+        "{} is too large",
+        path.display()
+    );
     serde_json::from_slice(&fs::read(path).with_context(unreadable)?)
         .with_context(|| format!("{} is not what it should be", path.display()))
 }

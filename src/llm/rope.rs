@@ -118,10 +118,17 @@ mod tests {
     fn divisors_change_the_angles() {
         let plain = Rope::new(8, 1e4, None, 100, Layout::HalfSplit, &Device::Cpu).unwrap();
         let slowed =
-            Rope::new(8, 1e4, Some(&[1.0, 2.0, 4.0, 8.0]), 100, Layout::HalfSplit, &Device::Cpu).unwrap();
+            Rope::new(8, 1e4, Some(&[1.0, 2.0, 4.0, 8.0]), 100, Layout::HalfSplit, &Device::Cpu)
+                .unwrap();
         let heads = Tensor::ones((1, 1, 1, 8), candle_core::DType::F32, &Device::Cpu).unwrap();
         let difference = (plain.apply(&heads, 99).unwrap() - slowed.apply(&heads, 99).unwrap())
-            .unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+            .unwrap()
+            .abs()
+            .unwrap()
+            .max_all()
+            .unwrap()
+            .to_scalar::<f32>()
+            .unwrap();
         assert!(difference > 0.1);
     }
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use candle_core::quantized::gguf_file::Value;
+use tokenizers::decoders::DecoderWrapper;
 use tokenizers::decoders::byte_level::ByteLevel;
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
@@ -46,6 +47,12 @@ impl LlmTokenizer {
     pub fn from_json(path: &Path) -> Result<Self> {
         let tokenizer = Tokenizer::from_file(path)
             .map_err(|error| anyhow!("cannot read the tokenizer in {}: {error}", path.display()))?;
+        // The streaming decoder relies on tokens that decode one by one.
+        ensure!(
+            matches!(tokenizer.get_decoder(), Some(DecoderWrapper::ByteLevel(_))),
+            "the tokenizer in {} is not byte-level BPE, as Llama 3's is; use a Llama 3 model",
+            path.display()
+        );
         Ok(Self::new(tokenizer))
     }
 
@@ -66,16 +73,21 @@ impl LlmTokenizer {
                 .collect()
         };
         let kind = get("tokenizer.ggml.model")?.to_string()?;
-        ensure!(kind == "gpt2", "the file has a {kind:?} tokenizer; this program reads byte-level BPE (\"gpt2\")");
+        ensure!(
+            kind == "gpt2",
+            "the file has a {kind:?} tokenizer; this program reads byte-level BPE (\"gpt2\")"
+        );
         let tokens = strings("tokenizer.ggml.tokens")?;
         let merges = strings("tokenizer.ggml.merges")?
             .into_iter()
             .map(|merge| {
-                let (left, right) = merge.split_once(' ').with_context(|| format!("strange merge {merge:?}"))?;
+                let (left, right) =
+                    merge.split_once(' ').with_context(|| format!("strange merge {merge:?}"))?;
                 Ok((left.to_owned(), right.to_owned()))
             })
             .collect::<Result<Vec<_>>>()?;
-        let vocabulary = tokens.iter().enumerate().map(|(id, token)| ((*token).to_owned(), id as u32));
+        let vocabulary =
+            tokens.iter().enumerate().map(|(id, token)| ((*token).to_owned(), id as u32));
         let pre = match metadata.get("tokenizer.ggml.pre") {
             Some(value) => value.to_string()?.as_str(),
             None => "default",
@@ -104,7 +116,9 @@ impl LlmTokenizer {
                     .then(|| AddedToken::from((*token).to_owned(), special).normalized(false))
             })
             .collect();
-        tokenizer.add_tokens(added).map_err(|error| anyhow!("the file's special tokens: {error}"))?;
+        tokenizer
+            .add_tokens(added)
+            .map_err(|error| anyhow!("the file's special tokens: {error}"))?;
         Ok(Self::new(tokenizer))
     }
 
@@ -149,7 +163,10 @@ impl LlmTokenizer {
 
     /// The leftmost special token in `text`, the longest where several start.
     fn first_special(&self, text: &str) -> Option<(usize, &str, u32)> {
-        let found = self.special.iter().filter_map(|(token, id)| Some((text.find(token)?, token.as_str(), *id)));
+        let found = self
+            .special
+            .iter()
+            .filter_map(|(token, id)| Some((text.find(token)?, token.as_str(), *id)));
         found.min_by_key(|&(at, token, _)| (at, std::cmp::Reverse(token.len())))
     }
 
@@ -172,7 +189,9 @@ impl LlmTokenizer {
 
     fn encode_text(&self, text: &str, ids: &mut Vec<u32>) -> Result<()> {
         let encoding = self.tokenizer.encode_fast(text, false);
-        ids.extend_from_slice(encoding.map_err(|error| anyhow!("cannot tokenize: {error}"))?.get_ids());
+        ids.extend_from_slice(
+            encoding.map_err(|error| anyhow!("cannot tokenize: {error}"))?.get_ids(),
+        );
         Ok(())
     }
 
@@ -199,7 +218,9 @@ fn pre_tokenizer(pre: &str) -> Result<PreTokenizerWrapper> {
         let pattern = SplitPattern::Regex(LLAMA_3.to_owned());
         let words = Split::new(pattern, SplitDelimiterBehavior::Isolated, false)
             .map_err(|error| anyhow!("Llama 3's pattern does not compile: {error}"))?;
-        return Ok(Sequence::new(vec![words.into(), ByteLevel::new(false, true, false).into()]).into());
+        return Ok(
+            Sequence::new(vec![words.into(), ByteLevel::new(false, true, false).into()]).into()
+        );
     }
     match pre {
         "smollm" => Ok(Sequence::new(vec![
@@ -242,6 +263,8 @@ impl TextStream<'_> {
     }
 
     fn decode(&self) -> Result<String> {
-        self.tokenizer.decode(&self.pending, true).map_err(|error| anyhow!("cannot decode a token: {error}"))
+        self.tokenizer
+            .decode(&self.pending, true)
+            .map_err(|error| anyhow!("cannot decode a token: {error}"))
     }
 }

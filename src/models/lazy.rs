@@ -122,7 +122,10 @@ mod tests {
         let loaded = thread::scope(|scope| {
             let callers: Vec<_> =
                 (0..8).map(|_| scope.spawn(|| lazy.get().map(|model| *model).ok())).collect();
-            callers.into_iter().filter_map(|caller| caller.join().expect("no panic escapes")).count()
+            callers
+                .into_iter()
+                .filter_map(|caller| caller.join().expect("no panic escapes"))
+                .count()
         });
         assert_eq!(loaded, 6, "two callers see the failures, the other six share one load");
     }

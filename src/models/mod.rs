@@ -9,10 +9,10 @@ mod digest;
 mod error;
 pub mod files;
 pub mod hub;
+mod lazy;
 mod lockfile;
 mod prepared;
 mod transfer;
-mod lazy;
 pub mod verify;
 
 pub use catalogue::{Catalogue, CatalogueError, ModelEntry, Profile};

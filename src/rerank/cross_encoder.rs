@@ -46,7 +46,12 @@ impl Head {
 impl CrossEncoder {
     /// Loads the model from its three files. Pairs longer than `max_tokens` lose the end of their
     /// longer part.
-    pub fn load(config: &Path, tokenizer: &Path, weights: &Path, max_tokens: usize) -> Result<Self> {
+    pub fn load(
+        config: &Path,
+        tokenizer: &Path,
+        weights: &Path,
+        max_tokens: usize,
+    ) -> Result<Self> {
         let config = EncoderConfig::read(config)?;
         ensure!(
             max_tokens <= config.max_tokens,
@@ -57,7 +62,8 @@ impl CrossEncoder {
         ensure!(
             tokenizer.vocabulary() <= config.vocabulary,
             "the tokenizer has {} tokens, the model only {}",
-            tokenizer.vocabulary(), config.vocabulary
+            tokenizer.vocabulary(),
+            config.vocabulary
         );
         let failed = || format!("cannot load the reranker from {}", weights.display());
         let tensors = open_weights(weights)?;
@@ -70,7 +76,9 @@ impl CrossEncoder {
     pub fn score<S: AsRef<str>>(&self, question: &str, passages: &[S]) -> Result<Vec<f32>> {
         let pairs: Vec<Sequence> = passages
             .iter()
-            .map(|passage| Ok(Sequence::from(&self.tokenizer.encode_pair(question, passage.as_ref())?)))
+            .map(|passage| {
+                Ok(Sequence::from(&self.tokenizer.encode_pair(question, passage.as_ref())?))
+            })
             .collect::<Result<_>>()?;
         let lengths: Vec<usize> = pairs.iter().map(Sequence::len).collect();
         let mut scores = vec![0.0; passages.len()];

@@ -74,7 +74,8 @@ mod tests {
     use super::*;
 
     fn query(vectors: &[(&[f32], f32)]) -> Vec<QueryToken> {
-        let token = |&(vector, weight): &(&[f32], f32)| QueryToken { vector: vector.to_vec(), weight };
+        let token =
+            |&(vector, weight): &(&[f32], f32)| QueryToken { vector: vector.to_vec(), weight };
         vectors.iter().map(token).collect()
     }
 
@@ -99,6 +100,9 @@ mod tests {
     fn nothing_to_compare_scores_zero() {
         let mean = [0.0, 0.0];
         assert_eq!(LateInteraction::new(&mean, Vec::new()).score(vec![vec![1.0, 0.0]]), 0.0);
-        assert_eq!(LateInteraction::new(&mean, query(&[(&[1.0, 0.0], 0.0)])).score(Vec::new()), 0.0);
+        assert_eq!(
+            LateInteraction::new(&mean, query(&[(&[1.0, 0.0], 0.0)])).score(Vec::new()),
+            0.0
+        );
     }
 }

@@ -17,6 +17,8 @@ use crate::rerank::{LateInteraction, QueryToken, Reranker};
 
 /// Candidates that each of the two searches brings.
 const CANDIDATES: usize = 50;
+/// Weight of the cosine against the coverage in the relevance (docs/retrieval.md).
+const COSINE_WEIGHT: f32 = 4.0;
 /// Candidates that are reranked.
 const RERANKED: usize = 30;
 
@@ -51,8 +53,9 @@ pub struct Hit {
 pub struct Retrieval {
     /// Best first.
     pub hits: Vec<Hit>,
-    /// How sure it is that the documents say anything about the question: the best cosine plus the
-    /// best share of the question's words that one passage covers. 0 without hits.
+    /// How sure it is that the documents say anything about the question: four times the best
+    /// cosine plus the best share of the question's words that one passage covers. 0 without hits.
+    /// Means little where question and passages are in different languages.
     pub relevance: f32,
     /// The question's own embedding, `[dim]`.
     pub question: Vec<f32>,
@@ -74,7 +77,11 @@ pub struct Retriever<'a> {
 
 impl<'a> Retriever<'a> {
     /// Prepares to search `index`; loads nothing.
-    pub fn new(index: &'a Index, embedder: &'a LazyModel<Embedder>, reranker: Option<&'a Reranker>) -> Self {
+    pub fn new(
+        index: &'a Index,
+        embedder: &'a LazyModel<Embedder>,
+        reranker: Option<&'a Reranker>,
+    ) -> Self {
         let mean_token = match reranker {
             Some(Reranker::LateInteraction) => index.mean_token_vector(),
             _ => Vec::new(),
@@ -136,7 +143,12 @@ impl<'a> Retriever<'a> {
         Ok(candidates)
     }
 
-    fn relevance(&self, question: &str, lexical: &LexicalQuery, candidates: &[(ChunkId, Scores)]) -> Result<f32> {
+    fn relevance(
+        &self,
+        question: &str,
+        lexical: &LexicalQuery,
+        candidates: &[(ChunkId, Scores)],
+    ) -> Result<f32> {
         let cosine = candidates.iter().map(|(_, scores)| scores.dense).fold(0.0, f32::max);
         let mut coverage = 0f32;
         for (chunk, _) in candidates.iter().take(5) {
@@ -144,17 +156,26 @@ impl<'a> Retriever<'a> {
             let text = format!("{}\n{}", passage.heading(), passage.text);
             coverage = coverage.max(lexical.coverage(question, &text));
         }
-        Ok(cosine + coverage)
+        Ok(COSINE_WEIGHT * cosine + coverage)
     }
 
     /// Gives the first hits their reranking scores; false without a reranker.
-    fn rerank(&self, question: &str, query: &Embedding, lexical: &LexicalQuery, hits: &mut [Hit]) -> Result<bool> {
+    fn rerank(
+        &self,
+        question: &str,
+        query: &Embedding,
+        lexical: &LexicalQuery,
+        hits: &mut [Hit],
+    ) -> Result<bool> {
         let seen = hits.len().min(RERANKED);
         let hits = &mut hits[..seen];
         match self.reranker {
             None => return Ok(false),
             Some(Reranker::CrossEncoder(model)) => {
-                let texts: Vec<String> = hits.iter().map(|hit| embedding_text(&hit.passage.headings, &hit.passage.text)).collect();
+                let texts: Vec<String> = hits
+                    .iter()
+                    .map(|hit| embedding_text(&hit.passage.headings, &hit.passage.text))
+                    .collect();
                 let scores = model.get()?.score(question, &texts)?;
                 for (hit, score) in hits.iter_mut().zip(scores) {
                     hit.scores.rerank = Some(score);
@@ -163,7 +184,8 @@ impl<'a> Retriever<'a> {
             }
             Some(Reranker::LateInteraction) => {
                 let weigh = |word: &str| lexical.word_idf(word);
-                let late = LateInteraction::new(&self.mean_token, query_tokens(question, query, &weigh));
+                let late =
+                    LateInteraction::new(&self.mean_token, query_tokens(question, query, &weigh));
                 for hit in hits {
                     let score = late.score(self.index.token_vectors(hit.chunk));
                     hit.scores.rerank = Some(score);
@@ -184,7 +206,11 @@ pub fn embedding_text(headings: &[String], text: &str) -> String {
 }
 
 /// The question's tokens, each with the idf of the word that it is part of.
-fn query_tokens(question: &str, embedding: &Embedding, idf: &dyn Fn(&str) -> f32) -> Vec<QueryToken> {
+fn query_tokens(
+    question: &str,
+    embedding: &Embedding,
+    idf: &dyn Fn(&str) -> f32,
+) -> Vec<QueryToken> {
     let words: Vec<(usize, &str, f32)> = crate::index::analyze::words(question)
         .into_iter()
         .map(|(start, word)| (start, word, idf(word)))
@@ -195,7 +221,8 @@ fn query_tokens(question: &str, embedding: &Embedding, idf: &dyn Fn(&str) -> f32
         .filter_map(|token| {
             // The word that the token's last byte is in; a token of punctuation is in none.
             let end = token.span.end;
-            let word = words.iter().find(|(start, word, _)| *start < end && end <= start + word.len());
+            let word =
+                words.iter().find(|(start, word, _)| *start < end && end <= start + word.len());
             word.map(|(_, _, weight)| QueryToken { vector: token.vector.clone(), weight: *weight })
         })
         .collect()

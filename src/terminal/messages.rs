@@ -35,7 +35,11 @@ impl Lang {
     }
 
     pub(crate) fn llm(self, name: &str, device: &str) -> String {
-        format!("🔄 LLM: {name} ({}, {})", device.to_uppercase(), self.pick("chưa nạp", "not loaded"))
+        format!(
+            "🔄 LLM: {name} ({}, {})",
+            device.to_uppercase(),
+            self.pick("chưa nạp", "not loaded")
+        )
     }
 
     pub(crate) fn llm_on_cpu_by_profile(self, profile: &str) -> String {
@@ -96,9 +100,22 @@ impl Lang {
         }
     }
 
+    pub(crate) fn llm_cannot_read(self, name: &str) -> String {
+        match self {
+            Self::Vi => format!(
+                "   ℹ️  {name} không đọc được ngôn ngữ của các đoạn tìm thấy; trả lời bằng chính các câu trong đó."
+            ),
+            Self::En => format!(
+                "   ℹ️  {name} does not read the language of the passages; their own sentences answer."
+            ),
+        }
+    }
+
     pub(crate) fn passages_dropped(self, count: usize) -> String {
         match self {
-            Self::Vi => format!("   ⚠️  Bỏ {count} đoạn xếp hạng thấp nhất vì vượt quá ngữ cảnh của mô hình."),
+            Self::Vi => format!(
+                "   ⚠️  Bỏ {count} đoạn xếp hạng thấp nhất vì vượt quá ngữ cảnh của mô hình."
+            ),
             Self::En => format!(
                 "   ⚠️  Dropped the {count} lowest-ranked passage(s): they do not fit into the model's context."
             ),

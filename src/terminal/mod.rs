@@ -159,7 +159,9 @@ pub fn printable(text: &str) -> String {
 /// A document's identity for people: relative to the working directory where it lies below it.
 pub fn document_name(document: &str) -> String {
     let here = std::env::current_dir().and_then(std::fs::canonicalize);
-    let relative = here.ok().and_then(|here| Path::new(document).strip_prefix(here).ok()?.to_str().map(str::to_owned));
+    let relative = here
+        .ok()
+        .and_then(|here| Path::new(document).strip_prefix(here).ok()?.to_str().map(str::to_owned));
     relative.unwrap_or_else(|| document.to_owned())
 }
 
@@ -184,7 +186,8 @@ impl DownloadBars {
 
 impl DownloadProgress for DownloadBars {
     fn start(&self, file: &str, size: u64, already: u64) {
-        let bar = self.terminal.bar(size, true).with_message(printable(file)).with_position(already);
+        let bar =
+            self.terminal.bar(size, true).with_message(printable(file)).with_position(already);
         self.with_bar(|slot| *slot = Some(bar));
     }
 
