@@ -17,6 +17,8 @@ use super::{ChunkId, IndexError, LexicalQuery, Manifest, Passage, lexical_error}
 
 /// A lexical part of up to this many bytes is checked whole when it is opened: some 0.1 s.
 const CHECKED_BYTES: u64 = 256 << 20;
+/// Bytes at the end of every file of tantivy's: length of its footer and a magic number.
+const FOOTER: u64 = 8;
 /// Token vectors that are enough to estimate their mean.
 const MEAN_SAMPLE: u64 = 16_384;
 
@@ -198,11 +200,20 @@ fn best_first(hits: &mut [(ChunkId, f32)]) {
 /// Opens tantivy's part, and checks it: tantivy panics on files that are not what it wrote.
 fn open_lexical(path: &Path) -> Result<tantivy::Index, IndexError> {
     let failed = lexical_error(path);
+    let mut bytes = 0;
+    for file in fs::read_dir(path).into_iter().flatten().flatten() {
+        let length = file.metadata().map_or(0, |metadata| metadata.len());
+        let is_segment =
+            file.path().extension().is_some_and(|kind| kind != "json" && kind != "lock");
+        // Tantivy looks for a footer of at least this length without asking.
+        if is_segment && length < FOOTER {
+            return Err(IndexError::Truncated { path: file.path() });
+        }
+        bytes += length;
+    }
     let directory = MmapDirectory::open(path).map_err(|error| failed(error.into()))?;
     let mut index = tantivy::Index::open(SharedDirectory(directory)).map_err(&failed)?;
     index.set_tokenizers(tokenizers());
-    let files = fs::read_dir(path).into_iter().flatten().flatten();
-    let bytes: u64 = files.filter_map(|file| Some(file.metadata().ok()?.len())).sum();
     if bytes <= CHECKED_BYTES {
         let damaged = index.validate_checksum().map_err(&failed)?;
         if let Some(file) = damaged.iter().min() {

@@ -167,7 +167,9 @@ fn with_each_lexical_file(damage: impl Fn(&[u8]) -> Vec<Vec<u8>>, check: impl Fn
 #[test]
 fn truncated_lexical_files() {
     let cut = |whole: &[u8]| {
-        let lengths = (0..16).map(|part| whole.len() * part / 16).chain([10, whole.len() - 1]);
+        let lengths = (0..16)
+            .map(|part| whole.len() * part / 16)
+            .chain([10, whole.trim_ascii_end().len() - 1]);
         lengths.map(|length| whole[..length].to_vec()).collect()
     };
     with_each_lexical_file(cut, |case, outcome| {
@@ -436,7 +438,7 @@ fn a_read_only_index_is_not_written() {
 #[test]
 fn a_second_writer_is_refused_and_readers_are_not() {
     let sandbox = Sandbox::indexed();
-    let lock = File::options().write(true).open(sandbox.path("index/lock")).unwrap();
+    let lock = File::options().write(true).open(sandbox.path("index/.rag-query.lock")).unwrap();
     lock.lock().unwrap();
     for args in [&["index", "notes"][..], &["index", "--rebuild", "notes"]] {
         sandbox.run(args).fails(1, &["another process is writing to the index", "hint: "]);

@@ -78,7 +78,7 @@ fn a_question_of_a_megabyte_is_2_and_the_next_one_is_answered() {
 fn nothing_relevant_is_3() {
     let sandbox = Sandbox::new();
     let profile = ["--profile", "tiny-strict"];
-    sandbox.run(&[&profile[..], &["index", "notes"]].concat()).exits(0);
+    sandbox.run(&[&profile[..], &["index", "notes/tokenization.md"]].concat()).exits(0);
     let outcome = sandbox.run(&[&profile[..], &[ENGLISH]].concat()).exits(3);
     assert!(outcome.stdout.is_empty(), "{outcome:#?}");
     let outcome = outcome.tells(&["Your documents say nothing about this."]);
