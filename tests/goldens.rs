@@ -182,6 +182,7 @@ fn cross_encoders_equal_transformers() {
 fn a_cross_encoder_of_the_real_shape_equals_transformers() {
     #[derive(Deserialize)]
     struct Golden {
+        #[serde(rename = "xlm-roberta-classifier")]
         cases: Vec<PairCase>,
     }
     let dir =
