@@ -3,8 +3,6 @@
 use anyhow::{Result, ensure};
 
 use crate::index::Passage;
-use crate::ingest::Format;
-use crate::ingest::plain_text;
 use crate::language::Language;
 use crate::llm::Llm;
 
@@ -51,17 +49,13 @@ fn message(question: &str, passages: &[Passage]) -> String {
     for (i, passage) in passages.iter().enumerate() {
         let heading = passage.heading();
         let title = if heading.is_empty() { &passage.document } else { &heading };
-        message.push_str(&format!("[{}] {title}\n{}\n\n", i + 1, readable(passage)));
+        message.push_str(&format!(
+            "[{}] {title}\n{}\n\n",
+            i + 1,
+            passage.format.readable(&passage.text)
+        ));
     }
     message.push_str("Question: ");
     message.push_str(question);
     message
-}
-
-/// A passage's text without markup.
-fn readable(passage: &Passage) -> String {
-    match passage.format {
-        Format::Markdown => plain_text(&passage.text),
-        Format::Plain => passage.text.clone(),
-    }
 }

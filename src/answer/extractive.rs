@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::embed::{Embedder, Tokens};
 use crate::index::{LexicalQuery, Passage};
-use crate::ingest::{Format, plain_text, sentences};
+use crate::ingest::sentences;
 
 /// Sentences in an answer.
 const MOST_SENTENCES: usize = 3;
@@ -39,11 +39,7 @@ pub fn select(
     let mut candidates = Vec::new();
     for (rank, passage) in passages.iter().take(MOST_PASSAGES).enumerate() {
         for span in sentences(&passage.text) {
-            let sentence = &passage.text[span];
-            let text = match passage.format {
-                Format::Markdown => plain_text(sentence),
-                Format::Plain => sentence.to_owned(),
-            };
+            let text = passage.format.readable(&passage.text[span]);
             let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
             if !text.is_empty() {
                 candidates.push(Sentence { text, passage: rank + 1 });

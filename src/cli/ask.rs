@@ -1,12 +1,13 @@
 //! `rag-query [QUESTION]`: one question, a dialogue, or a question a line.
 
-use std::io::{self, BufRead, IsTerminal, Read};
+use std::io::{self, IsTerminal};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::args::Cli;
-use super::exit::{self, Exit};
+use super::exit::Exit;
 use super::interrupt::{self, Answering};
+use super::lines;
 use super::repl;
 use super::setup::Setup;
 use crate::answer::{self, Answer, AnswerOptions, Answerer, Event, Reason};
@@ -15,9 +16,6 @@ use crate::llm::SamplingOptions;
 use crate::llm::placement::DeviceChoice;
 use crate::pipeline::Models;
 use crate::terminal::{Step, Terminal, document_name};
-
-/// A line longer than this is no question; the rest of it is skipped unread, in bytes.
-const MAX_LINE: u64 = 1 << 20;
 
 pub fn run(setup: &Setup, cli: &Cli) -> Result<Exit> {
     // What cannot be asked is said before anything is loaded.
@@ -30,7 +28,7 @@ pub fn run(setup: &Setup, cli: &Cli) -> Result<Exit> {
     match question {
         Some(question) => session.ask(&question),
         None if io::stdin().is_terminal() => repl::run(&session),
-        None => session.ask_lines(io::stdin().lock()),
+        None => lines::each_question(&session.terminal, |question| session.ask(question)),
     }
 }
 
@@ -149,43 +147,6 @@ impl<'a> Session<'a> {
         }
         list
     }
-
-    /// Answers a question a line. One that fails does not stop the others.
-    fn ask_lines(&self, mut input: impl BufRead) -> Result<Exit> {
-        let mut worst = Exit::Answered;
-        while let Some(line) = read_line(&mut input)? {
-            if line.trim().is_empty() {
-                continue;
-            }
-            let result = answer::question(&line)
-                .map_err(Into::into)
-                .and_then(|question| self.ask(&question));
-            let exit = match result {
-                Ok(exit) => exit,
-                Err(error) if exit::is_broken_pipe(&error) => return Err(error),
-                Err(error) => exit::report(&self.terminal, &error),
-            };
-            if exit == Exit::Interrupted {
-                return Ok(exit);
-            }
-            worst = worst.worse(exit);
-        }
-        Ok(worst)
-    }
-}
-
-/// A line of input, without its end; `None` at the end of the input. Bytes that are no UTF-8
-/// become replacement characters.
-pub fn read_line(input: &mut impl BufRead) -> Result<Option<String>> {
-    let mut line = Vec::new();
-    let failed = "cannot read the questions from standard input";
-    if input.by_ref().take(MAX_LINE).read_until(b'\n', &mut line).context(failed)? == 0 {
-        return Ok(None);
-    }
-    if line.len() as u64 == MAX_LINE && !line.ends_with(b"\n") {
-        input.skip_until(b'\n').context(failed)?;
-    }
-    Ok(Some(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned()))
 }
 
 fn outcome(answer: &Answer) -> Exit {

@@ -6,6 +6,7 @@ mod doctor;
 mod exit;
 mod index;
 mod interrupt;
+mod lines;
 mod models;
 mod repl;
 mod search;

@@ -5,8 +5,8 @@ use std::io;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::ask::read_line;
-use super::exit::{self, Exit};
+use super::exit::Exit;
+use super::lines;
 use super::setup::Setup;
 use crate::answer;
 use crate::retrieve::{Hit, Retriever, Scores};
@@ -47,24 +47,10 @@ pub fn run(setup: &Setup, query: Option<&str>) -> Result<Exit> {
         }
         Ok(if retrieval.hits.is_empty() { Exit::NotInDocuments } else { Exit::Answered })
     };
-    let Some(query) = query else {
-        let mut input = io::stdin().lock();
-        let mut worst = Exit::Answered;
-        while let Some(line) = read_line(&mut input)? {
-            if line.trim().is_empty() {
-                continue;
-            }
-            let result =
-                answer::question(&line).map_err(Into::into).and_then(|question| search(&question));
-            worst = worst.worse(match result {
-                Ok(exit) => exit,
-                Err(error) if exit::is_broken_pipe(&error) => return Err(error),
-                Err(error) => exit::report(&setup.terminal, &error),
-            });
-        }
-        return Ok(worst);
-    };
-    search(&query)
+    match query {
+        Some(query) => search(&query),
+        None => lines::each_question(&setup.terminal, search),
+    }
 }
 
 fn json_hit<'a>(question: &'a str, rank: usize, hit: &'a Hit, relevance: f32) -> JsonHit<'a> {

@@ -38,6 +38,16 @@ pub enum Format {
     Plain,
 }
 
+impl Format {
+    /// `text` as people read it, without markup.
+    pub fn readable(self, text: &str) -> String {
+        match self {
+            Self::Markdown => plain_text(text),
+            Self::Plain => text.to_owned(),
+        }
+    }
+}
+
 /// One document: what a whole `.md` or `.txt` file, or one line of a `.jsonl` file, says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
