@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use candle_core::quantized::gguf_file::Value;
 use serde::Deserialize;
 
-use super::checkpoint::integer;
+use super::gguf::integer;
 use super::rope::{Layout, Llama3Scaling};
 
 /// Larger than any model of this architecture: a bound against nonsense, not a limit.

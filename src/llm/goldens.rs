@@ -2,12 +2,17 @@
 //!
 //! `tests/goldens/llama.py` made the files and the numbers.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use candle_core::Device;
 use serde::Deserialize;
 
+use super::checkpoint::Checkpoint;
+use super::config::LlamaConfig;
+use super::gguf::Gguf;
+use super::llama::Llama;
 use super::*;
 
 #[derive(Deserialize)]
