@@ -183,7 +183,7 @@ impl Loader<'_> {
     /// Whether the checkpoint has the tensor.
     pub fn has(&self, name: Name) -> bool {
         match self {
-            Self::Gguf(gguf, _) => gguf.content.tensor_infos.contains_key(&name.gguf()),
+            Self::Gguf(gguf, _) => gguf.has(&name.gguf()),
             Self::Safetensors(tensors) => tensors.contains_tensor(&name.hugging_face()),
         }
     }
@@ -218,7 +218,7 @@ impl Loader<'_> {
     pub fn rope_divisors(&self, length: usize) -> Result<Option<Vec<f32>>> {
         const NAME: &str = "rope_freqs.weight";
         match self {
-            Self::Gguf(gguf, _) if gguf.content.tensor_infos.contains_key(NAME) => {
+            Self::Gguf(gguf, _) if gguf.has(NAME) => {
                 let divisors = gguf.tensor(NAME, &Device::Cpu)?.dequantize(&Device::Cpu)?;
                 let divisors = divisors.flatten_all()?.to_vec1::<f32>()?;
                 check_shape(NAME, &[divisors.len()], &[length])?;

@@ -115,7 +115,7 @@ pub fn open(files: &LlmFiles) -> Result<Opened> {
 
 fn open_gguf(path: &Path) -> Result<Opened> {
     let gguf = Gguf::open(path)?;
-    let metadata = &gguf.content.metadata;
+    let metadata = gguf.metadata();
     let tokenizer = LlmTokenizer::from_gguf(metadata)?;
     let config = LlamaConfig::from_gguf(metadata, gguf.vocabulary()?)?;
     let id = |key: &str| metadata.get(key).and_then(integer).and_then(|id| u32::try_from(id).ok());
