@@ -4,11 +4,15 @@
 //! the configuration asks for, and lies inside the file.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+#[cfg(target_arch = "x86_64")]
+use super::cpu::Matrix;
 use super::gguf::Gguf;
+use super::linear::{Linear, Stack};
 use anyhow::{Context, Result, bail, ensure};
-use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
-use candle_core::{DType, Device, Module, Tensor};
+use candle_core::quantized::QMatMul;
+use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
 /// A tensor of the Llama architecture.
@@ -82,30 +86,6 @@ impl Name {
             Part::Down => "mlp.down_proj",
         };
         format!("model.layers.{layer}.{part}.weight")
-    }
-}
-
-/// A linear map without bias, quantized or not.
-#[derive(Debug, Clone)]
-pub struct Linear(QMatMul);
-
-impl Linear {
-    /// `[.., in]` → `[.., out]`.
-    pub fn forward(&self, xs: &Tensor) -> candle_core::Result<Tensor> {
-        self.0.forward(xs)
-    }
-
-    /// Rows of the matrix as vectors: `[tokens]` ids → `[tokens, hidden]`.
-    pub fn rows(&self, ids: &Tensor) -> candle_core::Result<Tensor> {
-        self.0.embedding(ids)
-    }
-
-    /// Where the matrix is.
-    pub fn device(&self) -> Device {
-        match &self.0 {
-            QMatMul::QTensor(tensor) => tensor.device(),
-            QMatMul::Tensor(tensor) | QMatMul::TensorF16(tensor) => tensor.device().clone(),
-        }
     }
 }
 
@@ -192,14 +172,31 @@ impl Loader<'_> {
     pub fn linear(&self, name: Name, rows: usize, columns: usize) -> Result<Linear> {
         match self {
             Self::Gguf(gguf, device) => {
+                let view = gguf.view(&name.gguf())?;
+                check_shape(&name.gguf(), &view.shape, &[rows, columns])?;
+                #[cfg(target_arch = "x86_64")]
+                if device.is_cpu()
+                    && let Some(matrix) = Matrix::new(&view)
+                {
+                    return Ok(Linear::Mapped(Arc::new(matrix)));
+                }
                 let tensor = gguf.tensor(&name.gguf(), device)?;
-                check_shape(&name.gguf(), tensor.shape().dims(), &[rows, columns])?;
-                Ok(Linear(QMatMul::from_qtensor(with_fast_kernel(tensor)?)?))
+                Ok(Linear::Candle(QMatMul::from_qtensor(tensor)?))
             }
-            Self::Safetensors(tensors) => {
-                Ok(Linear(QMatMul::Tensor(tensors.get((rows, columns), &name.hugging_face())?)))
-            }
+            Self::Safetensors(tensors) => Ok(Linear::Candle(QMatMul::Tensor(
+                tensors.get((rows, columns), &name.hugging_face())?,
+            ))),
         }
+    }
+
+    /// Matrices with the same inputs. On a GPU neighbours of one type become one, so that they are
+    /// one product.
+    pub fn stack(&self, matrices: &[(Name, usize)], columns: usize) -> Result<Stack> {
+        let linears = matrices
+            .iter()
+            .map(|&(name, rows)| self.linear(name, rows, columns))
+            .collect::<Result<_>>()?;
+        Ok(Stack(linears))
     }
 
     /// A vector of `length` values.
@@ -231,19 +228,6 @@ impl Loader<'_> {
             _ => Ok(None),
         }
     }
-}
-
-/// candle's CPU has no vector kernels for Q4_1, Q5_0 and Q5_1; in scalar code they are 20 times
-/// slower. They become Q8_0, whose 8 bits hold their 4 or 5, where its fast kernel takes the shape;
-/// else f32, which the small models with odd shapes can afford.
-fn with_fast_kernel(tensor: QTensor) -> Result<QTensor> {
-    let slow = matches!(tensor.dtype(), GgmlDType::Q4_1 | GgmlDType::Q5_0 | GgmlDType::Q5_1);
-    if !slow || !tensor.device().is_cpu() {
-        return Ok(tensor);
-    }
-    let row = tensor.shape().dims().last().copied().unwrap_or(0);
-    let fast = if row.is_multiple_of(256) { GgmlDType::Q8_0 } else { GgmlDType::F32 };
-    Ok(QTensor::quantize(&tensor.dequantize(&Device::Cpu)?, fast)?)
 }
 
 fn check_shape(name: &str, found: &[usize], wanted: &[usize]) -> Result<()> {

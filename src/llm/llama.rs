@@ -5,11 +5,12 @@
 //! token. This one serves both file formats.
 
 use anyhow::{Context, Result};
-use candle_core::{D, DType, Device, Tensor};
-use candle_nn::ops::{rms_norm, silu, softmax_last_dim};
+use candle_core::{DType, Device, Tensor};
 
-use super::checkpoint::{Linear, Loader, Name, Part};
+use super::checkpoint::{Loader, Name, Part};
 use super::config::LlamaConfig;
+use super::kv_cache::LayerCache;
+use super::linear::{Linear, Stack};
 use super::rope::Rope;
 
 /// A loaded model. Nothing in it changes after loading; what a conversation has so far is in its
@@ -22,36 +23,15 @@ pub struct Llama {
     rope: Rope,
     config: LlamaConfig,
     dtype: DType,
+    /// Whether the weights are quantized, so that half precision is enough for keys and values.
+    quantized: bool,
     device: Device,
 }
 
-/// Keys and values of the tokens so far, for each layer, `[1, kv_heads, tokens, head_dim]`, in room
-/// taken once for the whole context.
+/// Keys and values of the tokens so far, for each layer.
 pub struct Cache {
     layers: Vec<LayerCache>,
     tokens: usize,
-}
-
-/// `[1, kv_heads, context, head_dim]` each; what is behind the tokens so far is left over.
-struct LayerCache {
-    k: Tensor,
-    v: Tensor,
-}
-
-impl LayerCache {
-    /// Writes the new keys and values, `[1, kv_heads, tokens, head_dim]`, at `position`, and
-    /// returns all up to them. Nothing is copied but the new ones.
-    fn append(
-        &self,
-        k: &Tensor,
-        v: &Tensor,
-        position: usize,
-    ) -> candle_core::Result<(Tensor, Tensor)> {
-        self.k.slice_set(&k.contiguous()?, 2, position)?;
-        self.v.slice_set(&v.contiguous()?, 2, position)?;
-        let all = position + k.dim(2)?;
-        Ok((self.k.narrow(2, 0, all)?, self.v.narrow(2, 0, all)?))
-    }
 }
 
 impl Cache {
@@ -81,14 +61,16 @@ impl Llama {
             .map(|layer| {
                 Layer::load(loader, &config, layer).with_context(|| format!("layer {layer}"))
             })
-            .collect::<Result<_>>()?;
+            .collect::<Result<Vec<_>>>()?;
+        let quantized = layers.iter().flat_map(Layer::linears).any(Linear::is_quantized);
         Ok(Self {
             embedding,
-            layers,
             norm: loader.vector(Name::Norm, hidden)?,
             output,
             rope,
             dtype: loader.dtype(),
+            quantized,
+            layers,
             device,
             config,
         })
@@ -96,31 +78,33 @@ impl Llama {
 
     /// An empty cache for `context` tokens; takes its room now.
     pub fn cache(&self, context: usize) -> candle_core::Result<Cache> {
-        let LlamaConfig { kv_heads, head_dim, .. } = self.config;
-        let room = || Tensor::zeros((1, kv_heads, context, head_dim), self.dtype, &self.device);
-        let layers = self.layers.iter().map(|_| Ok(LayerCache { k: room()?, v: room()? }));
-        Ok(Cache { layers: layers.collect::<candle_core::Result<_>>()?, tokens: 0 })
+        let layer =
+            || LayerCache::new(&self.config, context, self.dtype, self.quantized, &self.device);
+        let layers = self.layers.iter().map(|_| layer()).collect::<candle_core::Result<_>>()?;
+        Ok(Cache { layers, tokens: 0 })
     }
 
     /// Reads `tokens` after those in `cache` and returns the logits, `[vocabulary]` in `f32`, of
     /// the last one.
     pub fn forward(&self, tokens: &[u32], cache: &mut Cache) -> candle_core::Result<Tensor> {
-        let ids = Tensor::new(tokens, &self.device)?;
-        let mask = self.mask(tokens.len(), cache.tokens)?;
-        let mut hidden = self.embedding.rows(&ids)?.to_dtype(self.dtype)?.unsqueeze(0)?;
-        for (layer, kv) in self.layers.iter().zip(&cache.layers) {
-            hidden = layer.forward(
-                &hidden,
-                mask.as_ref(),
-                &self.rope,
-                cache.tokens,
-                kv,
-                &self.config,
-            )?;
+        let (position, count) = (cache.tokens, tokens.len());
+        let mask = match cache.layers.first() {
+            Some(layer) if layer.wants_mask() => self.mask(count, position)?,
+            _ => None,
+        };
+        let epsilon = self.config.norm_epsilon as f32;
+        let mut hidden = self.embedding.rows(tokens, &self.device)?.to_dtype(self.dtype)?;
+        for (layer, kv) in self.layers.iter().zip(&mut cache.layers) {
+            let normed = rms_norm(&hidden, &layer.attention_norm, epsilon)?;
+            let qkv = layer.qkv.forward(&normed)?;
+            let mixed = kv.attend(&qkv, &self.rope, mask.as_ref(), position, &self.config)?;
+            hidden = layer.attention_output.forward_onto(&mixed, &hidden)?;
+            let normed = rms_norm(&hidden, &layer.feed_forward_norm, epsilon)?;
+            let gated = layer.gate_up.forward_gated(&normed)?;
+            hidden = layer.down.forward_onto(&gated, &hidden)?;
         }
-        cache.tokens += tokens.len();
-        let last = hidden.narrow(1, tokens.len() - 1, 1)?.contiguous()?;
-        let last = rms_norm(&last, &self.norm, self.config.norm_epsilon as f32)?;
+        cache.tokens += count;
+        let last = rms_norm(&hidden.narrow(0, count - 1, 1)?.contiguous()?, &self.norm, epsilon)?;
         self.output.forward(&last)?.flatten_all()?.to_dtype(DType::F32)
     }
 
@@ -155,97 +139,52 @@ impl Llama {
     }
 }
 
+/// [`candle_nn::ops::rms_norm`] without waking a thread pool for one row.
+fn rms_norm(xs: &Tensor, weight: &Tensor, epsilon: f32) -> candle_core::Result<Tensor> {
+    #[cfg(target_arch = "x86_64")]
+    if xs.device().is_cpu() {
+        use super::linear::with_values;
+        let normed = with_values(weight, |weight| {
+            with_values(xs, |xs| Ok(super::cpu::rms_norm(xs, weight, epsilon)))
+        })?;
+        return Tensor::from_vec(normed, xs.shape(), &Device::Cpu);
+    }
+    candle_nn::ops::rms_norm(xs, weight, epsilon)
+}
+
 struct Layer {
     attention_norm: Tensor,
-    q: Linear,
-    k: Linear,
-    v: Linear,
-    attention_output: Linear,
+    qkv: Stack,
+    attention_output: Stack,
     feed_forward_norm: Tensor,
-    gate: Linear,
-    up: Linear,
-    down: Linear,
+    gate_up: Stack,
+    down: Stack,
 }
 
 impl Layer {
     fn load(loader: &Loader, config: &LlamaConfig, layer: usize) -> Result<Self> {
         let LlamaConfig { hidden, heads, kv_heads, head_dim, feed_forward, .. } = *config;
         let name = |part| Name::Layer(layer, part);
+        let (wide, narrow) = (heads * head_dim, kv_heads * head_dim);
         Ok(Self {
             attention_norm: loader.vector(name(Part::AttentionNorm), hidden)?,
-            q: loader.linear(name(Part::Q), heads * head_dim, hidden)?,
-            k: loader.linear(name(Part::K), kv_heads * head_dim, hidden)?,
-            v: loader.linear(name(Part::V), kv_heads * head_dim, hidden)?,
-            attention_output: loader.linear(
-                name(Part::AttentionOutput),
+            qkv: loader.stack(
+                &[(name(Part::Q), wide), (name(Part::K), narrow), (name(Part::V), narrow)],
                 hidden,
-                heads * head_dim,
             )?,
+            attention_output: loader.stack(&[(name(Part::AttentionOutput), hidden)], wide)?,
             feed_forward_norm: loader.vector(name(Part::FeedForwardNorm), hidden)?,
-            gate: loader.linear(name(Part::Gate), feed_forward, hidden)?,
-            up: loader.linear(name(Part::Up), feed_forward, hidden)?,
-            down: loader.linear(name(Part::Down), hidden, feed_forward)?,
+            gate_up: loader.stack(
+                &[(name(Part::Gate), feed_forward), (name(Part::Up), feed_forward)],
+                hidden,
+            )?,
+            down: loader.stack(&[(name(Part::Down), hidden)], feed_forward)?,
         })
     }
 
-    fn linears(&self) -> [&Linear; 7] {
-        [&self.q, &self.k, &self.v, &self.attention_output, &self.gate, &self.up, &self.down]
-    }
-
-    /// `[1, tokens, hidden]` → `[1, tokens, hidden]`.
-    fn forward(
-        &self,
-        xs: &Tensor,
-        mask: Option<&Tensor>,
-        rope: &Rope,
-        position: usize,
-        kv: &LayerCache,
-        config: &LlamaConfig,
-    ) -> candle_core::Result<Tensor> {
-        let epsilon = config.norm_epsilon as f32;
-        let normed = rms_norm(xs, &self.attention_norm, epsilon)?;
-        let xs = (xs + self.attention(&normed, mask, rope, position, kv, config)?)?;
-        let normed = rms_norm(&xs, &self.feed_forward_norm, epsilon)?;
-        let gated = (silu(&self.gate.forward(&normed)?)? * self.up.forward(&normed)?)?;
-        xs + self.down.forward(&gated)?
-    }
-
-    fn attention(
-        &self,
-        xs: &Tensor,
-        mask: Option<&Tensor>,
-        rope: &Rope,
-        position: usize,
-        kv: &LayerCache,
-        config: &LlamaConfig,
-    ) -> candle_core::Result<Tensor> {
-        let LlamaConfig { heads, kv_heads, head_dim, .. } = *config;
-        let (batch, tokens, _) = xs.dims3()?;
-        let split = |xs: Tensor, heads| {
-            xs.reshape((batch, tokens, heads, head_dim))?.transpose(1, 2)?.contiguous()
-        };
-        let q = rope.apply(&split(self.q.forward(xs)?, heads)?, position)?;
-        let k = rope.apply(&split(self.k.forward(xs)?, kv_heads)?, position)?;
-        let v = split(self.v.forward(xs)?, kv_heads)?;
-        let (k, v) = kv.append(&k, &v, position)?;
-        // The query heads of a group share their K and V: they are rows of one product, and
-        // nothing is repeated. [batch, kv_heads, group · tokens, head_dim]
-        let group = heads / kv_heads;
-        let q =
-            (q / (head_dim as f64).sqrt())?.reshape((batch, kv_heads, group * tokens, head_dim))?;
-        let scores = q.matmul(&k.t()?)?;
-        let scores = match mask {
-            None => scores,
-            Some(mask) => {
-                let all = scores.dim(D::Minus1)?;
-                scores
-                    .reshape((batch, kv_heads, group, tokens, all))?
-                    .broadcast_add(mask)?
-                    .reshape((batch, kv_heads, group * tokens, all))?
-            }
-        };
-        let mixed = softmax_last_dim(&scores)?.matmul(&v)?;
-        let mixed = mixed.reshape((batch, heads, tokens, head_dim))?.transpose(1, 2)?;
-        self.attention_output.forward(&mixed.reshape((batch, tokens, heads * head_dim))?)
+    fn linears(&self) -> impl Iterator<Item = &Linear> {
+        [&self.qkv, &self.attention_output, &self.gate_up, &self.down]
+            .into_iter()
+            .flat_map(|stack| &stack.0)
     }
 }

@@ -3,10 +3,14 @@
 mod chat;
 mod checkpoint;
 mod config;
+#[cfg(target_arch = "x86_64")]
+mod cpu;
 mod files;
 mod gguf;
 #[cfg(test)]
 mod goldens;
+mod kv_cache;
+mod linear;
 mod llama;
 pub mod placement;
 mod rope;
@@ -30,7 +34,7 @@ use tokenizer::LlmTokenizer;
 
 /// Prompt tokens in one pass: enough for matrix products at full speed, few enough that their
 /// activations stay small and Ctrl-C is heard.
-const PREFILL_CHUNK: usize = 256;
+const PREFILL_CHUNK: usize = 512;
 /// Tokens that the repeat penalty looks back on.
 const REPEAT_WINDOW: usize = 64;
 /// Why an answer ended.

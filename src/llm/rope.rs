@@ -80,6 +80,11 @@ impl Rope {
         Ok(Self { cos: angles.cos()?, sin: angles.sin()?, layout })
     }
 
+    /// The tables, `[context, rotated / 2]` each, and how values are paired.
+    pub fn tables(&self) -> (&Tensor, &Tensor, Layout) {
+        (&self.cos, &self.sin, self.layout)
+    }
+
     /// Rotates `[batch, heads, tokens, head_dim]` whose first token is at `position`.
     pub fn apply(&self, heads: &Tensor, position: usize) -> Result<Tensor> {
         let tokens = heads.dim(2)?;

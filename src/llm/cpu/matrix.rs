@@ -1,0 +1,202 @@
+//! Quantized matrices in the mapped file, and what is done with them.
+
+use std::arch::x86_64::{_mm256_loadu_ps, _mm256_mul_ps, _mm256_storeu_ps};
+
+use candle_core::quantized::GgmlDType;
+
+use super::activations::Activations;
+use super::exp::silu;
+use super::formats::{Format, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
+use super::product::{self, PANEL};
+use super::team::{Parts, share};
+use crate::llm::gguf::{Mapped, TensorView};
+
+/// The kernels of one format.
+struct Kernels {
+    weights: usize,
+    bytes: usize,
+    dot: unsafe fn(*const u8, &Activations) -> f32,
+    panel: unsafe fn([*const u8; PANEL], &Activations, &mut [f32]),
+    dequantize: unsafe fn(*const u8, &mut [f32]),
+}
+
+const fn kernels<F: Format>() -> Kernels {
+    Kernels {
+        weights: F::WEIGHTS,
+        bytes: F::BYTES,
+        dot: product::dot::<F>,
+        panel: product::panel::<F>,
+        dequantize: product::dequantize::<F>,
+    }
+}
+
+fn kernels_of(dtype: GgmlDType) -> Option<&'static Kernels> {
+    macro_rules! table {
+        ($($dtype:ident => $format:ty),* $(,)?) => {
+            match dtype {
+                $(GgmlDType::$dtype => {
+                    static KERNELS: Kernels = kernels::<$format>();
+                    Some(&KERNELS)
+                })*
+                _ => None,
+            }
+        };
+    }
+    table! {
+        Q4_0 => Q4_0, Q4_1 => Q4_1, Q5_0 => Q5_0, Q5_1 => Q5_1, Q8_0 => Q8_0,
+        Q2K => Q2K, Q3K => Q3K, Q4K => Q4K, Q5K => Q5K, Q6K => Q6K,
+    }
+}
+
+/// A quantized matrix, `[rows, columns]`, that stays in the file.
+pub struct Matrix {
+    data: Mapped,
+    rows: usize,
+    columns: usize,
+    kernels: &'static Kernels,
+}
+
+impl Matrix {
+    /// `None`: candle's products must do, because the format is not quantized, the shape is odd, or
+    /// the CPU lacks the instructions.
+    pub fn new(view: &TensorView) -> Option<Self> {
+        let &[rows, columns] = view.shape.as_slice() else { return None };
+        let kernels = kernels_of(view.dtype)?;
+        let whole = columns > 0
+            && columns.is_multiple_of(kernels.weights)
+            && view.data.len() == rows.checked_mul(columns / kernels.weights * kernels.bytes)?;
+        (super::is_supported() && whole).then(|| Self {
+            data: view.data.clone(),
+            rows,
+            columns,
+            kernels,
+        })
+    }
+
+    /// Outputs.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Inputs.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    fn row(&self, row: usize) -> *const u8 {
+        let bytes = self.columns / self.kernels.weights * self.kernels.bytes;
+        self.data[row * bytes..(row + 1) * bytes].as_ptr()
+    }
+
+    /// Some rows as numbers, `[ids.len(), columns]`.
+    pub fn dequantized(&self, ids: &[u32]) -> Vec<f32> {
+        let mut values = vec![0f32; ids.len() * self.columns];
+        for (id, values) in ids.iter().zip(values.chunks_exact_mut(self.columns)) {
+            // SAFETY: the instructions are there; `row` checks that the row is, and it is whole.
+            unsafe { (self.kernels.dequantize)(self.row(*id as usize), values) };
+        }
+        values
+    }
+
+    /// Rows `8 · panel ..` times the activations: `[xs.rows, 8]`; rows past the end are repeated.
+    fn panel(&self, panel: usize, xs: &Activations, sums: &mut [f32]) {
+        let row = |i: usize| self.row((panel * PANEL + i).min(self.rows - 1));
+        if xs.rows == 1 {
+            for (i, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: the instructions are there, and the row is whole (see `new`).
+                *sum = unsafe { (self.kernels.dot)(row(i), xs) };
+            }
+        } else {
+            sums.fill(0.0);
+            let rows = std::array::from_fn(row);
+            // SAFETY: as above.
+            unsafe { (self.kernels.panel)(rows, xs, sums) };
+        }
+    }
+
+    fn panels(&self) -> usize {
+        self.rows.div_ceil(PANEL)
+    }
+}
+
+/// Adds the products of several matrices with the same activations to `out`,
+/// `[xs.rows, Σ rows]`: the first matrix' outputs, the second's, …
+pub fn add_products(matrices: &[&Matrix], xs: &Activations, out: &mut [f32]) {
+    let width: usize = matrices.iter().map(|matrix| matrix.rows).sum();
+    assert_eq!(out.len(), xs.rows * width);
+    assert!(matrices.iter().all(|matrix| matrix.columns == xs.columns));
+    let panels = matrices.iter().map(|matrix| matrix.panels()).sum();
+    let out = Parts::new(out);
+    share(panels, |some| {
+        let mut sums = vec![0f32; xs.rows * PANEL];
+        for panel in some {
+            let (matrix, panel, first) = locate(matrices, panel);
+            matrix.panel(panel, xs, &mut sums);
+            let start = panel * PANEL;
+            let count = PANEL.min(matrix.rows - start);
+            for (row, sums) in sums.chunks_exact(PANEL).enumerate() {
+                let at = row * width + first + start;
+                // SAFETY: no other call has this panel.
+                let out = unsafe { out.part(at..at + count) };
+                for (out, sum) in out.iter_mut().zip(sums) {
+                    *out += sum;
+                }
+            }
+        }
+    });
+}
+
+/// `silu(gate · xs) · (up · xs)`, `[xs.rows, rows]` (`SwiGLU`, Shazeer 2020).
+pub fn gated_product(gate: &Matrix, up: &Matrix, xs: &Activations) -> Vec<f32> {
+    assert!(gate.rows == up.rows && gate.columns == xs.columns && up.columns == xs.columns);
+    let width = gate.rows;
+    let mut out = vec![0f32; xs.rows * width];
+    let parts = Parts::new(&mut out);
+    share(gate.panels(), |some| {
+        let mut gates = vec![0f32; xs.rows * PANEL];
+        let mut ups = vec![0f32; xs.rows * PANEL];
+        for panel in some {
+            gate.panel(panel, xs, &mut gates);
+            up.panel(panel, xs, &mut ups);
+            let start = panel * PANEL;
+            let count = PANEL.min(width - start);
+            for (row, (gates, ups)) in
+                gates.chunks_exact(PANEL).zip(ups.chunks_exact(PANEL)).enumerate()
+            {
+                let at = row * width + start;
+                // SAFETY: no other call has this panel.
+                let out = unsafe { parts.part(at..at + count) };
+                // SAFETY: the instructions are there (see `Matrix::new`).
+                unsafe { silu_times(gates, ups, out) };
+            }
+        }
+    });
+    out
+}
+
+/// `silu(gate) · up` for a panel; `out` may be shorter.
+#[target_feature(enable = "avx2,fma")]
+fn silu_times(gates: &[f32], ups: &[f32], out: &mut [f32]) {
+    let mut values = [0f32; PANEL];
+    assert!(gates.len() == PANEL && ups.len() == PANEL);
+    // SAFETY: all have eight values.
+    unsafe {
+        let gated =
+            _mm256_mul_ps(silu(_mm256_loadu_ps(gates.as_ptr())), _mm256_loadu_ps(ups.as_ptr()));
+        _mm256_storeu_ps(values.as_mut_ptr(), gated);
+    }
+    out.copy_from_slice(&values[..out.len()]);
+}
+
+/// The matrix that has the panel, the panel's number in it, and its first output's place.
+fn locate<'a>(matrices: &[&'a Matrix], mut panel: usize) -> (&'a Matrix, usize, usize) {
+    let mut first = 0;
+    for matrix in matrices {
+        if panel < matrix.panels() {
+            return (matrix, panel, first);
+        }
+        panel -= matrix.panels();
+        first += matrix.rows;
+    }
+    unreachable!("panels are counted over the same matrices")
+}

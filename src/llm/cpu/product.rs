@@ -1,0 +1,285 @@
+//! Products of quantized matrices, read where they lie in the mapped file, with 8-bit activations.
+//!
+//! Two kernels for every format. One row of activations (decode) is a dot product with each row of
+//! the matrix, as fast as memory gives it. Many rows (prefill) go through panels: eight rows of the
+//! matrix are unpacked once, interleaved, and multiplied with all activations.
+
+use std::arch::x86_64::{
+    __m256, __m256i, _mm_set1_ps, _mm256_abs_epi8, _mm256_add_epi16, _mm256_add_epi32,
+    _mm256_add_ps, _mm256_castps_si256, _mm256_castps128_ps256, _mm256_castsi256_ps,
+    _mm256_cvtepi32_ps, _mm256_fmadd_ps, _mm256_insertf128_ps, _mm256_loadu_ps, _mm256_loadu_si256,
+    _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_permute2f128_ps,
+    _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256,
+    _mm256_shuffle_ps, _mm256_sign_epi8, _mm256_storeu_ps, _mm256_storeu_si256, _mm256_unpackhi_ps,
+    _mm256_unpacklo_ps,
+};
+
+use super::activations::{Activations, BLOCK};
+use super::formats::Format;
+
+/// Rows of a panel: one for each 32-bit lane.
+pub const PANEL: usize = 8;
+/// The most weights in a block.
+const MOST: usize = 256;
+
+/// Products of 32 codes with 32 activations, summed by fours: eight integers.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn products<F: Format>(codes: __m256i, activations: __m256i) -> __m256i {
+    let pairs = if F::CODES.is_none() {
+        // The instruction wants one side unsigned: the sign goes over to the other.
+        _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(activations, codes))
+    } else {
+        _mm256_maddubs_epi16(codes, activations)
+    };
+    _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn sum(values: __m256) -> f32 {
+    let mut lanes = [0f32; 8];
+    // SAFETY: there is room for eight.
+    unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), values) };
+    ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6]))
+        + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]))
+}
+
+/// The dot product of one row of a matrix with the only row of `xs`.
+///
+/// # Safety
+/// The CPU has AVX2, FMA and F16C; `row` points to `xs.columns / WEIGHTS` whole blocks, and
+/// `xs.rows` is 1.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub unsafe fn dot<F: Format>(row: *const u8, xs: &Activations) -> f32 {
+    let groups = F::WEIGHTS / BLOCK;
+    let shared = F::WEIGHTS / F::SHARED;
+    let mut scales = [0f32; MOST / 16];
+    let mut offsets = [0f32; MOST / 16];
+    let mut sums = [_mm256_setzero_ps(); 2];
+    let mut offset_sums = _mm256_setzero_ps();
+    let mut offset_sum = 0f32;
+    for block in 0..xs.columns / F::WEIGHTS {
+        let at = block * groups;
+        // SAFETY: the row has this block, the activations its columns, the arrays `shared` values.
+        unsafe {
+            let bytes = row.add(block * F::BYTES);
+            F::scales(bytes, scales.as_mut_ptr(), offsets.as_mut_ptr());
+            if shared == 1 {
+                scales[0] *= *xs.scales.get_unchecked(at);
+                if F::CODES.is_some() {
+                    offset_sum += offsets[0] * *xs.sums.get_unchecked(at);
+                }
+            } else {
+                let of_block = if F::SHARED == 16 {
+                    xs.half_sums.as_ptr().add(2 * at)
+                } else {
+                    xs.sums.as_ptr().add(at)
+                };
+                for i in (0..shared).step_by(8) {
+                    let offsets = _mm256_loadu_ps(offsets.as_ptr().add(i));
+                    let sums = _mm256_loadu_ps(of_block.add(i));
+                    offset_sums = _mm256_fmadd_ps(offsets, sums, offset_sums);
+                }
+                if F::SHARED == 32 {
+                    let both = _mm256_mul_ps(
+                        _mm256_loadu_ps(scales.as_ptr()),
+                        _mm256_loadu_ps(xs.scales.as_ptr().add(at)),
+                    );
+                    _mm256_storeu_ps(scales.as_mut_ptr(), both);
+                }
+            }
+            for group in 0..groups {
+                let codes = F::codes(bytes, group);
+                let activations = _mm256_loadu_si256(
+                    xs.codes.as_ptr().add((at + group) * BLOCK).cast::<__m256i>(),
+                );
+                let scale = if F::SHARED == 16 {
+                    let of_columns = _mm256_set1_ps(*xs.scales.get_unchecked(at + group));
+                    let low = _mm_set1_ps(scales[2 * group]);
+                    let high = _mm_set1_ps(scales[2 * group + 1]);
+                    let both = _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(low), high);
+                    _mm256_mul_ps(of_columns, both)
+                } else {
+                    _mm256_set1_ps(scales[group])
+                };
+                let products = _mm256_cvtepi32_ps(products::<F>(codes, activations));
+                sums[group % 2] = _mm256_fmadd_ps(products, scale, sums[group % 2]);
+            }
+        }
+        if groups == 1 {
+            sums.swap(0, 1);
+        }
+    }
+    sum(_mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), offset_sums)) + offset_sum
+}
+
+/// Eight rows of a matrix times all rows of `xs`, added to `sums`, `[xs.rows, 8]`.
+///
+/// # Safety
+/// The CPU has AVX2, FMA and F16C; every pointer is to `xs.columns / WEIGHTS` whole blocks.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub unsafe fn panel<F: Format>(rows: [*const u8; PANEL], xs: &Activations, sums: &mut [f32]) {
+    assert_eq!(sums.len(), xs.rows * PANEL);
+    let groups = F::WEIGHTS / BLOCK;
+    let shared = F::WEIGHTS / F::SHARED;
+    let mut scales = [[0f32; MOST / 16]; PANEL];
+    let mut offsets = [[0f32; MOST / 16]; PANEL];
+    for block in 0..xs.columns / F::WEIGHTS {
+        for (row, bytes) in rows.iter().enumerate() {
+            // SAFETY: the row has this block, the arrays room for its scales.
+            unsafe {
+                F::scales(
+                    bytes.add(block * F::BYTES),
+                    scales[row].as_mut_ptr(),
+                    offsets[row].as_mut_ptr(),
+                );
+            }
+        }
+        let of = |values: &[[f32; MOST / 16]; PANEL], i: usize| {
+            let lanes: [f32; PANEL] = std::array::from_fn(|row| values[row][i]);
+            // SAFETY: they are eight.
+            unsafe { _mm256_loadu_ps(lanes.as_ptr()) }
+        };
+        for group in 0..groups {
+            // SAFETY: each row has this block and this group.
+            let codes = transposed(std::array::from_fn(|row| unsafe {
+                F::codes(rows[row].add(block * F::BYTES), group)
+            }));
+            let at = block * groups + group;
+            let first = group * BLOCK / F::SHARED;
+            let last = ((group + 1) * BLOCK / F::SHARED - 1).min(shared - 1);
+            // SAFETY: `at` is a block of the activations.
+            unsafe {
+                multiply::<F>(
+                    codes,
+                    [of(&scales, first), of(&scales, last)],
+                    [of(&offsets, first), of(&offsets, last)],
+                    xs,
+                    at,
+                    sums,
+                );
+            }
+        }
+    }
+}
+
+/// Block `at` of all activations times 32 codes of eight rows. `codes[i]` has weights `4 i ..` of
+/// each row; `scales` and `offsets` are those of the first and of the last 16.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+unsafe fn multiply<F: Format>(
+    codes: [__m256i; 8],
+    scales: [__m256; 2],
+    offsets: [__m256; 2],
+    xs: &Activations,
+    at: usize,
+    sums: &mut [f32],
+) {
+    let magnitudes: [__m256i; 8] =
+        if F::CODES.is_none() { codes.map(|codes| _mm256_abs_epi8(codes)) } else { codes };
+    // Products of two pairs are at most 2 · 127 · code: how many fit into 16 bits together?
+    let together = match F::CODES {
+        Some(..=16) => 8,
+        Some(..=32) => 4,
+        Some(_) => 2,
+        None => 1,
+    };
+    let ones = _mm256_set1_epi16(1);
+    for row in 0..xs.rows {
+        // SAFETY: the activations have `rows` entries for block `at`, `sums` eight for each row.
+        unsafe {
+            let quads = xs.codes.as_ptr().add((at * xs.rows + row) * BLOCK).cast::<i32>();
+            let quarter = |i: usize| {
+                let quad = _mm256_set1_epi32(quads.add(i).read_unaligned());
+                let quad = if F::CODES.is_none() { _mm256_sign_epi8(quad, codes[i]) } else { quad };
+                _mm256_maddubs_epi16(magnitudes[i], quad)
+            };
+            let run = |first: usize, count: usize| {
+                let mut whole = _mm256_setzero_si256();
+                let mut i = first;
+                while i < first + count {
+                    let mut pairs = quarter(i);
+                    for j in i + 1..(i + together).min(first + count) {
+                        pairs = _mm256_add_epi16(pairs, quarter(j));
+                    }
+                    whole = _mm256_add_epi32(whole, _mm256_madd_epi16(pairs, ones));
+                    i += together;
+                }
+                _mm256_cvtepi32_ps(whole)
+            };
+            let scale = _mm256_set1_ps(*xs.scales.get_unchecked(at * xs.rows + row));
+            let sum = sums.as_mut_ptr().add(row * PANEL);
+            let mut total = _mm256_loadu_ps(sum);
+            if F::SHARED == 16 {
+                let [low, high] = [run(0, 4), run(4, 4)];
+                let both = _mm256_fmadd_ps(high, scales[1], _mm256_mul_ps(low, scales[0]));
+                total = _mm256_fmadd_ps(both, scale, total);
+                let halves = xs.half_sums.as_ptr().add((at * xs.rows + row) * 2);
+                total = _mm256_fmadd_ps(offsets[0], _mm256_set1_ps(*halves), total);
+                total = _mm256_fmadd_ps(offsets[1], _mm256_set1_ps(*halves.add(1)), total);
+            } else {
+                let product = _mm256_mul_ps(run(0, 8), scales[0]);
+                total = _mm256_fmadd_ps(product, scale, total);
+                if F::CODES.is_some() {
+                    let of_block = *xs.sums.get_unchecked(at * xs.rows + row);
+                    total = _mm256_fmadd_ps(offsets[0], _mm256_set1_ps(of_block), total);
+                }
+            }
+            _mm256_storeu_ps(sum, total);
+        }
+    }
+}
+
+/// Transposes 8 × 8 32-bit words.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn transposed(rows: [__m256i; 8]) -> [__m256i; 8] {
+    let r = rows.map(|row| _mm256_castsi256_ps(row));
+    let pair = |i: usize| (_mm256_unpacklo_ps(r[i], r[i + 1]), _mm256_unpackhi_ps(r[i], r[i + 1]));
+    let ((a0, a1), (a2, a3), (a4, a5), (a6, a7)) = (pair(0), pair(2), pair(4), pair(6));
+    let b = [
+        _mm256_shuffle_ps::<0x44>(a0, a2),
+        _mm256_shuffle_ps::<0xee>(a0, a2),
+        _mm256_shuffle_ps::<0x44>(a1, a3),
+        _mm256_shuffle_ps::<0xee>(a1, a3),
+        _mm256_shuffle_ps::<0x44>(a4, a6),
+        _mm256_shuffle_ps::<0xee>(a4, a6),
+        _mm256_shuffle_ps::<0x44>(a5, a7),
+        _mm256_shuffle_ps::<0xee>(a5, a7),
+    ];
+    let low = |i: usize| _mm256_castps_si256(_mm256_permute2f128_ps::<0x20>(b[i], b[i + 4]));
+    let high = |i: usize| _mm256_castps_si256(_mm256_permute2f128_ps::<0x31>(b[i], b[i + 4]));
+    [low(0), low(1), low(2), low(3), high(0), high(1), high(2), high(3)]
+}
+
+/// Weights `0 .. columns` of one row as numbers.
+///
+/// # Safety
+/// The CPU has AVX2, FMA and F16C; `row` points to `values.len() / WEIGHTS` whole blocks.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub unsafe fn dequantize<F: Format>(row: *const u8, values: &mut [f32]) {
+    let mut scales = [0f32; MOST / 16];
+    let mut offsets = [0f32; MOST / 16];
+    let mut codes = [0u8; BLOCK];
+    for (block, values) in values.chunks_exact_mut(F::WEIGHTS).enumerate() {
+        // SAFETY: the row has this block.
+        let bytes = unsafe { row.add(block * F::BYTES) };
+        // SAFETY: the arrays have room for its scales.
+        unsafe { F::scales(bytes, scales.as_mut_ptr(), offsets.as_mut_ptr()) };
+        for (group, values) in values.chunks_exact_mut(BLOCK).enumerate() {
+            // SAFETY: the block has this group, the array room for 32 codes.
+            unsafe {
+                _mm256_storeu_si256(codes.as_mut_ptr().cast::<__m256i>(), F::codes(bytes, group));
+            }
+            for (i, (value, code)) in values.iter_mut().zip(codes).enumerate() {
+                let shared = (group * BLOCK + i) / F::SHARED;
+                let code = match F::CODES {
+                    Some(_) => f32::from(code),
+                    None => f32::from(code.cast_signed()),
+                };
+                *value = scales[shared] * code + offsets[shared];
+            }
+        }
+    }
+}
