@@ -45,6 +45,15 @@ pub struct Mapped {
     range: Range<usize>,
 }
 
+impl Mapped {
+    #[cfg(test)]
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        let mut map = memmap2::MmapMut::map_anon(bytes.len()).unwrap();
+        map.copy_from_slice(bytes);
+        Self { map: Arc::new(map.make_read_only().unwrap()), range: 0..bytes.len() }
+    }
+}
+
 impl Deref for Mapped {
     type Target = [u8];
 

@@ -200,3 +200,138 @@ fn locate<'a>(matrices: &[&'a Matrix], mut panel: usize) -> (&'a Matrix, usize, 
     }
     unreachable!("panels are counted over the same matrices")
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::quantized::QTensor;
+    use candle_core::{Device, Tensor};
+
+    use super::*;
+
+    const FORMATS: [GgmlDType; 10] = [
+        GgmlDType::Q4_0,
+        GgmlDType::Q4_1,
+        GgmlDType::Q5_0,
+        GgmlDType::Q5_1,
+        GgmlDType::Q8_0,
+        GgmlDType::Q2K,
+        GgmlDType::Q3K,
+        GgmlDType::Q4K,
+        GgmlDType::Q5K,
+        GgmlDType::Q6K,
+    ];
+
+    /// Numbers that look random, in −1 to 1.
+    fn numbers(count: usize, seed: u32) -> Vec<f32> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    /// A matrix in the format, and its weights as candle reads them.
+    fn matrix(dtype: GgmlDType, rows: usize, columns: usize) -> (Matrix, Vec<f32>) {
+        let weights =
+            Tensor::from_vec(numbers(rows * columns, 1), (rows, columns), &Device::Cpu).unwrap();
+        let quantized = QTensor::quantize(&weights, dtype).unwrap();
+        let plain = quantized.dequantize(&Device::Cpu).unwrap().flatten_all().unwrap();
+        let data = Mapped::from_bytes(&quantized.data().unwrap());
+        let view = TensorView { dtype, shape: vec![rows, columns], data };
+        (Matrix::new(&view).expect("this test needs AVX2"), plain.to_vec1().unwrap())
+    }
+
+    #[test]
+    fn every_format_is_read_as_candle_reads_it() {
+        for dtype in FORMATS {
+            let (matrix, plain) = matrix(dtype, 3, 512);
+            let found = matrix.dequantized(&[2, 0]);
+            let expected = [&plain[1024..], &plain[..512]].concat();
+            for (found, expected) in found.iter().zip(expected) {
+                assert!((found - expected).abs() < 1e-5, "{dtype:?}: {found}, not {expected}");
+            }
+        }
+    }
+
+    /// Against sums in double precision; what remains is the rounding of the activations to 8 bits.
+    #[test]
+    fn every_format_multiplies_one_row_and_many() {
+        const COLUMNS: usize = 512;
+        for dtype in FORMATS {
+            // 21 rows: the last panel is not full.
+            let (first, first_plain) = matrix(dtype, 21, COLUMNS);
+            let (second, second_plain) = matrix(dtype, 8, COLUMNS);
+            let plain = [first_plain, second_plain].concat();
+            for tokens in [1, 2, 37] {
+                let xs = numbers(tokens * COLUMNS, 7);
+                let mut out = vec![0.25; tokens * 29];
+                add_products(&[&first, &second], &Activations::new(&xs, COLUMNS), &mut out);
+                let exact = |token: usize, row: usize| -> f64 {
+                    let pairs =
+                        xs[token * COLUMNS..][..COLUMNS].iter().zip(&plain[row * COLUMNS..]);
+                    0.25 + pairs.map(|(x, w)| f64::from(*x) * f64::from(*w)).sum::<f64>()
+                };
+                for token in 0..tokens {
+                    for row in 0..29 {
+                        let difference = f64::from(out[token * 29 + row]) - exact(token, row);
+                        // 512 roundings of half a 127th at most, with random signs.
+                        assert!(
+                            difference.abs() < 0.15,
+                            "{dtype:?}, {tokens} tokens, row {row}: off by {difference}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_codes_do_not_overflow() {
+        // All weights and activations at their extremes, and of one sign: the largest sums.
+        for dtype in FORMATS {
+            let ones = Tensor::ones((8, 512), candle_core::DType::F32, &Device::Cpu).unwrap();
+            // One −1 in a block gives the formats with an offset their whole range.
+            let signs: Vec<f32> = (0..512).map(|i| if i % 16 == 0 { -1.0 } else { 1.0 }).collect();
+            let signs = Tensor::from_vec(signs, (1, 512), &Device::Cpu).unwrap();
+            let quantized = QTensor::quantize(&ones.broadcast_mul(&signs).unwrap(), dtype).unwrap();
+            let plain: Vec<f32> = quantized
+                .dequantize(&Device::Cpu)
+                .unwrap()
+                .flatten_all()
+                .unwrap()
+                .to_vec1()
+                .unwrap();
+            let data = Mapped::from_bytes(&quantized.data().unwrap());
+            let matrix = Matrix::new(&TensorView { dtype, shape: vec![8, 512], data }).unwrap();
+            for tokens in [1, 4] {
+                let xs = Activations::new(&vec![1.0; tokens * 512], 512);
+                let mut out = vec![0.0; tokens * 8];
+                add_products(&[&matrix], &xs, &mut out);
+                let exact: f32 = plain[..512].iter().sum();
+                for out in out {
+                    assert!((out - exact).abs() < 1e-2, "{dtype:?}: {out}, not {exact}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn gates_are_applied_in_both_kernels() {
+        let (gate, gate_plain) = matrix(GgmlDType::Q8_0, 9, 64);
+        let (up, up_plain) = matrix(GgmlDType::Q8_0, 9, 64);
+        for tokens in [1, 3] {
+            let xs = numbers(tokens * 64, 3);
+            let out = gated_product(&gate, &up, &Activations::new(&xs, 64));
+            for (i, out) in out.iter().enumerate() {
+                let (token, row) = (i / 9, i % 9);
+                let dot = |plain: &[f32]| -> f32 {
+                    xs[token * 64..][..64].iter().zip(&plain[row * 64..]).map(|(x, w)| x * w).sum()
+                };
+                let gate = dot(&gate_plain);
+                let exact = gate / (1.0 + (-gate).exp()) * dot(&up_plain);
+                assert!((out - exact).abs() < 0.15, "{tokens} tokens, {i}: {out}, not {exact}");
+            }
+        }
+    }
+}
