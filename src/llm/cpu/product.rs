@@ -5,18 +5,20 @@
 //! matrix are unpacked once, interleaved, and multiplied with all activations.
 
 use std::arch::x86_64::{
-    __m256, __m256i, _mm_set1_ps, _mm256_abs_epi8, _mm256_add_epi16, _mm256_add_epi32,
-    _mm256_add_ps, _mm256_castps_si256, _mm256_castps128_ps256, _mm256_castsi256_ps,
-    _mm256_cvtepi32_ps, _mm256_fmadd_ps, _mm256_insertf128_ps, _mm256_loadu_ps, _mm256_loadu_si256,
-    _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_permute2f128_ps,
-    _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256,
-    _mm256_shuffle_ps, _mm256_sign_epi8, _mm256_storeu_ps, _mm256_storeu_si256, _mm256_unpackhi_ps,
-    _mm256_unpacklo_ps,
+    __m256, __m256i, _MM_HINT_T0, _mm_prefetch, _mm_set1_ps, _mm256_abs_epi8, _mm256_add_epi16,
+    _mm256_add_epi32, _mm256_add_ps, _mm256_castps_si256, _mm256_castps128_ps256,
+    _mm256_castsi256_ps, _mm256_cvtepi32_ps, _mm256_fmadd_ps, _mm256_insertf128_ps,
+    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps,
+    _mm256_permute2f128_ps, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps,
+    _mm256_setzero_ps, _mm256_setzero_si256, _mm256_shuffle_ps, _mm256_sign_epi8, _mm256_storeu_ps,
+    _mm256_storeu_si256, _mm256_unpackhi_ps, _mm256_unpacklo_ps,
 };
 
 use super::activations::{Activations, BLOCK};
 use super::formats::Format;
 
+/// Bytes that memory is asked for ahead of their use: what it delivers in its latency.
+const AHEAD: usize = 2048;
 /// Rows of a panel: one for each 32-bit lane.
 pub const PANEL: usize = 8;
 /// The most weights in a block.
@@ -64,6 +66,9 @@ pub unsafe fn dot<F: Format>(row: *const u8, xs: &Activations) -> f32 {
         // SAFETY: the row has this block, the activations its columns, the arrays `shared` values.
         unsafe {
             let bytes = row.add(block * F::BYTES);
+            for line in (0..F::BYTES).step_by(64) {
+                _mm_prefetch::<_MM_HINT_T0>(bytes.wrapping_add(AHEAD + line).cast::<i8>());
+            }
             F::scales(bytes, scales.as_mut_ptr(), offsets.as_mut_ptr());
             if shared == 1 {
                 scales[0] *= *xs.scales.get_unchecked(at);
