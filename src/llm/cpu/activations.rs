@@ -3,17 +3,18 @@
 //! llama.cpp calls this Q8_1. Its K-quant products share one scale among 256 (Q8_K); 32 follow
 //! outliers more closely and cost nearly nothing.
 
+use super::formats::GROUP;
 use super::team::{Parts, share};
 
 /// Values that share a scale.
-pub const BLOCK: usize = 32;
+const BLOCK: usize = GROUP;
 
 /// `[rows, columns]` activations. Block `b` of row `r` is at `b · rows + r`, so that a product that
 /// goes along the columns reads all rows of a block one after the other.
 pub struct Activations {
     /// Rows.
     pub rows: usize,
-    /// Columns, a multiple of [`BLOCK`].
+    /// Columns, a multiple of 32.
     pub columns: usize,
     /// `[columns / 32, rows, 32]`
     pub codes: Vec<i8>,

@@ -5,38 +5,44 @@
 //! `dequantize_row_*` functions of `ggml-quants.c` in llama.cpp.
 
 use std::arch::x86_64::{
-    __m128i, __m256i, _mm_and_si128, _mm_cvtph_ps, _mm_cvtsi32_si128, _mm_cvtss_f32,
-    _mm_loadu_si128, _mm_set1_epi8, _mm_srli_epi16, _mm256_and_si256, _mm256_castsi128_si256,
-    _mm256_cmpeq_epi8, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_inserti128_si256,
-    _mm256_loadu_si256, _mm256_mul_ps, _mm256_or_si256, _mm256_set1_epi8, _mm256_set1_epi32,
-    _mm256_set1_ps, _mm256_setr_epi8, _mm256_setr_epi64x, _mm256_shuffle_epi8, _mm256_slli_epi16,
-    _mm256_srl_epi16, _mm256_storeu_ps,
+    __m128i, __m256, __m256i, _mm_cvtph_ps, _mm_cvtsi32_si128, _mm_cvtss_f32, _mm_insert_epi16,
+    _mm_insert_epi32, _mm_loadu_si128, _mm_setr_epi8, _mm_shuffle_epi8, _mm_srli_epi16,
+    _mm_unpackhi_epi64, _mm_unpacklo_epi64, _mm256_and_si256, _mm256_castsi128_si256,
+    _mm256_cmpeq_epi8, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_cvtph_ps,
+    _mm256_inserti128_si256, _mm256_loadu_si256, _mm256_mul_ps, _mm256_or_si256, _mm256_set1_epi8,
+    _mm256_set1_epi32, _mm256_set1_ps, _mm256_setr_epi8, _mm256_setr_epi64x, _mm256_shuffle_epi8,
+    _mm256_slli_epi16, _mm256_srl_epi16, _mm256_storeu_ps,
 };
 
-/// A block format.
-///
-/// Every pointer is to a whole block of [`Format::BYTES`] bytes.
+/// Weights in a span: what the kernels take at once.
+pub const SPAN: usize = 256;
+/// Weights whose codes are 32 bytes.
+pub const GROUP: usize = 32;
+
+/// A block format. A span is one block of 256 weights, or up to eight neighbouring blocks of 32.
 pub trait Format {
-    /// Weights in a block.
+    /// Weights in a block, 32 or 256.
     const WEIGHTS: usize;
     /// Bytes of a block.
     const BYTES: usize;
     /// Weights that share a scale and an offset.
     const SHARED: usize;
-    /// Codes are below this; `None`: they are signed bytes.
+    /// Codes are below this; `None`: they are signed bytes, and there are no offsets.
     const CODES: Option<i32>;
 
-    /// Writes the scales and the offsets, `WEIGHTS / SHARED` each.
+    /// Writes the scales and the offsets of the first `groups` groups of a span, `32 / SHARED` each
+    /// for a group.
     ///
     /// # Safety
-    /// The CPU has AVX2, FMA and F16C; `block` is a whole block, the others have that much room.
-    unsafe fn scales(block: *const u8, scales: *mut f32, offsets: *mut f32);
+    /// The CPU has AVX2, FMA and F16C; `span` points to that many groups, the others have room for
+    /// a whole span.
+    unsafe fn scales(span: *const u8, groups: usize, scales: *mut f32, offsets: *mut f32);
 
-    /// The codes of weights `32 · group ..` as 32 bytes.
+    /// The codes of weights `32 · group ..` of a span as 32 bytes.
     ///
     /// # Safety
-    /// The CPU has AVX2, FMA and F16C; `block` is a whole block that has that group.
-    unsafe fn codes(block: *const u8, group: usize) -> __m256i;
+    /// The CPU has AVX2, FMA and F16C; `span` points to more than `group` groups.
+    unsafe fn codes(span: *const u8, group: usize) -> __m256i;
 }
 
 /// The IEEE half at `bytes`.
@@ -54,10 +60,8 @@ unsafe fn half(bytes: *const u8) -> f32 {
 unsafe fn nibbles(bytes: *const u8) -> __m256i {
     // SAFETY: the caller's.
     let packed = unsafe { _mm_loadu_si128(bytes.cast::<__m128i>()) };
-    let both = _mm256_inserti128_si256::<1>(
-        _mm256_castsi128_si256(packed),
-        _mm_and_si128(_mm_srli_epi16::<4>(packed), _mm_set1_epi8(0x0f)),
-    );
+    let both =
+        _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(packed), _mm_srli_epi16::<4>(packed));
     _mm256_and_si256(both, _mm256_set1_epi8(0x0f))
 }
 
@@ -93,9 +97,53 @@ unsafe fn load(bytes: *const u8) -> __m256i {
     unsafe { _mm256_loadu_si256(bytes.cast::<__m256i>()) }
 }
 
-macro_rules! blocks_of_32 {
-    ($name:ident, $bytes:literal, $codes:expr, $block:ident, $scales:expr, $read:expr) => {
-        #[doc = concat!("Blocks of 32 weights in ", stringify!($bytes), " bytes.")]
+/// The 16-bit words at the start of eight blocks of `bytes` bytes, as halves.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+unsafe fn eight_halves(span: *const u8, bytes: usize) -> __m256 {
+    // SAFETY: the caller's: eight blocks.
+    unsafe {
+        let word = |i: usize| i32::from(span.add(i * bytes).cast::<i16>().read_unaligned());
+        let mut words = _mm_cvtsi32_si128(word(0));
+        words = _mm_insert_epi16::<1>(words, word(1));
+        words = _mm_insert_epi16::<2>(words, word(2));
+        words = _mm_insert_epi16::<3>(words, word(3));
+        words = _mm_insert_epi16::<4>(words, word(4));
+        words = _mm_insert_epi16::<5>(words, word(5));
+        words = _mm_insert_epi16::<6>(words, word(6));
+        words = _mm_insert_epi16::<7>(words, word(7));
+        _mm256_cvtph_ps(words)
+    }
+}
+
+/// Scale and offset of eight blocks of `bytes` bytes that start with both as halves.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+unsafe fn eight_pairs(span: *const u8, bytes: usize) -> (__m256, __m256) {
+    // SAFETY: the caller's: eight blocks.
+    unsafe {
+        let word = |i: usize| span.add(i * bytes).cast::<i32>().read_unaligned();
+        let four = |i: usize| {
+            let words = _mm_cvtsi32_si128(word(i));
+            let words = _mm_insert_epi32::<1>(words, word(i + 1));
+            let words = _mm_insert_epi32::<2>(words, word(i + 2));
+            // Scales to the low half, offsets to the high one.
+            let apart = _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+            _mm_shuffle_epi8(_mm_insert_epi32::<3>(words, word(i + 3)), apart)
+        };
+        let (low, high) = (four(0), four(4));
+        (
+            _mm256_cvtph_ps(_mm_unpacklo_epi64(low, high)),
+            _mm256_cvtph_ps(_mm_unpackhi_epi64(low, high)),
+        )
+    }
+}
+
+/// A format whose blocks of 32 weights start with their scale as a half; the offset is the scale
+/// times a constant.
+macro_rules! centred {
+    ($name:ident, $bytes:literal, $codes:expr, $centre:literal, $block:ident => $read:expr) => {
+        #[doc = concat!("Blocks of 32 weights in ", stringify!($bytes), " bytes, with a scale.")]
         pub struct $name;
 
         impl Format for $name {
@@ -106,57 +154,87 @@ macro_rules! blocks_of_32 {
 
             #[target_feature(enable = "avx2,fma,f16c")]
             #[inline]
-            unsafe fn scales($block: *const u8, scales: *mut f32, offsets: *mut f32) {
-                // SAFETY: the block is whole, and there is room for one each.
+            unsafe fn scales(span: *const u8, groups: usize, scales: *mut f32, offsets: *mut f32) {
+                // SAFETY: `groups` blocks are there, and room for eight each.
                 unsafe {
-                    let (scale, offset) = $scales;
-                    *scales = scale;
-                    *offsets = offset;
+                    if groups == SPAN / GROUP {
+                        let eight = eight_halves(span, $bytes);
+                        _mm256_storeu_ps(scales, eight);
+                        let offset = _mm256_mul_ps(eight, _mm256_set1_ps($centre));
+                        _mm256_storeu_ps(offsets, offset);
+                        return;
+                    }
+                    for i in 0..groups {
+                        let scale = half(span.add(i * $bytes));
+                        *scales.add(i) = scale;
+                        *offsets.add(i) = $centre * scale;
+                    }
                 }
             }
 
             #[target_feature(enable = "avx2,fma,f16c")]
             #[inline]
-            unsafe fn codes($block: *const u8, _: usize) -> __m256i {
-                // SAFETY: the block is whole.
-                unsafe { $read }
+            unsafe fn codes(span: *const u8, group: usize) -> __m256i {
+                // SAFETY: the block is there.
+                unsafe {
+                    let $block = span.add(group * $bytes);
+                    $read
+                }
             }
         }
     };
 }
 
-blocks_of_32!(
-    Q4_0,
-    18,
-    Some(16),
-    block,
-    {
-        let d = half(block);
-        (d, -8.0 * d)
-    },
-    nibbles(block.add(2))
-);
-blocks_of_32!(Q4_1, 20, Some(16), block, (half(block), half(block.add(2))), nibbles(block.add(4)));
-blocks_of_32!(
-    Q5_0,
-    22,
-    Some(32),
-    block,
-    {
-        let d = half(block);
-        (d, -16.0 * d)
-    },
-    _mm256_or_si256(nibbles(block.add(6)), fifth_bits(block.add(2)))
-);
-blocks_of_32!(
-    Q5_1,
-    24,
-    Some(32),
-    block,
-    (half(block), half(block.add(2))),
-    _mm256_or_si256(nibbles(block.add(8)), fifth_bits(block.add(4)))
-);
-blocks_of_32!(Q8_0, 34, None, block, (half(block), 0.0), load(block.add(2)));
+/// A format whose blocks of 32 weights start with scale and offset as halves.
+macro_rules! shifted {
+    ($name:ident, $bytes:literal, $codes:expr, $block:ident => $read:expr) => {
+        #[doc = concat!("Blocks of 32 weights in ", stringify!($bytes), " bytes, with an offset.")]
+        pub struct $name;
+
+        impl Format for $name {
+            const WEIGHTS: usize = 32;
+            const BYTES: usize = $bytes;
+            const SHARED: usize = 32;
+            const CODES: Option<i32> = $codes;
+
+            #[target_feature(enable = "avx2,fma,f16c")]
+            #[inline]
+            unsafe fn scales(span: *const u8, groups: usize, scales: *mut f32, offsets: *mut f32) {
+                // SAFETY: `groups` blocks are there, and room for eight each.
+                unsafe {
+                    if groups == SPAN / GROUP {
+                        let (scale, offset) = eight_pairs(span, $bytes);
+                        _mm256_storeu_ps(scales, scale);
+                        _mm256_storeu_ps(offsets, offset);
+                        return;
+                    }
+                    for i in 0..groups {
+                        *scales.add(i) = half(span.add(i * $bytes));
+                        *offsets.add(i) = half(span.add(i * $bytes + 2));
+                    }
+                }
+            }
+
+            #[target_feature(enable = "avx2,fma,f16c")]
+            #[inline]
+            unsafe fn codes(span: *const u8, group: usize) -> __m256i {
+                // SAFETY: the block is there.
+                unsafe {
+                    let $block = span.add(group * $bytes);
+                    $read
+                }
+            }
+        }
+    };
+}
+
+centred!(Q4_0, 18, Some(16), -8.0, block => nibbles(block.add(2)));
+centred!(Q5_0, 22, Some(32), -16.0,
+    block => _mm256_or_si256(nibbles(block.add(6)), fifth_bits(block.add(2))));
+centred!(Q8_0, 34, None, 0.0, block => load(block.add(2)));
+shifted!(Q4_1, 20, Some(16), block => nibbles(block.add(4)));
+shifted!(Q5_1, 24, Some(32),
+    block => _mm256_or_si256(nibbles(block.add(8)), fifth_bits(block.add(4))));
 
 /// 256 weights at 2 bits, scales and offsets at 4.
 pub struct Q2K;
@@ -169,7 +247,7 @@ impl Format for Q2K {
 
     #[target_feature(enable = "avx2,fma,f16c")]
     #[inline]
-    unsafe fn scales(block: *const u8, scales: *mut f32, offsets: *mut f32) {
+    unsafe fn scales(block: *const u8, _: usize, scales: *mut f32, offsets: *mut f32) {
         // SAFETY: the block is whole, and there is room for 16 each.
         unsafe {
             let (d, least) = (half(block.add(80)), half(block.add(82)));
@@ -200,7 +278,7 @@ impl Format for Q3K {
 
     #[target_feature(enable = "avx2,fma,f16c")]
     #[inline]
-    unsafe fn scales(block: *const u8, scales: *mut f32, offsets: *mut f32) {
+    unsafe fn scales(block: *const u8, _: usize, scales: *mut f32, offsets: *mut f32) {
         // SAFETY: the block is whole, and there is room for 16 each.
         unsafe {
             let d = half(block.add(108));
@@ -264,7 +342,7 @@ impl Format for Q4K {
 
     #[target_feature(enable = "avx2,fma,f16c")]
     #[inline]
-    unsafe fn scales(block: *const u8, scales: *mut f32, offsets: *mut f32) {
+    unsafe fn scales(block: *const u8, _: usize, scales: *mut f32, offsets: *mut f32) {
         // SAFETY: the caller's.
         unsafe { six_bit_scales(block, scales, offsets) }
     }
@@ -288,7 +366,7 @@ impl Format for Q5K {
 
     #[target_feature(enable = "avx2,fma,f16c")]
     #[inline]
-    unsafe fn scales(block: *const u8, scales: *mut f32, offsets: *mut f32) {
+    unsafe fn scales(block: *const u8, _: usize, scales: *mut f32, offsets: *mut f32) {
         // SAFETY: the caller's.
         unsafe { six_bit_scales(block, scales, offsets) }
     }
@@ -314,7 +392,7 @@ impl Format for Q6K {
 
     #[target_feature(enable = "avx2,fma,f16c")]
     #[inline]
-    unsafe fn scales(block: *const u8, scales: *mut f32, offsets: *mut f32) {
+    unsafe fn scales(block: *const u8, _: usize, scales: *mut f32, offsets: *mut f32) {
         // SAFETY: the block is whole, and there is room for 16 each.
         unsafe {
             let d = half(block.add(208));

@@ -14,15 +14,15 @@ use std::arch::x86_64::{
     _mm256_storeu_si256, _mm256_unpackhi_ps, _mm256_unpacklo_ps,
 };
 
-use super::activations::{Activations, BLOCK};
-use super::formats::Format;
+use super::activations::Activations;
+use super::formats::{Format, GROUP, SPAN};
 
 /// Bytes that memory is asked for ahead of their use: what it delivers in its latency.
 const AHEAD: usize = 2048;
 /// Rows of a panel: one for each 32-bit lane.
 pub const PANEL: usize = 8;
-/// The most weights in a block.
-const MOST: usize = 256;
+/// The most scales in a span.
+const SCALES: usize = SPAN / 16;
 
 /// Products of 32 codes with 32 activations, summed by fours: eight integers.
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -47,6 +47,11 @@ fn sum(values: __m256) -> f32 {
         + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]))
 }
 
+/// Bytes of a whole span.
+const fn span_bytes<F: Format>() -> usize {
+    SPAN / F::WEIGHTS * F::BYTES
+}
+
 /// The dot product of one row of a matrix with the only row of `xs`.
 ///
 /// # Safety
@@ -54,69 +59,85 @@ fn sum(values: __m256) -> f32 {
 /// `xs.rows` is 1.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub unsafe fn dot<F: Format>(row: *const u8, xs: &Activations) -> f32 {
-    let groups = F::WEIGHTS / BLOCK;
-    let shared = F::WEIGHTS / F::SHARED;
-    let mut scales = [0f32; MOST / 16];
-    let mut offsets = [0f32; MOST / 16];
-    let mut sums = [_mm256_setzero_ps(); 2];
-    let mut offset_sums = _mm256_setzero_ps();
-    let mut offset_sum = 0f32;
-    for block in 0..xs.columns / F::WEIGHTS {
-        let at = block * groups;
-        // SAFETY: the row has this block, the activations its columns, the arrays `shared` values.
+    let mut sums = [_mm256_setzero_ps(); 3];
+    let (whole, rest) = (xs.columns / SPAN, xs.columns % SPAN / GROUP);
+    for span in 0..whole {
+        // SAFETY: the row has this span.
         unsafe {
-            let bytes = row.add(block * F::BYTES);
-            for line in (0..F::BYTES).step_by(64) {
+            let bytes = row.add(span * span_bytes::<F>());
+            for line in (0..span_bytes::<F>()).step_by(64) {
                 _mm_prefetch::<_MM_HINT_T0>(bytes.wrapping_add(AHEAD + line).cast::<i8>());
             }
-            F::scales(bytes, scales.as_mut_ptr(), offsets.as_mut_ptr());
-            if shared == 1 {
-                scales[0] *= *xs.scales.get_unchecked(at);
-                if F::CODES.is_some() {
-                    offset_sum += offsets[0] * *xs.sums.get_unchecked(at);
-                }
-            } else {
-                let of_block = if F::SHARED == 16 {
-                    xs.half_sums.as_ptr().add(2 * at)
-                } else {
-                    xs.sums.as_ptr().add(at)
-                };
-                for i in (0..shared).step_by(8) {
-                    let offsets = _mm256_loadu_ps(offsets.as_ptr().add(i));
-                    let sums = _mm256_loadu_ps(of_block.add(i));
-                    offset_sums = _mm256_fmadd_ps(offsets, sums, offset_sums);
-                }
-                if F::SHARED == 32 {
-                    let both = _mm256_mul_ps(
-                        _mm256_loadu_ps(scales.as_ptr()),
-                        _mm256_loadu_ps(xs.scales.as_ptr().add(at)),
-                    );
-                    _mm256_storeu_ps(scales.as_mut_ptr(), both);
-                }
-            }
-            for group in 0..groups {
-                let codes = F::codes(bytes, group);
-                let activations = _mm256_loadu_si256(
-                    xs.codes.as_ptr().add((at + group) * BLOCK).cast::<__m256i>(),
-                );
-                let scale = if F::SHARED == 16 {
-                    let of_columns = _mm256_set1_ps(*xs.scales.get_unchecked(at + group));
-                    let low = _mm_set1_ps(scales[2 * group]);
-                    let high = _mm_set1_ps(scales[2 * group + 1]);
-                    let both = _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(low), high);
-                    _mm256_mul_ps(of_columns, both)
-                } else {
-                    _mm256_set1_ps(scales[group])
-                };
-                let products = _mm256_cvtepi32_ps(products::<F>(codes, activations));
-                sums[group % 2] = _mm256_fmadd_ps(products, scale, sums[group % 2]);
-            }
-        }
-        if groups == 1 {
-            sums.swap(0, 1);
+            dot_span::<F, true>(bytes, SPAN / GROUP, xs, span, &mut sums);
         }
     }
-    sum(_mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), offset_sums)) + offset_sum
+    if F::WEIGHTS < SPAN && rest > 0 {
+        // SAFETY: the row has these groups.
+        unsafe {
+            let bytes = row.add(whole * span_bytes::<F>());
+            dot_span::<F, false>(bytes, rest, xs, whole, &mut sums);
+        }
+    }
+    sum(_mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), sums[2]))
+}
+
+/// Adds the first `groups` groups of a span, all if it is `WHOLE`, to two sums of products and one
+/// of offsets.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+unsafe fn dot_span<F: Format, const WHOLE: bool>(
+    bytes: *const u8,
+    groups: usize,
+    xs: &Activations,
+    span: usize,
+    sums: &mut [__m256; 3],
+) {
+    let mut scales = [0f32; SCALES];
+    let mut offsets = [0f32; SCALES];
+    let mut of_columns = [0f32; SPAN / GROUP];
+    let mut of_sums = [0f32; SCALES];
+    let at = span * (SPAN / GROUP);
+    let each = GROUP / F::SHARED;
+    // SAFETY: the row has these groups, the activations these columns, the arrays a span's scales.
+    unsafe {
+        let groups = if WHOLE { SPAN / GROUP } else { groups };
+        F::scales(bytes, groups, scales.as_mut_ptr(), offsets.as_mut_ptr());
+        // Reads past a short span's end would leave the activations: it is copied.
+        let (mut column_scales, mut column_sums) = (
+            xs.scales.as_ptr().add(at),
+            if each == 2 { xs.half_sums.as_ptr().add(2 * at) } else { xs.sums.as_ptr().add(at) },
+        );
+        if !WHOLE {
+            column_scales.copy_to_nonoverlapping(of_columns.as_mut_ptr(), groups);
+            column_sums.copy_to_nonoverlapping(of_sums.as_mut_ptr(), groups * each);
+            (column_scales, column_sums) = (of_columns.as_ptr(), of_sums.as_ptr());
+        }
+        if F::CODES.is_some() {
+            for i in (0..SPAN / F::SHARED).step_by(8) {
+                let offsets = _mm256_loadu_ps(offsets.as_ptr().add(i));
+                sums[2] = _mm256_fmadd_ps(offsets, _mm256_loadu_ps(column_sums.add(i)), sums[2]);
+            }
+        }
+        if each == 1 {
+            let both =
+                _mm256_mul_ps(_mm256_loadu_ps(scales.as_ptr()), _mm256_loadu_ps(column_scales));
+            _mm256_storeu_ps(scales.as_mut_ptr(), both);
+        }
+        for group in 0..groups {
+            let codes = F::codes(bytes, group);
+            let activations =
+                _mm256_loadu_si256(xs.codes.as_ptr().add((at + group) * GROUP).cast::<__m256i>());
+            let scale = if each == 2 {
+                let low = _mm256_castps128_ps256(_mm_set1_ps(scales[2 * group]));
+                let both = _mm256_insertf128_ps::<1>(low, _mm_set1_ps(scales[2 * group + 1]));
+                _mm256_mul_ps(_mm256_set1_ps(*column_scales.add(group)), both)
+            } else {
+                _mm256_set1_ps(scales[group])
+            };
+            let products = _mm256_cvtepi32_ps(products::<F>(codes, activations));
+            sums[group % 2] = _mm256_fmadd_ps(products, scale, sums[group % 2]);
+        }
+    }
 }
 
 /// Eight rows of a matrix times all rows of `xs`, added to `sums`, `[xs.rows, 8]`.
@@ -126,42 +147,38 @@ pub unsafe fn dot<F: Format>(row: *const u8, xs: &Activations) -> f32 {
 #[target_feature(enable = "avx2,fma,f16c")]
 pub unsafe fn panel<F: Format>(rows: [*const u8; PANEL], xs: &Activations, sums: &mut [f32]) {
     assert_eq!(sums.len(), xs.rows * PANEL);
-    let groups = F::WEIGHTS / BLOCK;
-    let shared = F::WEIGHTS / F::SHARED;
-    let mut scales = [[0f32; MOST / 16]; PANEL];
-    let mut offsets = [[0f32; MOST / 16]; PANEL];
-    for block in 0..xs.columns / F::WEIGHTS {
+    let each = GROUP / F::SHARED;
+    let mut scales = [[0f32; SCALES]; PANEL];
+    let mut offsets = [[0f32; SCALES]; PANEL];
+    for span in 0..xs.columns.div_ceil(SPAN) {
+        let groups = (SPAN / GROUP).min(xs.columns / GROUP - span * (SPAN / GROUP));
+        let at = span * span_bytes::<F>();
         for (row, bytes) in rows.iter().enumerate() {
-            // SAFETY: the row has this block, the arrays room for its scales.
+            // SAFETY: the row has these groups, the arrays room for a span's scales.
             unsafe {
-                F::scales(
-                    bytes.add(block * F::BYTES),
-                    scales[row].as_mut_ptr(),
-                    offsets[row].as_mut_ptr(),
-                );
+                let (scales, offsets) = (scales[row].as_mut_ptr(), offsets[row].as_mut_ptr());
+                F::scales(bytes.add(at), groups, scales, offsets);
             }
         }
-        let of = |values: &[[f32; MOST / 16]; PANEL], i: usize| {
+        let of = |values: &[[f32; SCALES]; PANEL], i: usize| {
             let lanes: [f32; PANEL] = std::array::from_fn(|row| values[row][i]);
             // SAFETY: they are eight.
             unsafe { _mm256_loadu_ps(lanes.as_ptr()) }
         };
         for group in 0..groups {
-            // SAFETY: each row has this block and this group.
+            // SAFETY: each row has this group.
             let codes = transposed(std::array::from_fn(|row| unsafe {
-                F::codes(rows[row].add(block * F::BYTES), group)
+                F::codes(rows[row].add(at), group)
             }));
-            let at = block * groups + group;
-            let first = group * BLOCK / F::SHARED;
-            let last = ((group + 1) * BLOCK / F::SHARED - 1).min(shared - 1);
-            // SAFETY: `at` is a block of the activations.
+            let (first, last) = (group * each, group * each + each - 1);
+            // SAFETY: the activations have this block.
             unsafe {
                 multiply::<F>(
                     codes,
                     [of(&scales, first), of(&scales, last)],
                     [of(&offsets, first), of(&offsets, last)],
                     xs,
-                    at,
+                    span * (SPAN / GROUP) + group,
                     sums,
                 );
             }
@@ -194,7 +211,7 @@ unsafe fn multiply<F: Format>(
     for row in 0..xs.rows {
         // SAFETY: the activations have `rows` entries for block `at`, `sums` eight for each row.
         unsafe {
-            let quads = xs.codes.as_ptr().add((at * xs.rows + row) * BLOCK).cast::<i32>();
+            let quads = xs.codes.as_ptr().add((at * xs.rows + row) * GROUP).cast::<i32>();
             let quarter = |i: usize| {
                 let quad = _mm256_set1_epi32(quads.add(i).read_unaligned());
                 let quad = if F::CODES.is_none() { _mm256_sign_epi8(quad, codes[i]) } else { quad };
@@ -264,21 +281,24 @@ fn transposed(rows: [__m256i; 8]) -> [__m256i; 8] {
 /// The CPU has AVX2, FMA and F16C; `row` points to `values.len() / WEIGHTS` whole blocks.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub unsafe fn dequantize<F: Format>(row: *const u8, values: &mut [f32]) {
-    let mut scales = [0f32; MOST / 16];
-    let mut offsets = [0f32; MOST / 16];
-    let mut codes = [0u8; BLOCK];
-    for (block, values) in values.chunks_exact_mut(F::WEIGHTS).enumerate() {
-        // SAFETY: the row has this block.
-        let bytes = unsafe { row.add(block * F::BYTES) };
-        // SAFETY: the arrays have room for its scales.
-        unsafe { F::scales(bytes, scales.as_mut_ptr(), offsets.as_mut_ptr()) };
-        for (group, values) in values.chunks_exact_mut(BLOCK).enumerate() {
-            // SAFETY: the block has this group, the array room for 32 codes.
+    let mut scales = [0f32; SCALES];
+    let mut offsets = [0f32; SCALES];
+    let mut codes = [0u8; GROUP];
+    for (span, values) in values.chunks_mut(SPAN).enumerate() {
+        // SAFETY: the row has these groups, the arrays room for a span's scales.
+        let bytes = unsafe {
+            let bytes = row.add(span * span_bytes::<F>());
+            let groups = values.len() / GROUP;
+            F::scales(bytes, groups, scales.as_mut_ptr(), offsets.as_mut_ptr());
+            bytes
+        };
+        for (group, values) in values.chunks_exact_mut(GROUP).enumerate() {
+            // SAFETY: the span has this group, the array room for 32 codes.
             unsafe {
                 _mm256_storeu_si256(codes.as_mut_ptr().cast::<__m256i>(), F::codes(bytes, group));
             }
             for (i, (value, code)) in values.iter_mut().zip(codes).enumerate() {
-                let shared = (group * BLOCK + i) / F::SHARED;
+                let shared = (group * GROUP + i) / F::SHARED;
                 let code = match F::CODES {
                     Some(_) => f32::from(code),
                     None => f32::from(code.cast_signed()),
