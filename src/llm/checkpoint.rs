@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use super::gguf::Gguf;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
+use candle_core::safetensors::MmapedSafetensors;
 use candle_core::{DType, Device, Module, Tensor};
 use candle_nn::VarBuilder;
 
@@ -126,17 +127,40 @@ pub enum Loader<'a> {
 }
 
 impl Checkpoint {
-    /// Bytes that the weights take on a device.
-    pub fn weight_bytes(&self) -> Result<u64> {
+    /// Bytes that the weights take on a device, and of the largest of them that is there a second
+    /// time while it is loaded. Matrices that are not quantized become `f32`, but for those of
+    /// safetensors on a GPU, which are `bf16`.
+    pub fn weight_bytes(&self, on_gpu: bool) -> Result<(u64, u64)> {
         match self {
-            Self::Gguf(gguf) => Ok(gguf.weight_bytes()),
-            Self::Safetensors(files) => files
-                .iter()
-                .map(|path| {
-                    let size = std::fs::metadata(path).map(|metadata| metadata.len());
-                    size.with_context(|| format!("cannot read {}", path.display()))
-                })
-                .sum(),
+            Self::Gguf(gguf) => {
+                let (mut sum, mut widened) = (0u64, 0u64);
+                for info in gguf.content.tensor_infos.values() {
+                    let (elements, kind) = (info.shape.elem_count() as u64, info.ggml_dtype);
+                    let stored = elements / kind.block_size() as u64 * kind.type_size() as u64;
+                    sum += match kind {
+                        GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16 => {
+                            widened = widened.max(stored);
+                            elements * 4
+                        }
+                        _ => stored,
+                    };
+                }
+                Ok((sum, widened))
+            }
+            Self::Safetensors(files) => {
+                // SAFETY: model files are not changed while they are in use.
+                let tensors = unsafe { MmapedSafetensors::multi(files) }
+                    .context("cannot read the safetensors files")?;
+                let elements = |shape: &[usize]| {
+                    shape.iter().fold(1u64, |product, &dim| product.saturating_mul(dim as u64))
+                };
+                let count = tensors
+                    .tensors()
+                    .iter()
+                    .map(|(_, tensor)| elements(tensor.shape()))
+                    .sum::<u64>();
+                Ok((count * if on_gpu { 2 } else { 4 }, 0))
+            }
         }
     }
 

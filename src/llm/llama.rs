@@ -59,6 +59,12 @@ impl Cache {
     pub fn reset(&mut self) {
         self.tokens = 0;
     }
+
+    /// Whether all of it is on `device`.
+    pub fn is_on(&self, device: &Device) -> bool {
+        let mut rooms = self.layers.iter().flat_map(|layer| [&layer.k, &layer.v]);
+        rooms.all(|room| room.device().same_device(device))
+    }
 }
 
 impl Llama {
@@ -145,13 +151,16 @@ impl Llama {
         &self.device
     }
 
-    /// Whether every weight is on `device`.
+    /// Whether every weight and table is on `device`.
     pub fn is_on(&self, device: &Device) -> bool {
-        let linears = self.layers.iter().flat_map(Layer::linears);
-        linears
-            .chain([&self.embedding, &self.output])
-            .all(|linear| linear.device().same_device(device))
+        let mut linears = self.layers.iter().flat_map(Layer::linears);
+        let mut norms =
+            self.layers.iter().flat_map(|layer| [&layer.attention_norm, &layer.feed_forward_norm]);
+        linears.all(|linear| linear.device().same_device(device))
+            && norms.all(|norm| norm.device().same_device(device))
+            && [&self.embedding, &self.output].iter().all(|l| l.device().same_device(device))
             && self.norm.device().same_device(device)
+            && self.rope.is_on(device)
     }
 }
 

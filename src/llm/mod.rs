@@ -9,6 +9,7 @@ mod gguf;
 mod goldens;
 mod llama;
 pub mod placement;
+mod plan;
 mod rope;
 mod sampling;
 pub mod tokenizer;
@@ -24,9 +25,13 @@ use chat::ChatTemplate;
 pub use files::LlmFiles;
 use files::Opened;
 use llama::{Cache, Llama};
-use placement::DeviceChoice;
+use placement::{DeviceChoice, Outlook, Place, Placed};
+use plan::Demand;
+pub use plan::LoadPlan;
 pub use sampling::SamplingOptions;
 use tokenizer::LlmTokenizer;
+
+use crate::gpu::{self, Moment};
 
 /// Prompt tokens in one pass: enough for matrix products at full speed, few enough that their
 /// activations stay small and Ctrl-C is heard.
@@ -70,6 +75,20 @@ pub struct Llm {
     context: usize,
     /// One conversation at a time; its room is taken once.
     cache: Mutex<Cache>,
+    place: Place<'static>,
+    placed: Placed,
+}
+
+/// Reads everything but the weights.
+fn open(files: &LlmFiles) -> Result<Opened> {
+    let opened = files::open(files)?;
+    ensure!(
+        opened.tokenizer.vocabulary() <= opened.config.vocabulary,
+        "the tokenizer has {} tokens, the model only {}",
+        opened.tokenizer.vocabulary(),
+        opened.config.vocabulary
+    );
+    Ok(opened)
 }
 
 impl Llm {
@@ -79,26 +98,42 @@ impl Llm {
     /// # Errors
     /// Among others [`crate::gpu::GpuError`], when the GPU asked for cannot be used.
     pub fn load(files: &LlmFiles, device: DeviceChoice, context: usize) -> Result<Self> {
-        let Opened { checkpoint, config, tokenizer, template, end_of_text } = files::open(files)?;
-        ensure!(
-            tokenizer.vocabulary() <= config.vocabulary,
-            "the tokenizer has {} tokens, the model only {}",
-            tokenizer.vocabulary(),
-            config.vocabulary
-        );
+        let Opened { checkpoint, config, tokenizer, template, end_of_text } = open(files)?;
         let context = context.min(config.context);
-        let kv_bytes = config.kv_cache_bytes(context, checkpoint.activation_bytes());
-        let scores = config.attention_bytes(PREFILL_CHUNK, context);
-        let device = placement::open(device, checkpoint.weight_bytes()? + kv_bytes + scores)?;
-        let model = Llama::load(&checkpoint.loader(&device)?, config, context)?;
-        ensure!(model.is_on(&device), "a weight is not on {}", placement::name(&device));
-        let cache = Mutex::new(model.cache(context)?);
-        Ok(Self { model, tokenizer, template, end_of_text, context, cache })
+        let demand = Demand::new(&checkpoint, &config, device)?;
+        let place = Place::find(gpu::driver(), device, demand, context)?;
+        let device = place.open()?;
+        let load = || -> Result<(Llama, Cache)> {
+            let model = Llama::load(&checkpoint.loader(&device)?, config, context)?;
+            let cache = model.cache(context)?;
+            device.synchronize()?;
+            ensure!(
+                model.is_on(&device) && cache.is_on(&device),
+                "a tensor is not on {}",
+                placement::name(&device)
+            );
+            Ok((model, cache))
+        };
+        let (model, cache) = load().map_err(|error| {
+            // What was loaded so far is given back only now.
+            let _ = device.synchronize();
+            place.explain(error, Moment::Loading)
+        })?;
+        let placed = place.placed(model.device());
+        let cache = Mutex::new(cache);
+        Ok(Self { model, tokenizer, template, end_of_text, context, cache, place, placed })
     }
 
-    /// The device that the weights are on: `cpu` or `cuda:0`.
-    pub fn placement(&self) -> String {
-        placement::name(self.model.device())
+    /// What [`Llm::load`] would come to. Reads the model's files but not its weights.
+    pub fn outlook(files: &LlmFiles, device: DeviceChoice, context: usize) -> Result<Outlook> {
+        let Opened { checkpoint, config, .. } = open(files)?;
+        let demand = Demand::new(&checkpoint, &config, device)?;
+        Ok(placement::outlook(gpu::driver(), device, demand, context.min(config.context)))
+    }
+
+    /// Where the model is, and what it takes there.
+    pub fn placed(&self) -> &Placed {
+        &self.placed
     }
 
     /// Tokens that prompt and answer may have together.
@@ -120,6 +155,17 @@ impl Llm {
     /// Writes the answer to a prompt, handing each piece of text to `on_text` as it comes. Stops
     /// soon after `interrupted` becomes true.
     pub fn generate(
+        &self,
+        prompt: &[u32],
+        options: &SamplingOptions,
+        interrupted: &AtomicBool,
+        on_text: &mut dyn FnMut(&str),
+    ) -> Result<Generation> {
+        self.write(prompt, options, interrupted, on_text)
+            .map_err(|error| self.place.explain(error, Moment::Answering))
+    }
+
+    fn write(
         &self,
         prompt: &[u32],
         options: &SamplingOptions,
