@@ -1,5 +1,7 @@
 //! `rag-query doctor`: gathers a report, then prints it as text or JSON.
 
+use std::path::Path;
+
 use anyhow::Result;
 use serde::Serialize;
 
@@ -8,6 +10,8 @@ use super::setup::Setup;
 use crate::gpu::{self, Gpu, GpuError, gib};
 use crate::index::Index;
 use crate::llm::placement::{DeviceChoice, Outlook};
+use crate::models::ModelEntry;
+use crate::models::catalogue::Role;
 
 #[derive(Serialize)]
 struct Report {
@@ -73,7 +77,7 @@ struct IndexReport {
 #[derive(Serialize)]
 struct ModelReport {
     id: String,
-    role: crate::models::catalogue::Role,
+    role: Role,
     here: bool,
     problem: Option<String>,
 }
@@ -112,17 +116,29 @@ fn gather(setup: &Setup) -> Result<Report> {
         index: index_report(setup),
         models: [&profile.embedder, &profile.reranker, &profile.llm]
             .into_iter()
-            .map(|entry| {
-                let located = setup.store.locate_offline(entry);
-                ModelReport {
-                    id: entry.id.clone(),
-                    role: entry.role(),
-                    here: located.is_ok(),
-                    problem: located.err().map(|error| error.to_string()),
-                }
+            .map(|entry| match &setup.global.llm {
+                Some(path) if entry.role() == Role::Llm => own_llm(path),
+                _ => model_report(setup, entry),
             })
             .collect(),
     })
+}
+
+fn model_report(setup: &Setup, entry: &ModelEntry) -> ModelReport {
+    let located = setup.store.locate_offline(entry);
+    ModelReport {
+        id: entry.id.clone(),
+        role: entry.role(),
+        here: located.is_ok(),
+        problem: located.err().map(|error| error.to_string()),
+    }
+}
+
+/// The user's own file or folder, which stands in for the profile's LLM.
+fn own_llm(path: &Path) -> ModelReport {
+    let here = path.exists();
+    let problem = (!here).then(|| format!("there is no {}", path.display()));
+    ModelReport { id: path.display().to_string(), role: Role::Llm, here, problem }
 }
 
 fn gpu_report(gpu: &Gpu) -> GpuReport {

@@ -131,9 +131,14 @@ impl Llm {
         Ok(placement::outlook(gpu::driver(), device, demand, context.min(config.context)))
     }
 
-    /// Where the model is, and what it takes there.
+    /// Where the model is, and what it took there when it had been loaded.
     pub fn placed(&self) -> &Placed {
         &self.placed
+    }
+
+    /// The same, measured now: an answer has needed its workspace since.
+    pub fn measure(&self) -> Placed {
+        self.place.placed(self.model.device())
     }
 
     /// Tokens that prompt and answer may have together.
@@ -150,6 +155,18 @@ impl Llm {
     /// what looks like a special token in them is encoded as ordinary text.
     pub fn encode_chat(&self, system: &str, user: &str) -> Result<Vec<u32>> {
         self.tokenizer.encode(&self.template.prompt(&self.tokenizer, system, user)?)
+    }
+
+    /// Logits of the token after a prompt, `[vocabulary]`, the prompt read in passes of `chunk`
+    /// tokens. For tests and benches that compare devices; answers come from [`Llm::generate`].
+    pub fn logits(&self, prompt: &[u32], chunk: usize) -> Result<Vec<f32>> {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.reset();
+        let mut logits = None;
+        for tokens in prompt.chunks(chunk.max(1)) {
+            logits = Some(self.model.forward(tokens, &mut cache)?);
+        }
+        Ok(logits.context("the prompt is empty")?.to_vec1()?)
     }
 
     /// Writes the answer to a prompt, handing each piece of text to `on_text` as it comes. Stops
