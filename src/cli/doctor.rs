@@ -281,3 +281,39 @@ fn size(bytes: u64) -> String {
     const MIB: f64 = (1 << 20) as f64;
     if bytes < 1 << 30 { format!("{:.0} MiB", (bytes as f64 / MIB).ceil()) } else { gib(bytes) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plan_is_one_line_and_its_problem_is_told_once() {
+        const GIB: u64 = 1 << 30;
+        let plan = PlanReport {
+            context: 8192,
+            weights_bytes: 5 * GIB,
+            kv_cache_bytes: GIB,
+            workspace_bytes: 256 << 20,
+            margin_bytes: 0,
+            total_bytes: 6 * GIB + (256 << 20),
+        };
+        let mut report = LlmReport {
+            device: Some("cuda:0".to_owned()),
+            plan: Some(plan),
+            free_bytes: Some(20 * GIB),
+            problem: None,
+        };
+        assert_eq!(
+            plan_lines(&report, false),
+            ["plan      ✅ 6.2 GiB on cuda:0 for a context of 8192: 5.0 GiB weights + 1.0 GiB KV \
+                 cache + 256 MiB workspace; 20.0 GiB free"]
+        );
+        report.problem = Some(Problem { error: "too full".to_owned(), hint: "wait".to_owned() });
+        let lines = plan_lines(&report, false);
+        assert!(
+            lines[0].starts_with("plan      ❌") && lines[1].ends_with("hint: wait"),
+            "{lines:?}"
+        );
+        assert_eq!(plan_lines(&report, true).len(), 1);
+    }
+}

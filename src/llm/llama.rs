@@ -60,6 +60,13 @@ impl Cache {
         self.tokens = 0;
     }
 
+    /// What it takes, in bytes.
+    #[cfg(test)]
+    pub fn bytes(&self) -> u64 {
+        let size = |room: &Tensor| (room.elem_count() * room.dtype().size_in_bytes()) as u64;
+        self.layers.iter().map(|layer| size(&layer.k) + size(&layer.v)).sum()
+    }
+
     /// Whether all of it is on `device`.
     pub fn is_on(&self, device: &Device) -> bool {
         let mut rooms = self.layers.iter().flat_map(|layer| [&layer.k, &layer.v]);

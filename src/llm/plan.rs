@@ -136,6 +136,10 @@ impl Demand {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use super::super::llama::Llama;
+    use super::super::{LlmFiles, files};
     use super::*;
 
     const MIB: u64 = 1 << 20;
@@ -152,6 +156,39 @@ mod tests {
             plan.weights + plan.kv_cache + plan.workspace + plan.margin,
             "{plan:?}"
         );
+    }
+
+    fn goldens(model: &str, device: DeviceChoice) -> Demand {
+        let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/tiny-llama");
+        let opened = files::open(&LlmFiles::at(&tiny.join(model)).unwrap()).unwrap();
+        Demand::new(&opened.checkpoint, &opened.config, device).unwrap()
+    }
+
+    #[test]
+    fn weights_are_counted_in_the_type_that_they_are_loaded_as() {
+        let gpu = DeviceChoice::Cuda(None);
+        // safetensors: bf16 on a GPU, f32 on the CPU.
+        assert_eq!(goldens("", DeviceChoice::Cpu).weights, 2 * goldens("", gpu).weights);
+        // GGUF: the same weights in f32, and the frequency factors.
+        let gguf = goldens("model.gguf", gpu);
+        let factors = 4 * gguf.config.head_dim as u64 / 2;
+        assert_eq!(gguf.weights, goldens("", DeviceChoice::Cpu).weights + factors);
+        assert!(gguf.plan(64).workspace >= gguf.widened, "one is there twice while it is widened");
+        assert_eq!(goldens("model.gguf", DeviceChoice::Cpu).plan(64).margin, 0);
+    }
+
+    /// The cache that is planned is the cache that is taken.
+    #[test]
+    fn the_cache_has_the_planned_bytes() {
+        for model in ["model.gguf", ""] {
+            let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/tiny-llama");
+            let opened = files::open(&LlmFiles::at(&tiny.join(model)).unwrap()).unwrap();
+            let loader = opened.checkpoint.loader(&candle_core::Device::Cpu).unwrap();
+            let model = Llama::load(&loader, opened.config.clone(), 64).unwrap();
+            let demand =
+                Demand::new(&opened.checkpoint, &opened.config, DeviceChoice::Cpu).unwrap();
+            assert_eq!(model.cache(64).unwrap().bytes(), demand.plan(64).kv_cache);
+        }
     }
 
     #[test]

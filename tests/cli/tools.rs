@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::harness::{DEMO, Sandbox};
+use crate::harness::{DEMO, ENGLISH, Sandbox};
 
 #[test]
 fn completion_scripts_know_the_commands() {
@@ -104,6 +104,20 @@ fn doctor_plans_the_llms_memory_without_loading_it() {
     sandbox.write("models/tiny-llama/model.gguf", "no model");
     let broken = doctor(&[]);
     assert!(broken["problem"]["error"].as_str().unwrap().contains("model.gguf"), "{broken}");
+}
+
+/// What the benches measure has a tokenizer and a chat template like any other model.
+#[test]
+fn the_random_model_of_the_benches_answers() {
+    let sandbox = Sandbox::indexed();
+    let model = sandbox.path("random.gguf");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/make_llama_gguf.py");
+    let mut python = std::process::Command::new("python3");
+    let made = python.args([script, "--shape", "tiny"]).arg(&model).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let args = ["--llm", model.to_str().unwrap(), "--max-tokens", "4", "--json", ENGLISH];
+    let answer = sandbox.run(&args).exits(0).json();
+    assert_eq!((&answer["mode"], &answer["model"]), (&json!("generative"), &json!("random.gguf")));
 }
 
 /// The plan is there, and so is the reason why it cannot be carried out.
