@@ -4,16 +4,21 @@
 //! ```text
 //! cargo bench --bench llm -- model.gguf --device cpu --threads 2 --prefill 512 --decode 64
 //! ```
+//!
+//! `ci/gpu-check` uses two more modes of it: `--against-cpu` compares a device's logits and greedy
+//! tokens with the CPU's, and `--leave BYTES` is a program that holds a GPU's memory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use candle_core::{DType, Tensor};
 use clap::Parser;
 use rag_query::cli::Exit;
-use rag_query::gpu::GpuError;
+use rag_query::gpu::{self, GpuError};
 use rag_query::llm::placement::DeviceChoice;
 use rag_query::llm::{Generation, Llm, LlmFiles, SamplingOptions};
 use serde_json::json;
@@ -26,7 +31,17 @@ const ATTEMPTS: u32 = 8;
 #[derive(Parser)]
 struct Args {
     /// A GGUF file or a Hugging Face folder
-    model: PathBuf,
+    #[arg(required_unless_present = "leave")]
+    model: Option<PathBuf>,
+    /// Compare the device's logits and greedy tokens with the CPU's instead of measuring
+    #[arg(long)]
+    against_cpu: bool,
+    /// The largest difference of logits that passes, as a share of the largest logit
+    #[arg(long, default_value_t = 1e-3, requires = "against_cpu")]
+    tolerance: f32,
+    /// Hold the GPU's memory but for so many bytes, until standard input ends
+    #[arg(long, value_name = "BYTES", conflicts_with = "model")]
+    leave: Option<u64>,
     /// `cpu`, `cuda` or `cuda:N`
     #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
@@ -45,6 +60,9 @@ struct Args {
     /// Read the prompt once before measuring: kernels are loaded and weights repacked then
     #[arg(long)]
     warm: bool,
+    /// Ask the driver again and again how much memory is gone; costs some speed
+    #[arg(long)]
+    watch_memory: bool,
     /// `cargo bench` says this
     #[arg(long, hide = true)]
     bench: bool,
@@ -52,7 +70,7 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    match measure(&args) {
+    match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -62,20 +80,34 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(args: &Args) -> Result<()> {
+fn run(args: &Args) -> Result<()> {
     if let Some(threads) = args.threads.map(|threads| threads.to_string())
         && std::env::var(THREADS).as_deref() != Ok(&threads)
     {
         return again_with(&threads);
     }
+    match (&args.model, args.leave) {
+        (_, Some(bytes)) => hold_all_but(args.device, bytes),
+        (Some(model), None) if args.against_cpu => compare(args, model),
+        (Some(model), None) => measure(args, model),
+        (None, None) => unreachable!("clap asks for a model"),
+    }
+}
+
+fn measure(args: &Args, model: &Path) -> Result<()> {
     let context = args.context.unwrap_or(args.prefill as usize + args.decode + 1);
     let start = Instant::now();
-    let llm = Llm::load(&LlmFiles::at(&args.model)?, args.device, context)?;
+    let llm = Llm::load(&LlmFiles::at(model)?, args.device, context)?;
     let load = start.elapsed();
-    let loaded_rss = memory("VmRSS:");
+    let loaded_rss = status("VmRSS:");
+    let memory = llm.placed().memory.as_ref();
     if args.warm {
         generate(&llm, &prompt(&llm, args.prefill, ATTEMPTS), 1)?;
     }
+    let peak = match args.watch_memory {
+        true => Some(peak_memory(&llm, &prompt(&llm, args.prefill, 0))?),
+        false => None,
+    };
     // The first token comes from the prompt; each of the others from a pass of its own.
     let mut generation = generate(&llm, &prompt(&llm, args.prefill, 0), args.decode + 1)?;
     for seed in 1..ATTEMPTS {
@@ -90,8 +122,13 @@ fn measure(args: &Args) -> Result<()> {
     println!(
         "{}",
         json!({
-            "model": args.model.file_name().map(|name| name.to_string_lossy()),
-            "device": llm.placement(),
+            "model": name(model),
+            "file_bytes": model.metadata().ok().map(|metadata| metadata.len()),
+            "device": llm.placed().device,
+            "gpu": memory.map(|memory| &memory.gpu),
+            "vram_planned_bytes": memory.map(|memory| memory.planned),
+            "vram_after_load_bytes": memory.and_then(|memory| memory.measured),
+            "vram_peak_bytes": peak,
             "threads": args.threads,
             "context": llm.context(),
             "load_s": load.as_secs_f64(),
@@ -100,10 +137,99 @@ fn measure(args: &Args) -> Result<()> {
             "decode_tokens": decoded,
             "decode_tokens_per_s": (decoded > 0).then(|| decoded as f64 / decode),
             "rss_after_load_bytes": loaded_rss,
-            "rss_peak_bytes": memory("VmHWM:"),
+            "rss_peak_bytes": status("VmHWM:"),
         })
     );
     Ok(())
+}
+
+/// The most memory that the driver sees gone while a prompt is read, in bytes.
+fn peak_memory(llm: &Llm, prompt: &[u32]) -> Result<u64> {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let mut peak = 0;
+            while !done.load(Ordering::Relaxed) {
+                let measured = llm.measure().memory.and_then(|memory| memory.measured);
+                peak = peak.max(measured.unwrap_or(0));
+            }
+            peak
+        });
+        let generation = generate(llm, prompt, 8);
+        done.store(true, Ordering::Relaxed);
+        let peak = watch.join().expect("measuring does not panic");
+        generation.map(|_| peak)
+    })
+}
+
+/// The same prompt on the CPU and on the device: logits, then greedy tokens.
+fn compare(args: &Args, model: &Path) -> Result<()> {
+    let files = LlmFiles::at(model)?;
+    let context = args.context.unwrap_or(args.prefill as usize + args.decode + 1);
+    let cpu = Llm::load(&files, DeviceChoice::Cpu, context)?;
+    let device = Llm::load(&files, args.device, context)?;
+    let prompt = prompt(&cpu, args.prefill, 0);
+    let expected = cpu.logits(&prompt, 256)?;
+    let scale = expected.iter().fold(0f32, |most, logit| most.max(logit.abs()));
+    let mut differences = serde_json::Map::new();
+    let mut largest = 0f32;
+    // Passes of one token, of a few and of many go through different kernels.
+    for chunk in [1, 7, 256] {
+        let logits = device.logits(&prompt, chunk)?;
+        let difference = logits
+            .iter()
+            .zip(&expected)
+            .map(|(a, b)| (a - b).abs() / scale)
+            // `max` would drop a NaN.
+            .fold(0f32, |most, next| if next > most || next.is_nan() { next } else { most });
+        differences.insert(format!("chunks_of_{chunk}"), difference.into());
+        largest = if difference > largest || difference.is_nan() { difference } else { largest };
+    }
+    let (here, there) =
+        (generate(&cpu, &prompt, args.decode)?, generate(&device, &prompt, args.decode)?);
+    let equal = here.tokens.iter().zip(&there.tokens).take_while(|(a, b)| a == b).count();
+    println!(
+        "{}",
+        json!({
+            "model": name(model),
+            "device": device.placed().device,
+            "prefill_tokens": args.prefill,
+            "largest_logit": scale,
+            "difference_of_logits": differences,
+            "greedy_tokens": here.tokens.len(),
+            "greedy_tokens_equal": equal,
+        })
+    );
+    ensure!(
+        largest <= args.tolerance,
+        "logits differ by {largest} of the largest, more than {}",
+        args.tolerance
+    );
+    Ok(())
+}
+
+/// Takes memory until so many bytes are left, says so, and waits.
+fn hold_all_but(device: DeviceChoice, bytes: u64) -> Result<()> {
+    const PIECE: usize = 64 << 20;
+    let DeviceChoice::Cuda(ordinal) = device else { bail!("only a GPU's memory can be held") };
+    let gpu = gpu::choose(gpu::driver(), ordinal)?;
+    let opened = gpu::driver().open(&gpu)?;
+    let mut held = Vec::new();
+    let free = loop {
+        let free = gpu::driver().gpu(gpu.ordinal)?.free;
+        if free < bytes + PIECE as u64 {
+            break free;
+        }
+        held.push(Tensor::zeros(PIECE, DType::U8, &opened)?);
+        opened.synchronize()?;
+    };
+    println!("{}", json!({ "held_bytes": held.len() * PIECE, "free_bytes": free }));
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
+    Ok(())
+}
+
+fn name(model: &Path) -> Option<String> {
+    Some(model.file_name()?.to_string_lossy().into_owned())
 }
 
 /// Runs this program again, with a number of threads that its libraries cannot miss.
@@ -128,7 +254,7 @@ fn generate(llm: &Llm, prompt: &[u32], tokens: usize) -> Result<Generation> {
 }
 
 /// A line of `/proc/self/status`, in bytes; none where there is no such file.
-fn memory(key: &str) -> Option<u64> {
+fn status(key: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with(key))?;
     Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? << 10)

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 
 use crate::embed::Embedder;
+use crate::gpu;
 use crate::index::{EmbedderIdentity, Settings};
 use crate::ingest::ChunkSettings;
-use crate::llm::placement::{self, DeviceChoice};
+use crate::llm::placement::{self, DeviceChoice, Outlook};
 use crate::llm::{Llm, LlmFiles};
 use crate::models::catalogue::{EmbedderSpec, LlmFormat, Pooling, ProfileDevice, RerankerSpec};
 use crate::models::{CatalogueError, LazyModel, ModelEntry, ModelFiles, ModelStore, Profile};
@@ -41,6 +42,8 @@ pub struct Models {
     pub reranker: Option<Reranker>,
     /// Writes the answer.
     pub llm: LazyModel<Llm>,
+    /// What [`Models::llm`] will load.
+    pub llm_request: LlmRequest,
     /// The LLM's name, for people.
     pub llm_name: String,
     /// Where the LLM is to run.
@@ -89,18 +92,19 @@ impl Models {
             Some(path) => (file_name(path), None, None),
             None => (profile.llm.name.clone(), llm_spec.answers_in.clone(), llm_spec.passages),
         };
+        let llm_request = LlmRequest {
+            entry: profile.llm.clone(),
+            format: llm_spec.format,
+            path: overrides.llm.clone(),
+            device: llm_device,
+            context,
+            name: llm_name.clone(),
+        };
         Ok(Self {
             embedder: lazy_embedder(&profile.embedder, &store, embedder_spec),
             reranker,
-            llm: lazy_llm(
-                &profile.llm,
-                &store,
-                overrides.llm.clone(),
-                llm_spec.format,
-                llm_device,
-                context,
-                llm_name.clone(),
-            ),
+            llm: lazy_llm(llm_request.clone(), store),
+            llm_request,
             llm_name,
             llm_device,
             answers_in,
@@ -177,25 +181,44 @@ fn lazy_cross_encoder(
     })
 }
 
-fn lazy_llm(
-    entry: &ModelEntry,
-    store: &Arc<ModelStore>,
-    path: Option<PathBuf>,
+/// Which LLM, where, and with how much room.
+#[derive(Debug, Clone)]
+pub struct LlmRequest {
+    entry: ModelEntry,
     format: LlmFormat,
+    /// A file or folder of the user's, instead of the catalogue's.
+    path: Option<PathBuf>,
     device: DeviceChoice,
     context: usize,
     name: String,
-) -> LazyModel<Llm> {
-    let (entry, store) = (entry.clone(), Arc::clone(store));
-    LazyModel::new(move || {
+}
+
+impl LlmRequest {
+    fn load(&self, store: &ModelStore) -> Result<Llm> {
         // Before gigabytes are looked for or downloaded.
-        placement::check(device)?;
-        let files = match &path {
+        placement::check(gpu::driver(), self.device)?;
+        let files = match &self.path {
             Some(path) => LlmFiles::at(path)?,
-            None => llm_files(&store.locate(&entry)?, format)?,
+            None => llm_files(&store.locate(&self.entry)?, self.format)?,
         };
-        Llm::load(&files, device, context).with_context(|| format!("cannot load the LLM {name}"))
-    })
+        Llm::load(&files, self.device, self.context)
+            .with_context(|| format!("cannot load the LLM {}", self.name))
+    }
+
+    /// What loading would come to. Downloads nothing and reads no weights; `None` where the
+    /// model's files are not here.
+    pub fn outlook(&self, store: &ModelStore) -> Option<Result<Outlook>> {
+        let files = match &self.path {
+            Some(path) => LlmFiles::at(path),
+            None => llm_files(&store.locate_offline(&self.entry).ok()?, self.format),
+        };
+        let outlook = files.and_then(|files| Llm::outlook(&files, self.device, self.context));
+        Some(outlook.with_context(|| format!("cannot load the LLM {}", self.name)))
+    }
+}
+
+fn lazy_llm(request: LlmRequest, store: Arc<ModelStore>) -> LazyModel<Llm> {
+    LazyModel::new(move || request.load(&store))
 }
 
 fn llm_files(files: &ModelFiles, format: LlmFormat) -> Result<LlmFiles> {

@@ -249,7 +249,7 @@ fn smollm2_writes_what_it_writes_in_transformers() {
     let golden: SmolGolden = read("smollm2.json");
     let file = prepared("smollm2-135m-instruct").join("SmolLM2-135M-Instruct.Q4_1.gguf");
     let llm = Llm::load(&LlmFiles::Gguf(file), DeviceChoice::Cpu, 512).unwrap();
-    assert_eq!(llm.placement(), "cpu");
+    assert_eq!(llm.placed().device, "cpu");
     for TokenizedText { text, ids } in &golden.texts {
         assert_eq!(&llm.tokenizer().encode(&[Piece::Text(text.clone())]).unwrap(), ids, "{text:?}");
     }

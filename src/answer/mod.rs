@@ -14,6 +14,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::index::{Index, Passage};
 use crate::language::Language;
+use crate::llm::placement::Placed;
 use crate::llm::{Generation, SamplingOptions, Stop};
 use crate::pipeline::Models;
 use crate::prompt;
@@ -52,7 +53,7 @@ pub enum Event<'a> {
     /// It was.
     LlmLoaded {
         /// Where it is.
-        placement: &'a str,
+        placed: &'a Placed,
         /// How long it took.
         took: Duration,
     },
@@ -372,14 +373,14 @@ impl<'a> Answerer<'a> {
             watch(Event::LoadingLlm);
         }
         let llm = self.models.llm.get()?;
-        let placement = llm.placement();
+        let placed = llm.placed();
         if !was_loaded {
             answer.timings_ms.load_llm = milliseconds(start.elapsed());
-            watch(Event::LlmLoaded { placement: &placement, took: start.elapsed() });
+            watch(Event::LlmLoaded { placed, took: start.elapsed() });
         }
         answer.mode = Mode::Generative;
         answer.model = Some(self.models.llm_name.clone());
-        answer.placement.llm = Some(placement);
+        answer.placement.llm = Some(placed.device.clone());
         let passages: Vec<Passage> = sources.iter().map(|source| source.passage.clone()).collect();
         let prompt = prompt::build(llm, question, &passages, self.options.sampling.max_tokens)?;
         if prompt.passages < passages.len() {

@@ -183,9 +183,9 @@ impl Narrator<'_> {
                 let device = self.session.llm_device.to_string();
                 self.step = Some(terminal.begin(&lang.loading_llm(self.session.llm_name, &device)));
             }
-            Event::LlmLoaded { placement, took } => {
+            Event::LlmLoaded { placed, took } => {
                 if let Some(step) = self.step.take() {
-                    step.done(&format!("✅ {placement}, {}", crate::terminal::time(*took)));
+                    step.done(&lang.llm_loaded(placed, *took));
                 }
             }
             Event::PassagesDropped(count) => {

@@ -1,5 +1,7 @@
 //! `rag-query doctor`: gathers a report, then prints it as text or JSON.
 
+use std::path::Path;
+
 use anyhow::Result;
 use serde::Serialize;
 
@@ -7,7 +9,9 @@ use super::exit::Exit;
 use super::setup::Setup;
 use crate::gpu::{self, Gpu, GpuError, gib};
 use crate::index::Index;
-use crate::llm::placement::DeviceChoice;
+use crate::llm::placement::{DeviceChoice, Outlook};
+use crate::models::ModelEntry;
+use crate::models::catalogue::Role;
 
 #[derive(Serialize)]
 struct Report {
@@ -18,6 +22,7 @@ struct Report {
     llm_device: String,
     gpu: Option<GpuReport>,
     gpu_problem: Option<Problem>,
+    placement: PlacementReport,
     index: IndexReport,
     models: Vec<ModelReport>,
 }
@@ -27,6 +32,31 @@ struct GpuReport {
     device: String,
     name: String,
     free_bytes: u64,
+    total_bytes: u64,
+}
+
+/// What loading would come to.
+#[derive(Serialize)]
+struct PlacementReport {
+    /// Absent where the model's files are not here.
+    llm: Option<LlmReport>,
+}
+
+#[derive(Serialize)]
+struct LlmReport {
+    device: Option<String>,
+    plan: Option<PlanReport>,
+    free_bytes: Option<u64>,
+    problem: Option<Problem>,
+}
+
+#[derive(Serialize)]
+struct PlanReport {
+    context: usize,
+    weights_bytes: u64,
+    kv_cache_bytes: u64,
+    workspace_bytes: u64,
+    margin_bytes: u64,
     total_bytes: u64,
 }
 
@@ -47,7 +77,7 @@ struct IndexReport {
 #[derive(Serialize)]
 struct ModelReport {
     id: String,
-    role: crate::models::catalogue::Role,
+    role: Role,
     here: bool,
     problem: Option<String>,
 }
@@ -67,11 +97,12 @@ fn gather(setup: &Setup) -> Result<Report> {
     // This command is about the GPU, so it may look at it; no other but the LLM's loader does.
     let (gpu, gpu_problem) = match models.llm_device {
         DeviceChoice::Cpu => (None, None),
-        DeviceChoice::Cuda(ordinal) => match gpu::probe(ordinal) {
+        DeviceChoice::Cuda(ordinal) => match gpu::choose(gpu::driver(), ordinal) {
             Ok(gpu) => (Some(gpu_report(&gpu)), None),
             Err(error) => (None, Some(gpu_problem(&error))),
         },
     };
+    let llm = models.llm_request.outlook(&setup.store).map(llm_report);
     let profile = &setup.profile;
     Ok(Report {
         version: env!("CARGO_PKG_VERSION"),
@@ -81,25 +112,38 @@ fn gather(setup: &Setup) -> Result<Report> {
         llm_device: models.llm_device.to_string(),
         gpu,
         gpu_problem,
+        placement: PlacementReport { llm },
         index: index_report(setup),
         models: [&profile.embedder, &profile.reranker, &profile.llm]
             .into_iter()
-            .map(|entry| {
-                let located = setup.store.locate_offline(entry);
-                ModelReport {
-                    id: entry.id.clone(),
-                    role: entry.role(),
-                    here: located.is_ok(),
-                    problem: located.err().map(|error| error.to_string()),
-                }
+            .map(|entry| match &setup.global.llm {
+                Some(path) if entry.role() == Role::Llm => own_llm(path),
+                _ => model_report(setup, entry),
             })
             .collect(),
     })
 }
 
+fn model_report(setup: &Setup, entry: &ModelEntry) -> ModelReport {
+    let located = setup.store.locate_offline(entry);
+    ModelReport {
+        id: entry.id.clone(),
+        role: entry.role(),
+        here: located.is_ok(),
+        problem: located.err().map(|error| error.to_string()),
+    }
+}
+
+/// The user's own file or folder, which stands in for the profile's LLM.
+fn own_llm(path: &Path) -> ModelReport {
+    let here = path.exists();
+    let problem = (!here).then(|| format!("there is no {}", path.display()));
+    ModelReport { id: path.display().to_string(), role: Role::Llm, here, problem }
+}
+
 fn gpu_report(gpu: &Gpu) -> GpuReport {
     GpuReport {
-        device: format!("cuda:{}", gpu.ordinal),
+        device: gpu.device(),
         name: gpu.name.clone(),
         free_bytes: gpu.free,
         total_bytes: gpu.total,
@@ -107,7 +151,34 @@ fn gpu_report(gpu: &Gpu) -> GpuReport {
 }
 
 fn gpu_problem(error: &GpuError) -> Problem {
-    Problem { error: error.to_string(), hint: error.hint().to_owned() }
+    Problem { error: error.to_string(), hint: error.hint() }
+}
+
+fn llm_report(outlook: anyhow::Result<Outlook>) -> LlmReport {
+    match outlook {
+        Ok(Outlook { device, plan, free, problem }) => LlmReport {
+            device: Some(device),
+            plan: Some(PlanReport {
+                context: plan.context,
+                weights_bytes: plan.weights,
+                kv_cache_bytes: plan.kv_cache,
+                workspace_bytes: plan.workspace,
+                margin_bytes: plan.margin,
+                total_bytes: plan.total(),
+            }),
+            free_bytes: free,
+            problem: problem.as_ref().map(gpu_problem),
+        },
+        Err(error) => LlmReport {
+            device: None,
+            plan: None,
+            free_bytes: None,
+            problem: Some(Problem {
+                error: format!("{error:#}"),
+                hint: "`rag-query models verify` checks the catalogue's files".to_owned(),
+            }),
+        },
+    }
 }
 
 fn index_report(setup: &Setup) -> IndexReport {
@@ -150,6 +221,9 @@ fn text(report: &Report) -> String {
     if let Some(problem) = &report.gpu_problem {
         lines.push(format!("gpu       ❌ {}\n          hint: {}", problem.error, problem.hint));
     }
+    if let Some(llm) = &report.placement.llm {
+        lines.extend(plan_lines(llm, report.gpu_problem.is_some()));
+    }
     let index = &report.index;
     lines.push(match (&index.problem, index.chunks, index.documents) {
         (None, Some(chunks), Some(documents)) => {
@@ -169,4 +243,77 @@ fn text(report: &Report) -> String {
         });
     }
     lines.join("\n") + "\n"
+}
+
+/// The load plan; a problem with the GPU itself was told before.
+fn plan_lines(report: &LlmReport, gpu_problem_told: bool) -> Vec<String> {
+    let mark = if report.problem.is_none() { "✅ " } else { "❌ " };
+    let mut lines = Vec::new();
+    if let (Some(device), Some(plan)) = (&report.device, &report.plan) {
+        let parts: Vec<String> = [
+            (plan.weights_bytes, "weights"),
+            (plan.kv_cache_bytes, "KV cache"),
+            (plan.workspace_bytes, "workspace"),
+            (plan.margin_bytes, "margin"),
+        ]
+        .iter()
+        .filter(|(bytes, _)| *bytes > 0)
+        .map(|(bytes, part)| format!("{} {part}", size(*bytes)))
+        .collect();
+        let free = report.free_bytes.map(|free| format!("; {} free", gib(free)));
+        lines.push(format!(
+            "plan      {mark}{} on {device} for a context of {}: {}{}",
+            size(plan.total_bytes),
+            plan.context,
+            parts.join(" + "),
+            free.unwrap_or_default()
+        ));
+    }
+    if let Some(problem) = report.problem.as_ref().filter(|_| !gpu_problem_told) {
+        let label = if lines.is_empty() { "plan      ❌" } else { "         " };
+        lines.push(format!("{label} {}\n          hint: {}", problem.error, problem.hint));
+    }
+    lines
+}
+
+/// Bytes for people; small models and short contexts count in MiB.
+fn size(bytes: u64) -> String {
+    const MIB: f64 = (1 << 20) as f64;
+    if bytes < 1 << 30 { format!("{:.0} MiB", (bytes as f64 / MIB).ceil()) } else { gib(bytes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plan_is_one_line_and_its_problem_is_told_once() {
+        const GIB: u64 = 1 << 30;
+        let plan = PlanReport {
+            context: 8192,
+            weights_bytes: 5 * GIB,
+            kv_cache_bytes: GIB,
+            workspace_bytes: 256 << 20,
+            margin_bytes: 0,
+            total_bytes: 6 * GIB + (256 << 20),
+        };
+        let mut report = LlmReport {
+            device: Some("cuda:0".to_owned()),
+            plan: Some(plan),
+            free_bytes: Some(20 * GIB),
+            problem: None,
+        };
+        assert_eq!(
+            plan_lines(&report, false),
+            ["plan      ✅ 6.2 GiB on cuda:0 for a context of 8192: 5.0 GiB weights + 1.0 GiB KV \
+                 cache + 256 MiB workspace; 20.0 GiB free"]
+        );
+        report.problem = Some(Problem { error: "too full".to_owned(), hint: "wait".to_owned() });
+        let lines = plan_lines(&report, false);
+        assert!(
+            lines[0].starts_with("plan      ❌") && lines[1].ends_with("hint: wait"),
+            "{lines:?}"
+        );
+        assert_eq!(plan_lines(&report, true).len(), 1);
+    }
 }

@@ -56,7 +56,8 @@ pub fn report(terminal: &Terminal, error: &Error) -> Exit {
     }
     let gpu = error.chain().find_map(|cause| cause.downcast_ref::<GpuError>());
     let index = error.chain().find_map(|cause| cause.downcast_ref::<IndexError>());
-    terminal.error(error, gpu.map(GpuError::hint).or(index.map(IndexError::hint)));
+    let hint = gpu.map(GpuError::hint).or(index.map(|error| error.hint().to_owned()));
+    terminal.error(error, hint.as_deref());
     if gpu.is_some() {
         Exit::NoGpu
     } else if error.downcast_ref::<QuestionError>().is_some() {

@@ -2,14 +2,36 @@
 
 use candle_core::Device;
 
-use super::{Gpu, GpuError};
+use super::{CudaVersion, Driver, Gpu, GpuError, Holder, Kernels};
 
-/// The state of a GPU; `None` asks for the one with most free memory.
-pub fn probe(_ordinal: Option<usize>) -> Result<Gpu, GpuError> {
-    Err(GpuError::NotBuilt)
-}
+/// No driver.
+pub struct NoCuda;
 
-/// Creates the CUDA context of a GPU.
-pub fn device(_ordinal: usize) -> Result<Device, GpuError> {
-    Err(GpuError::NotBuilt)
+/// The driver of this build.
+pub static DRIVER: NoCuda = NoCuda;
+
+impl Driver for NoCuda {
+    fn kernels(&self) -> Kernels {
+        Kernels { cuda: CudaVersion(0), target: None }
+    }
+
+    fn version(&self) -> Result<CudaVersion, GpuError> {
+        Err(GpuError::NotBuilt)
+    }
+
+    fn count(&self) -> Result<usize, GpuError> {
+        Err(GpuError::NotBuilt)
+    }
+
+    fn gpu(&self, _ordinal: usize) -> Result<Gpu, GpuError> {
+        Err(GpuError::NotBuilt)
+    }
+
+    fn holders(&self, _ordinal: usize) -> Vec<Holder> {
+        Vec::new()
+    }
+
+    fn open(&self, _gpu: &Gpu) -> Result<Device, GpuError> {
+        Err(GpuError::NotBuilt)
+    }
 }

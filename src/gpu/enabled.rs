@@ -1,41 +1,137 @@
-//! The driver, through cudarc. The first call creates a CUDA context: only the LLM's loader calls.
+//! The driver, through cudarc: a thin layer that translates, and decides nothing.
+
+use std::ffi::{CStr, c_char, c_int};
 
 use candle_core::Device;
-use candle_core::cuda_backend::cudarc::driver::{CudaContext, DriverError};
+use candle_core::cuda_backend::cudarc::driver::result::{self, DriverError};
+use candle_core::cuda_backend::cudarc::driver::{CudaContext, sys};
 
-use super::{Gpu, GpuError};
+use super::kernels::Target;
+use super::nvml::Nvml;
+use super::{Capability, CudaVersion, Driver, Gpu, GpuError, Holder, Kernels};
 
-/// The state of a GPU; `None` asks for the one with most free memory.
-pub fn probe(ordinal: Option<usize>) -> Result<Gpu, GpuError> {
-    let count = CudaContext::device_count().map_err(no_driver)?.cast_unsigned() as usize;
-    if let Some(wanted) = ordinal {
-        if wanted >= count {
-            return Err(GpuError::NoSuchDevice { ordinal: wanted, count });
-        }
-        return state(wanted);
-    }
-    let mut best: Option<Gpu> = None;
-    for ordinal in 0..count {
-        let gpu = state(ordinal)?;
-        if best.as_ref().is_none_or(|best| gpu.free > best.free) {
-            best = Some(gpu);
-        }
-    }
-    best.ok_or(GpuError::NoSuchDevice { ordinal: 0, count })
+/// The driver of this machine.
+pub struct Cuda;
+
+/// The driver of this build.
+pub static DRIVER: Cuda = Cuda;
+
+unsafe extern "C" {
+    /// Of the CUDA runtime library that candle's kernels are linked with.
+    fn cudaRuntimeGetVersion(version: *mut c_int) -> c_int;
 }
 
-/// Creates the CUDA context of a GPU.
-pub fn device(ordinal: usize) -> Result<Device, GpuError> {
-    Device::new_cuda(ordinal).map_err(|error| GpuError::NoDriver { reason: error.to_string() })
+impl Driver for Cuda {
+    fn kernels(&self) -> Kernels {
+        let mut version: c_int = 0;
+        // SAFETY: it writes one int, and needs neither a driver nor a GPU.
+        let status = unsafe { cudaRuntimeGetVersion(&raw mut version) };
+        let version = if status == 0 { version.unsigned_abs() } else { 0 };
+        // What the kernels' build script was told, and whether its compiler embedded PTX.
+        let portable = option_env!("RAG_QUERY_CUDA_PTX").is_some();
+        let target = option_env!("CUDA_COMPUTE_CAP").and_then(|cap| Target::parse(cap, portable));
+        Kernels { cuda: CudaVersion(version), target }
+    }
+
+    fn version(&self) -> Result<CudaVersion, GpuError> {
+        let mut version: c_int = 0;
+        // SAFETY: it writes one int, and may be called before anything else.
+        unsafe { sys::cuDriverGetVersion(&raw mut version) }.result().map_err(no_driver)?;
+        Ok(CudaVersion(version.unsigned_abs()))
+    }
+
+    fn count(&self) -> Result<usize, GpuError> {
+        match result::init().and_then(|()| result::device::get_count()) {
+            Ok(count) => Ok(count.unsigned_abs() as usize),
+            Err(DriverError(sys::CUresult::CUDA_ERROR_NO_DEVICE)) => Ok(0),
+            Err(error) => Err(no_driver(error)),
+        }
+    }
+
+    fn gpu(&self, ordinal: usize) -> Result<Gpu, GpuError> {
+        let unusable = |error: DriverError| GpuError::Unusable { ordinal, reason: words(error) };
+        let device = device(ordinal).map_err(unusable)?;
+        let (capability, total) = properties(device).map_err(unusable)?;
+        let name = result::device::get_name(device).map_err(unusable)?;
+        // NVML sees the memory without a context. A slice of a GPU (MIG) has a memory of its own,
+        // which NVML's numbers for the whole are not about.
+        let whole = nvml_memory(device).filter(|memory| memory.total.abs_diff(total) < total / 8);
+        let free = match whole {
+            Some(memory) => memory.free,
+            // The context is released again at the end of this statement.
+            None => {
+                CudaContext::new(ordinal)
+                    .and_then(|context| context.mem_get_info())
+                    .map_err(unusable)?
+                    .0 as u64
+            }
+        };
+        Ok(Gpu { ordinal, name, capability, free: free.min(total), total })
+    }
+
+    fn holders(&self, ordinal: usize) -> Vec<Holder> {
+        let holders =
+            device(ordinal).ok().and_then(|device| Nvml::open()?.holders(&bus_id(device)?));
+        let mut holders = holders.unwrap_or_default();
+        holders.retain(|holder| holder.pid != std::process::id());
+        holders.sort_by_key(|holder| (std::cmp::Reverse(holder.bytes), holder.pid));
+        holders
+    }
+
+    fn open(&self, gpu: &Gpu) -> Result<Device, GpuError> {
+        Device::new_cuda(gpu.ordinal).map_err(|error| GpuError::Unusable {
+            ordinal: gpu.ordinal,
+            // The first line: candle may append a backtrace.
+            reason: error.to_string().lines().next().unwrap_or_default().to_owned(),
+        })
+    }
 }
 
-fn state(ordinal: usize) -> Result<Gpu, GpuError> {
-    let context = CudaContext::new(ordinal).map_err(no_driver)?;
-    let (free, total) = context.mem_get_info().map_err(no_driver)?;
-    let name = context.name().map_err(no_driver)?;
-    Ok(Gpu { ordinal, name, free: free as u64, total: total as u64 })
+fn device(ordinal: usize) -> Result<sys::CUdevice, DriverError> {
+    result::init()?;
+    result::device::get(ordinal as c_int)
+}
+
+/// Compute capability, and all memory in bytes.
+fn properties(device: sys::CUdevice) -> Result<(Capability, u64), DriverError> {
+    use sys::CUdevice_attribute as Attribute;
+    // SAFETY: the device comes from `cuDeviceGet`.
+    let attribute = |attribute| unsafe { result::device::get_attribute(device, attribute) };
+    let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?.unsigned_abs();
+    let minor = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?.unsigned_abs();
+    // SAFETY: as above.
+    let total = unsafe { result::device::total_mem(device) }?;
+    Ok((Capability { major, minor }, total as u64))
+}
+
+fn nvml_memory(device: sys::CUdevice) -> Option<super::nvml::Memory> {
+    Nvml::open()?.memory(&bus_id(device)?)
+}
+
+/// What CUDA and NVML both call a GPU; their numbers for it may differ.
+fn bus_id(device: sys::CUdevice) -> Option<std::ffi::CString> {
+    let mut buffer = [0 as c_char; 32];
+    // SAFETY: it writes a string with its end into a buffer of that length.
+    let status =
+        unsafe { sys::cuDeviceGetPCIBusId(buffer.as_mut_ptr(), buffer.len() as c_int, device) };
+    status.result().ok()?;
+    // SAFETY: the driver ended the string.
+    Some(unsafe { CStr::from_ptr(buffer.as_ptr()) }.to_owned())
 }
 
 fn no_driver(error: DriverError) -> GpuError {
-    GpuError::NoDriver { reason: error.to_string() }
+    GpuError::NoDriver { reason: words(error) }
+}
+
+fn words(error: DriverError) -> String {
+    match error {
+        // What the program's stand-in for the library says, see ci/cuda-shim.py.
+        DriverError(sys::CUresult::CUDA_ERROR_STUB_LIBRARY) => {
+            "libcuda.so.1, the driver's library, cannot be opened".to_owned()
+        }
+        DriverError(code) => match error.error_string() {
+            Ok(text) => format!("{}; {code:?}", text.to_string_lossy()),
+            Err(_) => format!("{code:?}"),
+        },
+    }
 }

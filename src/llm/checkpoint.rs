@@ -3,6 +3,7 @@
 //! Everything is checked before any of it is loaded: that each tensor is there, has the shape that
 //! the configuration asks for, and lies inside the file.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ use super::cpu::Matrix;
 use super::gguf::Gguf;
 use super::linear::{Linear, Stack};
 use anyhow::{Context, Result, bail, ensure};
-use candle_core::quantized::QMatMul;
+use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
+use candle_core::safetensors::MmapedSafetensors;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
@@ -106,25 +108,59 @@ pub enum Loader<'a> {
 }
 
 impl Checkpoint {
-    /// Bytes that the weights take on a device.
-    pub fn weight_bytes(&self) -> Result<u64> {
+    /// Bytes that the weights take on a device, and of the largest of them that is there a second
+    /// time while it is loaded. Matrices that are not quantized become `f32`, but for those of
+    /// safetensors on a GPU, which are `bf16`.
+    pub fn weight_bytes(&self, on_gpu: bool) -> Result<(u64, u64)> {
         match self {
-            Self::Gguf(gguf) => Ok(gguf.weight_bytes()),
-            Self::Safetensors(files) => files
-                .iter()
-                .map(|path| {
-                    let size = std::fs::metadata(path).map(|metadata| metadata.len());
-                    size.with_context(|| format!("cannot read {}", path.display()))
-                })
-                .sum(),
+            Self::Gguf(gguf) => {
+                let (mut sum, mut widened) = (0u64, 0u64);
+                for (kind, elements) in gguf.contents() {
+                    let stored = elements / kind.block_size() as u64 * kind.type_size() as u64;
+                    sum += match kind {
+                        GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16 => {
+                            widened = widened.max(stored);
+                            elements * 4
+                        }
+                        _ => stored,
+                    };
+                }
+                Ok((sum, widened))
+            }
+            Self::Safetensors(files) => {
+                // SAFETY: model files are not changed while they are in use.
+                let tensors = unsafe { MmapedSafetensors::multi(files) }
+                    .context("cannot read the safetensors files")?;
+                let elements = |shape: &[usize]| {
+                    shape.iter().fold(1u64, |product, &dim| product.saturating_mul(dim as u64))
+                };
+                let count = tensors
+                    .tensors()
+                    .iter()
+                    .map(|(_, tensor)| elements(tensor.shape()))
+                    .sum::<u64>();
+                Ok((count * if on_gpu { 2 } else { 4 }, 0))
+            }
         }
     }
 
-    /// Bytes of an activation's value on a GPU.
-    pub fn activation_bytes(&self) -> usize {
+    /// Whether the weights have less than 16 bits each.
+    pub fn is_quantized(&self) -> bool {
         match self {
-            Self::Gguf(_) => 4,
-            Self::Safetensors(_) => 2,
+            Self::Gguf(gguf) => gguf.contents().any(|(kind, _)| {
+                !matches!(kind, GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16)
+            }),
+            Self::Safetensors(_) => false,
+        }
+    }
+
+    /// Type of keys and values in the cache: half precision beside quantized weights, else that of
+    /// the activations.
+    pub fn cache_dtype(&self, on_gpu: bool) -> DType {
+        match self {
+            _ if self.is_quantized() => DType::F16,
+            Self::Safetensors(_) if on_gpu => DType::BF16,
+            _ => DType::F32,
         }
     }
 
@@ -175,7 +211,7 @@ impl Loader<'_> {
                 let view = gguf.view(&name.gguf())?;
                 check_shape(&name.gguf(), &view.shape, &[rows, columns])?;
                 #[cfg(target_arch = "x86_64")]
-                if device.is_cpu()
+                if self.maps()
                     && let Some(matrix) = Matrix::new(&view)
                 {
                     return Ok(Linear::Mapped(Arc::new(matrix)));
@@ -189,14 +225,45 @@ impl Loader<'_> {
         }
     }
 
-    /// Matrices with the same inputs. On a GPU neighbours of one type become one, so that they are
-    /// one product.
+    /// Matrices with the same inputs. Away from the mapped file, neighbours of one type become one
+    /// matrix: on a GPU they are one product then.
     pub fn stack(&self, matrices: &[(Name, usize)], columns: usize) -> Result<Stack> {
-        let linears = matrices
-            .iter()
-            .map(|&(name, rows)| self.linear(name, rows, columns))
-            .collect::<Result<_>>()?;
+        let mut linears: Vec<Linear> = Vec::new();
+        match self {
+            Self::Gguf(gguf, device) if !self.maps() => {
+                let mut rest = matrices;
+                while let Some((&(first, _), _)) = rest.split_first() {
+                    let dtype = gguf.view(&first.gguf())?.dtype;
+                    let same = |&&(name, _): &&(Name, usize)| {
+                        gguf.view(&name.gguf()).is_ok_and(|view| view.dtype == dtype)
+                    };
+                    let (alike, others) = rest.split_at(rest.iter().take_while(same).count());
+                    linears.push(joined(gguf, device, alike, columns)?);
+                    rest = others;
+                }
+            }
+            Self::Gguf(..) => {
+                for &(name, rows) in matrices {
+                    linears.push(self.linear(name, rows, columns)?);
+                }
+            }
+            Self::Safetensors(tensors) => {
+                let each = matrices
+                    .iter()
+                    .map(|&(name, rows)| Ok(tensors.get((rows, columns), &name.hugging_face())?))
+                    .collect::<Result<Vec<_>>>()?;
+                linears.push(Linear::Candle(QMatMul::Tensor(Tensor::cat(&each, 0)?)));
+            }
+        }
         Ok(Stack(linears))
+    }
+
+    /// Whether quantized matrices stay in the file.
+    fn maps(&self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self.device().is_cpu() && super::cpu::is_supported() && !only_candle();
+        #[cfg(not(target_arch = "x86_64"))]
+        false
     }
 
     /// A vector of `length` values.
@@ -228,6 +295,44 @@ impl Loader<'_> {
             _ => Ok(None),
         }
     }
+}
+
+/// Tests run on the CPU what a GPU runs.
+pub fn only_candle() -> bool {
+    #[cfg(test)]
+    return ONLY_CANDLE.get();
+    #[cfg(not(test))]
+    false
+}
+
+#[cfg(test)]
+thread_local! {
+    pub static ONLY_CANDLE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Matrices of one type as one, one below the other.
+fn joined(
+    gguf: &Gguf,
+    device: &Device,
+    matrices: &[(Name, usize)],
+    columns: usize,
+) -> Result<Linear> {
+    let mut rows = 0;
+    let mut views = Vec::new();
+    for &(name, count) in matrices {
+        let view = gguf.view(&name.gguf())?;
+        check_shape(&name.gguf(), &view.shape, &[count, columns])?;
+        rows += count;
+        views.push(view);
+    }
+    let dtype = views.first().context("no matrix to load")?.dtype;
+    let bytes = match views.as_slice() {
+        [one] => Cow::Borrowed(&*one.data),
+        several => Cow::Owned(several.iter().map(|view| &*view.data).collect::<Vec<_>>().concat()),
+    };
+    let storage = QStorage::from_data(bytes, device, dtype)?;
+    let tensor = QTensor::new(storage, (rows, columns))?;
+    Ok(Linear::Candle(QMatMul::from_qtensor(tensor)?))
 }
 
 fn check_shape(name: &str, found: &[usize], wanted: &[usize]) -> Result<()> {

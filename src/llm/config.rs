@@ -191,12 +191,6 @@ impl LlamaConfig {
         values as u64 * context as u64 * bytes_per_value as u64
     }
 
-    /// Bytes of one layer's attention scores while `chunk` tokens look at `context`: the product,
-    /// its masked copy and its softmax, `[heads, chunk, context]` in `f32` each.
-    pub fn attention_bytes(&self, chunk: usize, context: usize) -> u64 {
-        3 * 4 * self.heads as u64 * chunk as u64 * context as u64
-    }
-
     fn checked(self) -> Result<Self> {
         for (name, value) in [
             ("hidden size", self.hidden),

@@ -140,6 +140,13 @@ impl Gguf {
         self.tensors.values().map(|(_, info)| info.range.len() as u64).sum()
     }
 
+    /// Type and number of values of every tensor.
+    pub fn contents(&self) -> impl Iterator<Item = (GgmlDType, u64)> {
+        self.tensors
+            .values()
+            .map(|(_, info)| (info.dtype, info.shape.iter().product::<usize>() as u64))
+    }
+
     /// Rows of the token embedding table.
     pub fn vocabulary(&self) -> Result<usize> {
         let name = Name::Embedding.gguf();

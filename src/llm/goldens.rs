@@ -13,6 +13,7 @@ use super::checkpoint::Checkpoint;
 use super::config::LlamaConfig;
 use super::gguf::Gguf;
 use super::llama::Llama;
+use super::ops::launches;
 use super::*;
 
 #[derive(Deserialize)]
@@ -99,6 +100,50 @@ fn logits_equal_transformers_in_both_formats_and_any_chunks() {
     }
 }
 
+/// Loads and runs on the CPU what a GPU runs: candle's products and our fused steps.
+fn as_on_a_gpu<T>(work: impl FnOnce() -> T) -> T {
+    super::checkpoint::ONLY_CANDLE.set(true);
+    let result = work();
+    super::checkpoint::ONLY_CANDLE.set(false);
+    result
+}
+
+/// Decode on a fast GPU waits for kernel launches as much as for memory: 32 layers of 15 at 5 µs
+/// are 2.4 ms a token. A plain port needs about 30 a layer.
+#[test]
+fn a_token_takes_at_most_15_launches_a_layer() {
+    let golden = golden();
+    as_on_a_gpu(|| {
+        // Quantized products take two launches each; plain ones, in the other file, one.
+        for (name, most) in [("model.gguf", 11), ("mixed.gguf", 15)] {
+            let llm = load(&gguf(name));
+            let mut cache = llm.model.cache(64).unwrap();
+            llm.model.forward(&golden.prompt_ids[..8], &mut cache).unwrap();
+            let (_, count) = launches::of(|| llm.model.forward(&[1], &mut cache).unwrap());
+            let layers = llm.model.layers();
+            // Besides the layers: embedding, the last norm, the logits.
+            let a_layer = (count - 4) as f64 / layers as f64;
+            assert!(a_layer <= f64::from(most), "{name}: {a_layer} launches a layer");
+            assert!(a_layer > 8.0, "{name}: {a_layer} launches a layer: not all are counted");
+        }
+    });
+}
+
+#[test]
+fn what_a_gpu_runs_equals_transformers() {
+    let golden = golden();
+    as_on_a_gpu(|| {
+        for files in [gguf("model.gguf"), folder()] {
+            let llm = load(&files);
+            for chunk in [1, 7, 512] {
+                let difference =
+                    largest_difference(&llm.model, &golden.logits, &golden.prompt_ids, chunk);
+                assert!(difference < TOLERANCE, "chunks of {chunk}: off by {difference}");
+            }
+        }
+    });
+}
+
 #[test]
 fn tied_embeddings_equal_transformers() {
     let golden = golden();
@@ -128,7 +173,8 @@ fn without_the_frequency_factors_the_logits_are_wrong() {
     let config = LlamaConfig::from_gguf(file.metadata(), file.vocabulary().unwrap()).unwrap();
     file.forget("rope_freqs.weight");
     let checkpoint = Checkpoint::Gguf(file);
-    let model = Llama::load(&checkpoint.loader(&Device::Cpu).unwrap(), config, 1024).unwrap();
+    let loader = checkpoint.loader(&Device::Cpu).unwrap();
+    let model = Llama::load(&loader, config, 1024, candle_core::DType::F32).unwrap();
     let difference = largest_difference(&model, &golden.logits, &golden.prompt_ids, 512);
     assert!(difference > 100.0 * TOLERANCE, "only off by {difference}");
 }

@@ -1,14 +1,20 @@
 //! Keys and values of the tokens so far, and attention over them.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{D, DType, Device, Result, Tensor};
 use candle_nn::ops::softmax_last_dim;
 
 use super::config::LlamaConfig;
 #[cfg(target_arch = "x86_64")]
 use super::cpu::attention::{Angles, Half, Heads, KvCache};
+#[cfg(feature = "cuda")]
+use super::cuda::{self, Projected};
 #[cfg(target_arch = "x86_64")]
-use super::linear::with_values;
-use super::rope::{Layout, Rope};
+use super::linear::on_values;
+use super::ops::launches;
+use super::rope::Rope;
+
+/// Bytes of one block of attention scores when candle's operations compute them.
+pub const SCORES_BYTES: usize = 64 << 20;
 
 /// Keys and values of one layer, in room taken once for the whole context.
 pub enum LayerCache {
@@ -20,10 +26,10 @@ pub enum LayerCache {
         /// Values.
         v: Tensor,
     },
-    /// On the CPU, in half precision, beside quantized weights.
+    /// On the CPU, in half precision.
     #[cfg(target_arch = "x86_64")]
     Halves(KvCache<Half>),
-    /// On the CPU, in full precision, beside weights that are not quantized.
+    /// On the CPU, in full precision.
     #[cfg(target_arch = "x86_64")]
     Floats(KvCache<f32>),
 }
@@ -34,80 +40,147 @@ impl LayerCache {
         config: &LlamaConfig,
         context: usize,
         dtype: DType,
-        quantized: bool,
         device: &Device,
     ) -> Result<Self> {
         let LlamaConfig { heads, kv_heads, head_dim, .. } = *config;
         #[cfg(target_arch = "x86_64")]
-        if device.is_cpu() && super::cpu::is_supported() && head_dim.is_multiple_of(8) {
+        if device.is_cpu()
+            && super::cpu::is_supported()
+            && head_dim.is_multiple_of(8)
+            && !super::checkpoint::only_candle()
+        {
             let heads = Heads { queries: heads, kv: kv_heads, dim: head_dim };
-            return Ok(match quantized {
-                true => Self::Halves(KvCache::new(heads, context)),
-                false => Self::Floats(KvCache::new(heads, context)),
+            return Ok(match dtype {
+                DType::F16 => Self::Halves(KvCache::new(heads, context)),
+                _ => Self::Floats(KvCache::new(heads, context)),
             });
         }
         let room = || Tensor::zeros((1, kv_heads, context, head_dim), dtype, device);
+        let _ = heads;
         Ok(Self::Tensors { k: room()?, v: room()? })
     }
 
     /// Rotates queries and keys, keeps keys and values, and mixes the values by attention.
     ///
-    /// `qkv` is `[tokens, (heads + 2 · kv_heads) · head_dim]` for the tokens from `position` on;
-    /// `mask` is for many tokens. Returns `[tokens, heads · head_dim]`.
+    /// `qkv` is `[tokens, (heads + 2 · kv_heads) · head_dim]` for the tokens from `position` on, in
+    /// one tensor or several. Returns `[tokens, heads · head_dim]`.
     pub fn attend(
         &mut self,
-        qkv: &Tensor,
+        qkv: &[Tensor],
         rope: &Rope,
-        mask: Option<&Tensor>,
         position: usize,
         config: &LlamaConfig,
     ) -> Result<Tensor> {
         match self {
-            Self::Tensors { k, v } => attend((k, v), qkv, rope, mask, position, config),
+            #[cfg(feature = "cuda")]
+            Self::Tensors { k, v } if k.device().is_cuda() => {
+                attend_on_gpu((k, v), qkv, rope, position, config)
+            }
+            Self::Tensors { k, v } => {
+                let qkv = Tensor::cat(qkv, D::Minus1)?;
+                let q = append((k, v), &qkv, rope, position, config)?;
+                mix(&q, (k, v), position)
+            }
             #[cfg(target_arch = "x86_64")]
             Self::Halves(cache) => {
-                attend_on_cpu(qkv, rope, |qkv, angles| cache.attend(qkv, angles, position))
+                on_cpu(qkv, rope, |qkv, angles| cache.attend(qkv, angles, position))
             }
             #[cfg(target_arch = "x86_64")]
             Self::Floats(cache) => {
-                attend_on_cpu(qkv, rope, |qkv, angles| cache.attend(qkv, angles, position))
+                on_cpu(qkv, rope, |qkv, angles| cache.attend(qkv, angles, position))
             }
         }
     }
 
-    /// Whether attention needs the mask.
-    pub fn wants_mask(&self) -> bool {
-        matches!(self, Self::Tensors { .. })
+    /// Whether it is on `device`.
+    pub fn is_on(&self, device: &Device) -> bool {
+        match self {
+            Self::Tensors { k, v } => {
+                k.device().same_device(device) && v.device().same_device(device)
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Halves(_) | Self::Floats(_) => device.is_cpu(),
+        }
+    }
+
+    /// What it takes, in bytes.
+    #[cfg(test)]
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Tensors { k, v } => {
+                ((k.elem_count() + v.elem_count()) * k.dtype().size_in_bytes()) as u64
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Halves(cache) => cache.bytes(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Floats(cache) => cache.bytes(),
+        }
     }
 }
 
 #[cfg(target_arch = "x86_64")]
-fn attend_on_cpu(
-    qkv: &Tensor,
+fn on_cpu(
+    qkv: &[Tensor],
     rope: &Rope,
     attend: impl FnOnce(&[f32], Angles) -> Vec<f32>,
 ) -> Result<Tensor> {
+    let joined;
+    let qkv = match qkv {
+        [one] => one,
+        several => {
+            joined = Tensor::cat(several, D::Minus1)?;
+            &joined
+        }
+    };
     let (cos, sin, layout) = rope.tables();
     let tokens = qkv.dim(0)?;
-    let mixed = with_values(cos, |cos| {
-        with_values(sin, |sin| {
-            let interleaved = layout == Layout::Interleaved;
-            with_values(qkv, |qkv| Ok(attend(qkv, Angles { cos, sin, interleaved })))
-        })
-    })?;
-    let width = mixed.len() / tokens;
-    Tensor::from_vec(mixed, (tokens, width), &Device::Cpu)
+    let interleaved = layout == super::rope::Layout::Interleaved;
+    on_values([qkv, cos, sin], |[qkv, cos, sin]| attend(qkv, Angles { cos, sin, interleaved }))?
+        .reshape((tokens, ()))
 }
 
-/// With candle's operations, on any device.
-fn attend(
-    (all_k, all_v): (&Tensor, &Tensor),
-    qkv: &Tensor,
+/// With kernels of our own for what decode does; a long prompt's attention is candle's.
+#[cfg(feature = "cuda")]
+fn attend_on_gpu(
+    (k, v): (&Tensor, &Tensor),
+    qkv: &[Tensor],
     rope: &Rope,
-    mask: Option<&Tensor>,
     position: usize,
     config: &LlamaConfig,
 ) -> Result<Tensor> {
+    let LlamaConfig { heads, kv_heads, head_dim, .. } = *config;
+    // The tensor that has a head, and the head's first value in it.
+    let of = |head: usize| {
+        let mut start = head * head_dim;
+        for tensor in qkv {
+            let width = tensor.dim(D::Minus1)?;
+            if start < width {
+                return Ok(Projected { tensor, start });
+            }
+            start -= width;
+        }
+        candle_core::bail!("the projections have no head {head}")
+    };
+    launches::count(1);
+    let parts = [of(0)?, of(heads)?, of(heads + kv_heads)?];
+    let q = cuda::rope_append(parts, rope, (k, v), heads, position)?;
+    if q.dim(1)? == 1 && cuda::attends(head_dim) {
+        launches::count(1);
+        return cuda::attend_one(&q, k, v, position + 1);
+    }
+    mix(&q, (k, v), position)
+}
+
+/// Writes keys and values into the cache; returns the rotated queries, divided by √head_dim,
+/// `[heads, tokens, head_dim]`.
+fn append(
+    (all_k, all_v): (&Tensor, &Tensor),
+    qkv: &Tensor,
+    rope: &Rope,
+    position: usize,
+    config: &LlamaConfig,
+) -> Result<Tensor> {
+    launches::count(1);
     let LlamaConfig { heads, kv_heads, head_dim, .. } = *config;
     let tokens = qkv.dim(0)?;
     // [1, some heads, tokens, head_dim]
@@ -117,25 +190,67 @@ fn attend(
             .transpose(1, 2)?
             .contiguous()
     };
-    // Queries and keys are rotated together: one operation.
-    let qk = rope.apply(&split(0, heads + kv_heads)?, position)?;
-    let (q, k) = (qk.narrow(1, 0, heads)?, qk.narrow(1, heads, kv_heads)?);
-    all_k.slice_set(&k.contiguous()?, 2, position)?;
-    all_v.slice_set(&split(heads + kv_heads, kv_heads)?, 2, position)?;
-    let all = position + tokens;
-    let (k, v) = (all_k.narrow(2, 0, all)?, all_v.narrow(2, 0, all)?);
-    // The query heads of a group share their K and V: they are rows of one product, and nothing
-    // is repeated. [1, kv_heads, group · tokens, head_dim]
+    let q = rope.apply(&split(0, heads)?, position)?;
+    let k = rope.apply(&split(heads, kv_heads)?, position)?.to_dtype(all_k.dtype())?;
+    let v = split(heads + kv_heads, kv_heads)?.to_dtype(all_v.dtype())?;
+    all_k.slice_set(&k, 2, position)?;
+    all_v.slice_set(&v, 2, position)?;
+    (q / (head_dim as f64).sqrt())?.squeeze(0)
+}
+
+/// Attention of `q`, `[heads, tokens, head_dim]`, over the cache up to each token itself: `[tokens,
+/// heads · head_dim]`. In blocks of tokens, so that the scores of a long context stay small.
+fn mix(q: &Tensor, (k, v): (&Tensor, &Tensor), position: usize) -> Result<Tensor> {
+    launches::count(1);
+    let (heads, tokens, head_dim) = q.dims3()?;
+    let kv_heads = k.dim(1)?;
     let group = heads / kv_heads;
-    let q = (q / (head_dim as f64).sqrt())?.reshape((1, kv_heads, group * tokens, head_dim))?;
-    let scores = q.matmul(&k.t()?)?;
-    let scores = match mask {
-        None => scores,
-        Some(mask) => scores
-            .reshape((1, kv_heads, group, tokens, all))?
-            .broadcast_add(mask)?
-            .reshape((1, kv_heads, group * tokens, all))?,
-    };
-    let mixed = softmax_last_dim(&scores)?.matmul(&v)?;
-    mixed.reshape((heads, tokens, head_dim))?.transpose(0, 1)?.reshape((tokens, heads * head_dim))
+    let most = block_tokens(heads, position + tokens);
+    let mut mixed = Vec::new();
+    for first in (0..tokens).step_by(most) {
+        let count = most.min(tokens - first);
+        let keys = position + first + count;
+        let (k, v) = (k.narrow(2, 0, keys)?, v.narrow(2, 0, keys)?);
+        let (k, v) = (k.to_dtype(q.dtype())?, v.to_dtype(q.dtype())?);
+        // The query heads of a group share their K and V: they are rows of one product, and
+        // nothing is repeated. [1, kv_heads, group · count, head_dim]
+        let rows = q.narrow(1, first, count)?.contiguous()?;
+        let rows = rows.reshape((1, kv_heads, group * count, head_dim))?;
+        let mut scores = rows.matmul(&k.t()?)?;
+        if count > 1 {
+            let mask = mask(count, position + first, q.dtype(), q.device())?;
+            scores = scores
+                .reshape((1, kv_heads, group, count, keys))?
+                .broadcast_add(&mask)?
+                .reshape((1, kv_heads, group * count, keys))?;
+        }
+        let block = softmax_last_dim(&scores)?.matmul(&v)?;
+        mixed.push(
+            block
+                .reshape((heads, count, head_dim))?
+                .transpose(0, 1)?
+                .reshape((count, heads * head_dim))?,
+        );
+    }
+    match mixed.as_slice() {
+        [one] => Ok(one.clone()),
+        several => Tensor::cat(several, 0),
+    }
+}
+
+/// Tokens whose scores over `keys` keys fit into a block.
+pub fn block_tokens(heads: usize, keys: usize) -> usize {
+    (SCORES_BYTES / (heads * keys * size_of::<f32>())).max(1)
+}
+
+/// What each new token must not see: 0 or −∞, `[tokens, past + tokens]`.
+fn mask(tokens: usize, past: usize, dtype: DType, device: &Device) -> Result<Tensor> {
+    let all = past + tokens;
+    let visible = |row: usize, column: usize| column <= past + row;
+    let values: Vec<f32> = (0..tokens)
+        .flat_map(|row| {
+            (0..all).map(move |column| if visible(row, column) { 0.0 } else { f32::NEG_INFINITY })
+        })
+        .collect();
+    Tensor::from_vec(values, (tokens, all), device)?.to_dtype(dtype)
 }

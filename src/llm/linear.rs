@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+#[cfg(target_arch = "x86_64")]
+use candle_core::Storage;
 use candle_core::quantized::QMatMul;
-use candle_core::{D, DType, Device, Module, Result, Storage, Tensor};
-use candle_nn::ops::silu;
+use candle_core::{D, Device, Module, Result, Tensor};
 
 #[cfg(target_arch = "x86_64")]
-use super::cpu::{Activations, Matrix, add_products, gated_product};
+use super::cpu::{Activations, Matrix, gated_product, products};
+use super::ops::{self, launches};
 
 /// One matrix, `[outputs, inputs]`.
 #[derive(Clone)]
@@ -23,16 +25,23 @@ impl Linear {
     /// `[tokens, inputs]` → `[tokens, outputs]`
     pub fn forward(&self, xs: &Tensor) -> Result<Tensor> {
         match self {
-            Self::Candle(matrix) => matrix.forward(xs),
+            Self::Candle(matrix) => {
+                // A quantized product first quantizes its input.
+                launches::count(if self.is_quantized() { 2 } else { 1 });
+                matrix.forward(xs)
+            }
             #[cfg(target_arch = "x86_64")]
-            Self::Mapped(matrix) => mapped_products(&[matrix], xs, None),
+            Self::Mapped(matrix) => mapped_products(&[matrix], xs),
         }
     }
 
     /// Rows of the matrix as vectors, `[ids.len(), inputs]`.
     pub fn rows(&self, ids: &[u32], device: &Device) -> Result<Tensor> {
         match self {
-            Self::Candle(matrix) => matrix.embedding(&Tensor::new(ids, device)?),
+            Self::Candle(matrix) => {
+                launches::count(1);
+                matrix.embedding(&Tensor::new(ids, device)?)
+            }
             #[cfg(target_arch = "x86_64")]
             Self::Mapped(matrix) => {
                 let shape = (ids.len(), matrix.columns());
@@ -67,33 +76,16 @@ impl Linear {
 pub struct Stack(pub Vec<Linear>);
 
 impl Stack {
-    /// `[tokens, inputs]` → `[tokens, Σ outputs]`
-    pub fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+    /// `[tokens, inputs]` → `[tokens, outputs]` of one or more matrices each, in order.
+    pub fn forward(&self, xs: &Tensor) -> Result<Vec<Tensor>> {
         #[cfg(target_arch = "x86_64")]
         if let Some(matrices) = self.mapped() {
-            return mapped_products(&matrices, xs, None);
+            return Ok(vec![mapped_products(&matrices, xs)?]);
         }
-        match self.0.as_slice() {
-            [one] => one.forward(xs),
-            several => {
-                let outputs: Result<Vec<Tensor>> =
-                    several.iter().map(|linear| linear.forward(xs)).collect();
-                Tensor::cat(&outputs?, D::Minus1)
-            }
-        }
+        self.0.iter().map(|linear| linear.forward(xs)).collect()
     }
 
-    /// [`Stack::forward`], added to `onto`.
-    pub fn forward_onto(&self, xs: &Tensor, onto: &Tensor) -> Result<Tensor> {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(matrices) = self.mapped() {
-            return mapped_products(&matrices, xs, Some(onto));
-        }
-        self.forward(xs)? + onto
-    }
-
-    /// `silu(first half) · second half` of the outputs (`SwiGLU`, Shazeer 2020):
-    /// `[tokens, inputs]` → `[tokens, Σ outputs / 2]`.
+    /// [`ops::gate`] of the outputs: `[tokens, inputs]` → `[tokens, Σ outputs / 2]`.
     pub fn forward_gated(&self, xs: &Tensor) -> Result<Tensor> {
         #[cfg(target_arch = "x86_64")]
         if let Some(&[gate, up]) = self.mapped().as_deref() {
@@ -101,13 +93,10 @@ impl Stack {
             let shape = (xs.rows, gate.rows());
             return Tensor::from_vec(gated_product(gate, up, &xs), shape, &Device::Cpu);
         }
-        if let [gate, up] = self.0.as_slice() {
-            return silu(&gate.forward(xs)?)? * up.forward(xs)?;
-        }
-        let both = self.forward(xs)?;
-        let width = both.dim(D::Minus1)? / 2;
-        silu(&both.narrow(D::Minus1, 0, width)?.contiguous()?)?
-            * both.narrow(D::Minus1, width, width)?.contiguous()?
+        ops::gate(&match self.forward(xs)?.as_slice() {
+            [one] => one.clone(),
+            several => Tensor::cat(several, D::Minus1)?,
+        })
     }
 
     /// All of the matrices, if all are mapped.
@@ -123,31 +112,46 @@ impl Stack {
     }
 }
 
-/// The values of an `f32` tensor on the CPU.
-pub fn with_values<T>(xs: &Tensor, use_values: impl FnOnce(&[f32]) -> Result<T>) -> Result<T> {
-    let xs = xs.contiguous()?.to_dtype(DType::F32)?;
-    let (storage, layout) = xs.storage_and_layout();
-    let Storage::Cpu(storage) = &*storage else {
-        candle_core::bail!("a CPU operation was given a tensor on a GPU")
-    };
-    let start = layout.start_offset();
-    use_values(&storage.as_slice::<f32>()?[start..start + layout.shape().elem_count()])
+/// Computes with the values of tensors on the CPU; the result is a vector.
+#[cfg(target_arch = "x86_64")]
+pub fn on_values<const N: usize>(
+    tensors: [&Tensor; N],
+    compute: impl FnOnce([&[f32]; N]) -> Vec<f32>,
+) -> Result<Tensor> {
+    let values = with_values(tensors, compute)?;
+    let length = values.len();
+    Tensor::from_vec(values, length, &Device::Cpu)
+}
+
+/// The values of `f32` tensors on the CPU.
+#[cfg(target_arch = "x86_64")]
+pub fn with_values<T, const N: usize>(
+    tensors: [&Tensor; N],
+    compute: impl FnOnce([&[f32]; N]) -> T,
+) -> Result<T> {
+    let tensors: Vec<Tensor> =
+        tensors.iter().map(|tensor| tensor.contiguous()).collect::<Result<_>>()?;
+    let guards: Vec<_> = tensors.iter().map(Tensor::storage_and_layout).collect();
+    let mut slices = [[].as_slice(); N];
+    for (slice, (storage, layout)) in slices.iter_mut().zip(&guards) {
+        let Storage::Cpu(storage) = &**storage else {
+            candle_core::bail!("a CPU operation was given a tensor on a GPU")
+        };
+        let start = layout.start_offset();
+        *slice = &storage.as_slice::<f32>()?[start..start + layout.shape().elem_count()];
+    }
+    Ok(compute(slices))
 }
 
 #[cfg(target_arch = "x86_64")]
 fn activations(xs: &Tensor, columns: usize) -> Result<Activations> {
-    with_values(xs, |values| Ok(Activations::new(values, columns)))
+    with_values([xs], |[values]| Activations::new(values, columns))
 }
 
 #[cfg(target_arch = "x86_64")]
-fn mapped_products(matrices: &[&Matrix], xs: &Tensor, onto: Option<&Tensor>) -> Result<Tensor> {
+fn mapped_products(matrices: &[&Matrix], xs: &Tensor) -> Result<Tensor> {
     let width: usize = matrices.iter().map(|matrix| matrix.rows()).sum();
     let columns = matrices.first().map_or(0, |matrix| matrix.columns());
     let xs = activations(xs, columns)?;
-    let mut out = match onto {
-        Some(onto) => with_values(onto, |values| Ok(values.to_vec()))?,
-        None => vec![0f32; xs.rows * width],
-    };
-    add_products(matrices, &xs, &mut out);
-    Tensor::from_vec(out, (xs.rows, width), &Device::Cpu)
+    Tensor::from_vec(products(matrices, &xs), (xs.rows, width), &Device::Cpu)
 }

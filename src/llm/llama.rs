@@ -11,6 +11,7 @@ use super::checkpoint::{Loader, Name, Part};
 use super::config::LlamaConfig;
 use super::kv_cache::LayerCache;
 use super::linear::{Linear, Stack};
+use super::ops::{add_norm, norm};
 use super::rope::Rope;
 
 /// A loaded model. Nothing in it changes after loading; what a conversation has so far is in its
@@ -23,8 +24,7 @@ pub struct Llama {
     rope: Rope,
     config: LlamaConfig,
     dtype: DType,
-    /// Whether the weights are quantized, so that half precision is enough for keys and values.
-    quantized: bool,
+    cache_dtype: DType,
     device: Device,
 }
 
@@ -39,11 +39,28 @@ impl Cache {
     pub fn reset(&mut self) {
         self.tokens = 0;
     }
+
+    /// What it takes, in bytes.
+    #[cfg(test)]
+    pub fn bytes(&self) -> u64 {
+        self.layers.iter().map(LayerCache::bytes).sum()
+    }
+
+    /// Whether all of it is on `device`.
+    pub fn is_on(&self, device: &Device) -> bool {
+        self.layers.iter().all(|layer| layer.is_on(device))
+    }
 }
 
 impl Llama {
-    /// Loads every tensor, for prompts and answers of up to `context` tokens together.
-    pub fn load(loader: &Loader, config: LlamaConfig, context: usize) -> Result<Self> {
+    /// Loads every tensor, for prompts and answers of up to `context` tokens together, whose keys
+    /// and values are kept as `cache_dtype`.
+    pub fn load(
+        loader: &Loader,
+        config: LlamaConfig,
+        context: usize,
+        cache_dtype: DType,
+    ) -> Result<Self> {
         let LlamaConfig { hidden, vocabulary, head_dim, .. } = config;
         let device = loader.device().clone();
         let embedding = loader.linear(Name::Embedding, vocabulary, hidden)?;
@@ -62,14 +79,13 @@ impl Llama {
                 Layer::load(loader, &config, layer).with_context(|| format!("layer {layer}"))
             })
             .collect::<Result<Vec<_>>>()?;
-        let quantized = layers.iter().flat_map(Layer::linears).any(Linear::is_quantized);
         Ok(Self {
             embedding,
             norm: loader.vector(Name::Norm, hidden)?,
             output,
             rope,
             dtype: loader.dtype(),
-            quantized,
+            cache_dtype,
             layers,
             device,
             config,
@@ -78,8 +94,7 @@ impl Llama {
 
     /// An empty cache for `context` tokens; takes its room now.
     pub fn cache(&self, context: usize) -> candle_core::Result<Cache> {
-        let layer =
-            || LayerCache::new(&self.config, context, self.dtype, self.quantized, &self.device);
+        let layer = || LayerCache::new(&self.config, context, self.cache_dtype, &self.device);
         let layers = self.layers.iter().map(|_| layer()).collect::<candle_core::Result<_>>()?;
         Ok(Cache { layers, tokens: 0 })
     }
@@ -88,40 +103,38 @@ impl Llama {
     /// the last one.
     pub fn forward(&self, tokens: &[u32], cache: &mut Cache) -> candle_core::Result<Tensor> {
         let (position, count) = (cache.tokens, tokens.len());
-        let mask = match cache.layers.first() {
-            Some(layer) if layer.wants_mask() => self.mask(count, position)?,
-            _ => None,
-        };
         let epsilon = self.config.norm_epsilon as f32;
         let mut hidden = self.embedding.rows(tokens, &self.device)?.to_dtype(self.dtype)?;
+        // What the last block adds: the next one's norm takes it along.
+        let mut delta: Option<Tensor> = None;
+        let mut normed;
         for (layer, kv) in self.layers.iter().zip(&mut cache.layers) {
-            let normed = rms_norm(&hidden, &layer.attention_norm, epsilon)?;
+            (hidden, normed) = match &delta {
+                Some(delta) => add_norm(&hidden, delta, &layer.attention_norm, epsilon)?,
+                None => {
+                    let normed = norm(&hidden, &layer.attention_norm, epsilon)?;
+                    (hidden, normed)
+                }
+            };
             let qkv = layer.qkv.forward(&normed)?;
-            let mixed = kv.attend(&qkv, &self.rope, mask.as_ref(), position, &self.config)?;
-            hidden = layer.attention_output.forward_onto(&mixed, &hidden)?;
-            let normed = rms_norm(&hidden, &layer.feed_forward_norm, epsilon)?;
-            let gated = layer.gate_up.forward_gated(&normed)?;
-            hidden = layer.down.forward_onto(&gated, &hidden)?;
+            let mixed = kv.attend(&qkv, &self.rope, position, &self.config)?;
+            let attended = layer.attention_output.forward(&mixed)?;
+            (hidden, normed) = add_norm(&hidden, &attended, &layer.feed_forward_norm, epsilon)?;
+            delta = Some(layer.down.forward(&layer.gate_up.forward_gated(&normed)?)?);
         }
         cache.tokens += count;
-        let last = rms_norm(&hidden.narrow(0, count - 1, 1)?.contiguous()?, &self.norm, epsilon)?;
+        let last = |xs: &Tensor| xs.narrow(0, count - 1, 1)?.contiguous();
+        let last = match &delta {
+            Some(delta) => add_norm(&last(&hidden)?, &last(delta)?, &self.norm, epsilon)?.1,
+            None => norm(&last(&hidden)?, &self.norm, epsilon)?,
+        };
         self.output.forward(&last)?.flatten_all()?.to_dtype(DType::F32)
     }
 
-    /// What each new token must not see: 0 or −∞, `[tokens, past + tokens]`. One token sees all.
-    fn mask(&self, tokens: usize, past: usize) -> candle_core::Result<Option<Tensor>> {
-        if tokens == 1 {
-            return Ok(None);
-        }
-        let all = past + tokens;
-        let visible = |row: usize, column: usize| column <= past + row;
-        let values: Vec<f32> = (0..tokens)
-            .flat_map(|row| {
-                (0..all)
-                    .map(move |column| if visible(row, column) { 0.0 } else { f32::NEG_INFINITY })
-            })
-            .collect();
-        Ok(Some(Tensor::from_vec(values, (tokens, all), &self.device)?.to_dtype(self.dtype)?))
+    /// Number of layers.
+    #[cfg(test)]
+    pub fn layers(&self) -> usize {
+        self.layers.len()
     }
 
     /// The device that every tensor is on.
@@ -129,36 +142,26 @@ impl Llama {
         &self.device
     }
 
-    /// Whether every weight is on `device`.
+    /// Whether every weight and table is on `device`.
     pub fn is_on(&self, device: &Device) -> bool {
-        let linears = self.layers.iter().flat_map(Layer::linears);
-        linears
-            .chain([&self.embedding, &self.output])
-            .all(|linear| linear.device().same_device(device))
+        let mut linears = self.layers.iter().flat_map(Layer::linears);
+        let mut norms =
+            self.layers.iter().flat_map(|layer| [&layer.attention_norm, &layer.feed_forward_norm]);
+        linears.all(|linear| linear.device().same_device(device))
+            && norms.all(|norm| norm.device().same_device(device))
+            && [&self.embedding, &self.output].iter().all(|l| l.device().same_device(device))
             && self.norm.device().same_device(device)
+            && self.rope.is_on(device)
     }
-}
-
-/// [`candle_nn::ops::rms_norm`] without waking a thread pool for one row.
-fn rms_norm(xs: &Tensor, weight: &Tensor, epsilon: f32) -> candle_core::Result<Tensor> {
-    #[cfg(target_arch = "x86_64")]
-    if xs.device().is_cpu() {
-        use super::linear::with_values;
-        let normed = with_values(weight, |weight| {
-            with_values(xs, |xs| Ok(super::cpu::rms_norm(xs, weight, epsilon)))
-        })?;
-        return Tensor::from_vec(normed, xs.shape(), &Device::Cpu);
-    }
-    candle_nn::ops::rms_norm(xs, weight, epsilon)
 }
 
 struct Layer {
     attention_norm: Tensor,
     qkv: Stack,
-    attention_output: Stack,
+    attention_output: Linear,
     feed_forward_norm: Tensor,
     gate_up: Stack,
-    down: Stack,
+    down: Linear,
 }
 
 impl Layer {
@@ -172,19 +175,18 @@ impl Layer {
                 &[(name(Part::Q), wide), (name(Part::K), narrow), (name(Part::V), narrow)],
                 hidden,
             )?,
-            attention_output: loader.stack(&[(name(Part::AttentionOutput), hidden)], wide)?,
+            attention_output: loader.linear(name(Part::AttentionOutput), hidden, wide)?,
             feed_forward_norm: loader.vector(name(Part::FeedForwardNorm), hidden)?,
             gate_up: loader.stack(
                 &[(name(Part::Gate), feed_forward), (name(Part::Up), feed_forward)],
                 hidden,
             )?,
-            down: loader.stack(&[(name(Part::Down), hidden)], feed_forward)?,
+            down: loader.linear(name(Part::Down), hidden, feed_forward)?,
         })
     }
 
     fn linears(&self) -> impl Iterator<Item = &Linear> {
-        [&self.qkv, &self.attention_output, &self.gate_up, &self.down]
-            .into_iter()
-            .flat_map(|stack| &stack.0)
+        let stacks = [&self.qkv, &self.gate_up].into_iter().flat_map(|stack| &stack.0);
+        stacks.chain([&self.attention_output, &self.down])
     }
 }

@@ -5,6 +5,8 @@ mod checkpoint;
 mod config;
 #[cfg(target_arch = "x86_64")]
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod files;
 mod gguf;
 #[cfg(test)]
@@ -12,7 +14,9 @@ mod goldens;
 mod kv_cache;
 mod linear;
 mod llama;
+mod ops;
 pub mod placement;
+mod plan;
 mod rope;
 mod sampling;
 pub mod tokenizer;
@@ -28,9 +32,13 @@ use chat::ChatTemplate;
 pub use files::LlmFiles;
 use files::Opened;
 use llama::{Cache, Llama};
-use placement::DeviceChoice;
+use placement::{DeviceChoice, Outlook, Place, Placed};
+use plan::Demand;
+pub use plan::LoadPlan;
 pub use sampling::SamplingOptions;
 use tokenizer::LlmTokenizer;
+
+use crate::gpu::{self, Moment};
 
 /// Prompt tokens in one pass: enough for matrix products at full speed, few enough that their
 /// activations stay small and Ctrl-C is heard.
@@ -74,6 +82,20 @@ pub struct Llm {
     context: usize,
     /// One conversation at a time; its room is taken once.
     cache: Mutex<Cache>,
+    place: Place<'static>,
+    placed: Placed,
+}
+
+/// Reads everything but the weights.
+fn open(files: &LlmFiles) -> Result<Opened> {
+    let opened = files::open(files)?;
+    ensure!(
+        opened.tokenizer.vocabulary() <= opened.config.vocabulary,
+        "the tokenizer has {} tokens, the model only {}",
+        opened.tokenizer.vocabulary(),
+        opened.config.vocabulary
+    );
+    Ok(opened)
 }
 
 impl Llm {
@@ -83,26 +105,49 @@ impl Llm {
     /// # Errors
     /// Among others [`crate::gpu::GpuError`], when the GPU asked for cannot be used.
     pub fn load(files: &LlmFiles, device: DeviceChoice, context: usize) -> Result<Self> {
-        let Opened { checkpoint, config, tokenizer, template, end_of_text } = files::open(files)?;
-        ensure!(
-            tokenizer.vocabulary() <= config.vocabulary,
-            "the tokenizer has {} tokens, the model only {}",
-            tokenizer.vocabulary(),
-            config.vocabulary
-        );
+        let Opened { checkpoint, config, tokenizer, template, end_of_text } = open(files)?;
         let context = context.min(config.context);
-        let kv_bytes = config.kv_cache_bytes(context, checkpoint.activation_bytes());
-        let scores = config.attention_bytes(PREFILL_CHUNK, context);
-        let device = placement::open(device, checkpoint.weight_bytes()? + kv_bytes + scores)?;
-        let model = Llama::load(&checkpoint.loader(&device)?, config, context)?;
-        ensure!(model.is_on(&device), "a weight is not on {}", placement::name(&device));
-        let cache = Mutex::new(model.cache(context)?);
-        Ok(Self { model, tokenizer, template, end_of_text, context, cache })
+        let demand = Demand::new(&checkpoint, &config, device)?;
+        let place = Place::find(gpu::driver(), device, demand, context)?;
+        let device = place.open()?;
+        let load = || -> Result<(Llama, Cache)> {
+            let cache_dtype = checkpoint.cache_dtype(device.is_cuda());
+            let loader = checkpoint.loader(&device)?;
+            let model = Llama::load(&loader, config, context, cache_dtype)?;
+            let cache = model.cache(context)?;
+            device.synchronize()?;
+            ensure!(
+                model.is_on(&device) && cache.is_on(&device),
+                "a tensor is not on {}",
+                placement::name(&device)
+            );
+            Ok((model, cache))
+        };
+        let (model, cache) = load().map_err(|error| {
+            // What was loaded so far is given back only now.
+            let _ = device.synchronize();
+            place.explain(error, Moment::Loading)
+        })?;
+        let placed = place.placed(model.device());
+        let cache = Mutex::new(cache);
+        Ok(Self { model, tokenizer, template, end_of_text, context, cache, place, placed })
     }
 
-    /// The device that the weights are on: `cpu` or `cuda:0`.
-    pub fn placement(&self) -> String {
-        placement::name(self.model.device())
+    /// What [`Llm::load`] would come to. Reads the model's files but not its weights.
+    pub fn outlook(files: &LlmFiles, device: DeviceChoice, context: usize) -> Result<Outlook> {
+        let Opened { checkpoint, config, .. } = open(files)?;
+        let demand = Demand::new(&checkpoint, &config, device)?;
+        Ok(placement::outlook(gpu::driver(), device, demand, context.min(config.context)))
+    }
+
+    /// Where the model is, and what it took there when it had been loaded.
+    pub fn placed(&self) -> &Placed {
+        &self.placed
+    }
+
+    /// The same, measured now: an answer has needed its workspace since.
+    pub fn measure(&self) -> Placed {
+        self.place.placed(self.model.device())
     }
 
     /// Tokens that prompt and answer may have together.
@@ -121,9 +166,32 @@ impl Llm {
         self.tokenizer.encode(&self.template.prompt(&self.tokenizer, system, user)?)
     }
 
+    /// Logits of the token after a prompt, `[vocabulary]`, the prompt read in passes of `chunk`
+    /// tokens. For tests and benches that compare devices; answers come from [`Llm::generate`].
+    pub fn logits(&self, prompt: &[u32], chunk: usize) -> Result<Vec<f32>> {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.reset();
+        let mut logits = None;
+        for tokens in prompt.chunks(chunk.max(1)) {
+            logits = Some(self.model.forward(tokens, &mut cache)?);
+        }
+        Ok(logits.context("the prompt is empty")?.to_vec1()?)
+    }
+
     /// Writes the answer to a prompt, handing each piece of text to `on_text` as it comes. Stops
     /// soon after `interrupted` becomes true.
     pub fn generate(
+        &self,
+        prompt: &[u32],
+        options: &SamplingOptions,
+        interrupted: &AtomicBool,
+        on_text: &mut dyn FnMut(&str),
+    ) -> Result<Generation> {
+        self.write(prompt, options, interrupted, on_text)
+            .map_err(|error| self.place.explain(error, Moment::Answering))
+    }
+
+    fn write(
         &self,
         prompt: &[u32],
         options: &SamplingOptions,

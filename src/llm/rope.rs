@@ -85,6 +85,11 @@ impl Rope {
         (&self.cos, &self.sin, self.layout)
     }
 
+    /// Whether the tables are on `device`.
+    pub fn is_on(&self, device: &Device) -> bool {
+        [&self.cos, &self.sin].iter().all(|table| table.device().same_device(device))
+    }
+
     /// Rotates `[batch, heads, tokens, head_dim]` whose first token is at `position`.
     pub fn apply(&self, heads: &Tensor, position: usize) -> Result<Tensor> {
         let tokens = heads.dim(2)?;

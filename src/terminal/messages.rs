@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use crate::gpu::gib;
 use crate::indexing::Summary;
 use crate::language::Language;
 use crate::llm::Generation;
+use crate::llm::placement::{GpuMemory, Placed};
 
 /// The language of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -80,6 +82,19 @@ impl Lang {
 
     pub(crate) fn loading_llm(self, name: &str, device: &str) -> String {
         format!("   🔄 {} {name} → {device} … ", self.pick("Đang nạp", "Loading"))
+    }
+
+    pub(crate) fn llm_loaded(self, placed: &Placed, took: Duration) -> String {
+        let Placed { device, memory } = placed;
+        let Some(GpuMemory { gpu, planned, measured }) = memory else {
+            return format!("✅ {device}, {}", time(took));
+        };
+        let planned = format!("{} {}", self.pick("dự tính", "planned"), gib(*planned));
+        let memory = match measured {
+            Some(measured) => format!("{} VRAM ({planned})", gib(*measured)),
+            None => format!("VRAM {planned}"),
+        };
+        format!("✅ {device} ({gpu}), {memory}, {}", time(took))
     }
 
     pub(crate) fn not_in_documents(self) -> &'static str {
@@ -221,6 +236,24 @@ mod tests {
         assert_eq!(time(Duration::from_micros(12_400)), "12 ms");
         assert_eq!(time(Duration::from_millis(3_140)), "3.1 s");
         assert_eq!(time(Duration::ZERO), "0 ms");
+    }
+
+    #[test]
+    fn a_loaded_llm_is_told_with_its_memory_beside_the_plan() {
+        let took = Duration::from_millis(3200);
+        let cpu = Placed { device: "cpu".to_owned(), memory: None };
+        assert_eq!(Lang::En.llm_loaded(&cpu, took), "✅ cpu, 3.2 s");
+        let memory = GpuMemory {
+            gpu: "NVIDIA GeForce RTX 4090".to_owned(),
+            planned: 61 << 30,
+            measured: Some(59 << 30),
+        };
+        let gpu = Placed { device: "cuda:0".to_owned(), memory: Some(memory) };
+        assert_eq!(
+            Lang::En.llm_loaded(&gpu, took),
+            "✅ cuda:0 (NVIDIA GeForce RTX 4090), 59.0 GiB VRAM (planned 61.0 GiB), 3.2 s"
+        );
+        assert!(Lang::Vi.llm_loaded(&gpu, took).contains("59.0 GiB VRAM (dự tính 61.0 GiB)"));
     }
 
     #[test]

@@ -16,9 +16,11 @@ const WITHOUT_LLM: &[&[&str]] = &[
     &[VIETNAMESE],
     &["--extractive", ENGLISH],
     &["models", "list"],
-    &["doctor"],
     &["completions", "bash"],
 ];
+
+/// Plans the LLM's memory from its file's header.
+const DOCTOR: &[&str] = &["doctor"];
 
 /// A question that the LLM answers.
 const WITH_LLM: &[&str] = &["--max-tokens", "4", "--json", ENGLISH];
@@ -54,7 +56,7 @@ fn only_an_answer_of_the_llm_opens_its_files() {
 fn without_the_llms_file_everything_else_works() {
     let sandbox = Sandbox::indexed();
     sandbox.remove("models/tiny-llama/model.gguf");
-    for args in WITHOUT_LLM {
+    for args in WITHOUT_LLM.iter().chain([&DOCTOR]) {
         sandbox.run(args).exits(0);
     }
     empty_dialogue(&sandbox);

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::harness::{DEMO, Sandbox};
+use crate::harness::{DEMO, ENGLISH, Sandbox};
 
 #[test]
 fn completion_scripts_know_the_commands() {
@@ -79,6 +79,57 @@ fn doctor_reports_what_works_as_one_object() {
     let here: Vec<_> =
         report["models"].as_array().unwrap().iter().map(|model| &model["here"]).collect();
     assert_eq!(here, [&json!(true); 3]);
+}
+
+#[test]
+fn doctor_plans_the_llms_memory_without_loading_it() {
+    let sandbox = Sandbox::indexed();
+    let doctor = |args: &[&str]| {
+        let args = [&["doctor", "--json"], args].concat();
+        sandbox.run(&args).exits(0).json()["placement"]["llm"].clone()
+    };
+    let bytes = |plan: &Value, part: &str| plan[format!("{part}_bytes")].as_u64().unwrap();
+    let (long, short) = (doctor(&["--context", "1024"]), doctor(&["--context", "512"]));
+    assert_eq!(long["device"], "cpu");
+    assert_eq!(long["problem"], Value::Null);
+    let (long, short) = (&long["plan"], &short["plan"]);
+    assert_eq!((&long["context"], &short["context"]), (&json!(1024), &json!(512)));
+    assert_eq!(bytes(long, "weights"), bytes(short, "weights"));
+    assert_eq!(bytes(long, "kv_cache"), 2 * bytes(short, "kv_cache"));
+    let parts = ["weights", "kv_cache", "workspace", "margin"];
+    assert_eq!(parts.iter().map(|part| bytes(long, part)).sum::<u64>(), bytes(long, "total"));
+    let text = sandbox.run(&["doctor"]).exits(0).stdout;
+    let plan = text.lines().find(|line| line.starts_with("plan      ✅")).expect("a plan");
+    assert!(plan.contains("on cpu for a context of") && plan.contains("KV cache"), "{plan}");
+    sandbox.write("models/tiny-llama/model.gguf", "no model");
+    let broken = doctor(&[]);
+    assert!(broken["problem"]["error"].as_str().unwrap().contains("model.gguf"), "{broken}");
+}
+
+/// What the benches measure has a tokenizer and a chat template like any other model.
+#[test]
+fn the_random_model_of_the_benches_answers() {
+    let sandbox = Sandbox::indexed();
+    let model = sandbox.path("random.gguf");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/make_llama_gguf.py");
+    let mut python = std::process::Command::new("python3");
+    let made = python.args([script, "--shape", "tiny"]).arg(&model).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let args = ["--llm", model.to_str().unwrap(), "--max-tokens", "4", "--json", ENGLISH];
+    let answer = sandbox.run(&args).exits(0).json();
+    assert_eq!((&answer["mode"], &answer["model"]), (&json!("generative"), &json!("random.gguf")));
+}
+
+/// The plan is there, and so is the reason why it cannot be carried out.
+#[cfg(not(feature = "cuda"))]
+#[test]
+fn doctor_plans_for_a_gpu_that_is_not_there() {
+    let sandbox = Sandbox::indexed();
+    let args = ["doctor", "--json", "--device", "cuda:1"];
+    let llm = sandbox.run(&args).exits(0).json()["placement"]["llm"].clone();
+    assert_eq!(llm["device"], "cuda:1");
+    assert!(llm["plan"]["margin_bytes"].as_u64().unwrap() > 0, "{llm}");
+    assert!(llm["problem"]["error"].as_str().unwrap().contains("without CUDA"), "{llm}");
 }
 
 #[test]

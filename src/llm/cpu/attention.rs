@@ -124,6 +124,12 @@ impl<T: Element> KvCache<T> {
         Self { k: room(), v: room(), heads, context }
     }
 
+    /// What it takes, in bytes.
+    #[cfg(test)]
+    pub fn bytes(&self) -> u64 {
+        (size_of_val(&*self.k) + size_of_val(&*self.v)) as u64
+    }
+
     /// Rotates queries and keys, keeps keys and values, and mixes the values by attention.
     ///
     /// `qkv` is `[tokens, (heads + 2 · kv_heads) · dim]` for the tokens from `position` on; returns

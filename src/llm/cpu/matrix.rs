@@ -119,14 +119,14 @@ impl Matrix {
     }
 }
 
-/// Adds the products of several matrices with the same activations to `out`,
-/// `[xs.rows, Σ rows]`: the first matrix' outputs, the second's, …
-pub fn add_products(matrices: &[&Matrix], xs: &Activations, out: &mut [f32]) {
+/// The products of several matrices with the same activations, `[xs.rows, Σ rows]`: the first
+/// matrix' outputs, the second's, …
+pub fn products(matrices: &[&Matrix], xs: &Activations) -> Vec<f32> {
     let width: usize = matrices.iter().map(|matrix| matrix.rows).sum();
-    assert_eq!(out.len(), xs.rows * width);
     assert!(matrices.iter().all(|matrix| matrix.columns == xs.columns));
+    let mut products = vec![0f32; xs.rows * width];
     let panels = matrices.iter().map(|matrix| matrix.panels()).sum();
-    let out = Parts::new(out);
+    let out = Parts::new(&mut products);
     share(panels, |some| {
         let mut sums = vec![0f32; xs.rows * PANEL];
         for panel in some {
@@ -137,13 +137,11 @@ pub fn add_products(matrices: &[&Matrix], xs: &Activations, out: &mut [f32]) {
             for (row, sums) in sums.chunks_exact(PANEL).enumerate() {
                 let at = row * width + first + start;
                 // SAFETY: no other call has this panel.
-                let out = unsafe { out.part(at..at + count) };
-                for (out, sum) in out.iter_mut().zip(sums) {
-                    *out += sum;
-                }
+                unsafe { out.part(at..at + count) }.copy_from_slice(&sums[..count]);
             }
         }
     });
+    products
 }
 
 /// `silu(gate · xs) · (up · xs)`, `[xs.rows, rows]` (`SwiGLU`, Shazeer 2020).
@@ -266,12 +264,11 @@ mod tests {
             let plain = [first_plain, second_plain].concat();
             for tokens in [1, 2, 37] {
                 let xs = numbers(tokens * columns, 7);
-                let mut out = vec![0.25; tokens * 29];
-                add_products(&[&first, &second], &Activations::new(&xs, columns), &mut out);
+                let out = products(&[&first, &second], &Activations::new(&xs, columns));
                 let exact = |token: usize, row: usize| -> f64 {
                     let pairs =
                         xs[token * columns..][..columns].iter().zip(&plain[row * columns..]);
-                    0.25 + pairs.map(|(x, w)| f64::from(*x) * f64::from(*w)).sum::<f64>()
+                    pairs.map(|(x, w)| f64::from(*x) * f64::from(*w)).sum::<f64>()
                 };
                 for token in 0..tokens {
                     for row in 0..29 {
@@ -307,8 +304,7 @@ mod tests {
             let matrix = Matrix::new(&TensorView { dtype, shape: vec![8, 512], data }).unwrap();
             for tokens in [1, 4] {
                 let xs = Activations::new(&vec![1.0; tokens * 512], 512);
-                let mut out = vec![0.0; tokens * 8];
-                add_products(&[&matrix], &xs, &mut out);
+                let out = products(&[&matrix], &xs);
                 let exact: f32 = plain[..512].iter().sum();
                 for out in out {
                     assert!((out - exact).abs() < 1e-2, "{dtype:?}: {out}, not {exact}");

@@ -14,7 +14,7 @@ mod product;
 mod team;
 
 pub use activations::Activations;
-pub use matrix::{Matrix, add_products, gated_product};
+pub use matrix::{Matrix, gated_product, products};
 
 use team::{Parts, share};
 
