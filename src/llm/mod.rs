@@ -18,21 +18,20 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use candle_transformers::utils::apply_repeat_penalty;
 
 use chat::ChatTemplate;
 pub use files::LlmFiles;
 use files::Opened;
 use llama::{Cache, Llama};
 use placement::DeviceChoice;
+use sampling::Sampler;
 pub use sampling::SamplingOptions;
 use tokenizer::LlmTokenizer;
 
 /// Prompt tokens in one pass: enough for matrix products at full speed, few enough that their
 /// activations stay small and Ctrl-C is heard.
 const PREFILL_CHUNK: usize = 256;
-/// Tokens that the repeat penalty looks back on.
-const REPEAT_WINDOW: usize = 64;
+
 /// Why an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
@@ -156,7 +155,7 @@ impl Llm {
         let mut logits = logits.context("the prompt is empty")?;
         generation.prefill = start.elapsed();
         let start = Instant::now();
-        let mut sampler = options.processor();
+        let mut sampler = Sampler::new(options);
         let mut stream = self.tokenizer.stream();
         let most = options.max_tokens.min(room);
         generation.stop = loop {
@@ -166,15 +165,7 @@ impl Llm {
             if generation.tokens.len() >= most {
                 break Stop::MaxTokens;
             }
-            if (options.repeat_penalty - 1.0).abs() > f32::EPSILON {
-                let recent = generation.tokens.len().saturating_sub(REPEAT_WINDOW);
-                logits = apply_repeat_penalty(
-                    &logits,
-                    options.repeat_penalty,
-                    &generation.tokens[recent..],
-                )?;
-            }
-            let token = sampler.sample(&logits)?;
+            let token = sampler.next(&logits, &generation.tokens)?;
             if self.end_of_text.contains(&token) {
                 break Stop::EndOfText;
             }
