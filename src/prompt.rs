@@ -131,9 +131,12 @@ mod tests {
         let passages = passages(12);
         let all = build(&tiny(4096), QUESTION, &passages, 20).unwrap();
         let mut seen = Vec::new();
-        for context in (600..all.tokens.len() + 40).step_by(23) {
+        for context in (300..all.tokens.len() + 40).step_by(23) {
             let llm = tiny(context);
-            let prompt = build(&llm, QUESTION, &passages, 20).unwrap();
+            let Ok(prompt) = build(&llm, QUESTION, &passages, 20) else {
+                assert!(seen.is_empty(), "nothing fits into {context}");
+                continue;
+            };
             assert!(prompt.tokens.len() <= context - 20);
             let text = text(&llm, &prompt);
             assert!(text.contains(&instructions(Language::English)), "{text}");
@@ -148,7 +151,7 @@ mod tests {
             }
             seen.push(prompt.passages);
         }
-        assert!(seen.is_sorted() && seen[0] < 4 && seen.last() == Some(&12), "{seen:?}");
+        assert!(seen.is_sorted() && seen[0] == 1 && seen.last() == Some(&12), "{seen:?}");
     }
 
     #[test]

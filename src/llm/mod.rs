@@ -8,6 +8,8 @@ mod gguf;
 #[cfg(test)]
 mod goldens;
 mod llama;
+#[cfg(test)]
+mod llama31_goldens;
 pub mod placement;
 mod rope;
 mod sampling;
