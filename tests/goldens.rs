@@ -267,3 +267,33 @@ fn smollm2_writes_what_it_writes_in_transformers() {
     assert_eq!(streamed, expected);
     assert_eq!(generation.tokens, golden.greedy[..golden.greedy.len() - 1]);
 }
+
+#[derive(Deserialize)]
+struct VsLlamaCpp {
+    smollm2: Conversation,
+}
+
+#[derive(Deserialize)]
+struct Conversation {
+    messages: Vec<Message>,
+    prompt_ids: Vec<u32>,
+    greedy: Vec<u32>,
+}
+
+#[test]
+fn smollm2_writes_what_it_writes_in_llama_cpp() {
+    let VsLlamaCpp { smollm2: golden } = read("vs_llama_cpp.json");
+    let file = prepared("smollm2-135m-instruct").join("SmolLM2-135M-Instruct.Q4_1.gguf");
+    let llm = Llm::load(&LlmFiles::Gguf(file), DeviceChoice::Cpu, 512).unwrap();
+    let [system, user] = &golden.messages[..] else { panic!("two messages") };
+    let prompt = llm.encode_chat(&system.content, &user.content).unwrap();
+    assert_eq!(prompt, golden.prompt_ids);
+    assert_eq!(golden.greedy.len(), 64);
+    let options =
+        SamplingOptions { max_tokens: 64, repeat_penalty: 1.0, ..SamplingOptions::default() };
+    for _ in 0..2 {
+        let generation =
+            llm.generate(&prompt, &options, &AtomicBool::new(false), &mut |_| {}).unwrap();
+        assert_eq!(generation.tokens, golden.greedy);
+    }
+}

@@ -21,6 +21,7 @@ struct Golden {
     prompt_ids: Vec<u32>,
     logits: Vec<Logits>,
     greedy: Vec<u32>,
+    long: Vec<Logits>,
     tied: Tied,
 }
 
@@ -29,10 +30,11 @@ struct Message {
     content: String,
 }
 
+/// Those after the token at a position.
 #[derive(Deserialize)]
-struct Logits {
-    position: usize,
-    logits: Vec<f32>,
+pub(super) struct Logits {
+    pub position: usize,
+    pub logits: Vec<f32>,
 }
 
 #[derive(Deserialize)]
@@ -44,7 +46,7 @@ struct Tied {
 /// The largest difference that float32 in another order of sums may make.
 const TOLERANCE: f32 = 1e-3;
 
-fn goldens() -> PathBuf {
+pub(super) fn goldens() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens")
 }
 
@@ -64,23 +66,33 @@ fn load(files: &LlmFiles) -> Llm {
     Llm::load(files, DeviceChoice::Cpu, 1024).unwrap()
 }
 
-/// Logits at each golden position, reading the prompt `chunk` tokens at a time.
-fn largest_difference(model: &Llama, golden: &[Logits], prompt: &[u32], chunk: usize) -> f32 {
-    let mut largest = 0f32;
+/// The largest difference at the golden positions, reading the prompt `chunk` tokens at a time.
+pub(super) fn largest_difference(
+    model: &Llama,
+    golden: &[Logits],
+    prompt: &[u32],
+    chunk: usize,
+) -> f32 {
+    let mut difference = 0f32;
     for Logits { position, logits: expected } in golden {
         let mut cache = model.cache(1024).unwrap();
         let mut logits = None;
         for tokens in prompt[..=*position].chunks(chunk) {
             logits = Some(model.forward(tokens, &mut cache).unwrap());
         }
-        let logits = logits.unwrap().to_vec1::<f32>().unwrap();
-        assert_eq!(logits.len(), expected.len());
-        largest = logits.iter().zip(expected).fold(largest, |most, (a, b)| most.max((a - b).abs()));
+        difference = difference.max(largest(&logits.unwrap().to_vec1().unwrap(), expected));
     }
-    largest
+    difference
 }
 
-fn greedy(llm: &Llm, prompt: &[u32]) -> Vec<u32> {
+/// The largest distance of two values at the same place.
+fn largest(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len());
+    assert!(found.iter().all(|value| value.is_finite()));
+    found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+pub(super) fn greedy(llm: &Llm, prompt: &[u32]) -> Vec<u32> {
     let options =
         SamplingOptions { max_tokens: 64, repeat_penalty: 1.0, ..SamplingOptions::default() };
     llm.generate(prompt, &options, &AtomicBool::new(false), &mut |_| {}).unwrap().tokens
@@ -95,6 +107,30 @@ fn logits_equal_transformers_in_both_formats_and_any_chunks() {
             let difference =
                 largest_difference(&llm.model, &golden.logits, &golden.prompt_ids, chunk);
             assert!(difference < TOLERANCE, "{name}, chunks of {chunk}: off by {difference}");
+        }
+    }
+}
+
+/// Beyond the 8,192 positions that Llama 3 had before its scaling.
+#[test]
+fn logits_far_into_a_long_text_equal_transformers() {
+    let golden = golden();
+    let last = golden.long.last().unwrap().position;
+    assert!(golden.long[0].position > 8192);
+    let text: Vec<u32> = (0..=last).map(|i| ((i * i + 7 * i) % 376) as u32).collect();
+    for files in [gguf("model.gguf"), folder()] {
+        let llm = Llm::load(&files, DeviceChoice::Cpu, text.len()).unwrap();
+        // One pass over the text gives both: what is read before a position does not change.
+        let mut cache = llm.model.cache(text.len()).unwrap();
+        let mut read = 0;
+        for Logits { position, logits: expected } in &golden.long {
+            let mut logits = None;
+            for chunk in text[read..=*position].chunks(PREFILL_CHUNK) {
+                logits = Some(llm.model.forward(chunk, &mut cache).unwrap());
+            }
+            read = position + 1;
+            let difference = largest(&logits.unwrap().to_vec1().unwrap(), expected);
+            assert!(difference < TOLERANCE, "position {position}: off by {difference}");
         }
     }
 }

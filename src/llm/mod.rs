@@ -11,6 +11,8 @@ mod llama;
 #[cfg(test)]
 mod llama31_goldens;
 pub mod placement;
+#[cfg(test)]
+mod quantized_goldens;
 mod rope;
 mod sampling;
 pub mod tokenizer;

@@ -69,6 +69,7 @@ PROMPT = 100  # tokens
 PROMPTS = 1500  # random ones to choose from
 POSITIONS = [0, 50, PROMPT - 1]
 GREEDY = 64
+MARGIN = 0.5  # of SmolLM2
 DISTINCT = 24  # tokens at least: a loop of a few says little
 ROWS = 4
 
@@ -76,7 +77,11 @@ MESSAGES = [
     {"role": "system", "content": "You are a helpful assistant."},
     {
         "role": "user",
-        "content": "Write the numbers from 1 to 40 in order, separated by commas.",
+        "content": "Copy the following paragraph exactly.\n\nPlants make their own food. "
+        "Photosynthesis is a process used by plants to convert light energy into chemical energy. "
+        "It takes place in the chloroplasts, which contain the green pigment chlorophyll. Water "
+        "and carbon dioxide become glucose and oxygen. Animals cannot do this, so they eat plants "
+        "or other animals to live and grow.",
     },
 ]
 
@@ -224,7 +229,7 @@ def smollm2(path) -> dict:
     prompt += "<|im_start|>assistant\n"
     ids = engine.model.tokenize(prompt.encode(), add_bos=False, special=True)
     tokens, margins = engine.greedy(ids)
-    print(engine.model.detokenize(tokens).decode(), rounded(sorted(margins)[:8], 3))
+    assert min(margins) > MARGIN, f"a greedy step is nearly a tie: {min(margins)}"
     first = engine.logits(ids)[-1]
     order = first.argsort()[::-1][:5]
     return {
