@@ -211,6 +211,30 @@ fn an_answer_stops_when_told_to() {
     assert_eq!((generation.stop, generation.tokens.len()), (Stop::Interrupted, 0));
 }
 
+/// Any of them ends it, and none of them is in the text.
+#[test]
+fn an_answer_stops_at_every_end_of_text() {
+    let golden = golden();
+    for files in [gguf("model.gguf"), folder()] {
+        let mut llm = load(&files);
+        for end in ["<|end_of_text|>", "<|eom_id|>", "<|eot_id|>"] {
+            let id = llm.tokenizer.special(end).unwrap();
+            assert!(llm.end_of_text.contains(&id), "{end} in {files:?}");
+        }
+        let at = 20;
+        let ends = &golden.greedy[..at];
+        let end = *golden.greedy.iter().find(|id| !ends.contains(id)).unwrap();
+        let before = golden.greedy.iter().position(|id| *id == end).unwrap();
+        llm.end_of_text.push(end);
+        let options = SamplingOptions { repeat_penalty: 1.0, ..SamplingOptions::default() };
+        let generation = llm
+            .generate(&golden.prompt_ids, &options, &AtomicBool::new(false), &mut |_| {})
+            .unwrap();
+        assert_eq!(generation.stop, Stop::EndOfText);
+        assert_eq!(generation.tokens, golden.greedy[..before]);
+    }
+}
+
 #[test]
 fn a_damaged_file_is_an_error_and_no_panic() {
     let LlmFiles::Gguf(path) = gguf("model.gguf") else { unreachable!("it is one") };

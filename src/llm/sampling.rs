@@ -74,22 +74,29 @@ impl<'a> Sampler<'a> {
 
     /// The token after `answer`, by `logits`, `[vocabulary]` in `f32` on any device.
     ///
-    /// Greedy choices are made on the device, and only the chosen token leaves it. The penalty only
-    /// lowers logits, so a likeliest token that it does not touch stays the likeliest.
-    ///
     /// # Errors
     /// When no logit is a number, as from damaged weights.
     pub fn next(&mut self, logits: &Tensor, answer: &[u32]) -> Result<u32> {
         let recent = &answer[answer.len().saturating_sub(REPEAT_WINDOW)..];
-        let penalized = self.options.repeat_penalty > 1.0;
-        if self.options.temperature <= 0.0 && logits.device().is_cuda() {
-            let id = logits.argmax(0)?.to_scalar::<u32>()?;
-            let finite = logits.get(id as usize)?.to_scalar::<f32>()?.is_finite();
-            if finite && !(penalized && recent.contains(&id)) {
-                return Ok(id);
-            }
+        if !logits.device().is_cpu()
+            && let Some(token) = self.choose_on_device(logits, recent)?
+        {
+            return Ok(token);
         }
         self.choose(&mut logits.to_vec1::<f32>()?, recent)
+    }
+
+    /// The next token where that can be told without taking all logits from the device: greedy, and
+    /// the likeliest is not penalized. The penalty only lowers logits, so it then stays the
+    /// likeliest, whatever else is penalized.
+    fn choose_on_device(&self, logits: &Tensor, recent: &[u32]) -> Result<Option<u32>> {
+        if self.options.temperature > 0.0 {
+            return Ok(None);
+        }
+        let best = logits.argmax(0)?.to_scalar::<u32>()?;
+        let penalized = self.options.repeat_penalty > 1.0 && recent.contains(&best);
+        let finite = logits.get(best as usize)?.to_scalar::<f32>()?.is_finite();
+        Ok((finite && !penalized).then_some(best))
     }
 
     /// The next token, by logits on the host. `recent` tokens are penalized in them. A logit that
@@ -465,19 +472,36 @@ mod tests {
         assert_eq!(Sampler::new(&options).next(&logits, &answer).unwrap(), 0);
     }
 
-    /// The shortcut for greedy choices on a device rests on this.
     #[test]
-    fn the_likeliest_token_stays_it_when_others_are_penalized() {
+    fn greedy_choices_on_the_device_are_those_on_the_host() {
         let mut random = SplitMix64(3);
-        for _ in 0..200 {
+        let mut shortcuts = 0;
+        let options = SamplingOptions { repeat_penalty: 1.3, ..SamplingOptions::default() };
+        let mut sampler = Sampler::new(&options);
+        for _ in 0..300 {
             let logits: Vec<f32> = (0..50).map(|_| (random.next() * 6.0 - 3.0) as f32).collect();
-            let recent: Vec<u32> = (0..20).map(|_| (random.next() * 50.0) as u32).collect();
-            let best = argmax(&logits).unwrap().id;
-            let mut penalized = logits.clone();
-            penalize(&mut penalized, &recent, 1.3);
-            if !recent.contains(&best) {
-                assert_eq!(argmax(&penalized).unwrap().id, best);
+            let recent: Vec<u32> = (0..30).map(|_| (random.next() * 50.0) as u32).collect();
+            let tensor = Tensor::new(&logits[..], &Device::Cpu).unwrap();
+            let on_host = sampler.choose(&mut logits.clone(), &recent).unwrap();
+            if let Some(on_device) = sampler.choose_on_device(&tensor, &recent).unwrap() {
+                assert_eq!(on_device, on_host);
+                shortcuts += 1;
             }
         }
+        assert!((50..250).contains(&shortcuts), "both ways are taken, the short one {shortcuts}");
+    }
+
+    #[test]
+    fn the_device_leaves_what_it_cannot_tell_to_the_host() {
+        let on_device = |options: &SamplingOptions, logits: &[f32], recent: &[u32]| {
+            let logits = Tensor::new(logits, &Device::Cpu).unwrap();
+            Sampler::new(options).choose_on_device(&logits, recent).unwrap()
+        };
+        let greedy = SamplingOptions::default();
+        assert_eq!(on_device(&greedy, &[1.0, 2.0, 2.0], &[0]), Some(1));
+        assert_eq!(on_device(&greedy, &[1.0, 2.0, 2.0], &[1]), None);
+        assert_eq!(on_device(&greedy, &[f32::NAN, f32::NAN], &[]), None);
+        assert_eq!(on_device(&greedy, &[1.0, f32::INFINITY], &[]), None);
+        assert_eq!(on_device(&options(), &[1.0, 2.0], &[]), None);
     }
 }

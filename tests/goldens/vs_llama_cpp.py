@@ -230,6 +230,7 @@ def smollm2(path) -> dict:
     ids = engine.model.tokenize(prompt.encode(), add_bos=False, special=True)
     tokens, margins = engine.greedy(ids)
     assert min(margins) > MARGIN, f"a greedy step is nearly a tie: {min(margins)}"
+    assert tokens.index(engine.model.token_eos()) == GREEDY - 1, "the answer has other than 64 steps"
     first = engine.logits(ids)[-1]
     order = first.argsort()[::-1][:5]
     return {
