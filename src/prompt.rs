@@ -1,6 +1,6 @@
 //! The prompt: instructions, numbered passages, question, within the LLM's context.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
 use crate::index::Passage;
 use crate::language::Language;
@@ -16,23 +16,47 @@ pub struct Prompt {
 
 /// Builds the prompt for `question` over `passages` (best first), leaving `room` tokens for the
 /// answer. What does not fit is dropped from the lowest-ranked passage up; the instructions never.
+///
+/// # Errors
+/// When there is no passage, or the best one does not fit.
 pub fn build(llm: &Llm, question: &str, passages: &[Passage], room: usize) -> Result<Prompt> {
+    ensure!(!passages.is_empty(), "there is no passage to answer from");
     let system = instructions(Language::of(question));
     // A long answer must not push out what it is to be made from.
     let budget = llm.context() - room.min(llm.context() / 2);
-    for count in (1..=passages.len()).rev() {
-        let user = message(question, &passages[..count]);
-        let tokens = llm.encode_chat(&system, &user)?;
-        if tokens.len() <= budget {
-            return Ok(Prompt { tokens, passages: count });
+    let passages: Vec<String> =
+        passages.iter().enumerate().map(|(i, passage)| numbered(i + 1, passage)).collect();
+    let fits = |count: usize| -> Result<Option<Vec<u32>>> {
+        let user = format!("{}Question: {question}", passages[..count].concat());
+        Ok(Some(llm.encode_chat(&system, &user)?).filter(|tokens| tokens.len() <= budget))
+    };
+    let Some((passages, tokens)) = most(passages.len(), fits)? else {
+        bail!(
+            "the question and one passage do not fit into the model's context of {} tokens beside \
+             an answer of {room}; ask a shorter question, or allow a larger `--context` or a \
+             smaller `--max-tokens`",
+            llm.context()
+        )
+    };
+    Ok(Prompt { tokens, passages })
+}
+
+/// The largest number up to `all` that `fits`, and what `fits` gave for it; nothing where even 1
+/// does not. Usually all do; else a binary search, in which no attempt costs more than half of what
+/// the one before did until the first fits.
+fn most<T>(all: usize, fits: impl Fn(usize) -> Result<Option<T>>) -> Result<Option<(usize, T)>> {
+    let (mut best, mut too_many, mut attempt) = (None, all + 1, all);
+    loop {
+        match fits(attempt)? {
+            Some(found) => best = Some((attempt, found)),
+            None => too_many = attempt,
         }
+        let fitting = best.as_ref().map_or(0, |(count, _)| *count);
+        if too_many - fitting <= 1 {
+            return Ok(best);
+        }
+        attempt = fitting.midpoint(too_many);
     }
-    ensure!(!passages.is_empty(), "there is no passage to answer from");
-    anyhow::bail!(
-        "the question and one passage do not fit into the model's context of {} tokens beside an \
-         answer of {room}; ask a shorter question or allow a larger `--context`",
-        llm.context()
-    )
 }
 
 fn instructions(language: Language) -> String {
@@ -44,18 +68,119 @@ fn instructions(language: Language) -> String {
     )
 }
 
-fn message(question: &str, passages: &[Passage]) -> String {
-    let mut message = String::new();
-    for (i, passage) in passages.iter().enumerate() {
-        let heading = passage.heading();
-        let title = if heading.is_empty() { &passage.document } else { &heading };
-        message.push_str(&format!(
-            "[{}] {title}\n{}\n\n",
-            i + 1,
-            passage.format.readable(&passage.text)
-        ));
+fn numbered(number: usize, passage: &Passage) -> String {
+    let heading = passage.heading();
+    let title = if heading.is_empty() { &passage.document } else { &heading };
+    format!("[{number}] {title}\n{}\n\n", passage.format.readable(&passage.text))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::path::Path;
+
+    use super::*;
+    use crate::ingest::Format;
+    use crate::llm::LlmFiles;
+    use crate::llm::placement::DeviceChoice;
+
+    /// 384 tokens, nearly a token a letter.
+    fn tiny(context: usize) -> Llm {
+        let file =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/tiny-llama/model.gguf");
+        Llm::load(&LlmFiles::Gguf(file), DeviceChoice::Cpu, context).unwrap()
     }
-    message.push_str("Question: ");
-    message.push_str(question);
-    message
+
+    /// Of different lengths; the `n`th says so.
+    fn passages(count: usize) -> Vec<Passage> {
+        let passage = |n: usize| Passage {
+            document: "/notes.md".to_owned(),
+            headings: vec!["Heading".to_owned()],
+            lines: (1, 1),
+            span: (0, 1),
+            text: format!("passage-{n}. {}", "words ".repeat(1 + n * 7 % 5)),
+            format: Format::Plain,
+        };
+        (1..=count).map(passage).collect()
+    }
+
+    const QUESTION: &str = "What does it say?";
+
+    fn text(llm: &Llm, prompt: &Prompt) -> String {
+        let mut stream = llm.tokenizer().stream();
+        let mut text: String = prompt.tokens.iter().map(|&id| stream.push(id).unwrap()).collect();
+        text.push_str(&stream.finish().unwrap());
+        text
+    }
+
+    #[test]
+    fn what_fits_is_all_there() {
+        let llm = tiny(4096);
+        let prompt = build(&llm, QUESTION, &passages(7), 100).unwrap();
+        assert_eq!(prompt.passages, 7);
+        let text = text(&llm, &prompt);
+        let mut rest = text.as_str();
+        for part in ["You answer questions", "passage-1.", "passage-7.", QUESTION] {
+            rest = &rest[rest.find(part).unwrap_or_else(|| panic!("no {part} in {text}"))..];
+        }
+    }
+
+    /// The lowest-ranked go, no more than needed, whatever the context; never the instructions.
+    #[test]
+    fn over_budget_the_lowest_ranked_passages_go_and_nothing_else() {
+        let passages = passages(12);
+        let all = build(&tiny(4096), QUESTION, &passages, 20).unwrap();
+        let mut seen = Vec::new();
+        for context in (300..all.tokens.len() + 40).step_by(23) {
+            let llm = tiny(context);
+            let Ok(prompt) = build(&llm, QUESTION, &passages, 20) else {
+                assert!(seen.is_empty(), "nothing fits into {context}");
+                continue;
+            };
+            assert!(prompt.tokens.len() <= context - 20);
+            let text = text(&llm, &prompt);
+            assert!(text.contains(&instructions(Language::English)), "{text}");
+            assert!(text.contains(&format!("Question: {QUESTION}")), "{text}");
+            for n in 1..=passages.len() {
+                let kept = text.contains(&format!("passage-{n}."));
+                assert_eq!(kept, n <= prompt.passages, "passage {n}, context {context}");
+            }
+            if let Some(next) = passages.get(..=prompt.passages) {
+                let longer = build(&tiny(4096), QUESTION, next, 20).unwrap();
+                assert!(longer.tokens.len() > context - 20, "one more fits into {context}");
+            }
+            seen.push(prompt.passages);
+        }
+        assert!(seen.is_sorted() && seen[0] == 1 && seen.last() == Some(&12), "{seen:?}");
+    }
+
+    #[test]
+    fn a_long_answer_leaves_half_of_the_context_to_the_passages() {
+        let prompt = build(&tiny(2000), QUESTION, &passages(12), 100_000).unwrap();
+        assert!(prompt.passages > 1 && prompt.tokens.len() <= 1000);
+    }
+
+    #[test]
+    fn what_cannot_fit_is_an_error_that_says_what_to_do() {
+        let long = "long ".repeat(2000);
+        let error = build(&tiny(1024), &long, &passages(3), 20).err().unwrap().to_string();
+        assert!(error.contains("1024 tokens") && error.contains("--context"), "{error}");
+        assert!(build(&tiny(1024), QUESTION, &[], 20).is_err());
+    }
+
+    #[test]
+    fn the_search_finds_every_limit_in_few_attempts() {
+        for all in 1..70 {
+            for limit in 0..=all {
+                let attempts = RefCell::new(Vec::new());
+                let found = most(all, |count| {
+                    attempts.borrow_mut().push(count);
+                    Ok((count <= limit).then_some(()))
+                });
+                assert_eq!(found.unwrap().map_or(0, |(count, ())| count), limit);
+                assert!(attempts.borrow().iter().all(|&count| (1..=all).contains(&count)));
+                assert!(attempts.borrow().len() <= 2 + all.ilog2() as usize, "{attempts:?}");
+            }
+        }
+    }
 }

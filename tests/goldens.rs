@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicBool;
 use rag_query::embed::{Embedder, Tokens};
 use rag_query::llm::placement::DeviceChoice;
 use rag_query::llm::tokenizer::Piece;
-use rag_query::llm::{Llm, LlmFiles, SamplingOptions};
+use rag_query::llm::{Llm, LlmFiles, SamplingOptions, Stop};
 use rag_query::models::Catalogue;
 use rag_query::models::catalogue::{EmbedderSpec, Pooling};
 use rag_query::rerank::CrossEncoder;
@@ -266,4 +266,35 @@ fn smollm2_writes_what_it_writes_in_transformers() {
     assert_eq!(generation.text, expected);
     assert_eq!(streamed, expected);
     assert_eq!(generation.tokens, golden.greedy[..golden.greedy.len() - 1]);
+}
+
+#[derive(Deserialize)]
+struct VsLlamaCpp {
+    smollm2: Conversation,
+}
+
+#[derive(Deserialize)]
+struct Conversation {
+    messages: Vec<Message>,
+    prompt_ids: Vec<u32>,
+    greedy: Vec<u32>,
+}
+
+#[test]
+fn smollm2_writes_what_it_writes_in_llama_cpp() {
+    let VsLlamaCpp { smollm2: golden } = read("vs_llama_cpp.json");
+    let file = prepared("smollm2-135m-instruct").join("SmolLM2-135M-Instruct.Q4_1.gguf");
+    let llm = Llm::load(&LlmFiles::Gguf(file), DeviceChoice::Cpu, 512).unwrap();
+    let [system, user] = &golden.messages[..] else { panic!("two messages") };
+    let prompt = llm.encode_chat(&system.content, &user.content).unwrap();
+    assert_eq!(prompt, golden.prompt_ids);
+    // 64 steps, of which the last ends the turn.
+    assert_eq!(golden.greedy.len(), 64);
+    let options = SamplingOptions { repeat_penalty: 1.0, ..SamplingOptions::default() };
+    for _ in 0..2 {
+        let generation =
+            llm.generate(&prompt, &options, &AtomicBool::new(false), &mut |_| {}).unwrap();
+        assert_eq!(generation.tokens, golden.greedy[..63]);
+        assert_eq!(generation.stop, Stop::EndOfText);
+    }
 }

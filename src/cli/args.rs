@@ -115,6 +115,10 @@ pub struct SamplingArgs {
     #[arg(long, value_name = "P", value_parser = parse_probability)]
     pub top_p: Option<f64>,
 
+    /// Sample among the tokens at least P times as likely as the likeliest
+    #[arg(long, value_name = "P", value_parser = parse_share)]
+    pub min_p: Option<f64>,
+
     /// Sample among the N likeliest tokens
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub sample_top_k: Option<u32>,
@@ -190,6 +194,13 @@ fn parse_probability(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(p) if p > 0.0 && p <= 1.0 => Ok(p),
         _ => Err("a number above 0, at most 1".to_owned()),
+    }
+}
+
+fn parse_share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(p) if (0.0..=1.0).contains(&p) => Ok(p),
+        _ => Err("a number from 0 to 1".to_owned()),
     }
 }
 

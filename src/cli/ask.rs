@@ -69,6 +69,7 @@ impl<'a> Session<'a> {
                 temperature: sampling.temperature,
                 top_k: sampling.sample_top_k.map(|k| k as usize),
                 top_p: sampling.top_p,
+                min_p: sampling.min_p,
                 repeat_penalty: sampling.repeat_penalty,
                 seed: sampling.seed,
             },

@@ -22,6 +22,7 @@ struct Golden {
     prompt_ids: Vec<u32>,
     logits: Vec<Logits>,
     greedy: Vec<u32>,
+    long: Vec<Logits>,
     tied: Tied,
 }
 
@@ -30,10 +31,11 @@ struct Message {
     content: String,
 }
 
+/// Those after the token at a position.
 #[derive(Deserialize)]
-struct Logits {
-    position: usize,
-    logits: Vec<f32>,
+pub(super) struct Logits {
+    pub position: usize,
+    pub logits: Vec<f32>,
 }
 
 #[derive(Deserialize)]
@@ -45,7 +47,7 @@ struct Tied {
 /// The largest difference that float32 in another order of sums may make.
 const TOLERANCE: f32 = 1e-3;
 
-fn goldens() -> PathBuf {
+pub(super) fn goldens() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens")
 }
 
@@ -65,23 +67,33 @@ fn load(files: &LlmFiles) -> Llm {
     Llm::load(files, DeviceChoice::Cpu, 1024).unwrap()
 }
 
-/// Logits at each golden position, reading the prompt `chunk` tokens at a time.
-fn largest_difference(model: &Llama, golden: &[Logits], prompt: &[u32], chunk: usize) -> f32 {
-    let mut largest = 0f32;
+/// The largest difference at the golden positions, reading the prompt `chunk` tokens at a time.
+pub(super) fn largest_difference(
+    model: &Llama,
+    golden: &[Logits],
+    prompt: &[u32],
+    chunk: usize,
+) -> f32 {
+    let mut difference = 0f32;
     for Logits { position, logits: expected } in golden {
         let mut cache = model.cache(1024).unwrap();
         let mut logits = None;
         for tokens in prompt[..=*position].chunks(chunk) {
             logits = Some(model.forward(tokens, &mut cache).unwrap());
         }
-        let logits = logits.unwrap().to_vec1::<f32>().unwrap();
-        assert_eq!(logits.len(), expected.len());
-        largest = logits.iter().zip(expected).fold(largest, |most, (a, b)| most.max((a - b).abs()));
+        difference = difference.max(largest(&logits.unwrap().to_vec1().unwrap(), expected));
     }
-    largest
+    difference
 }
 
-fn greedy(llm: &Llm, prompt: &[u32]) -> Vec<u32> {
+/// The largest distance of two values at the same place.
+fn largest(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len());
+    assert!(found.iter().all(|value| value.is_finite()));
+    found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+pub(super) fn greedy(llm: &Llm, prompt: &[u32]) -> Vec<u32> {
     let options =
         SamplingOptions { max_tokens: 64, repeat_penalty: 1.0, ..SamplingOptions::default() };
     llm.generate(prompt, &options, &AtomicBool::new(false), &mut |_| {}).unwrap().tokens
@@ -111,22 +123,40 @@ fn as_on_a_gpu<T>(work: impl FnOnce() -> T) -> T {
 /// Decode on a fast GPU waits for kernel launches as much as for memory: 32 layers of 15 at 5 µs
 /// are 2.4 ms a token. A plain port needs about 30 a layer.
 #[test]
-fn a_token_takes_at_most_15_launches_a_layer() {
-    let golden = golden();
+fn a_token_takes_15_launches_a_layer_of_a_q4_k_m_file() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    requantize(&goldens().join("tiny-llama-quantized/model.gguf"), file.path());
     as_on_a_gpu(|| {
-        // Quantized products take two launches each; plain ones, in the other file, one.
-        for (name, most) in [("model.gguf", 11), ("mixed.gguf", 15)] {
-            let llm = load(&gguf(name));
-            let mut cache = llm.model.cache(64).unwrap();
-            llm.model.forward(&golden.prompt_ids[..8], &mut cache).unwrap();
-            let (_, count) = launches::of(|| llm.model.forward(&[1], &mut cache).unwrap());
-            let layers = llm.model.layers();
-            // Besides the layers: embedding, the last norm, the logits.
-            let a_layer = (count - 4) as f64 / layers as f64;
-            assert!(a_layer <= f64::from(most), "{name}: {a_layer} launches a layer");
-            assert!(a_layer > 8.0, "{name}: {a_layer} launches a layer: not all are counted");
-        }
+        let llm = load(&LlmFiles::Gguf(file.path().to_owned()));
+        let mut cache = llm.model.cache(64).unwrap();
+        llm.model.forward(&[1, 2, 3], &mut cache).unwrap();
+        let (_, count) = launches::of(|| llm.model.forward(&[4], &mut cache).unwrap());
+        // Besides the layers: embedding, the last norm, and the logits with two.
+        assert_eq!(count, 15 * llm.model.layers() + 4);
     });
+}
+
+/// The same model with the types of a Q4_K_M file: Q6_K for V and the way down, else Q4_K.
+fn requantize(from: &Path, to: &Path) {
+    use candle_core::quantized::{GgmlDType, QTensor, gguf_file};
+    let gguf = Gguf::open(from).unwrap();
+    let names: Vec<String> = gguf.names().map(ToOwned::to_owned).collect();
+    let tensors: Vec<QTensor> = names
+        .iter()
+        .map(|name| {
+            let tensor = gguf.tensor(name, &Device::Cpu).unwrap();
+            let dtype = match name.as_str() {
+                _ if tensor.rank() == 1 => return tensor,
+                name if name.contains("attn_v") || name.contains("ffn_down") => GgmlDType::Q6K,
+                _ => GgmlDType::Q4K,
+            };
+            QTensor::quantize(&tensor.dequantize(&Device::Cpu).unwrap(), dtype).unwrap()
+        })
+        .collect();
+    let metadata: Vec<_> = gguf.metadata().iter().map(|(k, v)| (k.as_str(), v)).collect();
+    let tensors: Vec<_> = names.iter().map(String::as_str).zip(&tensors).collect();
+    let mut file = std::io::BufWriter::new(fs::File::create(to).unwrap());
+    gguf_file::write(&mut file, &metadata, &tensors).unwrap();
 }
 
 #[test]
@@ -142,6 +172,30 @@ fn what_a_gpu_runs_equals_transformers() {
             }
         }
     });
+}
+
+/// Beyond the 8,192 positions that Llama 3 had before its scaling.
+#[test]
+fn logits_far_into_a_long_text_equal_transformers() {
+    let golden = golden();
+    let last = golden.long.last().unwrap().position;
+    assert!(golden.long[0].position > 8192);
+    let text: Vec<u32> = (0..=last).map(|i| ((i * i + 7 * i) % 376) as u32).collect();
+    for files in [gguf("model.gguf"), folder()] {
+        let llm = Llm::load(&files, DeviceChoice::Cpu, text.len()).unwrap();
+        // One pass over the text gives both: what is read before a position does not change.
+        let mut cache = llm.model.cache(text.len()).unwrap();
+        let mut read = 0;
+        for Logits { position, logits: expected } in &golden.long {
+            let mut logits = None;
+            for chunk in text[read..=*position].chunks(PREFILL_CHUNK) {
+                logits = Some(llm.model.forward(chunk, &mut cache).unwrap());
+            }
+            read = position + 1;
+            let difference = largest(&logits.unwrap().to_vec1().unwrap(), expected);
+            assert!(difference < TOLERANCE, "position {position}: off by {difference}");
+        }
+    }
 }
 
 #[test]
@@ -218,6 +272,30 @@ fn an_answer_stops_when_told_to() {
     interrupted.store(true, Ordering::Relaxed);
     let generation = llm.generate(&golden.prompt_ids, &options, &interrupted, &mut |_| {}).unwrap();
     assert_eq!((generation.stop, generation.tokens.len()), (Stop::Interrupted, 0));
+}
+
+/// Any of them ends it, and none of them is in the text.
+#[test]
+fn an_answer_stops_at_every_end_of_text() {
+    let golden = golden();
+    for files in [gguf("model.gguf"), folder()] {
+        let mut llm = load(&files);
+        for end in ["<|end_of_text|>", "<|eom_id|>", "<|eot_id|>"] {
+            let id = llm.tokenizer.special(end).unwrap();
+            assert!(llm.end_of_text.contains(&id), "{end} in {files:?}");
+        }
+        let at = 20;
+        let ends = &golden.greedy[..at];
+        let end = *golden.greedy.iter().find(|id| !ends.contains(id)).unwrap();
+        let before = golden.greedy.iter().position(|id| *id == end).unwrap();
+        llm.end_of_text.push(end);
+        let options = SamplingOptions { repeat_penalty: 1.0, ..SamplingOptions::default() };
+        let generation = llm
+            .generate(&golden.prompt_ids, &options, &AtomicBool::new(false), &mut |_| {})
+            .unwrap();
+        assert_eq!(generation.stop, Stop::EndOfText);
+        assert_eq!(generation.tokens, golden.greedy[..before]);
+    }
 }
 
 #[test]

@@ -14,9 +14,13 @@ mod goldens;
 mod kv_cache;
 mod linear;
 mod llama;
+#[cfg(test)]
+mod llama31_goldens;
 mod ops;
 pub mod placement;
 mod plan;
+#[cfg(test)]
+mod quantized_goldens;
 mod rope;
 mod sampling;
 pub mod tokenizer;
@@ -26,7 +30,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use candle_transformers::utils::apply_repeat_penalty;
 
 use chat::ChatTemplate;
 pub use files::LlmFiles;
@@ -35,6 +38,7 @@ use llama::{Cache, Llama};
 use placement::{DeviceChoice, Outlook, Place, Placed};
 use plan::Demand;
 pub use plan::LoadPlan;
+use sampling::Sampler;
 pub use sampling::SamplingOptions;
 use tokenizer::LlmTokenizer;
 
@@ -43,8 +47,7 @@ use crate::gpu::{self, Moment};
 /// Prompt tokens in one pass: enough for matrix products at full speed, few enough that their
 /// activations stay small and Ctrl-C is heard.
 const PREFILL_CHUNK: usize = 512;
-/// Tokens that the repeat penalty looks back on.
-const REPEAT_WINDOW: usize = 64;
+
 /// Why an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
@@ -228,7 +231,7 @@ impl Llm {
         let mut logits = logits.context("the prompt is empty")?;
         generation.prefill = start.elapsed();
         let start = Instant::now();
-        let mut sampler = options.processor();
+        let mut sampler = Sampler::new(options);
         let mut stream = self.tokenizer.stream();
         let most = options.max_tokens.min(room);
         generation.stop = loop {
@@ -238,15 +241,7 @@ impl Llm {
             if generation.tokens.len() >= most {
                 break Stop::MaxTokens;
             }
-            if (options.repeat_penalty - 1.0).abs() > f32::EPSILON {
-                let recent = generation.tokens.len().saturating_sub(REPEAT_WINDOW);
-                logits = apply_repeat_penalty(
-                    &logits,
-                    options.repeat_penalty,
-                    &generation.tokens[recent..],
-                )?;
-            }
-            let token = sampler.sample(&logits)?;
+            let token = sampler.next(&logits, &generation.tokens)?;
             if self.end_of_text.contains(&token) {
                 break Stop::EndOfText;
             }

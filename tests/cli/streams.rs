@@ -188,3 +188,20 @@ fn what_questions_tell_the_terminal_is_not_passed_on() {
     let outcome = sandbox.run(&["--index", path, "token"]).exits(1);
     assert!(!outcome.stderr.contains('\u{1b}'), "{outcome:#?}");
 }
+
+/// What does not fit into the LLM's context is said, and the answer cites only what did.
+#[test]
+fn passages_that_do_not_fit_are_dropped_and_that_is_said() {
+    let sandbox = Sandbox::indexed();
+    let llm = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens/tiny-llama/model.gguf");
+    let ask = |context: u64, more: &[&str]| {
+        let context = context.to_string();
+        let args = ["--llm", llm, "--device", "cpu", "--lang", "en", "--context", &context];
+        sandbox.run(&[&args[..], &["--max-tokens", "8"], more, &[ENGLISH]].concat()).exits(0)
+    };
+    let whole = ask(8192, &["--json"]).json()["tokens"]["prompt"].as_u64().unwrap();
+    let roomy = ask(whole + 8, &[]);
+    assert!(!roomy.stderr.contains("lowest-ranked"), "{roomy:#?}");
+    let tight = ask(whole + 7, &[]);
+    tight.tells(&["Dropped the 1 lowest-ranked passage(s): they do not fit"]);
+}

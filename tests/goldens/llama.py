@@ -10,6 +10,7 @@ tiny-llama/ holds one model three times:
 
 llama.json has, from transformers in float32: a conversation as the chat template renders it and
 its token ids, the logits at some of its positions, and the tokens that greedy decoding adds.
+`long` has the logits at positions beyond 8,192 of a longer text: token i is `(i * i + 7 * i) % 376`.
 `tied` is the same with the embedding as the output matrix: the Hugging Face folder gives it
 when `tie_word_embeddings` in its config.json is set to true.
 
@@ -23,6 +24,8 @@ from __future__ import annotations
 import copy
 import json
 import math
+from collections.abc import Callable
+from pathlib import Path
 
 import gguf
 import numpy as np
@@ -35,6 +38,7 @@ from common import HERE, deterministic, rounded, write_golden
 
 FOLDER = HERE / "tiny-llama"
 POSITIONS = [0, 100, 300]  # and the last
+LONG_POSITIONS = [8200, 9000]
 GREEDY = 64
 MARGIN = 0.03  # between the best two logits of every greedy step
 SEED = 5
@@ -160,9 +164,9 @@ def config(**changes) -> LlamaConfig:
     return LlamaConfig(**copy.deepcopy({**CONFIG, **changes}))  # it edits what it is given
 
 
-def random_weights() -> dict[str, torch.Tensor]:
+def random_weights(**changes) -> dict[str, torch.Tensor]:
     """Weights large enough that attention picks positions and the logits are far from flat."""
-    shape = LlamaForCausalLM(config()).state_dict()
+    shape = LlamaForCausalLM(config(**changes)).state_dict()
     weights = {}
     for name, tensor in shape.items():
         noise = torch.randn(tensor.shape)
@@ -183,6 +187,15 @@ def build(weights: dict[str, torch.Tensor], **changes) -> LlamaForCausalLM:
     return model.eval()
 
 
+def long_logits(model: LlamaForCausalLM) -> list[dict]:
+    ids = [(i * i + 7 * i) % CONFIG["bos_token_id"] for i in range(LONG_POSITIONS[-1] + 1)]
+    hidden = model.model(torch.tensor([ids])).last_hidden_state[0]
+    logits = [model.lm_head(hidden[position]) for position in LONG_POSITIONS]
+    return [
+        {"position": p, "logits": rounded(values, 5)} for p, values in zip(LONG_POSITIONS, logits)
+    ]
+
+
 def golden_of(model: LlamaForCausalLM, prompt: list[int]) -> dict:
     logits = model(torch.tensor([prompt])).logits[0]
     ids, margins = list(prompt), []
@@ -200,13 +213,13 @@ def golden_of(model: LlamaForCausalLM, prompt: list[int]) -> dict:
     }
 
 
-def rope_factors() -> np.ndarray:
+def rope_factors(head_dim: int) -> np.ndarray:
     """rope_freqs.weight: what each frequency is divided by, as in llama.cpp's converter."""
     low, high = ROPE_SCALING["low_freq_factor"], ROPE_SCALING["high_freq_factor"]
     factor, context = ROPE_SCALING["factor"], ROPE_SCALING["original_max_position_embeddings"]
     factors = []
-    for i in range(0, CONFIG["head_dim"], 2):
-        wavelength = 2 * math.pi * CONFIG["rope_theta"] ** (i / CONFIG["head_dim"])
+    for i in range(0, head_dim, 2):
+        wavelength = 2 * math.pi * CONFIG["rope_theta"] ** (i / head_dim)
         if wavelength < context / high:
             factors.append(1.0)
         elif wavelength > context / low:
@@ -228,23 +241,35 @@ def interleaved(weight: np.ndarray, heads: int) -> np.ndarray:
     return halves.swapaxes(1, 2).reshape(rows, columns)
 
 
-def write_gguf(name: str, weights: dict[str, torch.Tensor], tokenizer: Tokenizer) -> None:
-    writer = gguf.GGUFWriter(FOLDER / name, "llama")
+def as_float32(name: str, values: np.ndarray) -> tuple[np.ndarray, gguf.GGMLQuantizationType]:
+    return values, gguf.GGMLQuantizationType.F32
+
+
+def write_gguf(
+    path: Path,
+    weights: dict[str, torch.Tensor],
+    tokenizer: Tokenizer,
+    quantize: Callable[[str, np.ndarray], tuple[np.ndarray, gguf.GGMLQuantizationType]] = as_float32,
+    **changes,
+) -> None:
+    """`quantize` gives a tensor's bytes and type, by its GGUF name and values."""
+    config = {**CONFIG, **changes}
+    writer = gguf.GGUFWriter(path, "llama")
     writer.add_name("Tiny Llama")
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
-    writer.add_vocab_size(CONFIG["vocab_size"])
-    writer.add_context_length(CONFIG["max_position_embeddings"])
-    writer.add_embedding_length(CONFIG["hidden_size"])
-    writer.add_block_count(CONFIG["num_hidden_layers"])
-    writer.add_feed_forward_length(CONFIG["intermediate_size"])
-    writer.add_head_count(CONFIG["num_attention_heads"])
-    writer.add_head_count_kv(CONFIG["num_key_value_heads"])
-    writer.add_rope_dimension_count(CONFIG["head_dim"])
-    writer.add_rope_freq_base(CONFIG["rope_theta"])
-    writer.add_layer_norm_rms_eps(CONFIG["rms_norm_eps"])
+    writer.add_vocab_size(config["vocab_size"])
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_rope_dimension_count(config["head_dim"])
+    writer.add_rope_freq_base(config["rope_theta"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
 
     model = json.loads(tokenizer.to_str())["model"]
-    tokens = [tokenizer.id_to_token(id) for id in range(CONFIG["vocab_size"])]
+    tokens = [tokenizer.id_to_token(id) for id in range(config["vocab_size"])]
     kinds = [gguf.TokenType.CONTROL if t in SPECIAL else gguf.TokenType.NORMAL for t in tokens]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("llama-bpe")
@@ -255,15 +280,17 @@ def write_gguf(name: str, weights: dict[str, torch.Tensor], tokenizer: Tokenizer
     writer.add_eos_token_id(tokenizer.token_to_id(END_OF_TURN))
     writer.add_chat_template(TEMPLATE)
 
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, CONFIG["num_hidden_layers"])
-    writer.add_tensor("rope_freqs.weight", rope_factors())
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config["num_hidden_layers"])
+    writer.add_tensor("rope_freqs.weight", rope_factors(config["head_dim"]))
     for name, tensor in weights.items():
         values = tensor.numpy()
         if name.endswith("q_proj.weight"):
-            values = interleaved(values, CONFIG["num_attention_heads"])
+            values = interleaved(values, config["num_attention_heads"])
         elif name.endswith("k_proj.weight"):
-            values = interleaved(values, CONFIG["num_key_value_heads"])
-        writer.add_tensor(names.get_name(name, try_suffixes=(".weight",)), values)
+            values = interleaved(values, config["num_key_value_heads"])
+        name = names.get_name(name, try_suffixes=(".weight",))
+        data, kind = quantize(name, values)
+        writer.add_tensor(name, data, raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -299,9 +326,10 @@ def main() -> None:
             "tokenizer_class": "PreTrainedTokenizerFast",
         },
     )
-    write_gguf("model.gguf", weights, tokenizer)
+    write_gguf(FOLDER / "model.gguf", weights, tokenizer)
     output = "lm_head.weight"
-    write_gguf("tied.gguf", {n: w for n, w in weights.items() if n != output}, tokenizer)
+    tied = {name: tensor for name, tensor in weights.items() if name != output}
+    write_gguf(FOLDER / "tied.gguf", tied, tokenizer)
 
     reader = PreTrainedTokenizerFast.from_pretrained(FOLDER)
     text = reader.apply_chat_template(MESSAGES, tokenize=False, add_generation_prompt=True)
@@ -310,9 +338,8 @@ def main() -> None:
 
     model = build(weights)
     plain = build(weights, rope_scaling=None)
-    assert np.allclose(
-        plain.model.rotary_emb.inv_freq / model.model.rotary_emb.inv_freq, rope_factors(), rtol=1e-5
-    )
+    scaled = plain.model.rotary_emb.inv_freq / model.model.rotary_emb.inv_freq
+    assert np.allclose(scaled, rope_factors(CONFIG["head_dim"]), rtol=1e-5)
     difference = (model(torch.tensor([prompt])).logits - plain(torch.tensor([prompt])).logits).abs()
     assert difference[0, POSITIONS[1]].max() > 1, "the scaling hardly changes the logits"
 
@@ -324,6 +351,7 @@ def main() -> None:
             "prompt": text,
             "prompt_ids": prompt,
             **golden_of(model, prompt),
+            "long": long_logits(model),
             "tied": golden_of(build(weights, tie_word_embeddings=True), prompt),
         },
     )
