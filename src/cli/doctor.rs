@@ -17,6 +17,8 @@ use crate::models::catalogue::Role;
 struct Report {
     version: &'static str,
     cuda_build: bool,
+    /// What the GPU code in this program runs on; absent without any.
+    cuda_kernels: Option<String>,
     cores: usize,
     profile: String,
     llm_device: String,
@@ -107,6 +109,7 @@ fn gather(setup: &Setup) -> Result<Report> {
     Ok(Report {
         version: env!("CARGO_PKG_VERSION"),
         cuda_build: cfg!(feature = "cuda"),
+        cuda_kernels: cfg!(feature = "cuda").then(|| gpu::driver().kernels().to_string()),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         profile: profile.name.clone(),
         llm_device: models.llm_device.to_string(),
@@ -202,9 +205,12 @@ fn index_report(setup: &Setup) -> IndexReport {
 fn text(report: &Report) -> String {
     let mut lines = vec![
         format!(
-            "rag-query {}, {} CUDA, {} cores",
+            "rag-query {}, {}, {} cores",
             report.version,
-            if report.cuda_build { "with" } else { "without" },
+            report
+                .cuda_kernels
+                .as_deref()
+                .map_or("without CUDA".to_owned(), |k| format!("with {k}")),
             report.cores
         ),
         format!("profile   {}, LLM on {}", report.profile, report.llm_device),

@@ -43,8 +43,9 @@ pub enum GpuError {
     },
     /// The kernels were compiled for other GPUs.
     #[error(
-        "the LLM cannot run on {gpu}: it has compute capability {}, this rag-query was built for \
-         {kernels}", gpu.capability
+        "the LLM cannot run on {gpu}: it has compute capability {}, this rag-query was built with \
+         {kernels}",
+        gpu.capability
     )]
     WrongCapability {
         /// The GPU.

@@ -77,11 +77,21 @@ impl Target {
 
 impl fmt::Display for Kernels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CUDA {}", self.cuda)?;
         match self.target {
-            None => write!(f, "CUDA {}", self.cuda),
-            Some(Target { capability, exact: true, .. }) => write!(f, "{capability} only"),
-            Some(Target { capability, portable: true, .. }) => write!(f, "{capability} and later"),
-            Some(Target { capability, .. }) => write!(f, "{capability} to {}.9", capability.major),
+            None => Ok(()),
+            Some(target) => write!(f, " for compute capability {target}"),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { capability, exact, portable } = self;
+        match (exact, portable) {
+            (true, _) => write!(f, "{capability} only"),
+            (false, true) => write!(f, "{capability} and later"),
+            (false, false) => write!(f, "{capability} to {}.9", capability.major),
         }
     }
 }
@@ -123,6 +133,22 @@ mod tests {
             assert!(runs(hopper, (9, 0)) && !runs(hopper, (10, 0)) && !runs(hopper, (8, 9)));
         }
         assert!(runs(kernels("120", true), (12, 0)));
+    }
+
+    #[test]
+    fn kernels_say_what_they_run_on() {
+        let text = |compute_cap, portable| kernels(compute_cap, portable).to_string();
+        assert_eq!(text("80", true), "CUDA 13.0 for compute capability 8.0 and later");
+        assert_eq!(text("86", false), "CUDA 13.0 for compute capability 8.6 to 8.9");
+        assert_eq!(text("90", true), "CUDA 13.0 for compute capability 9.0 only");
+    }
+
+    /// The version comes from the CUDA runtime that is linked in, and needs no driver.
+    #[cfg(feature = "cuda")]
+    #[test]
+    fn this_build_knows_its_kernels() {
+        let kernels = crate::gpu::driver().kernels();
+        assert!((11000..99000).contains(&kernels.cuda.0), "{kernels}");
     }
 
     #[test]
