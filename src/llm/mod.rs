@@ -7,10 +7,15 @@ mod files;
 mod gguf;
 #[cfg(test)]
 mod goldens;
+#[cfg(test)]
+mod hostile;
+mod inventory;
+mod json;
 mod llama;
 pub mod placement;
 mod rope;
 mod sampling;
+mod shards;
 pub mod tokenizer;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -80,12 +85,6 @@ impl Llm {
     /// Among others [`crate::gpu::GpuError`], when the GPU asked for cannot be used.
     pub fn load(files: &LlmFiles, device: DeviceChoice, context: usize) -> Result<Self> {
         let Opened { checkpoint, config, tokenizer, template, end_of_text } = files::open(files)?;
-        ensure!(
-            tokenizer.vocabulary() <= config.vocabulary,
-            "the tokenizer has {} tokens, the model only {}",
-            tokenizer.vocabulary(),
-            config.vocabulary
-        );
         let context = context.min(config.context);
         let kv_bytes = config.kv_cache_bytes(context, checkpoint.activation_bytes());
         let scores = config.attention_bytes(PREFILL_CHUNK, context);
