@@ -582,16 +582,16 @@ const FINE: &str = "{% for m in messages %}{{ m.content }}{% endfor %}";
 #[test]
 fn templates_that_are_wrong_or_never_end_are_refused() {
     assert!(template(FINE).is_ok());
-    let nested = format!("{{{{ {}1{} }}}}", "(".repeat(100_000), ")".repeat(100_000));
-    let lists = format!("{{{{ {}1{} }}}}", "[".repeat(100_000), "]".repeat(100_000));
-    let blocks = "{% if 1 %}".repeat(10_000) + &"{% endif %}".repeat(10_000);
-    let minus = format!("{{{{ {}1 }}}}", "-".repeat(200_000));
-    let not = format!("{{{{ {} 1 }}}}", "not ".repeat(50_000));
-    let concat = format!("{{{{ 1{} }}}}", "~1".repeat(100_000));
-    let filters = format!("{{{{ 'x'{} }}}}", "|trim".repeat(40_000));
-    let attributes = format!("{{{{ messages{} }}}}", ".x".repeat(100_000));
-    let power = format!("{{{{ 2{} }}}}", "**2".repeat(80_000));
-    let ternary = format!("{{{{ {}1 }}}}", "1 if 1 else ".repeat(20_000));
+    let nested = format!("{{{{ {}1{} }}}}", "(".repeat(30_000), ")".repeat(30_000));
+    let lists = format!("{{{{ {}1{} }}}}", "[".repeat(30_000), "]".repeat(30_000));
+    let blocks = "{% if 1 %}".repeat(3_000) + &"{% endif %}".repeat(3_000);
+    let minus = format!("{{{{ {}1 }}}}", "-".repeat(65_000));
+    let not = format!("{{{{ {} 1 }}}}", "not ".repeat(16_000));
+    let concat = format!("{{{{ 1{} }}}}", "~1".repeat(32_000));
+    let filters = format!("{{{{ 'x'{} }}}}", "|trim".repeat(13_000));
+    let attributes = format!("{{{{ messages{} }}}}", ".x".repeat(32_000));
+    let power = format!("{{{{ 2{} }}}}", "**2".repeat(21_000));
+    let ternary = format!("{{{{ {}1 }}}}", "1 if 1 else ".repeat(5_000));
     for source in [
         "",
         "{% for m in messages %}",
@@ -659,13 +659,36 @@ fn templates_that_are_wrong_or_never_end_are_refused() {
         power.as_str(),
         ternary.as_str(),
     ] {
-        let what = source.chars().take(100).collect::<String>();
-        eprintln!("{what}");
-        let _ = std::panic::catch_unwind(|| refused(&what, "template", || template(source)));
+        let what = source.chars().take(200).collect::<String>();
+        refused(&what, "template", || template(source));
+        // Once more where its memory is counted, unless it is refused unread.
+        if source.len() > 1000 {
+            continue;
+        }
+        let unchecked =
+            ChatTemplate::unchecked(source.to_owned(), "<s>".to_owned(), "</s>".to_owned());
+        let here = || bounded(&what, || drop(unchecked.render_here()));
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().stack_size(64 << 20);
+            thread.spawn_scoped(scope, here).unwrap().join().unwrap();
+        });
+    }
+    // As many operators as are allowed.
+    for source in [
+        format!("{{{{ {}1 }}}}", "-".repeat(2900)),
+        format!("{{{{ {}1 }}}}", "not ".repeat(2900)),
+        format!("{{{{ 1{} }}}}", "~1".repeat(2900)),
+        format!("{{{{ 'x'{} }}}}", "|trim".repeat(2900)),
+        format!("{{{{ messages{} }}}}", ".x".repeat(2900)),
+        format!("{{{{ 1{} }}}}", "**1".repeat(1400)),
+        format!("{{{{ {}1 }}}}", "1 if 1 else ".repeat(1400)),
+        format!("{{% if 0 %}}{}{{% endif %}}", "{% elif 0 %}".repeat(900)),
+    ] {
+        refused(&source[..50], "template", || template(&source));
     }
     // Much of a fine one.
-    refused("a long template", "262144", || template(&FINE.repeat(10_000)));
-    refused("a long prompt", "bytes", || template(&(FINE.to_owned() + &"x".repeat(100_000))));
+    refused("a long template", "65536", || template(&FINE.repeat(10_000)));
+    refused("a long prompt", "bytes", || template(&(FINE.to_owned() + "{{ 'x' * 70000 }}")));
 }
 
 /// Cuts the tiny model in parts, as `gguf-split` does, and returns their paths.
