@@ -573,6 +573,29 @@ fn a_tokenizer_of_another_size_is_refused_with_both_sizes() {
     refused("a number among the tokens", "", || read(&other));
 }
 
+/// Found by fuzzing: the tokenizers library panics where a merge is longer than every token.
+#[test]
+fn a_merge_longer_than_every_token_is_refused() {
+    let long = "a".repeat(300);
+    let mut model = Model::tiny();
+    for (key, value) in &mut model.metadata {
+        match (value, key.as_str()) {
+            (Value::Array(list), "tokenizer.ggml.tokens") => list[5] = string(&long),
+            (Value::Array(list), "tokenizer.ggml.merges") => {
+                list[0] = string(&format!("{long} {long}"));
+            }
+            _ => {}
+        }
+    }
+    refused("a long merge", "makes no token", || read(&model.bytes()));
+    let dir = folder();
+    edit(dir.path(), "tokenizer.json", |json| {
+        json["model"]["vocab"][&long] = 5.into();
+        json["model"]["merges"][0] = serde_json::json!([long, long]);
+    });
+    refused("a long merge", "tokenizer.json", || open_folder(dir.path()));
+}
+
 fn template(source: &str) -> Result<ChatTemplate> {
     ChatTemplate::new(source.to_owned(), "<s>".to_owned(), "</s>".to_owned())
 }
