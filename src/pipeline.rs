@@ -224,6 +224,7 @@ fn lazy_llm(request: LlmRequest, store: Arc<ModelStore>) -> LazyModel<Llm> {
 fn llm_files(files: &ModelFiles, format: LlmFormat) -> Result<LlmFiles> {
     Ok(match format {
         LlmFormat::Gguf => {
+            // The first by name; if it is a part of a split model, its reader finds the others.
             let mut gguf = files.with_extension("gguf").into_iter();
             LlmFiles::Gguf(gguf.next().context("the catalogue names no .gguf file")?.to_owned())
         }
@@ -232,6 +233,7 @@ fn llm_files(files: &ModelFiles, format: LlmFormat) -> Result<LlmFiles> {
             generation_config: files.get("generation_config.json").ok().map(ToOwned::to_owned),
             tokenizer: files.get("tokenizer.json")?.to_owned(),
             tokenizer_config: files.get("tokenizer_config.json")?.to_owned(),
+            index: files.get("model.safetensors.index.json").ok().map(ToOwned::to_owned),
             weights: files
                 .with_extension("safetensors")
                 .into_iter()

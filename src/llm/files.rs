@@ -10,16 +10,18 @@ use serde::Deserialize;
 use super::chat::ChatTemplate;
 use super::checkpoint::Checkpoint;
 use super::config::LlamaConfig;
-use super::gguf::{Gguf, integer};
+use super::gguf::{BETTER_FILE, Gguf, integer};
 use super::tokenizer::LlmTokenizer;
+use super::{inventory, json, shards};
 
-/// JSON files of a model larger than this, in bytes, are none.
-const MAX_JSON_BYTES: u64 = 32 << 20;
+/// Rows of the embedding beyond the tokenizer's, in a Hugging Face checkpoint: some models round
+/// their number up to a multiple of a power of two.
+const MAX_PADDING: usize = 512;
 
 /// Where the weights are and in which form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LlmFiles {
-    /// One GGUF file with everything.
+    /// One GGUF file with everything, or any part of a split one.
     Gguf(PathBuf),
     /// A Hugging Face folder's files.
     Safetensors {
@@ -31,7 +33,9 @@ pub enum LlmFiles {
         tokenizer: PathBuf,
         /// `tokenizer_config.json`
         tokenizer_config: PathBuf,
-        /// `*.safetensors`
+        /// `model.safetensors.index.json`, of a sharded model.
+        index: Option<PathBuf>,
+        /// `*.safetensors`; only those that the index names, where there is one.
         weights: Vec<PathBuf>,
     },
 }
@@ -50,14 +54,22 @@ impl LlmFiles {
             .collect();
         weights.sort();
         ensure!(!weights.is_empty(), "{} holds no .safetensors files", path.display());
-        let optional = path.join("generation_config.json");
+        let optional = |name| Some(path.join(name)).filter(|path| path.is_file());
         Ok(Self::Safetensors {
             config: path.join("config.json"),
-            generation_config: optional.is_file().then_some(optional),
+            generation_config: optional("generation_config.json"),
             tokenizer: path.join("tokenizer.json"),
             tokenizer_config: path.join("tokenizer_config.json"),
+            index: optional("model.safetensors.index.json"),
             weights,
         })
+    }
+}
+
+impl LlmFiles {
+    /// Reads and checks everything but the weights, as loading does before it takes memory.
+    pub fn check(&self) -> Result<()> {
+        open(self).map(drop)
     }
 }
 
@@ -70,73 +82,140 @@ pub struct Opened {
     pub end_of_text: Vec<u32>,
 }
 
-/// Reads everything but the weights.
+/// Reads everything but the weights, and checks that they are what the rest describes.
+///
+/// # Errors
+/// Names the file and what is wrong with it. Nothing of the model's size was allocated.
 pub fn open(files: &LlmFiles) -> Result<Opened> {
     match files {
         LlmFiles::Gguf(path) => {
-            open_gguf(path).with_context(|| format!("cannot use the LLM in {}", path.display()))
+            let gguf = Gguf::open(path)?;
+            open_gguf(gguf).with_context(|| format!("cannot use {}", path.display()))
         }
         LlmFiles::Safetensors {
             config,
             generation_config,
             tokenizer,
             tokenizer_config,
+            index,
             weights,
         } => {
             let config = LlamaConfig::from_hugging_face(config)?;
-            let tokenizer = LlmTokenizer::from_json(tokenizer)?;
-            let TokenizerConfig { chat_template, bos_token, eos_token } =
-                read_json(tokenizer_config)?;
-            let text =
-                |token: Option<TokenText>| token.map(TokenText::into_text).unwrap_or_default();
-            let (bos, eos) = (text(bos_token), text(eos_token));
-            let source = chat_template.with_context(|| {
-                format!(
-                    "{} has no chat_template: not an Instruct model",
-                    tokenizer_config.display()
-                )
+            let weights = match index {
+                Some(index) => shards::named_by(index, weights)?,
+                None => weights.clone(),
+            };
+            inventory::check_safetensors(&weights, &config).with_context(|| {
+                let folder = tokenizer_config.parent().unwrap_or(tokenizer_config);
+                format!("cannot use the model in {}", folder.display())
             })?;
+            let tokenizer = LlmTokenizer::from_json(tokenizer)?;
+            check_vocabulary(&tokenizer, &config, MAX_PADDING)?;
+            let (template, eos) = template_of(tokenizer_config)?;
             let mut end_of_text: Vec<u32> = tokenizer.special(&eos).into_iter().collect();
             if let Some(path) = generation_config {
-                end_of_text.extend(read_json::<GenerationConfig>(path)?.eos_token_id.into_ids());
+                end_of_text.extend(json::read::<GenerationConfig>(path)?.into_ids());
             }
-            ensure!(!end_of_text.is_empty(), "the model's files name no end-of-text token");
-            let template = ChatTemplate::new(source, bos, eos)?;
-            Ok(Opened {
-                checkpoint: Checkpoint::Safetensors(weights.clone()),
-                config,
-                tokenizer,
-                template,
-                end_of_text,
-            })
+            check_end(&end_of_text, &config)
+                .with_context(|| format!("cannot use {}", tokenizer_config.display()))?;
+            let checkpoint = Checkpoint::Safetensors(weights);
+            Ok(Opened { checkpoint, config, tokenizer, template, end_of_text })
         }
     }
 }
 
-fn open_gguf(path: &Path) -> Result<Opened> {
-    let gguf = Gguf::open(path)?;
+/// As [`open`], for one file.
+pub fn open_gguf(gguf: Gguf) -> Result<Opened> {
     let metadata = gguf.metadata();
-    let tokenizer = LlmTokenizer::from_gguf(metadata)?;
+    // The cheap checks first: a file for another program should say so at once.
     let config = LlamaConfig::from_gguf(metadata, gguf.vocabulary()?)?;
-    let id = |key: &str| metadata.get(key).and_then(integer).and_then(|id| u32::try_from(id).ok());
-    let (bos, eos) = (id("tokenizer.ggml.bos_token_id"), id("tokenizer.ggml.eos_token_id"));
-    let text = |id: Option<u32>| id.and_then(|id| tokenizer.token(id)).unwrap_or_default();
+    inventory::check_gguf(&gguf, &config)?;
     let Some(Value::String(source)) = metadata.get("tokenizer.chat_template") else {
-        bail!("the file has no chat template (tokenizer.chat_template): not an Instruct model");
+        bail!(
+            "it has no chat template (tokenizer.chat_template), so it is not an Instruct model; \
+             download the Instruct variant"
+        );
     };
-    let template = ChatTemplate::new(source.clone(), text(bos), text(eos))?;
-    // A GGUF file names one end token; chat models end a turn with others, too.
+    let source = source.clone();
+    let id = |key: &str| match metadata.get(key) {
+        None => Ok(None),
+        Some(value) => integer(value)
+            .filter(|&id| id < config.vocabulary as u64)
+            .map(|id| Some(id as u32))
+            .with_context(|| format!("{key} is no token of the model; {BETTER_FILE}")),
+    };
+    let bos = id("tokenizer.ggml.bos_token_id")?;
+    let eos = id("tokenizer.ggml.eos_token_id")?;
+    let eot = id("tokenizer.ggml.eot_token_id")?;
+    let tokenizer = LlmTokenizer::from_gguf(metadata)?;
+    check_vocabulary(&tokenizer, &config, 0)?;
+    let text = |id: Option<u32>| id.and_then(|id| tokenizer.token(id)).unwrap_or_default();
+    let template = ChatTemplate::new(source, text(bos), text(eos))?;
+    // A GGUF file names one end token or two; chat models end a turn with others, too.
     let turn_ends = ["<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|im_end|>", "<|endoftext|>"];
     let mut end_of_text: Vec<u32> =
         turn_ends.iter().filter_map(|token| tokenizer.special(token)).collect();
     end_of_text.extend(eos);
-    ensure!(!end_of_text.is_empty(), "the file names no end-of-text token");
-    Ok(Opened { checkpoint: Checkpoint::Gguf(gguf), config, tokenizer, template, end_of_text })
+    end_of_text.extend(eot);
+    check_end(&end_of_text, &config)?;
+    let checkpoint = Checkpoint::Gguf(gguf);
+    Ok(Opened { checkpoint, config, tokenizer, template, end_of_text })
+}
+
+/// Every token must have a row in the model. The model may have up to `padding` rows more.
+fn check_vocabulary(tokenizer: &LlmTokenizer, config: &LlamaConfig, padding: usize) -> Result<()> {
+    let (tokens, rows) = (tokenizer.vocabulary(), config.vocabulary);
+    ensure!(
+        tokens <= rows && rows - tokens <= padding,
+        "the tokenizer has {tokens} tokens, the model {rows}: they do not belong together; \
+         download both from the same place"
+    );
+    Ok(())
+}
+
+fn check_end(end_of_text: &[u32], config: &LlamaConfig) -> Result<()> {
+    ensure!(
+        !end_of_text.is_empty(),
+        "it names no end-of-text token, so answers would never end; {BETTER_FILE}"
+    );
+    let strange = end_of_text.iter().find(|&&id| id as usize >= config.vocabulary);
+    ensure!(
+        strange.is_none(),
+        "its end-of-text token {} is none of the model's {} tokens",
+        strange.copied().unwrap_or_default(),
+        config.vocabulary
+    );
+    Ok(())
+}
+
+/// The chat template beside or in a `tokenizer_config.json`, and the text of the eos token.
+fn template_of(tokenizer_config: &Path) -> Result<(ChatTemplate, String)> {
+    let TokenizerConfig { chat_template, bos_token, eos_token } = json::read(tokenizer_config)?;
+    let text = |token: Option<TokenText>| token.map(TokenText::into_text).unwrap_or_default();
+    let (bos, eos) = (text(bos_token), text(eos_token));
+    let source = match chat_template.and_then(TemplateSource::into_default) {
+        Some(source) => source,
+        None => {
+            // Where transformers writes it since 4.52.
+            let path = tokenizer_config.with_file_name("chat_template.jinja");
+            ensure!(
+                path.is_file(),
+                "{} has no chat_template, so it is not an Instruct model; download the Instruct \
+                 variant",
+                tokenizer_config.display()
+            );
+            String::from_utf8(json::bytes(&path)?)
+                .with_context(|| format!("{} is not text", path.display()))?
+        }
+    };
+    let template = ChatTemplate::new(source, bos, eos.clone())
+        .with_context(|| format!("cannot use {}", tokenizer_config.display()))?;
+    Ok((template, eos))
 }
 
 #[derive(Deserialize)]
 struct TokenizerConfig {
-    chat_template: Option<String>,
+    chat_template: Option<TemplateSource>,
     bos_token: Option<TokenText>,
     eos_token: Option<TokenText>,
 }
@@ -156,9 +235,35 @@ impl TokenText {
     }
 }
 
+/// One template, or several by name.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum TemplateSource {
+    One(String),
+    Many(Vec<NamedTemplate>),
+}
+
+#[derive(Deserialize)]
+struct NamedTemplate {
+    name: String,
+    template: String,
+}
+
+impl TemplateSource {
+    fn into_default(self) -> Option<String> {
+        match self {
+            Self::One(source) => Some(source),
+            Self::Many(named) => named
+                .into_iter()
+                .find(|template| template.name == "default")
+                .map(|template| template.template),
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct GenerationConfig {
-    eos_token_id: OneOrMany,
+    eos_token_id: Option<OneOrMany>,
 }
 
 #[derive(Deserialize)]
@@ -168,22 +273,12 @@ enum OneOrMany {
     Many(Vec<u32>),
 }
 
-impl OneOrMany {
+impl GenerationConfig {
     fn into_ids(self) -> Vec<u32> {
-        match self {
-            Self::One(id) => vec![id],
-            Self::Many(ids) => ids,
+        match self.eos_token_id {
+            None => Vec::new(),
+            Some(OneOrMany::One(id)) => vec![id],
+            Some(OneOrMany::Many(ids)) => ids,
         }
     }
-}
-
-fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T> {
-    let unreadable = || format!("cannot read {}", path.display());
-    ensure!(
-        fs::metadata(path).with_context(unreadable)?.len() <= MAX_JSON_BYTES,
-        "{} is too large",
-        path.display()
-    );
-    serde_json::from_slice(&fs::read(path).with_context(unreadable)?)
-        .with_context(|| format!("{} is not what it should be", path.display()))
 }

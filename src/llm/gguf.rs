@@ -6,13 +6,13 @@ mod header;
 mod types;
 
 use std::borrow::Cow;
-use std::collections::{HashMap, hash_map};
+use std::collections::HashMap;
 use std::fs::File;
 use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
 use candle_core::quantized::gguf_file::Value;
 use candle_core::quantized::{GgmlDType, QStorage, QTensor};
@@ -86,29 +86,92 @@ impl Gguf {
     /// # Errors
     /// The error names the file and says what to do.
     pub fn open(path: &Path) -> Result<Self> {
-        let (map, header) = read(path)?;
-        let Some(split) = Split::of(&header.metadata) else { return Self::new(path, map, header) };
-        let _ = split;
-        Self::new(path, map, header)
-    }
-
-    fn new(path: &Path, map: Arc<Mmap>, header: Header) -> Result<Self> {
-        let Header { metadata, tensors } = header;
-        let mut gguf = Self { path: path.to_owned(), metadata, tensors: HashMap::new() };
-        gguf.add(&map, tensors)?;
-        Ok(gguf)
-    }
-
-    fn add(&mut self, map: &Arc<Mmap>, tensors: Vec<TensorInfo>) -> Result<()> {
-        for info in tensors {
-            match self.tensors.entry(info.name.clone()) {
-                hash_map::Entry::Vacant(entry) => entry.insert((Arc::clone(map), info)),
-                hash_map::Entry::Occupied(_) => {
-                    bail!("tensor {} is in two parts of {}", info.name, self.path.display())
-                }
-            };
+        let part = Part::open(path)?;
+        match Split::of(&part.header.metadata).with_context(|| unusable(path))? {
+            None => Self::join(path, vec![part]),
+            Some(split) => Self::open_split(path, &split),
         }
-        Ok(())
+    }
+
+    /// Opens all parts of the model of which `path` is one.
+    fn open_split(path: &Path, split: &Split) -> Result<Self> {
+        let Split { number, count, .. } = *split;
+        let ending = |number| format!("-{:05}-of-{count:05}.gguf", number + 1);
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let stem = name.strip_suffix(&ending(number)).with_context(|| {
+            format!(
+                "{} is part {} of {count} of a split model, so its name must end in {}; give it \
+                 the name that it was published under",
+                path.display(),
+                number + 1,
+                ending(number)
+            )
+        })?;
+        let mut parts: Vec<Part> = Vec::new();
+        for number in 0..count {
+            let path = path.with_file_name(format!("{stem}{}", ending(number)));
+            ensure!(
+                path.exists(),
+                "{} is missing: it is part {} of {count} of a split model; download it into the \
+                 folder of the others",
+                path.display(),
+                number + 1
+            );
+            let part = Part::open(&path)?;
+            let found = Split::of(&part.header.metadata).with_context(|| unusable(&path))?;
+            ensure!(
+                found.as_ref().is_some_and(|found| (found.number, found.count) == (number, count)),
+                "{} is not part {} of {count}, as its name says; download it again",
+                path.display(),
+                number + 1
+            );
+            parts.push(part);
+        }
+        let promised =
+            Split::of(&parts[0].header.metadata).ok().flatten().and_then(|split| split.tensors);
+        let tensors = parts.iter().map(|part| part.header.tensors.len() as u64).sum::<u64>();
+        ensure!(
+            promised.is_none_or(|promised| promised == tensors),
+            "the {count} parts of {} hold {tensors} tensors together, not {}; download them again",
+            path.display(),
+            promised.unwrap_or_default()
+        );
+        Self::join(path, parts)
+    }
+
+    /// The tensors of all parts, with the metadata of the first.
+    fn join(path: &Path, parts: Vec<Part>) -> Result<Self> {
+        let mut metadata = None;
+        let mut tensors = HashMap::new();
+        for Part { map, header } in parts {
+            metadata.get_or_insert(header.metadata);
+            for info in header.tensors {
+                let name = info.name.clone();
+                let twice = tensors.insert(name, (Arc::clone(&map), info));
+                if let Some((_, twice)) = twice {
+                    bail!(
+                        "tensor {} is in two parts of {}; download them again",
+                        twice.name,
+                        path.display()
+                    );
+                }
+            }
+        }
+        Ok(Self { path: path.to_owned(), metadata: metadata.unwrap_or_default(), tensors })
+    }
+
+    /// A file in memory.
+    #[cfg(test)]
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let mut map = memmap2::MmapMut::map_anon(bytes.len().max(1))?;
+        map[..bytes.len()].copy_from_slice(bytes);
+        let part = Part { header: Header::read(bytes)?, map: Arc::new(map.make_read_only()?) };
+        Self::join(Path::new("memory"), vec![part])
+    }
+
+    /// Names and shapes (rows first) of all tensors, in no order.
+    pub fn shapes(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        self.tensors.values().map(|(_, info)| (info.name.as_str(), info.shape.as_slice()))
     }
 
     /// By key.
@@ -177,29 +240,62 @@ impl Gguf {
     }
 }
 
-/// Maps a file and reads its header.
-fn read(path: &Path) -> Result<(Arc<Mmap>, Header)> {
-    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    // SAFETY: model files are not changed while they are in use.
-    let map = unsafe { Mmap::map(&file) };
-    let map = map.with_context(|| format!("cannot map {}", path.display()))?;
-    let header =
-        Header::read(&map).with_context(|| format!("cannot use the file {}", path.display()))?;
-    Ok((Arc::new(map), header))
+fn unusable(path: &Path) -> String {
+    format!("cannot use {}", path.display())
+}
+
+/// One file.
+struct Part {
+    map: Arc<Mmap>,
+    header: Header,
+}
+
+impl Part {
+    /// Maps a file and reads its header.
+    fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        // A named pipe cannot be mapped, and a folder's error would be hard to understand.
+        let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
+        ensure!(is_file, "{} is not a file", path.display());
+        // SAFETY: model files are not changed while they are in use.
+        let map = unsafe { Mmap::map(&file) };
+        let map = map.with_context(|| format!("cannot map {}", path.display()))?;
+        let header = Header::read(&map).with_context(|| unusable(path))?;
+        Ok(Self { map: Arc::new(map), header })
+    }
 }
 
 /// What a part of a split model says about the whole.
+///
+/// Source: `llama_model_loader` in llama.cpp's `llama-model-loader.cpp`, and its `gguf-split`.
 struct Split {
     /// Of this part, from 0.
     number: u64,
     /// Of parts.
     count: u64,
+    /// Of tensors in all parts.
+    tensors: Option<u64>,
 }
 
 impl Split {
-    fn of(metadata: &HashMap<String, Value>) -> Option<Self> {
-        let number = |key: &str| metadata.get(key).and_then(integer);
-        let count = number("split.count")?;
-        Some(Self { number: number("split.no")?, count })
+    /// `None` where the file is the whole model.
+    fn of(metadata: &HashMap<String, Value>) -> Result<Option<Self>> {
+        let number = |key: &str| match metadata.get(key) {
+            None => Ok(None),
+            Some(value) => integer(value)
+                .map(Some)
+                .with_context(|| format!("{key} is no count; download the file again")),
+        };
+        let Some(count) = number("split.count")?.filter(|&count| count > 1) else {
+            return Ok(None);
+        };
+        let number_of_part = number("split.no")?.filter(|&number| number < count);
+        Ok(Some(Self {
+            number: number_of_part.with_context(|| {
+                format!("it is one of {count} parts, but does not say which (split.no)")
+            })?,
+            count,
+            tensors: number("split.tensors.count")?,
+        }))
     }
 }

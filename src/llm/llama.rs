@@ -64,7 +64,7 @@ impl Llama {
         let LlamaConfig { hidden, vocabulary, head_dim, .. } = config;
         let device = loader.device().clone();
         let embedding = loader.linear(Name::Embedding, vocabulary, hidden)?;
-        let output = match loader.has(Name::Output) {
+        let output = match loader.has(Name::Output) && !config.tied {
             true => loader.linear(Name::Output, vocabulary, hidden)?,
             false => embedding.clone(), // tied
         };

@@ -11,6 +11,10 @@ mod files;
 mod gguf;
 #[cfg(test)]
 mod goldens;
+#[cfg(test)]
+mod hostile;
+mod inventory;
+mod json;
 mod kv_cache;
 mod linear;
 mod llama;
@@ -23,6 +27,7 @@ mod plan;
 mod quantized_goldens;
 mod rope;
 mod sampling;
+mod shards;
 pub mod tokenizer;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -89,18 +94,6 @@ pub struct Llm {
     placed: Placed,
 }
 
-/// Reads everything but the weights.
-fn open(files: &LlmFiles) -> Result<Opened> {
-    let opened = files::open(files)?;
-    ensure!(
-        opened.tokenizer.vocabulary() <= opened.config.vocabulary,
-        "the tokenizer has {} tokens, the model only {}",
-        opened.tokenizer.vocabulary(),
-        opened.config.vocabulary
-    );
-    Ok(opened)
-}
-
 impl Llm {
     /// Loads the model onto the chosen device, for prompts and answers of up to `context` tokens
     /// together (fewer if the model cannot).
@@ -108,7 +101,7 @@ impl Llm {
     /// # Errors
     /// Among others [`crate::gpu::GpuError`], when the GPU asked for cannot be used.
     pub fn load(files: &LlmFiles, device: DeviceChoice, context: usize) -> Result<Self> {
-        let Opened { checkpoint, config, tokenizer, template, end_of_text } = open(files)?;
+        let Opened { checkpoint, config, tokenizer, template, end_of_text } = files::open(files)?;
         let context = context.min(config.context);
         let demand = Demand::new(&checkpoint, &config, device)?;
         let place = Place::find(gpu::driver(), device, demand, context)?;
@@ -138,7 +131,7 @@ impl Llm {
 
     /// What [`Llm::load`] would come to. Reads the model's files but not its weights.
     pub fn outlook(files: &LlmFiles, device: DeviceChoice, context: usize) -> Result<Outlook> {
-        let Opened { checkpoint, config, .. } = open(files)?;
+        let Opened { checkpoint, config, .. } = files::open(files)?;
         let demand = Demand::new(&checkpoint, &config, device)?;
         Ok(placement::outlook(gpu::driver(), device, demand, context.min(config.context)))
     }

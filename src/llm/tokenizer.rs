@@ -18,6 +18,7 @@ use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer};
 
 use super::gguf::integer;
+use super::json;
 
 /// Llama 3's cut of text into words (tokenizer.json of meta-llama/Llama-3.1-8B).
 const LLAMA_3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -45,7 +46,10 @@ pub struct LlmTokenizer {
 impl LlmTokenizer {
     /// Reads a Hugging Face `tokenizer.json`.
     pub fn from_json(path: &Path) -> Result<Self> {
-        let tokenizer = Tokenizer::from_file(path)
+        let json = json::bytes(path)?;
+        // The library panics on a merge that is longer than every token, and the like.
+        let tokenizer = std::panic::catch_unwind(|| Tokenizer::from_bytes(json))
+            .unwrap_or_else(|_| Err("its merges do not fit its vocabulary".into()))
             .map_err(|error| anyhow!("cannot read the tokenizer in {}: {error}", path.display()))?;
         // The streaming decoder relies on tokens that decode one by one.
         ensure!(
@@ -78,11 +82,14 @@ impl LlmTokenizer {
             "the file has a {kind:?} tokenizer; this program reads byte-level BPE (\"gpt2\")"
         );
         let tokens = strings("tokenizer.ggml.tokens")?;
+        let longest = tokens.iter().map(|token| token.len()).max().unwrap_or(0);
         let merges = strings("tokenizer.ggml.merges")?
             .into_iter()
             .map(|merge| {
                 let (left, right) =
                     merge.split_once(' ').with_context(|| format!("strange merge {merge:?}"))?;
+                // The tokenizers library panics on it.
+                ensure!(left.len() + right.len() <= longest, "merge {merge:?} makes no token");
                 Ok((left.to_owned(), right.to_owned()))
             })
             .collect::<Result<Vec<_>>>()?;
@@ -200,9 +207,9 @@ impl LlmTokenizer {
         TextStream { tokenizer: &self.tokenizer, pending: Vec::new() }
     }
 
-    /// Number of different tokens.
+    /// One more than the largest id: the rows that a model needs.
     pub fn vocabulary(&self) -> usize {
-        self.tokenizer.get_vocab_size(true)
+        self.tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
     }
 }
 

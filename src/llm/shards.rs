@@ -1,0 +1,109 @@
+//! The safetensors files of a Hugging Face folder: their headers, and the index of a sharded model.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use candle_core::safetensors::MmapedSafetensors;
+use serde::Deserialize;
+
+use super::json;
+
+/// The longest header, in bytes. Those of published models have some 100 kB.
+const MAX_HEADER_BYTES: u64 = 16 << 20;
+
+/// `model.safetensors.index.json`
+#[derive(Deserialize)]
+struct Index {
+    metadata: Option<IndexMetadata>,
+    /// Tensor → file.
+    weight_map: HashMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct IndexMetadata {
+    /// Bytes of all tensors. Some writers make it a fraction.
+    total_size: Option<f64>,
+}
+
+/// The files of a sharded model among `files`: those that its index names, each once, by name.
+///
+/// # Errors
+/// A file is missing, or the index points out of the folder.
+pub fn named_by(index: &Path, files: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let Index { metadata, weight_map } = json::read(index)?;
+    let names: BTreeSet<&String> = weight_map.values().collect();
+    ensure!(!names.is_empty(), "{} names no files; download it again", index.display());
+    let mut shards = Vec::new();
+    for name in names {
+        let plain = Path::new(name).file_name().is_some_and(|file| file == name.as_str());
+        ensure!(
+            plain && name.ends_with(".safetensors"),
+            "{} names {name:?}, which is no safetensors file in its folder; download it again",
+            index.display()
+        );
+        let found =
+            files.iter().find(|path| path.file_name().is_some_and(|file| file == name.as_str()));
+        shards.push(found.cloned().with_context(|| {
+            format!("{name}, which {} names, is missing; download it, too", index.display())
+        })?);
+    }
+    let found =
+        shards.iter().map(|path| Ok(std::fs::metadata(path)?.len())).sum::<Result<u64>>()?;
+    // The shards are a little larger, by their headers.
+    if let Some(total) = metadata.and_then(|metadata| metadata.total_size) {
+        ensure!(
+            found as f64 >= total,
+            "the files that {} names have {found} bytes together, the tensors in them should have \
+             {total}; download the model again",
+            index.display()
+        );
+    }
+    Ok(shards)
+}
+
+/// Names and shapes of all tensors, from the headers.
+///
+/// # Errors
+/// A file is damaged, a tensor is there twice or has a type that this program cannot compute with.
+pub fn shapes(files: &[PathBuf]) -> Result<HashMap<String, Vec<usize>>> {
+    let mut shapes = HashMap::new();
+    for path in files {
+        let damaged = || format!("{} is damaged or not whole; download it again", path.display());
+        let unreadable = || format!("cannot read {}", path.display());
+        let mut length = [0; 8];
+        let mut file = File::open(path).with_context(unreadable)?;
+        ensure!(
+            file.metadata().with_context(unreadable)?.is_file(),
+            "{} is not a file",
+            path.display()
+        );
+        file.read_exact(&mut length).with_context(damaged)?;
+        let length = u64::from_le_bytes(length);
+        if length > MAX_HEADER_BYTES {
+            return Err(anyhow::anyhow!("its header has {length} bytes").context(damaged()));
+        }
+        // It checks that the tensors fill the file without gap or overlap.
+        // SAFETY: model files are not changed while they are in use.
+        let tensors = unsafe { MmapedSafetensors::new(path) }.with_context(damaged)?;
+        for (name, tensor) in tensors.tensors() {
+            let dtype = format!("{:?}", tensor.dtype());
+            if !["F32", "F16", "BF16"].contains(&dtype.as_str()) {
+                bail!(
+                    "tensor {name} in {} has the type {dtype}, which this program cannot compute \
+                     with; download the bf16 weights of the same model, or a GGUF file of it",
+                    path.display()
+                );
+            }
+            if shapes.insert(name.clone(), tensor.shape().to_vec()).is_some() {
+                bail!(
+                    "tensor {name} is in two of the safetensors files, also in {}",
+                    path.display()
+                );
+            }
+        }
+    }
+    Ok(shapes)
+}
