@@ -134,6 +134,7 @@ impl Demand {
             rope_layout: super::rope::Layout::Interleaved,
             rope_scaling: None,
             context: 131_072,
+            tied: false,
         };
         Self { config, weights: 4_912_898_304, widened: 0, value: 2, margin: GPU_MARGIN }
     }
