@@ -68,51 +68,69 @@ pub unsafe fn dot<F: Format>(row: *const u8, xs: &Activations) -> f32 {
             for line in (0..span_bytes::<F>()).step_by(64) {
                 _mm_prefetch::<_MM_HINT_T0>(bytes.wrapping_add(AHEAD + line).cast::<i8>());
             }
-            dot_span::<F, true>(bytes, SPAN / GROUP, xs, span, &mut sums);
+            dot_span::<F>(bytes, xs, span, &mut sums);
         }
     }
-    if F::WEIGHTS < SPAN && rest > 0 {
-        // SAFETY: the row has these groups.
-        unsafe {
-            let bytes = row.add(whole * span_bytes::<F>());
-            dot_span::<F, false>(bytes, rest, xs, whole, &mut sums);
+    let mut offset_sum = 0f32;
+    if F::WEIGHTS == GROUP {
+        for group in 0..rest {
+            let at = whole * (SPAN / GROUP) + group;
+            // SAFETY: the row has this block, the activations these columns.
+            unsafe {
+                let bytes = row.add(whole * span_bytes::<F>() + group * F::BYTES);
+                let (mut scale, mut offset) = (0f32, 0f32);
+                F::scales(bytes, 1, &raw mut scale, &raw mut offset);
+                let products = products_at::<F>(bytes, 0, xs, at);
+                let scale = _mm256_set1_ps(scale * *xs.scales.get_unchecked(at));
+                sums[group % 2] = _mm256_fmadd_ps(products, scale, sums[group % 2]);
+                offset_sum += offset * *xs.sums.get_unchecked(at);
+            }
         }
     }
-    sum(_mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), sums[2]))
+    sum(_mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), sums[2])) + offset_sum
 }
 
-/// Adds the first `groups` groups of a span, all if it is `WHOLE`, to two sums of products and one
-/// of offsets.
+/// The products of a span's group with block `at` of the activations, summed by fours.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-unsafe fn dot_span<F: Format, const WHOLE: bool>(
+unsafe fn products_at<F: Format>(
+    span: *const u8,
+    group: usize,
+    xs: &Activations,
+    at: usize,
+) -> __m256 {
+    // SAFETY: the caller's.
+    unsafe {
+        let codes = F::codes(span, group);
+        let activations = xs.codes.as_ptr().add(at * GROUP).cast::<__m256i>();
+        _mm256_cvtepi32_ps(products::<F>(codes, _mm256_loadu_si256(activations)))
+    }
+}
+
+/// Adds a whole span to two sums of products and one of offsets.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+unsafe fn dot_span<F: Format>(
     bytes: *const u8,
-    groups: usize,
     xs: &Activations,
     span: usize,
     sums: &mut [__m256; 3],
 ) {
+    const GROUPS: usize = SPAN / GROUP;
     let mut scales = [0f32; SCALES];
     let mut offsets = [0f32; SCALES];
-    let mut of_columns = [0f32; SPAN / GROUP];
-    let mut of_sums = [0f32; SCALES];
-    let at = span * (SPAN / GROUP);
+    let at = span * GROUPS;
     let each = GROUP / F::SHARED;
-    // SAFETY: the row has these groups, the activations these columns, the arrays a span's scales.
+    // SAFETY: the row has this span, the activations these columns, the arrays a span's scales.
     unsafe {
-        let groups = if WHOLE { SPAN / GROUP } else { groups };
-        F::scales(bytes, groups, scales.as_mut_ptr(), offsets.as_mut_ptr());
-        // Reads past a short span's end would leave the activations: it is copied.
-        let (mut column_scales, mut column_sums) = (
-            xs.scales.as_ptr().add(at),
-            if each == 2 { xs.half_sums.as_ptr().add(2 * at) } else { xs.sums.as_ptr().add(at) },
-        );
-        if !WHOLE {
-            column_scales.copy_to_nonoverlapping(of_columns.as_mut_ptr(), groups);
-            column_sums.copy_to_nonoverlapping(of_sums.as_mut_ptr(), groups * each);
-            (column_scales, column_sums) = (of_columns.as_ptr(), of_sums.as_ptr());
-        }
+        F::scales(bytes, GROUPS, scales.as_mut_ptr(), offsets.as_mut_ptr());
+        let column_scales = xs.scales.as_ptr().add(at);
         if F::CODES.is_some() {
+            let column_sums = if each == 2 {
+                xs.half_sums.as_ptr().add(2 * at)
+            } else {
+                xs.sums.as_ptr().add(at)
+            };
             for i in (0..SPAN / F::SHARED).step_by(8) {
                 let offsets = _mm256_loadu_ps(offsets.as_ptr().add(i));
                 sums[2] = _mm256_fmadd_ps(offsets, _mm256_loadu_ps(column_sums.add(i)), sums[2]);
@@ -123,10 +141,7 @@ unsafe fn dot_span<F: Format, const WHOLE: bool>(
                 _mm256_mul_ps(_mm256_loadu_ps(scales.as_ptr()), _mm256_loadu_ps(column_scales));
             _mm256_storeu_ps(scales.as_mut_ptr(), both);
         }
-        for group in 0..groups {
-            let codes = F::codes(bytes, group);
-            let activations =
-                _mm256_loadu_si256(xs.codes.as_ptr().add((at + group) * GROUP).cast::<__m256i>());
+        for group in 0..GROUPS {
             let scale = if each == 2 {
                 let low = _mm256_castps128_ps256(_mm_set1_ps(scales[2 * group]));
                 let both = _mm256_insertf128_ps::<1>(low, _mm_set1_ps(scales[2 * group + 1]));
@@ -134,7 +149,7 @@ unsafe fn dot_span<F: Format, const WHOLE: bool>(
             } else {
                 _mm256_set1_ps(scales[group])
             };
-            let products = _mm256_cvtepi32_ps(products::<F>(codes, activations));
+            let products = products_at::<F>(bytes, group, xs, at + group);
             sums[group % 2] = _mm256_fmadd_ps(products, scale, sums[group % 2]);
         }
     }
