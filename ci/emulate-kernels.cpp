@@ -232,6 +232,6 @@ int main() {
     check_attend_one<float, __half>("float half", attend_one_float___half_3, 96, keys, exact);
     check_attend_one<bf16, bf16>("bf16 bf16", attend_one_bf16_bf16_4, 128, keys, rough);
   }
-  std::printf("%d kernels are wrong\n", failures);
+  std::printf("%d results are wrong\n", failures);
   return failures > 0;
 }

@@ -108,8 +108,8 @@ pub enum Loader<'a> {
 }
 
 impl Checkpoint {
-    /// Bytes that the weights take on a device, and of the largest of them that is there a second
-    /// time while it is loaded. Matrices that are not quantized become `f32`, but for those of
+    /// Bytes that the weights take on a device, and at most of those that are there a second time
+    /// while they are loaded. Matrices that are not quantized become `f32`, but for those of
     /// safetensors on a GPU, which are `bf16`.
     pub fn weight_bytes(&self, on_gpu: bool) -> Result<(u64, u64)> {
         match self {
@@ -131,15 +131,18 @@ impl Checkpoint {
                 // SAFETY: model files are not changed while they are in use.
                 let tensors = unsafe { MmapedSafetensors::multi(files) }
                     .context("cannot read the safetensors files")?;
-                let elements = |shape: &[usize]| {
-                    shape.iter().fold(1u64, |product, &dim| product.saturating_mul(dim as u64))
-                };
-                let count = tensors
-                    .tensors()
-                    .iter()
-                    .map(|(_, tensor)| elements(tensor.shape()))
-                    .sum::<u64>();
-                Ok((count * if on_gpu { 2 } else { 4 }, 0))
+                let size = if on_gpu { 2 } else { 4 };
+                let (mut sum, mut joined) = (0u64, 0u64);
+                for (name, tensor) in tensors.tensors() {
+                    let elements = |n: u64, &dim: &usize| n.saturating_mul(dim as u64);
+                    let bytes = tensor.shape().iter().fold(size, elements);
+                    sum = sum.saturating_add(bytes);
+                    // Gate and up are the largest that become one.
+                    if name.contains(".layers.") {
+                        joined = joined.max(bytes.saturating_mul(2));
+                    }
+                }
+                Ok((sum, joined))
             }
         }
     }

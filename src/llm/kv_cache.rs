@@ -1,5 +1,8 @@
 //! Keys and values of the tokens so far, and attention over them.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use candle_core::{D, DType, Device, Result, Tensor};
 use candle_nn::ops::softmax_last_dim;
 
@@ -42,44 +45,44 @@ impl LayerCache {
         dtype: DType,
         device: &Device,
     ) -> Result<Self> {
-        let LlamaConfig { heads, kv_heads, head_dim, .. } = *config;
+        let LlamaConfig { kv_heads, head_dim, .. } = *config;
         #[cfg(target_arch = "x86_64")]
         if device.is_cpu()
             && super::cpu::is_supported()
             && head_dim.is_multiple_of(8)
             && !super::checkpoint::only_candle()
         {
-            let heads = Heads { queries: heads, kv: kv_heads, dim: head_dim };
+            let heads = Heads { queries: config.heads, kv: kv_heads, dim: head_dim };
             return Ok(match dtype {
                 DType::F16 => Self::Halves(KvCache::new(heads, context)),
                 _ => Self::Floats(KvCache::new(heads, context)),
             });
         }
         let room = || Tensor::zeros((1, kv_heads, context, head_dim), dtype, device);
-        let _ = heads;
         Ok(Self::Tensors { k: room()?, v: room()? })
     }
 
     /// Rotates queries and keys, keeps keys and values, and mixes the values by attention.
     ///
     /// `qkv` is `[tokens, (heads + 2 · kv_heads) · head_dim]` for the tokens from `position` on, in
-    /// one tensor or several. Returns `[tokens, heads · head_dim]`.
+    /// one tensor or several; `masks` are those of this pass. Returns `[tokens, heads · head_dim]`.
     pub fn attend(
         &mut self,
         qkv: &[Tensor],
         rope: &Rope,
+        masks: &mut Masks,
         position: usize,
         config: &LlamaConfig,
     ) -> Result<Tensor> {
         match self {
             #[cfg(feature = "cuda")]
             Self::Tensors { k, v } if k.device().is_cuda() => {
-                attend_on_gpu((k, v), qkv, rope, position, config)
+                attend_on_gpu((k, v), qkv, rope, masks, position, config)
             }
             Self::Tensors { k, v } => {
                 let qkv = Tensor::cat(qkv, D::Minus1)?;
                 let q = append((k, v), &qkv, rope, position, config)?;
-                mix(&q, (k, v), position)
+                mix(&q, (k, v), masks, position)
             }
             #[cfg(target_arch = "x86_64")]
             Self::Halves(cache) => {
@@ -145,6 +148,7 @@ fn attend_on_gpu(
     (k, v): (&Tensor, &Tensor),
     qkv: &[Tensor],
     rope: &Rope,
+    masks: &mut Masks,
     position: usize,
     config: &LlamaConfig,
 ) -> Result<Tensor> {
@@ -168,7 +172,7 @@ fn attend_on_gpu(
         launches::count(1);
         return cuda::attend_one(&q, k, v, position + 1);
     }
-    mix(&q, (k, v), position)
+    mix(&q, (k, v), masks, position)
 }
 
 /// Writes keys and values into the cache; returns the rotated queries, divided by √head_dim,
@@ -200,7 +204,12 @@ fn append(
 
 /// Attention of `q`, `[heads, tokens, head_dim]`, over the cache up to each token itself: `[tokens,
 /// heads · head_dim]`. In blocks of tokens, so that the scores of a long context stay small.
-fn mix(q: &Tensor, (k, v): (&Tensor, &Tensor), position: usize) -> Result<Tensor> {
+fn mix(
+    q: &Tensor,
+    (k, v): (&Tensor, &Tensor),
+    masks: &mut Masks,
+    position: usize,
+) -> Result<Tensor> {
     launches::count(1);
     let (heads, tokens, head_dim) = q.dims3()?;
     let kv_heads = k.dim(1)?;
@@ -218,10 +227,10 @@ fn mix(q: &Tensor, (k, v): (&Tensor, &Tensor), position: usize) -> Result<Tensor
         let rows = rows.reshape((1, kv_heads, group * count, head_dim))?;
         let mut scores = rows.matmul(&k.t()?)?;
         if count > 1 {
-            let mask = mask(count, position + first, q.dtype(), q.device())?;
+            let mask = masks.get(count, position + first, q)?;
             scores = scores
                 .reshape((1, kv_heads, group, count, keys))?
-                .broadcast_add(&mask)?
+                .broadcast_add(mask)?
                 .reshape((1, kv_heads, group * count, keys))?;
         }
         let block = softmax_last_dim(&scores)?.matmul(&v)?;
@@ -243,14 +252,25 @@ pub fn block_tokens(heads: usize, keys: usize) -> usize {
     (SCORES_BYTES / (heads * keys * size_of::<f32>())).max(1)
 }
 
-/// What each new token must not see: 0 or −∞, `[tokens, past + tokens]`.
-fn mask(tokens: usize, past: usize, dtype: DType, device: &Device) -> Result<Tensor> {
-    let all = past + tokens;
-    let visible = |row: usize, column: usize| column <= past + row;
-    let values: Vec<f32> = (0..tokens)
-        .flat_map(|row| {
-            (0..all).map(move |column| if visible(row, column) { 0.0 } else { f32::NEG_INFINITY })
+/// What tokens must not see: 0 or −∞, `[tokens, past + tokens]`. One pass needs the same few in
+/// each layer, and a GPU should not get them more than once.
+#[derive(Default)]
+pub struct Masks(HashMap<(usize, usize), Tensor>);
+
+impl Masks {
+    /// For `tokens` after `past` others, of the type and on the device of `like`.
+    fn get(&mut self, tokens: usize, past: usize, like: &Tensor) -> Result<&Tensor> {
+        Ok(match self.0.entry((tokens, past)) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let all = past + tokens;
+                let mut values = vec![0f32; tokens * all];
+                for (row, values) in values.chunks_exact_mut(all).enumerate() {
+                    values[past + row + 1..].fill(f32::NEG_INFINITY);
+                }
+                let mask = Tensor::from_vec(values, (tokens, all), like.device())?;
+                entry.insert(mask.to_dtype(like.dtype())?)
+            }
         })
-        .collect();
-    Tensor::from_vec(values, (tokens, all), device)?.to_dtype(dtype)
+    }
 }

@@ -9,7 +9,7 @@ use candle_core::{DType, Device, Tensor};
 
 use super::checkpoint::{Loader, Name, Part};
 use super::config::LlamaConfig;
-use super::kv_cache::LayerCache;
+use super::kv_cache::{LayerCache, Masks};
 use super::linear::{Linear, Stack};
 use super::ops::{add_norm, norm};
 use super::rope::Rope;
@@ -32,6 +32,7 @@ pub struct Llama {
 pub struct Cache {
     layers: Vec<LayerCache>,
     tokens: usize,
+    context: usize,
 }
 
 impl Cache {
@@ -96,18 +97,28 @@ impl Llama {
     pub fn cache(&self, context: usize) -> candle_core::Result<Cache> {
         let layer = || LayerCache::new(&self.config, context, self.cache_dtype, &self.device);
         let layers = self.layers.iter().map(|_| layer()).collect::<candle_core::Result<_>>()?;
-        Ok(Cache { layers, tokens: 0 })
+        Ok(Cache { layers, tokens: 0, context })
     }
 
     /// Reads `tokens` after those in `cache` and returns the logits, `[vocabulary]` in `f32`, of
     /// the last one.
+    ///
+    /// # Errors
+    /// When there are no tokens, or more than the cache has room for.
     pub fn forward(&self, tokens: &[u32], cache: &mut Cache) -> candle_core::Result<Tensor> {
         let (position, count) = (cache.tokens, tokens.len());
+        if count == 0 || position + count > cache.context {
+            candle_core::bail!(
+                "{count} tokens after {position} others do not fit the context of {}",
+                cache.context
+            );
+        }
         let epsilon = self.config.norm_epsilon as f32;
         let mut hidden = self.embedding.rows(tokens, &self.device)?.to_dtype(self.dtype)?;
         // What the last block adds: the next one's norm takes it along.
         let mut delta: Option<Tensor> = None;
         let mut normed;
+        let mut masks = Masks::default();
         for (layer, kv) in self.layers.iter().zip(&mut cache.layers) {
             (hidden, normed) = match &delta {
                 Some(delta) => add_norm(&hidden, delta, &layer.attention_norm, epsilon)?,
@@ -117,7 +128,7 @@ impl Llama {
                 }
             };
             let qkv = layer.qkv.forward(&normed)?;
-            let mixed = kv.attend(&qkv, &self.rope, position, &self.config)?;
+            let mixed = kv.attend(&qkv, &self.rope, &mut masks, position, &self.config)?;
             let attended = layer.attention_output.forward(&mixed)?;
             (hidden, normed) = add_norm(&hidden, &attended, &layer.feed_forward_norm, epsilon)?;
             delta = Some(layer.down.forward(&layer.gate_up.forward_gated(&normed)?)?);

@@ -95,7 +95,7 @@ impl Demand {
         let block = block_tokens(heads, context).min(chunk as usize) as u64;
         let scores = 3 * heads as u64 * block * context as u64 * float;
         let widened = 2 * (kv_heads * head_dim) as u64 * context as u64 * float;
-        let mask = block * context as u64 * float;
+        let mask = chunk * context as u64 * float;
         let activations = chunk * (3 * hidden + 4 * feed_forward) as u64 * float;
         let logits = 2 * vocabulary as u64 * float;
         let tables = (context * head_dim) as u64 * float;
