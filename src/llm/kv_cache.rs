@@ -8,7 +8,7 @@ use candle_nn::ops::softmax_last_dim;
 
 use super::config::LlamaConfig;
 #[cfg(target_arch = "x86_64")]
-use super::cpu::attention::{Angles, Half, Heads, KvCache};
+use super::cpu::attention::{Angles, Heads, KvCache};
 #[cfg(feature = "cuda")]
 use super::cuda::{self, Projected};
 #[cfg(target_arch = "x86_64")]
@@ -31,7 +31,7 @@ pub enum LayerCache {
     },
     /// On the CPU, in half precision.
     #[cfg(target_arch = "x86_64")]
-    Halves(KvCache<Half>),
+    Halves(KvCache<u16>),
     /// On the CPU, in full precision.
     #[cfg(target_arch = "x86_64")]
     Floats(KvCache<f32>),
@@ -53,9 +53,15 @@ impl LayerCache {
             && !super::checkpoint::only_candle()
         {
             let heads = Heads { queries: config.heads, kv: kv_heads, dim: head_dim };
-            return Ok(match dtype {
-                DType::F16 => Self::Halves(KvCache::new(heads, context)),
-                _ => Self::Floats(KvCache::new(heads, context)),
+            let cache = match dtype {
+                DType::F16 => KvCache::new(heads, context).map(Self::Halves),
+                _ => KvCache::new(heads, context).map(Self::Floats),
+            };
+            return cache.map_err(|error| {
+                candle_core::Error::msg(format!(
+                    "there is no memory for a KV cache of {context} tokens ({error}); ask for a \
+                     shorter --context"
+                ))
             });
         }
         let room = || Tensor::zeros((1, kv_heads, context, head_dim), dtype, device);

@@ -8,6 +8,11 @@ use std::arch::x86_64::{
     _mm256_cvtph_ps, _mm256_cvtps_ph, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps,
     _mm256_setzero_ps, _mm256_storeu_ps, _mm256_sub_ps,
 };
+use std::io;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+
+use memmap2::MmapMut;
 
 use super::exp::exp;
 use super::team::{Parts, share};
@@ -21,8 +26,8 @@ const PART: usize = 512;
 /// Query heads that share a pass over the keys in decode.
 const TOGETHER: usize = 4;
 
-/// How keys and values are kept.
-pub trait Element: Copy + Default + Send + Sync {
+/// How keys and values are kept. Every bit pattern is a value of the type.
+pub trait Element: Copy + Send + Sync {
     /// Eight numbers.
     ///
     /// # Safety
@@ -52,11 +57,7 @@ impl Element for f32 {
 }
 
 /// The bits of an IEEE half.
-#[derive(Debug, Clone, Copy, Default)]
-#[repr(transparent)]
-pub struct Half(u16);
-
-impl Element for Half {
+impl Element for u16 {
     #[target_feature(enable = "avx2,fma,f16c")]
     #[inline]
     unsafe fn load(from: *const Self) -> __m256 {
@@ -106,22 +107,60 @@ pub struct Angles<'a> {
     pub interleaved: bool,
 }
 
-/// Keys and values of one layer, `[kv_heads, context, dim]` each. Its pages are the system's zeros
-/// until they are written.
+/// Zeros from the system, whose pages take memory only once they are written, and whose lack is an
+/// error and not the program's end.
+struct Room<T> {
+    map: MmapMut,
+    element: PhantomData<T>,
+}
+
+impl<T: Element> Room<T> {
+    fn new(count: usize) -> io::Result<Self> {
+        let bytes = count.checked_mul(size_of::<T>()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { map: MmapMut::map_anon(bytes)?, element: PhantomData })
+    }
+}
+
+impl<T: Element> Deref for Room<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: a map starts at a page, and every bit pattern is a `T`.
+        unsafe {
+            std::slice::from_raw_parts(self.map.as_ptr().cast(), self.map.len() / size_of::<T>())
+        }
+    }
+}
+
+impl<T: Element> DerefMut for Room<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        let length = self.map.len() / size_of::<T>();
+        // SAFETY: as above, and it is borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(self.map.as_mut_ptr().cast(), length) }
+    }
+}
+
+/// Keys and values of one layer, `[kv_heads, context, dim]` each.
 pub struct KvCache<T> {
-    k: Vec<T>,
-    v: Vec<T>,
+    k: Room<T>,
+    v: Room<T>,
     heads: Heads,
     context: usize,
 }
 
 impl<T: Element> KvCache<T> {
-    /// Room for `context` positions.
-    pub fn new(heads: Heads, context: usize) -> Self {
+    /// Room for `context` positions, at least one.
+    ///
+    /// # Errors
+    /// When the system does not give that much memory.
+    pub fn new(heads: Heads, context: usize) -> io::Result<Self> {
         assert!(heads.dim.is_multiple_of(8) && heads.queries.is_multiple_of(heads.kv));
         assert!(super::is_supported());
-        let room = || vec![T::default(); heads.kv * context * heads.dim];
-        Self { k: room(), v: room(), heads, context }
+        let room = || {
+            let values = [context, heads.kv, heads.dim].into_iter().try_fold(1, usize::checked_mul);
+            Room::new(values.ok_or(io::ErrorKind::OutOfMemory)?)
+        };
+        Ok(Self { k: room()?, v: room()?, heads, context })
     }
 
     /// What it takes, in bytes.
@@ -595,5 +634,18 @@ unsafe fn keep<T: Element>(values: &[f32], kept: &mut [T]) {
     for (from, to) in values.chunks_exact(8).zip(kept.chunks_exact_mut(8)) {
         // SAFETY: there are eight in both.
         unsafe { T::store(to.as_mut_ptr(), _mm256_loadu_ps(from.as_ptr())) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_that_does_not_exist_is_an_error() {
+        let heads = Heads { queries: 8, kv: 8, dim: 128 };
+        assert!(KvCache::<u16>::new(heads, 64).is_ok());
+        assert!(KvCache::<u16>::new(heads, 1 << 45).is_err(), "more than addresses");
+        assert!(KvCache::<f32>::new(heads, usize::MAX).is_err(), "more than a number");
     }
 }

@@ -5,6 +5,8 @@
 //! nothing, and memory holds them once. They need AVX2, FMA and F16C, which x86-64 has had since
 //! 2013; elsewhere candle's products do the work.
 
+#![allow(clippy::cast_ptr_alignment, reason = "vectors are loaded and stored unaligned")]
+
 mod activations;
 pub mod attention;
 mod exp;
