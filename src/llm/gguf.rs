@@ -203,12 +203,6 @@ impl Gguf {
         self.tensors.values().map(|(_, info)| info.range.len() as u64).sum()
     }
 
-    /// Of every tensor.
-    #[cfg(test)]
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.tensors.keys().map(String::as_str)
-    }
-
     /// Type and number of values of every tensor.
     pub fn contents(&self) -> impl Iterator<Item = (GgmlDType, u64)> {
         self.tensors

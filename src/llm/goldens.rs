@@ -140,7 +140,7 @@ fn a_token_takes_15_launches_a_layer_of_a_q4_k_m_file() {
 fn requantize(from: &Path, to: &Path) {
     use candle_core::quantized::{GgmlDType, QTensor, gguf_file};
     let gguf = Gguf::open(from).unwrap();
-    let names: Vec<String> = gguf.names().map(ToOwned::to_owned).collect();
+    let names: Vec<String> = gguf.shapes().map(|(name, _)| name.to_owned()).collect();
     let tensors: Vec<QTensor> = names
         .iter()
         .map(|name| {

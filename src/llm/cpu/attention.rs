@@ -15,6 +15,7 @@ use std::ops::{Deref, DerefMut};
 use memmap2::MmapMut;
 
 use super::exp::exp;
+use super::lanes::{lanes, total};
 use super::team::{Parts, share};
 
 /// Keys in a tile of prefill; four vectors.
@@ -412,7 +413,7 @@ impl Tiles {
             self.scores[row * TILE..(row + 2) * TILE].fill(0.0);
             // SAFETY: two rows of `dim` queries, `dim` rows of keys, two rows of scores.
             unsafe {
-                multiply_add(
+                multiply_add::<{ TILE / 8 }>(
                     self.q.as_ptr().add(row * dim),
                     dim,
                     self.k.as_ptr(),
@@ -449,11 +450,11 @@ impl Tiles {
                     let values = self.v.as_ptr().add(column);
                     let mixed = self.mixed.as_mut_ptr().add(row * dim + column);
                     if dim - column >= TILE {
-                        multiply_add(weights, TILE, values, dim, TILE, mixed, dim);
+                        multiply_add::<{ TILE / 8 }>(weights, TILE, values, dim, TILE, mixed, dim);
                     } else {
                         for eight in (0..dim - column).step_by(8) {
                             let (values, mixed) = (values.add(eight), mixed.add(eight));
-                            multiply_add_narrow(weights, TILE, values, dim, TILE, mixed, dim);
+                            multiply_add::<1>(weights, TILE, values, dim, TILE, mixed, dim);
                         }
                     }
                 }
@@ -479,20 +480,11 @@ unsafe fn weights(scores: &mut [f32], largest: f32) -> f32 {
     lanes(sum).iter().sum()
 }
 
+/// `c += a · b` for `a` `[2, n]`, `b` `[n, 8 · VECTORS]`, `c` `[2, 8 · VECTORS]`; the numbers between
+/// are how far apart rows are.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn lanes(values: __m256) -> [f32; 8] {
-    let mut lanes = [0f32; 8];
-    // SAFETY: there is room for eight.
-    unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), values) };
-    lanes
-}
-
-/// `c += a · b` for `a` `[2, n]`, `b` `[n, 32]`, `c` `[2, 32]`; the numbers between are how far
-/// apart rows are.
-#[target_feature(enable = "avx2,fma,f16c")]
-#[inline]
-unsafe fn multiply_add(
+unsafe fn multiply_add<const VECTORS: usize>(
     a: *const f32,
     a_row: usize,
     b: *const f32,
@@ -504,7 +496,7 @@ unsafe fn multiply_add(
     // SAFETY: the caller's.
     unsafe {
         let at = |row: usize, column: usize| c.add(row * c_row + 8 * column);
-        let mut sums = [[_mm256_setzero_ps(); 4]; 2];
+        let mut sums = [[_mm256_setzero_ps(); VECTORS]; 2];
         for (row, sums) in sums.iter_mut().enumerate() {
             for (column, sum) in sums.iter_mut().enumerate() {
                 *sum = _mm256_loadu_ps(at(row, column));
@@ -513,7 +505,7 @@ unsafe fn multiply_add(
         for i in 0..n {
             let first = _mm256_set1_ps(*a.add(i));
             let second = _mm256_set1_ps(*a.add(a_row + i));
-            for column in 0..4 {
+            for column in 0..VECTORS {
                 let b = _mm256_loadu_ps(b.add(i * b_row + 8 * column));
                 sums[0][column] = _mm256_fmadd_ps(first, b, sums[0][column]);
                 sums[1][column] = _mm256_fmadd_ps(second, b, sums[1][column]);
@@ -523,31 +515,6 @@ unsafe fn multiply_add(
             for (column, sum) in sums.iter().enumerate() {
                 _mm256_storeu_ps(at(row, column), *sum);
             }
-        }
-    }
-}
-
-/// [`multiply_add`] for eight columns.
-#[target_feature(enable = "avx2,fma,f16c")]
-#[inline]
-unsafe fn multiply_add_narrow(
-    a: *const f32,
-    a_row: usize,
-    b: *const f32,
-    b_row: usize,
-    n: usize,
-    c: *mut f32,
-    c_row: usize,
-) {
-    for row in 0..2 {
-        // SAFETY: the caller's.
-        unsafe {
-            let mut sum = _mm256_loadu_ps(c.add(row * c_row));
-            for i in 0..n {
-                let a = _mm256_set1_ps(*a.add(row * a_row + i));
-                sum = _mm256_fmadd_ps(a, _mm256_loadu_ps(b.add(i * b_row)), sum);
-            }
-            _mm256_storeu_ps(c.add(row * c_row), sum);
         }
     }
 }
@@ -578,8 +545,7 @@ unsafe fn decode_part<T: Element, const N: usize>(
             }
         }
         for (scores, sum) in scores.iter_mut().zip(sums) {
-            let l = lanes(sum);
-            scores[i] = ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]));
+            scores[i] = total(sum);
         }
     }
     let padded = count.next_multiple_of(8);

@@ -139,56 +139,38 @@ unsafe fn eight_pairs(span: *const u8, bytes: usize) -> (__m256, __m256) {
     }
 }
 
-/// A format whose blocks of 32 weights start with their scale as a half; the offset is the scale
-/// times a constant.
-macro_rules! centred {
-    ($name:ident, $bytes:literal, $codes:expr, $centre:literal, $block:ident => $read:expr) => {
-        #[doc = concat!("Blocks of 32 weights in ", stringify!($bytes), " bytes, with a scale.")]
-        pub struct $name;
-
-        impl Format for $name {
-            const WEIGHTS: usize = 32;
-            const BYTES: usize = $bytes;
-            const SHARED: usize = 32;
-            const CODES: Option<i32> = $codes;
-
-            #[target_feature(enable = "avx2,fma,f16c")]
-            #[inline]
-            unsafe fn scales(span: *const u8, groups: usize, scales: *mut f32, offsets: *mut f32) {
-                // SAFETY: `groups` blocks are there, and room for eight each.
-                unsafe {
-                    if groups == SPAN / GROUP {
-                        let eight = eight_halves(span, $bytes);
-                        _mm256_storeu_ps(scales, eight);
-                        let offset = _mm256_mul_ps(eight, _mm256_set1_ps($centre));
-                        _mm256_storeu_ps(offsets, offset);
-                        return;
-                    }
-                    for i in 0..groups {
-                        let scale = half(span.add(i * $bytes));
-                        *scales.add(i) = scale;
-                        *offsets.add(i) = $centre * scale;
-                    }
-                }
-            }
-
-            #[target_feature(enable = "avx2,fma,f16c")]
-            #[inline]
-            unsafe fn codes(span: *const u8, group: usize) -> __m256i {
-                // SAFETY: the block is there.
-                unsafe {
-                    let $block = span.add(group * $bytes);
-                    $read
-                }
-            }
-        }
-    };
+/// Scale and offset of eight blocks of `bytes` bytes that start with the scale as a half; the offset
+/// is `-CENTRE` times the scale.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+unsafe fn eight_centred<const CENTRE: u8>(span: *const u8, bytes: usize) -> (__m256, __m256) {
+    // SAFETY: the caller's: eight blocks.
+    let scale = unsafe { eight_halves(span, bytes) };
+    (scale, _mm256_mul_ps(scale, _mm256_set1_ps(-f32::from(CENTRE))))
 }
 
-/// A format whose blocks of 32 weights start with scale and offset as halves.
-macro_rules! shifted {
-    ($name:ident, $bytes:literal, $codes:expr, $block:ident => $read:expr) => {
-        #[doc = concat!("Blocks of 32 weights in ", stringify!($bytes), " bytes, with an offset.")]
+/// [`eight_centred`] for one block.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+unsafe fn centred<const CENTRE: u8>(block: *const u8) -> (f32, f32) {
+    // SAFETY: the caller's.
+    let scale = unsafe { half(block) };
+    (scale, -f32::from(CENTRE) * scale)
+}
+
+/// [`eight_pairs`] for one block.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+unsafe fn pair(block: *const u8) -> (f32, f32) {
+    // SAFETY: the caller's.
+    unsafe { (half(block), half(block.add(2))) }
+}
+
+/// A format with blocks of 32 weights: how scale and offset are read from eight blocks and from one,
+/// and the codes from one.
+macro_rules! blocks_of_32 {
+    ($name:ident, $bytes:literal, $codes:expr, $eight:expr, $one:expr, $block:ident => $read:expr) => {
+        #[doc = concat!("Blocks of 32 weights in ", stringify!($bytes), " bytes.")]
         pub struct $name;
 
         impl Format for $name {
@@ -203,14 +185,13 @@ macro_rules! shifted {
                 // SAFETY: `groups` blocks are there, and room for eight each.
                 unsafe {
                     if groups == SPAN / GROUP {
-                        let (scale, offset) = eight_pairs(span, $bytes);
+                        let (scale, offset) = $eight(span, $bytes);
                         _mm256_storeu_ps(scales, scale);
                         _mm256_storeu_ps(offsets, offset);
                         return;
                     }
                     for i in 0..groups {
-                        *scales.add(i) = half(span.add(i * $bytes));
-                        *offsets.add(i) = half(span.add(i * $bytes + 2));
+                        (*scales.add(i), *offsets.add(i)) = $one(span.add(i * $bytes));
                     }
                 }
             }
@@ -228,13 +209,14 @@ macro_rules! shifted {
     };
 }
 
-centred!(Q4_0, 18, Some(16), -8.0, block => nibbles(block.add(2)));
-centred!(Q5_0, 22, Some(32), -16.0,
+blocks_of_32!(Q4_0, 18, Some(16), eight_centred::<8>, centred::<8>,
+    block => nibbles(block.add(2)));
+blocks_of_32!(Q4_1, 20, Some(16), eight_pairs, pair, block => nibbles(block.add(4)));
+blocks_of_32!(Q5_0, 22, Some(32), eight_centred::<16>, centred::<16>,
     block => _mm256_or_si256(nibbles(block.add(6)), fifth_bits(block.add(2))));
-centred!(Q8_0, 34, None, 0.0, block => load(block.add(2)));
-shifted!(Q4_1, 20, Some(16), block => nibbles(block.add(4)));
-shifted!(Q5_1, 24, Some(32),
+blocks_of_32!(Q5_1, 24, Some(32), eight_pairs, pair,
     block => _mm256_or_si256(nibbles(block.add(8)), fifth_bits(block.add(4))));
+blocks_of_32!(Q8_0, 34, None, eight_centred::<0>, centred::<0>, block => load(block.add(2)));
 
 /// 256 weights at 2 bits, scales and offsets at 4.
 pub struct Q2K;

@@ -11,6 +11,7 @@ mod activations;
 pub mod attention;
 mod exp;
 mod formats;
+mod lanes;
 mod matrix;
 mod product;
 mod team;

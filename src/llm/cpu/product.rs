@@ -16,6 +16,7 @@ use std::arch::x86_64::{
 
 use super::activations::Activations;
 use super::formats::{Format, GROUP, SPAN};
+use super::lanes::total;
 
 /// Bytes that memory is asked for ahead of their use: what it delivers in its latency.
 const AHEAD: usize = 2048;
@@ -35,16 +36,6 @@ fn products<F: Format>(codes: __m256i, activations: __m256i) -> __m256i {
         _mm256_maddubs_epi16(codes, activations)
     };
     _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-#[inline]
-fn sum(values: __m256) -> f32 {
-    let mut lanes = [0f32; 8];
-    // SAFETY: there is room for eight.
-    unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), values) };
-    ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6]))
-        + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]))
 }
 
 /// Bytes of a whole span.
@@ -87,7 +78,7 @@ pub unsafe fn dot<F: Format>(row: *const u8, xs: &Activations) -> f32 {
             }
         }
     }
-    sum(_mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), sums[2])) + offset_sum
+    total(_mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), sums[2])) + offset_sum
 }
 
 /// The products of a span's group with block `at` of the activations, summed by fours.
