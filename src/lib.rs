@@ -11,9 +11,13 @@
 //! loads at its first use. And the LLM runs where it was told to, or not at all: [`llm::placement`]
 //! answers a GPU that cannot be used with an error, never with the CPU.
 
+pub mod cpu;
+
 pub mod ingest;
 
 pub mod models;
+
+pub mod encoder;
 
 pub mod embed;
 

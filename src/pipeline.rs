@@ -14,7 +14,9 @@ use crate::index::{EmbedderIdentity, Settings};
 use crate::ingest::ChunkSettings;
 use crate::llm::placement::{self, DeviceChoice, Outlook};
 use crate::llm::{Llm, LlmFiles};
-use crate::models::catalogue::{EmbedderSpec, LlmFormat, Pooling, ProfileDevice, RerankerSpec};
+use crate::models::catalogue::{
+    EmbedderSpec, LlmFormat, Pooling, Precision, ProfileDevice, RerankerSpec,
+};
 use crate::models::{CatalogueError, LazyModel, ModelEntry, ModelFiles, ModelStore, Profile};
 use crate::rerank::{CrossEncoder, Reranker};
 
@@ -84,8 +86,8 @@ impl Models {
         let reranker = match profile.reranker.reranker()? {
             _ if overrides.no_rerank => None,
             RerankerSpec::LateInteraction {} => Some(Reranker::LateInteraction),
-            RerankerSpec::CrossEncoder { max_tokens } => Some(Reranker::CrossEncoder(
-                lazy_cross_encoder(&profile.reranker, &store, *max_tokens),
+            RerankerSpec::CrossEncoder { max_tokens, precision } => Some(Reranker::CrossEncoder(
+                lazy_cross_encoder(&profile.reranker, &store, *max_tokens, *precision),
             )),
         };
         let (llm_name, answers_in, llm_passages) = match &overrides.llm {
@@ -167,6 +169,7 @@ fn lazy_cross_encoder(
     entry: &ModelEntry,
     store: &Arc<ModelStore>,
     max_tokens: usize,
+    precision: Precision,
 ) -> LazyModel<CrossEncoder> {
     let (entry, store) = (entry.clone(), Arc::clone(store));
     LazyModel::new(move || {
@@ -176,6 +179,7 @@ fn lazy_cross_encoder(
             files.get("tokenizer.json")?,
             weights(&files)?,
             max_tokens,
+            precision,
         )
         .with_context(|| format!("cannot load the reranker {}", entry.name))
     })

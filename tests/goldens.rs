@@ -13,7 +13,7 @@ use rag_query::llm::placement::DeviceChoice;
 use rag_query::llm::tokenizer::Piece;
 use rag_query::llm::{Llm, LlmFiles, SamplingOptions, Stop};
 use rag_query::models::Catalogue;
-use rag_query::models::catalogue::{EmbedderSpec, Pooling};
+use rag_query::models::catalogue::{EmbedderSpec, Pooling, Precision};
 use rag_query::rerank::CrossEncoder;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -155,6 +155,7 @@ fn xlm_roberta_with_cls_pooling_equals_transformers() {
         max_tokens: 254,
         dimension,
         relevance_threshold: None,
+        precision: Precision::F32,
     };
     let embedder = load_embedder(&goldens().join("tiny-xlm-roberta"), spec);
     let texts: Vec<&str> = golden.embedder.iter().map(|case| case.text.as_str()).collect();
@@ -199,6 +200,7 @@ fn check_cross_encoder(folder: &Path, cases: &[PairCase], max_tokens: usize) {
         &file("tokenizer.json"),
         &file("model.safetensors"),
         max_tokens,
+        Precision::F32,
     )
     .unwrap();
     let mut questions: Vec<&str> = cases.iter().map(|case| case.question.as_str()).collect();

@@ -1,21 +1,15 @@
 //! Embeddings: texts → unit vectors whose dot product says how near their meanings are.
 
-mod encoder;
-mod tokenize;
-
 use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use candle_core::{IndexOp, Tensor};
-pub use encoder::{Encoder, EncoderConfig, Sequence, batches, open_weights};
-use rayon::prelude::*;
-pub use tokenize::TextTokenizer;
 use tokenizers::Encoding;
 
+use crate::encoder::{Checkpoint, Encoder, EncoderConfig, Sequence, TextTokenizer, batches};
 use crate::models::catalogue::{EmbedderSpec, Pooling};
 
-/// Tokens in a batch, padding counted: enough to fill the cores, small enough for the caches.
+/// Tokens in a batch: enough to fill the cores, few enough for the caches.
 const BATCH_TOKENS: usize = 1024;
 
 /// A text's embedding.
@@ -63,18 +57,18 @@ impl Embedder {
     ) -> Result<Self> {
         let config = EncoderConfig::read(config)?;
         ensure!(
-            config.hidden == settings.dimension && settings.max_tokens <= config.max_tokens,
+            config.hidden == settings.dimension && settings.max_tokens <= config.max_tokens(),
             "the model makes vectors of {} values from at most {} tokens, but the catalogue says {} and {}",
             config.hidden,
-            config.max_tokens,
+            config.max_tokens(),
             settings.dimension,
             settings.max_tokens
         );
         // The tokenizer has 250,000 pieces, the weights 470 MB: read them side by side.
         let (tokenizer, encoder) = std::thread::scope(|scope| {
             let tokenizer = scope.spawn(|| TextTokenizer::load(tokenizer));
-            let encoder = open_weights(weights)
-                .and_then(|tensors| Encoder::load(&config, tensors))
+            let encoder = Checkpoint::open(weights)
+                .and_then(|tensors| Encoder::load(&config, &tensors, settings.precision))
                 .with_context(|| format!("cannot load the embedder from {}", weights.display()));
             (tokenizer.join().expect("loading a tokenizer returns its errors"), encoder)
         });
@@ -104,7 +98,7 @@ impl Embedder {
     pub fn embed_query(&self, question: &str, tokens: Tokens) -> Result<Embedding> {
         let mut encoded = self.encode(&self.settings.query_prefix, question)?;
         encoded.truncate(self.settings.max_tokens);
-        self.forward(&[&encoded], tokens).map(|mut embeddings| embeddings.remove(0))
+        Ok(self.forward(&[&encoded], tokens).remove(0))
     }
 
     /// Embeds passages, each by itself whatever its neighbours in the batch.
@@ -128,18 +122,12 @@ impl Embedder {
                 "a passage has {longest} tokens, the embedder's window {window}"
             );
         }
-        // Most of a forward pass runs on one core, so the batches share the cores.
-        let batches = batches(&lengths, BATCH_TOKENS);
-        let embedded: Vec<Vec<Embedding>> = batches
-            .par_iter()
-            .map(|batch| {
-                let texts: Vec<&EncodedText> = batch.iter().map(|&i| &encoded[i]).collect();
-                self.forward(&texts, tokens)
-            })
-            .collect::<Result<_>>()?;
         let mut embeddings: Vec<Option<Embedding>> = vec![None; passages.len()];
-        for (i, embedding) in batches.concat().into_iter().zip(embedded.into_iter().flatten()) {
-            embeddings[i] = Some(embedding);
+        for batch in batches(&lengths, BATCH_TOKENS) {
+            let texts: Vec<&EncodedText> = batch.iter().map(|&i| &encoded[i]).collect();
+            for (i, embedding) in batch.into_iter().zip(self.forward(&texts, tokens)) {
+                embeddings[i] = Some(embedding);
+            }
         }
         Ok(embeddings.into_iter().map(|e| e.expect("batches hold every text once")).collect())
     }
@@ -150,29 +138,27 @@ impl Embedder {
     }
 
     /// One embedding for each text of a batch.
-    fn forward(&self, texts: &[&EncodedText], tokens: Tokens) -> Result<Vec<Embedding>> {
+    fn forward(&self, texts: &[&EncodedText], tokens: Tokens) -> Vec<Embedding> {
         let sequences: Vec<&Sequence> = texts.iter().map(|text| &text.sequence).collect();
-        let hidden = self.encoder.forward(&sequences)?;
-        let mut embeddings = Vec::with_capacity(texts.len());
-        for (i, text) in texts.iter().enumerate() {
-            let rows = hidden.i(i)?.narrow(0, 0, text.sequence.len())?;
-            let mut vector = self.pool(&rows)?.to_vec1::<f32>()?;
-            normalize(&mut vector);
-            let kept = match tokens {
-                Tokens::Dropped => Vec::new(),
-                Tokens::Kept => text.token_vectors(&rows.to_vec2::<f32>()?),
+        let hidden = self.encoder.forward(&sequences);
+        let embedding = |(i, text): (usize, &&EncodedText)| {
+            let mut vector = vec![0f32; self.settings.dimension];
+            // Unit length makes a mean of a sum.
+            let counted = match self.settings.pooling {
+                Pooling::Mean => text.sequence.len(),
+                Pooling::Cls => 1,
             };
-            embeddings.push(Embedding { vector, tokens: kept });
-        }
-        Ok(embeddings)
-    }
-
-    /// `[tokens, hidden]` → `[hidden]`.
-    fn pool(&self, rows: &Tensor) -> candle_core::Result<Tensor> {
-        match self.settings.pooling {
-            Pooling::Mean => rows.mean(0),
-            Pooling::Cls => rows.i(0),
-        }
+            for row in hidden.rows(i).take(counted) {
+                vector.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+            }
+            normalize(&mut vector);
+            let tokens = match tokens {
+                Tokens::Dropped => Vec::new(),
+                Tokens::Kept => text.token_vectors(hidden.rows(i)),
+            };
+            Embedding { vector, tokens }
+        };
+        texts.iter().enumerate().map(embedding).collect()
     }
 }
 
@@ -204,11 +190,11 @@ impl EncodedText {
         }
     }
 
-    fn token_vectors(&self, rows: &[Vec<f32>]) -> Vec<TokenVector> {
+    fn token_vectors<'a>(&self, rows: impl Iterator<Item = &'a [f32]>) -> Vec<TokenVector> {
         let tokens = self.spans.iter().zip(rows);
         tokens
             .filter_map(|(span, row)| {
-                Some(TokenVector { span: span.clone()?, vector: row.clone() })
+                Some(TokenVector { span: span.clone()?, vector: row.to_vec() })
             })
             .collect()
     }

@@ -10,8 +10,8 @@ use candle_core::quantized::gguf_file::Value;
 use serde::Deserialize;
 
 use super::gguf::{BETTER_FILE, integer};
-use super::json;
 use super::rope::{Layout, Llama3Scaling};
+use crate::models::json;
 
 /// Bounds against nonsense, well above any model of this architecture; they keep products of three
 /// sizes within 64 bits. Sizes of vectors:

@@ -12,7 +12,8 @@ use super::checkpoint::Checkpoint;
 use super::config::LlamaConfig;
 use super::gguf::{BETTER_FILE, Gguf, integer};
 use super::tokenizer::LlmTokenizer;
-use super::{inventory, json, shards};
+use super::{inventory, shards};
+use crate::models::json;
 
 /// Rows of the embedding beyond the tokenizer's, in a Hugging Face checkpoint: some models round
 /// their number up to a multiple of a power of two.

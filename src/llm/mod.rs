@@ -14,7 +14,6 @@ mod goldens;
 #[cfg(test)]
 mod hostile;
 mod inventory;
-mod json;
 mod kv_cache;
 mod linear;
 mod llama;

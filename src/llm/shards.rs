@@ -1,18 +1,12 @@
 //! The safetensors files of a Hugging Face folder: their headers, and the index of a sharded model.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use candle_core::safetensors::MmapedSafetensors;
 use serde::Deserialize;
 
-use super::json;
-
-/// The longest header, in bytes. Those of published models have some 100 kB.
-const MAX_HEADER_BYTES: u64 = 16 << 20;
+use crate::models::{json, safetensors};
 
 /// `model.safetensors.index.json`
 #[derive(Deserialize)]
@@ -71,23 +65,7 @@ pub fn named_by(index: &Path, files: &[PathBuf]) -> Result<Vec<PathBuf>> {
 pub fn shapes(files: &[PathBuf]) -> Result<HashMap<String, Vec<usize>>> {
     let mut shapes = HashMap::new();
     for path in files {
-        let damaged = || format!("{} is damaged or not whole; download it again", path.display());
-        let unreadable = || format!("cannot read {}", path.display());
-        let mut length = [0; 8];
-        let mut file = File::open(path).with_context(unreadable)?;
-        ensure!(
-            file.metadata().with_context(unreadable)?.is_file(),
-            "{} is not a file",
-            path.display()
-        );
-        file.read_exact(&mut length).with_context(damaged)?;
-        let length = u64::from_le_bytes(length);
-        if length > MAX_HEADER_BYTES {
-            return Err(anyhow::anyhow!("its header has {length} bytes").context(damaged()));
-        }
-        // It checks that the tensors fill the file without gap or overlap.
-        // SAFETY: model files are not changed while they are in use.
-        let tensors = unsafe { MmapedSafetensors::new(path) }.with_context(damaged)?;
+        let tensors = safetensors::open(path)?;
         for (name, tensor) in tensors.tensors() {
             let dtype = format!("{:?}", tensor.dtype());
             if !["F32", "F16", "BF16"].contains(&dtype.as_str()) {

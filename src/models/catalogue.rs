@@ -122,6 +122,18 @@ pub enum Pooling {
     Cls,
 }
 
+/// How the matrices of an encoder are kept and multiplied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32-bit floating point, the reference.
+    #[default]
+    F32,
+    /// Integer codes with a scale for each 64: seven bits for weights, rounded once; eight for
+    /// activations, rounded as they come. Everything between the products stays in floating point.
+    Int8,
+}
+
 /// What an embedder's entry says beyond the common part.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -139,6 +151,9 @@ pub struct EmbedderSpec {
     /// The score below which the best passage does not answer the question; absent: not calibrated.
     #[serde(default)]
     pub relevance_threshold: Option<f32>,
+    /// The fastest precision that was measured to be good enough.
+    #[serde(default)]
+    pub precision: Precision,
 }
 
 /// What a reranker's entry says beyond the common part.
@@ -149,6 +164,9 @@ pub enum RerankerSpec {
     CrossEncoder {
         /// The longest pair in tokens, special tokens included.
         max_tokens: usize,
+        /// The fastest precision that was measured to be good enough.
+        #[serde(default)]
+        precision: Precision,
     },
     /// `MaxSim` over the embedder's token vectors: no files of its own.
     LateInteraction {},
@@ -485,7 +503,7 @@ fn parse_model(id: &str, mut table: toml::Table) -> Result<ModelEntry, String> {
 fn counts(spec: &ModelSpec) -> Vec<usize> {
     match spec {
         ModelSpec::Embedder(spec) => vec![spec.max_tokens, spec.dimension],
-        ModelSpec::Reranker(RerankerSpec::CrossEncoder { max_tokens }) => vec![*max_tokens],
+        ModelSpec::Reranker(RerankerSpec::CrossEncoder { max_tokens, .. }) => vec![*max_tokens],
         ModelSpec::Reranker(RerankerSpec::LateInteraction {}) => vec![],
         ModelSpec::Llm(spec) => spec.context.into_iter().collect(),
     }

@@ -9,9 +9,11 @@ mod digest;
 mod error;
 pub mod files;
 pub mod hub;
+pub mod json;
 mod lazy;
 mod lockfile;
 mod prepared;
+pub mod safetensors;
 mod transfer;
 pub mod verify;
 

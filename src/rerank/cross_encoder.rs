@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use candle_core::{IndexOp, Tensor};
-use candle_nn::{Linear, Module, VarBuilder, linear};
 
-use crate::embed::{Encoder, EncoderConfig, Sequence, TextTokenizer, batches, open_weights};
+use crate::encoder::{
+    Checkpoint, Encoder, EncoderConfig, Family, Finish, Linear, Sequence, TextTokenizer, batches,
+};
+use crate::models::catalogue::Precision;
 
-/// Tokens in a batch, padding counted.
-const BATCH_TOKENS: usize = 2048;
+/// Tokens in a batch: enough to fill the cores, few enough for the caches.
+const BATCH_TOKENS: usize = 1024;
 
 /// A sequence classifier with one label (Nogueira and Cho 2019).
 pub struct CrossEncoder {
@@ -27,19 +28,25 @@ struct Head {
 impl Head {
     /// BERT keeps the dense layer in its pooler, XLM-RoBERTa in its classifier; both are followed
     /// by tanh (transformers' `BertPooler` and `XLMRobertaClassificationHead`).
-    fn load(config: &EncoderConfig, weights: &VarBuilder) -> Result<Self> {
-        let hidden = config.hidden;
-        let (dense, output) = if config.is_bert() {
-            (weights.pp("bert.pooler.dense"), weights.pp("classifier"))
-        } else {
-            (weights.pp("classifier.dense"), weights.pp("classifier.out_proj"))
+    fn load(config: &EncoderConfig, tensors: &Checkpoint) -> Result<Self> {
+        let (dense, output) = match config.family {
+            Family::Bert => ("bert.pooler.dense", "classifier"),
+            Family::XlmRoberta => ("classifier.dense", "classifier.out_proj"),
         };
-        Ok(Self { dense: linear(hidden, hidden, dense)?, output: linear(hidden, 1, output)? })
+        let hidden = config.hidden;
+        let linear =
+            |name, outputs| Linear::load(tensors, &[name], outputs, hidden, Precision::F32);
+        Ok(Self { dense: linear(dense, hidden)?, output: linear(output, 1)? })
     }
 
     /// `[batch, hidden]` → `[batch]`.
-    fn forward(&self, first: &Tensor) -> candle_core::Result<Tensor> {
-        self.output.forward(&self.dense.forward(first)?.tanh()?)?.squeeze(1)
+    fn forward(&self, firsts: &[f32], count: usize) -> Vec<f32> {
+        let mut dense = vec![0f32; firsts.len()];
+        self.dense.forward(firsts, &mut dense, Finish::Set);
+        dense.iter_mut().for_each(|value| *value = value.tanh());
+        let mut scores = vec![0f32; count];
+        self.output.forward(&dense, &mut scores, Finish::Set);
+        scores
     }
 }
 
@@ -51,12 +58,13 @@ impl CrossEncoder {
         tokenizer: &Path,
         weights: &Path,
         max_tokens: usize,
+        precision: Precision,
     ) -> Result<Self> {
         let config = EncoderConfig::read(config)?;
         ensure!(
-            max_tokens <= config.max_tokens,
+            max_tokens <= config.max_tokens(),
             "the reranker reads at most {} tokens, but the catalogue says {max_tokens}",
-            config.max_tokens
+            config.max_tokens()
         );
         let tokenizer = TextTokenizer::load(tokenizer)?.with_window(max_tokens)?;
         ensure!(
@@ -66,8 +74,8 @@ impl CrossEncoder {
             config.vocabulary
         );
         let failed = || format!("cannot load the reranker from {}", weights.display());
-        let tensors = open_weights(weights)?;
-        let encoder = Encoder::load(&config, tensors.pp(config.prefix())).with_context(failed)?;
+        let tensors = Checkpoint::open(weights)?;
+        let encoder = Encoder::load(&config, &tensors, precision).with_context(failed)?;
         let head = Head::load(&config, &tensors).with_context(failed)?;
         Ok(Self { tokenizer, encoder, head })
     }
@@ -84,8 +92,8 @@ impl CrossEncoder {
         let mut scores = vec![0.0; passages.len()];
         for batch in batches(&lengths, BATCH_TOKENS) {
             let texts: Vec<&Sequence> = batch.iter().map(|&i| &pairs[i]).collect();
-            let first = self.encoder.forward(&texts)?.i((.., 0))?.contiguous()?;
-            for (&i, score) in batch.iter().zip(self.head.forward(&first)?.to_vec1::<f32>()?) {
+            let firsts = self.encoder.forward(&texts).firsts();
+            for (&i, score) in batch.iter().zip(self.head.forward(&firsts, batch.len())) {
                 scores[i] = score;
             }
         }

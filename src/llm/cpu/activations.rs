@@ -4,7 +4,7 @@
 //! outliers more closely and cost nearly nothing.
 
 use super::formats::GROUP;
-use super::team::{Parts, share};
+use crate::cpu::team::{Parts, share};
 
 /// Values that share a scale.
 const BLOCK: usize = GROUP;

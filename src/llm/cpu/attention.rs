@@ -16,7 +16,7 @@ use memmap2::MmapMut;
 
 use super::exp::exp;
 use super::lanes::{lanes, total};
-use super::team::{Parts, share};
+use crate::cpu::team::{Parts, share};
 
 /// Keys in a tile of prefill; four vectors.
 const TILE: usize = 32;

@@ -8,7 +8,7 @@ use super::activations::Activations;
 use super::exp::silu;
 use super::formats::{Format, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
 use super::product::{self, PANEL};
-use super::team::{Parts, share};
+use crate::cpu::team::{Parts, share};
 use crate::llm::gguf::{Mapped, TensorView};
 
 /// The kernels of one format.

@@ -14,12 +14,11 @@ mod formats;
 mod lanes;
 mod matrix;
 mod product;
-mod team;
 
 pub use activations::Activations;
 pub use matrix::{Matrix, gated_product, products};
 
-use team::{Parts, share};
+use crate::cpu::team::{Parts, share};
 
 /// Whether this CPU has the instructions.
 pub fn is_supported() -> bool {

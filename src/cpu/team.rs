@@ -11,6 +11,11 @@ pub fn share(items: usize, work: impl Fn(Range<usize>) + Sync) {
     barrier_pool().execute_chunked(items, work);
 }
 
+/// Cores that [`share`] uses.
+pub fn threads() -> usize {
+    barrier_pool().n_workers() + 1
+}
+
 /// A slice that several threads write, each its own part.
 pub struct Parts<'a, T> {
     start: *mut T,

@@ -1,0 +1,160 @@
+//! Measures an encoder on the CPU: one line of JSON for each shape of batch, on random tokens.
+//!
+//! ```text
+//! cargo bench --bench encoder -- FOLDER --precision int8 --threads 2 --shape 1x12 --shape 16x256
+//! ```
+//!
+//! `FOLDER` has `config.json` and `model.safetensors`. `benches/vs-onnxruntime` takes turns with it.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use rag_query::cpu;
+use rag_query::cpu::team::share;
+use rag_query::cpu::tile::{self, CODE_ROWS, CodePanel, CodeRow, GROUP, PANEL, ROWS};
+use rag_query::encoder::{Checkpoint, Encoder, EncoderConfig, Sequence};
+use rag_query::models::catalogue::Precision;
+use serde_json::json;
+
+/// What libraries read the number of threads from, once, at their first use.
+const THREADS: &str = "RAYON_NUM_THREADS";
+
+#[derive(Parser)]
+struct Args {
+    /// A folder with `config.json` and `model.safetensors`
+    folder: PathBuf,
+    /// `f32` or `int8`
+    #[arg(long, default_value = "int8")]
+    precision: String,
+    /// Threads [default: one a core]
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Seconds to measure each shape
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// Texts × tokens of each
+    #[arg(long = "shape", default_value = "1x12")]
+    shapes: Vec<String>,
+    /// `cargo bench` says this
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    if let Some(threads) = args.threads {
+        // SAFETY: no other thread runs yet.
+        unsafe { std::env::set_var(THREADS, threads.to_string()) };
+    }
+    let precision = match args.precision.as_str() {
+        "f32" => Precision::F32,
+        "int8" => Precision::Int8,
+        other => anyhow::bail!("{other:?} is neither f32 nor int8"),
+    };
+    let config = EncoderConfig::read(&args.folder.join("config.json"))?;
+    let (encoder, load_s) = load(&args.folder, &config, precision)?;
+    let peak = peak(precision);
+    for shape in &args.shapes {
+        let (batch, tokens) = shape.split_once('x').context("a shape is TEXTSxTOKENS")?;
+        let (batch, tokens): (usize, usize) = (batch.parse()?, tokens.parse()?);
+        ensure!(tokens <= config.max_tokens(), "the model reads {} tokens", config.max_tokens());
+        let texts: Vec<Sequence> =
+            (0..batch).map(|text| random(text as u64, tokens, config.vocabulary)).collect();
+        let texts: Vec<&Sequence> = texts.iter().collect();
+        let seconds = median(args.seconds, || drop(encoder.forward(&texts)));
+        let operations = 2.0 * (encoder.operations(tokens) * batch) as f64;
+        let line = json!({
+            "batch": batch,
+            "tokens": tokens,
+            "precision": args.precision,
+            "cpu": cpu::level().name(),
+            "load_s": load_s,
+            "seconds": seconds,
+            "sequences_per_s": batch as f64 / seconds,
+            "gflops": operations / seconds / 1e9,
+            "peak_gflops": peak,
+        });
+        println!("{line}");
+    }
+    Ok(())
+}
+
+fn load(folder: &Path, config: &EncoderConfig, precision: Precision) -> Result<(Encoder, f64)> {
+    let open = || {
+        let start = Instant::now();
+        let tensors = Checkpoint::open(&folder.join("model.safetensors"))?;
+        let encoder = Encoder::load(config, &tensors, precision)?;
+        anyhow::Ok((encoder, start.elapsed().as_secs_f64()))
+    };
+    // Once to have the file in the page cache.
+    drop(open()?);
+    open()
+}
+
+fn random(seed: u64, tokens: usize, vocabulary: usize) -> Sequence {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut id = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % vocabulary as u64) as u32
+    };
+    Sequence { ids: (0..tokens).map(|_| id()).collect(), types: vec![0; tokens] }
+}
+
+/// The median time of a run, of as many as fit into `budget` seconds after a first one.
+fn median(budget: f64, mut run: impl FnMut()) -> f64 {
+    run();
+    let mut times = Vec::new();
+    let end = Instant::now() + Duration::from_secs_f64(budget);
+    while times.len() < 3 || Instant::now() < end {
+        let start = Instant::now();
+        run();
+        times.push(start.elapsed().as_secs_f64());
+    }
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+/// 10⁹ operations a second of the kernels themselves on all cores, with everything in the first
+/// cache.
+fn peak(precision: Precision) -> f64 {
+    const DEPTH: usize = 4 * GROUP;
+    const TILES: usize = 20_000;
+    let level = cpu::level();
+    let work = |_: std::ops::Range<usize>| match precision {
+        Precision::F32 => {
+            let (row, panel) = ([0.5; DEPTH], [0.5; DEPTH * PANEL]);
+            let mut tile = [[0.0; PANEL]; ROWS];
+            for _ in 0..TILES {
+                tile::product(level, std::hint::black_box([&row; ROWS]), &panel, &mut tile);
+            }
+        }
+        Precision::Int8 => {
+            let row = CodeRow {
+                codes: &[1; DEPTH],
+                scales: &[1.0; DEPTH / GROUP],
+                offsets: &[-64; DEPTH / GROUP],
+            };
+            let panel =
+                CodePanel { codes: &[65; DEPTH * PANEL], scales: &[1.0; DEPTH / GROUP * PANEL] };
+            let mut tile = [[0.0; PANEL]; CODE_ROWS];
+            for _ in 0..TILES {
+                tile::code_product(level, std::hint::black_box([row; CODE_ROWS]), panel, &mut tile);
+            }
+        }
+    };
+    let threads = cpu::team::threads();
+    let rows = if precision == Precision::F32 { ROWS } else { CODE_ROWS };
+    let operations = 2.0 * (threads * TILES * rows * DEPTH * PANEL) as f64;
+    let best = (0..5)
+        .map(|_| {
+            let start = Instant::now();
+            share(threads, work);
+            start.elapsed().as_secs_f64()
+        })
+        .fold(f64::INFINITY, f64::min);
+    operations / best / 1e9
+}

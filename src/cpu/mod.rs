@@ -1,0 +1,68 @@
+//! What models on the CPU share: threads, instruction sets, and the kernels of the encoders.
+//!
+//! One portable build is fast everywhere: which instructions there are is asked at run time, and
+//! [`tile`] is the one module that names them.
+
+pub mod rows;
+pub mod team;
+pub mod tile;
+
+use std::sync::OnceLock;
+
+/// Instruction sets that the kernels know, from the least to the most able.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// What the compiler makes of plain loops: SSE2 on x86-64, NEON on ARM.
+    Portable,
+    /// AVX2 and FMA: x86-64 since 2013.
+    Avx2,
+    /// AVX2, and sums of four 8-bit products in one instruction (AVX-VNNI, or AVX-512 VNNI on
+    /// vectors of 256 bits).
+    Vnni,
+}
+
+impl Level {
+    /// Name, as `RAG_QUERY_CPU` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "avx2",
+            Self::Vnni => "vnni",
+        }
+    }
+
+    /// All that this CPU has, the least first.
+    pub fn available() -> Vec<Self> {
+        let best = detect();
+        [Self::Portable, Self::Avx2, Self::Vnni]
+            .into_iter()
+            .filter(|&level| level <= best)
+            .collect()
+    }
+}
+
+/// The best level of this CPU; `RAG_QUERY_CPU` names a lesser one, to compare or to find a fault.
+pub fn level() -> Level {
+    static LEVEL: OnceLock<Level> = OnceLock::new();
+    *LEVEL.get_or_init(|| {
+        let wish = std::env::var("RAG_QUERY_CPU").unwrap_or_default();
+        let available = Level::available();
+        available.iter().copied().find(|level| level.name() == wish).unwrap_or_else(detect)
+    })
+}
+
+#[cfg(target_arch = "x86_64")]
+fn detect() -> Level {
+    if !(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")) {
+        Level::Portable
+    } else if tile::has_vnni() {
+        Level::Vnni
+    } else {
+        Level::Avx2
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn detect() -> Level {
+    Level::Portable
+}

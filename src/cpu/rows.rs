@@ -1,0 +1,290 @@
+//! What happens to a row of numbers between matrix products.
+//!
+//! Plain loops without branches, which the compiler turns into vector instructions; each function
+//! is compiled for AVX2 as well, and the level decides.
+
+use super::Level;
+use super::tile::{GROUP, WEIGHT_MAX, WEIGHT_ZERO};
+
+/// Sums that run side by side: a single one would wait for itself.
+const LANES: usize = 8;
+
+/// Defines a function twice, from the same loops: for any CPU, and for AVX2.
+macro_rules! for_each_level {
+    ($(#[$doc:meta])* pub fn $name:ident($($arg:ident: $type:ty),*) $(-> $result:ty)? $body:block) => {
+        $(#[$doc])*
+        pub fn $name(level: Level, $($arg: $type),*) $(-> $result)? {
+            #[inline(always)]
+            fn portable($($arg: $type),*) $(-> $result)? $body
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            fn avx2($($arg: $type),*) $(-> $result)? { portable($($arg),*) }
+            match level {
+                // SAFETY: the level is one that this CPU has.
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx2 | Level::Vnni => unsafe { avx2($($arg),*) },
+                _ => portable($($arg),*),
+            }
+        }
+    };
+}
+
+for_each_level! {
+    /// Rounds a row to 8-bit codes with a scale for each 64 values, and adds up the codes of each.
+    pub fn quantize(row: &[f32], codes: &mut [i8], scales: &mut [f32], sums: &mut [i32]) {
+        let groups = row.chunks_exact(GROUP).zip(codes.chunks_exact_mut(GROUP));
+        for ((row, codes), (scale, sum)) in groups.zip(scales.iter_mut().zip(sums)) {
+            let inverse;
+            (*scale, inverse) = step(row, 127.0);
+            let mut total = 0i32;
+            for (code, value) in codes.iter_mut().zip(row) {
+                let rounded = round(value * inverse);
+                *code = rounded as i8;
+                total = total.wrapping_add(rounded); // wraps for NaN only
+            }
+            *sum = total;
+        }
+    }
+}
+
+for_each_level! {
+    /// Rounds a row of weights to codes of seven bits, zero at 64, with a scale for each 64 values.
+    pub fn quantize_weights(row: &[f32], codes: &mut [u8], scales: &mut [f32]) {
+        let groups = row.chunks_exact(GROUP).zip(codes.chunks_exact_mut(GROUP));
+        for ((row, codes), scale) in groups.zip(scales.iter_mut()) {
+            let inverse;
+            (*scale, inverse) = step(row, WEIGHT_MAX);
+            for (code, value) in codes.iter_mut().zip(row) {
+                *code = round(value * inverse).wrapping_add(WEIGHT_ZERO) as u8 & 127;
+            }
+        }
+    }
+}
+
+for_each_level! {
+    /// `(row − mean) / √(variance + epsilon) · weight + bias` (Ba et al. 2016), in place.
+    pub fn layer_norm(row: &mut [f32], weight: &[f32], bias: &[f32], epsilon: f32) {
+        let count = row.len() as f32;
+        let mean = sum(row) / count;
+        let mut squares = [0f32; LANES];
+        for values in row.chunks(LANES) {
+            for (square, value) in squares.iter_mut().zip(values) {
+                *square += (value - mean) * (value - mean);
+            }
+        }
+        let scale = 1.0 / (squares.iter().sum::<f32>() / count + epsilon).sqrt();
+        for ((value, weight), bias) in row.iter_mut().zip(weight).zip(bias) {
+            *value = (*value - mean) * scale * weight + bias;
+        }
+    }
+}
+
+for_each_level! {
+    /// `x · Φ(x)` (Hendrycks and Gimpel 2016), in place; exact to 3e-7, by formula 7.1.26 of
+    /// Abramowitz and Stegun for the error function.
+    pub fn gelu(row: &mut [f32]) {
+        for value in row {
+            let x = *value;
+            let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
+            let t = 1.0 / (1.0 + 0.327_591_1 * z);
+            let polynomial = t
+                * (0.254_829_6
+                    + t * (-0.284_496_74
+                        + t * (1.421_413_7 + t * (-1.453_152 + t * 1.061_405_4))));
+            // Half of erfc(|x| / √2): what Φ lacks to 1, or has above 0.
+            let tail = 0.5 * polynomial * exp(-z * z);
+            *value = if x > 0.0 { x - x * tail } else { x * tail };
+        }
+    }
+}
+
+for_each_level! {
+    /// Scores → weights that are not yet divided by their sum, which is returned. `row` may be
+    /// longer than its `count` scores; the rest becomes zero.
+    pub fn softmax(row: &mut [f32], count: usize, scale: f32) -> f32 {
+        let (scores, rest) = row.split_at_mut(count);
+        let mut most = [f32::NEG_INFINITY; LANES];
+        for values in scores.chunks(LANES) {
+            for (most, value) in most.iter_mut().zip(values) {
+                *most = if *value > *most { *value } else { *most };
+            }
+        }
+        let most = most.into_iter().fold(f32::NEG_INFINITY, f32::max);
+        for score in scores.iter_mut() {
+            *score = exp((*score - most) * scale);
+        }
+        rest.fill(0.0);
+        sum(scores)
+    }
+}
+
+/// The distance between codes of which `most` is the largest, and its reciprocal.
+#[inline(always)]
+fn step(row: &[f32], most: f32) -> (f32, f32) {
+    let mut largest = [0f32; LANES];
+    for values in row.chunks_exact(LANES) {
+        for (largest, value) in largest.iter_mut().zip(values) {
+            *largest = if value.abs() > *largest { value.abs() } else { *largest };
+        }
+    }
+    let scale = largest.into_iter().fold(0f32, f32::max) / most;
+    // The smallest numbers have no reciprocal.
+    (scale, if scale > f32::MIN_POSITIVE { 1.0 / scale } else { 0.0 })
+}
+
+#[inline(always)]
+fn sum(row: &[f32]) -> f32 {
+    let mut sums = [0f32; LANES];
+    for values in row.chunks(LANES) {
+        for (sum, value) in sums.iter_mut().zip(values) {
+            *sum += value;
+        }
+    }
+    sums.iter().sum()
+}
+
+/// To the nearest integer, ties to even, for |x| < 2²²: adding 1.5 · 2²³ leaves no bits for a
+/// fraction.
+#[inline(always)]
+fn round(x: f32) -> i32 {
+    const MAGIC: f32 = 12_582_912.0;
+    (x + MAGIC).to_bits().wrapping_sub(MAGIC.to_bits()).cast_signed()
+}
+
+/// `eˣ` for x ≤ 0 within 3 units in the last place; 0 below −87. Source: `expf` of the Cephes
+/// library (S. Moshier): x = n·ln 2 + r, and a polynomial for eʳ.
+#[inline(always)]
+fn exp(x: f32) -> f32 {
+    let small = x < -87.0;
+    let x = if small { 0.0 } else { x };
+    let n = round(x * std::f32::consts::LOG2_E);
+    let whole = n as f32;
+    // ln 2 in two parts, so that the first product is exact.
+    let r = x - whole * 0.693_359_4 + whole * 2.121_944_4e-4;
+    let p = 1.398_199_9e-3 + 1.987_569_1e-4 * r;
+    let p = 8.333_452e-3 + p * r;
+    let p = 4.166_579_6e-2 + p * r;
+    let p = 1.666_666_5e-1 + p * r;
+    let p = 5.000_000_1e-1 + p * r;
+    let e = 1.0 + (r + p * (r * r));
+    let power = f32::from_bits((n.wrapping_add(127) as u32) << 23);
+    if small { 0.0 } else { e * power }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn each(test: impl Fn(Level)) {
+        Level::available().into_iter().for_each(test);
+    }
+
+    #[test]
+    fn codes_are_within_half_a_step_of_their_values() {
+        each(|level| {
+            let mut row: Vec<f32> = (0..3 * GROUP).map(|i| (i as f32 * 0.7).sin() * 5.0).collect();
+            row[GROUP..2 * GROUP].fill(0.0);
+            row[2 * GROUP + 3] = 1000.0;
+            let (mut codes, mut scales, mut sums) =
+                (vec![0i8; row.len()], vec![f32::NAN; 3], vec![0i32; 3]);
+            quantize(level, &row, &mut codes, &mut scales, &mut sums);
+            for (i, (&code, value)) in codes.iter().zip(&row).enumerate() {
+                let scale = scales[i / GROUP];
+                assert!((f32::from(code) * scale - value).abs() <= scale * 0.5001, "{level:?} {i}");
+            }
+            let sum = |g: usize| -> i32 {
+                codes[g * GROUP..(g + 1) * GROUP].iter().map(|&code| i32::from(code)).sum()
+            };
+            assert_eq!(sums, [sum(0), sum(1), sum(2)]);
+            assert_eq!((scales[1], codes[2 * GROUP + 3]), (0.0, 127));
+        });
+    }
+
+    #[test]
+    fn hostile_numbers_are_quantized_without_a_panic() {
+        each(|level| {
+            let strange = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, 1e-45, -0.0];
+            for value in strange {
+                let mut row = vec![1.0; GROUP];
+                row[5] = value;
+                let (mut codes, mut scales, mut sums) = ([0i8; GROUP], [0f32], [0i32]);
+                quantize(level, &row, &mut codes, &mut scales, &mut sums);
+                quantize(level, &[value; GROUP], &mut codes, &mut scales, &mut sums);
+                let mut row = vec![value; 20];
+                gelu(level, &mut row);
+                softmax(level, &mut row, 17, 1.0);
+                layer_norm(level, &mut row, &[1.0; 20], &[0.0; 20], 1e-5);
+            }
+        });
+    }
+
+    #[test]
+    fn layer_norm_has_mean_and_variance() {
+        each(|level| {
+            for length in [1, 3, 8, 20, 384] {
+                let mut row: Vec<f32> = (0..length).map(|i| (i as f32).cos() * 3.0 + 7.0).collect();
+                let exact = {
+                    let count = length as f64;
+                    let row: Vec<f64> = row.iter().map(|&value| f64::from(value)).collect();
+                    let mean = row.iter().sum::<f64>() / count;
+                    let variance =
+                        row.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>()
+                            / count;
+                    let norm = |value: &f64| (value - mean) / (variance + 1e-5).sqrt() * 2.0 + 0.5;
+                    row.iter().map(norm).collect::<Vec<f64>>()
+                };
+                layer_norm(level, &mut row, &vec![2.0; length], &vec![0.5; length], 1e-5);
+                for (found, exact) in row.iter().zip(exact) {
+                    assert!((f64::from(*found) - exact).abs() < 1e-4, "{level:?} {length}");
+                }
+            }
+        });
+    }
+
+    /// The normal distribution by Simpson's rule.
+    fn phi(x: f64) -> f64 {
+        let density = |t: f64| (-t * t / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
+        let steps = 2000;
+        let h = x / f64::from(steps);
+        let inner: f64 = (1..steps)
+            .map(|i| density(f64::from(i) * h) * if i % 2 == 1 { 4.0 } else { 2.0 })
+            .sum();
+        0.5 + h / 3.0 * (density(0.0) + inner + density(x))
+    }
+
+    #[test]
+    fn gelu_is_x_times_the_normal_distribution() {
+        each(|level| {
+            let xs: Vec<f32> = (-60..=60).map(|i| i as f32 / 10.0).collect();
+            let mut row = xs.clone();
+            gelu(level, &mut row);
+            for (x, found) in xs.iter().zip(row) {
+                let exact = f64::from(*x) * phi(f64::from(*x));
+                assert!((f64::from(found) - exact).abs() < 1e-6, "{level:?} gelu({x}): {found}");
+            }
+            let mut far = [-1e30, 1e30, -200.0, 200.0];
+            gelu(level, &mut far);
+            assert_eq!(far, [0.0, 1e30, 0.0, 200.0]);
+        });
+    }
+
+    #[test]
+    fn softmax_is_relative_to_the_largest() {
+        each(|level| {
+            for count in [1, 5, 8, 21] {
+                let scores: Vec<f32> = (0..24).map(|i| (i as f32 * 1.3).sin() * 40.0).collect();
+                let mut row = scores.clone();
+                let sum = softmax(level, &mut row, count, 0.5);
+                let scores: Vec<f64> =
+                    scores[..count].iter().map(|&score| f64::from(score) * 0.5).collect();
+                let most = scores.iter().copied().fold(f64::MIN, f64::max);
+                let exact: Vec<f64> = scores.iter().map(|score| (score - most).exp()).collect();
+                for (found, exact) in row.iter().zip(&exact) {
+                    assert!((f64::from(*found) - exact).abs() < 1e-6, "{level:?} {count}");
+                }
+                assert!((f64::from(sum) - exact.iter().sum::<f64>()).abs() < 1e-5);
+                assert!(row[count..].iter().all(|&rest| rest == 0.0));
+            }
+        });
+    }
+}

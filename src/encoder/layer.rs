@@ -1,0 +1,90 @@
+//! One layer: attention and a feed-forward network, each added to what it read and normalized.
+
+use std::ops::Range;
+
+use anyhow::Result;
+
+use super::Norm;
+use super::attention::{Heads, attend};
+use super::checkpoint::Checkpoint;
+use super::config::EncoderConfig;
+use super::linear::{Finish, Linear};
+use crate::models::catalogue::Precision;
+
+/// A block of the encoder.
+pub struct Layer {
+    /// Queries, keys and values in one product.
+    qkv: Linear,
+    mix: Linear,
+    mix_norm: Norm,
+    up: Linear,
+    down: Linear,
+    down_norm: Norm,
+}
+
+/// What the layers write their steps to, one after the other.
+pub struct Buffers {
+    /// `[tokens, 3 · hidden]`
+    qkv: Vec<f32>,
+    /// `[tokens, hidden]`
+    mixed: Vec<f32>,
+    /// `[tokens, intermediate]`
+    inner: Vec<f32>,
+}
+
+impl Buffers {
+    /// For a batch of `tokens` tokens.
+    pub fn new(tokens: usize, config: &EncoderConfig) -> Self {
+        Self {
+            qkv: vec![0.0; tokens * 3 * config.hidden],
+            mixed: vec![0.0; tokens * config.hidden],
+            inner: vec![0.0; tokens * config.intermediate],
+        }
+    }
+}
+
+impl Layer {
+    /// Loads the tensors of one layer.
+    pub fn load(
+        tensors: &Checkpoint,
+        config: &EncoderConfig,
+        precision: Precision,
+    ) -> Result<Self> {
+        let EncoderConfig { hidden, intermediate, .. } = *config;
+        let linear = |names: &[&str], outputs, inputs| {
+            Linear::load(tensors, names, outputs, inputs, precision)
+        };
+        let qkv = ["attention.self.query", "attention.self.key", "attention.self.value"];
+        Ok(Self {
+            qkv: linear(&qkv, hidden, hidden)?,
+            mix: linear(&["attention.output.dense"], hidden, hidden)?,
+            mix_norm: Norm::load(tensors, "attention.output.LayerNorm", config)?,
+            up: linear(&["intermediate.dense"], intermediate, hidden)?,
+            down: linear(&["output.dense"], hidden, intermediate)?,
+            down_norm: Norm::load(tensors, "output.LayerNorm", config)?,
+        })
+    }
+
+    /// `xs`, `[tokens, hidden]`, becomes the layer's output.
+    pub fn forward(
+        &self,
+        xs: &mut [f32],
+        heads: Heads,
+        texts: &[Range<usize>],
+        buffers: &mut Buffers,
+    ) {
+        let Buffers { qkv, mixed, inner } = buffers;
+        self.qkv.forward(xs, qkv, Finish::Set);
+        attend(qkv, heads, texts, mixed);
+        self.mix.forward(mixed, xs, Finish::Add);
+        self.mix_norm.forward(xs);
+        self.up.forward(xs, inner, Finish::Gelu);
+        self.down.forward(inner, xs, Finish::Add);
+        self.down_norm.forward(xs);
+    }
+
+    /// Multiply-additions for one token, without attention.
+    pub fn operations(&self) -> usize {
+        [&self.qkv, &self.mix, &self.up, &self.down].iter().map(|linear| linear.operations()).sum()
+    }
+}

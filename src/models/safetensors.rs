@@ -1,0 +1,32 @@
+//! Opening safetensors files, whose headers are hostile until they are checked.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use candle_core::safetensors::MmapedSafetensors;
+
+/// The longest header, in bytes. Those of published models have some 100 kB.
+const MAX_HEADER_BYTES: u64 = 16 << 20;
+
+/// Maps a file.
+///
+/// # Errors
+/// It cannot be read, or is damaged: the tensors must fill the file without gap or overlap.
+pub fn open(path: &Path) -> Result<MmapedSafetensors> {
+    let damaged = || format!("{} is damaged or not whole; download it again", path.display());
+    let unreadable = || format!("cannot read {}", path.display());
+    let mut length = [0; 8];
+    let mut file = File::open(path).with_context(unreadable)?;
+    let is_file = file.metadata().with_context(unreadable)?.is_file();
+    ensure!(is_file, "{} is not a file", path.display());
+    file.read_exact(&mut length).with_context(damaged)?;
+    let length = u64::from_le_bytes(length);
+    if length > MAX_HEADER_BYTES {
+        return Err(anyhow!("its header has {length} bytes").context(damaged()));
+    }
+    // SAFETY: model files are not changed while they are in use; nothing of ours writes them in
+    // place.
+    unsafe { MmapedSafetensors::new(path) }.with_context(damaged)
+}
