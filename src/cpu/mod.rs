@@ -3,6 +3,8 @@
 //! One portable build is fast everywhere: which instructions there are is asked at run time, and
 //! [`tile`] is the one module that names them.
 
+#[cfg(target_arch = "x86_64")]
+pub mod amx;
 pub mod rows;
 pub mod team;
 pub mod tile;
@@ -19,6 +21,10 @@ pub enum Level {
     /// AVX2, and sums of four 8-bit products in one instruction (AVX-VNNI, or AVX-512 VNNI on
     /// vectors of 256 bits).
     Vnni,
+    /// Vectors of 512 bits, with VNNI: AVX-512 F, BW, DQ, VL and VNNI.
+    Avx512,
+    /// And matrix tiles, on Linux.
+    Amx,
 }
 
 impl Level {
@@ -28,13 +34,15 @@ impl Level {
             Self::Portable => "portable",
             Self::Avx2 => "avx2",
             Self::Vnni => "vnni",
+            Self::Avx512 => "avx512",
+            Self::Amx => "amx",
         }
     }
 
     /// All that this CPU has, the least first.
     pub fn available() -> Vec<Self> {
         let best = detect();
-        [Self::Portable, Self::Avx2, Self::Vnni]
+        [Self::Portable, Self::Avx2, Self::Vnni, Self::Avx512, Self::Amx]
             .into_iter()
             .filter(|&level| level <= best)
             .collect()
@@ -55,11 +63,22 @@ pub fn level() -> Level {
 fn detect() -> Level {
     if !(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")) {
         Level::Portable
+    } else if has_avx512() {
+        if amx::is_available() { Level::Amx } else { Level::Avx512 }
     } else if tile::has_vnni() {
         Level::Vnni
     } else {
         Level::Avx2
     }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_avx512() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512vnni")
 }
 
 #[cfg(not(target_arch = "x86_64"))]

@@ -22,7 +22,7 @@ macro_rules! for_each_level {
             match level {
                 // SAFETY: the level is one that this CPU has.
                 #[cfg(target_arch = "x86_64")]
-                Level::Avx2 | Level::Vnni => unsafe { avx2($($arg),*) },
+                Level::Avx2 | Level::Vnni | Level::Avx512 | Level::Amx => unsafe { avx2($($arg),*) },
                 _ => portable($($arg),*),
             }
         }

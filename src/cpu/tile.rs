@@ -27,7 +27,9 @@ pub fn product(level: Level, rows: [&[f32]; ROWS], panel: &[f32], tile: &mut [[f
     match level {
         // SAFETY: the level is one that this CPU has, and the slices were checked.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 | Level::Vnni => unsafe { x86::product(rows, panel, tile) },
+        Level::Avx2 | Level::Vnni | Level::Avx512 | Level::Amx => unsafe {
+            x86::product(rows, panel, tile)
+        },
         _ => portable_product(rows, panel, tile),
     }
 }
@@ -84,11 +86,13 @@ pub fn code_product(
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => unsafe { x86::code_product_avx2(rows, panel, tile) },
         #[cfg(target_arch = "x86_64")]
-        Level::Vnni if is_x86_feature_detected!("avxvnni") => unsafe {
+        Level::Vnni | Level::Avx512 | Level::Amx if is_x86_feature_detected!("avxvnni") => unsafe {
             x86::code_product_avx_vnni(rows, panel, tile);
         },
         #[cfg(target_arch = "x86_64")]
-        Level::Vnni => unsafe { x86::code_product_avx512_vnni(rows, panel, tile) },
+        Level::Vnni | Level::Avx512 | Level::Amx => unsafe {
+            x86::code_product_avx512_vnni(rows, panel, tile)
+        },
         _ => portable_code_product(rows, panel, tile),
     }
 }

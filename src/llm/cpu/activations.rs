@@ -9,6 +9,9 @@ use crate::cpu::team::{Parts, share};
 /// Values that share a scale.
 const BLOCK: usize = GROUP;
 
+/// Codes of 16 rows.
+const SPARE: usize = 16 * BLOCK;
+
 /// `[rows, columns]` activations. Block `b` of row `r` is at `b · rows + r`, so that a product that
 /// goes along the columns reads all rows of a block one after the other.
 pub struct Activations {
@@ -16,7 +19,8 @@ pub struct Activations {
     pub rows: usize,
     /// Columns, a multiple of 32.
     pub columns: usize,
-    /// `[columns / 32, rows, 32]`
+    /// `[columns / 32, rows, 32]`, and as much room after them as 16 rows take: tiles are always
+    /// read whole.
     pub codes: Vec<i8>,
     /// `[columns / 32, rows]`
     pub scales: Vec<f32>,
@@ -33,7 +37,7 @@ impl Activations {
         let mut quantized = Self {
             rows,
             columns,
-            codes: vec![0; rows * columns],
+            codes: vec![0; rows * columns + SPARE],
             scales: vec![0.0; rows * blocks],
             half_sums: vec![0.0; rows * blocks * 2],
             sums: vec![0.0; rows * blocks],

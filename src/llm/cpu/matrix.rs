@@ -1,6 +1,7 @@
 //! Quantized matrices in the mapped file, and what is done with them.
 
 use std::arch::x86_64::{_mm256_loadu_ps, _mm256_mul_ps, _mm256_storeu_ps};
+use std::ptr;
 
 use candle_core::quantized::GgmlDType;
 
@@ -8,7 +9,9 @@ use super::activations::Activations;
 use super::exp::silu;
 use super::formats::{Format, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
 use super::product::{self, PANEL};
+use super::wide::{self, Kind};
 use crate::cpu::team::{Parts, share};
+use crate::cpu::{Level, level};
 use crate::llm::gguf::{Mapped, TensorView};
 
 /// The kernels of one format.
@@ -17,6 +20,7 @@ struct Kernels {
     bytes: usize,
     dot: unsafe fn(*const u8, &Activations) -> f32,
     panel: unsafe fn([*const u8; PANEL], &Activations, &mut [f32]),
+    band: unsafe fn(Kind, &[*const u8], &Activations, &mut Vec<wide::Panel>, &mut [f32]),
     dequantize: unsafe fn(*const u8, &mut [f32]),
 }
 
@@ -26,6 +30,7 @@ const fn kernels<F: Format>() -> Kernels {
         bytes: F::BYTES,
         dot: product::dot::<F>,
         panel: product::panel::<F>,
+        band: wide::products::<F>,
         dequantize: product::dequantize::<F>,
     }
 }
@@ -98,45 +103,90 @@ impl Matrix {
         values
     }
 
-    /// Rows `8 · panel ..` times the activations: `[xs.rows, 8]`; rows past the end are repeated.
-    fn panel(&self, panel: usize, xs: &Activations, sums: &mut [f32]) {
-        let row = |i: usize| self.row((panel * PANEL + i).min(self.rows - 1));
-        if xs.rows == 1 {
-            for (i, sum) in sums.iter_mut().enumerate() {
-                // SAFETY: the instructions are there, and the row is whole (see `new`).
-                *sum = unsafe { (self.kernels.dot)(row(i), xs) };
-            }
-        } else {
-            sums.fill(0.0);
-            let rows = std::array::from_fn(row);
-            // SAFETY: as above.
-            unsafe { (self.kernels.panel)(rows, xs, sums) };
-        }
+    fn bands(&self, way: Way) -> usize {
+        self.rows.div_ceil(way.rows)
     }
 
-    fn panels(&self) -> usize {
-        self.rows.div_ceil(PANEL)
+    /// Rows `way.rows · band ..` times the activations: `[xs.rows, way.rows]`; rows past the end are
+    /// repeated.
+    fn band(&self, way: Way, band: usize, xs: &Activations, scratch: &mut Scratch) {
+        let row = |i: usize| self.row((band * way.rows + i).min(self.rows - 1));
+        scratch.sums.resize(xs.rows * way.rows, 0.0);
+        let sums = &mut scratch.sums;
+        match way.kind {
+            Some(kind) => {
+                let rows: [*const u8; wide::BAND] =
+                    std::array::from_fn(|i| if i < way.rows { row(i) } else { ptr::null() });
+                // SAFETY: the instructions are there (see `way`), and the rows are whole (see `new`).
+                unsafe {
+                    (self.kernels.band)(kind, &rows[..way.rows], xs, &mut scratch.panels, sums);
+                }
+            }
+            None if xs.rows == 1 => {
+                for (i, sum) in sums.iter_mut().enumerate() {
+                    // SAFETY: as above.
+                    *sum = unsafe { (self.kernels.dot)(row(i), xs) };
+                }
+            }
+            None => {
+                sums.fill(0.0);
+                // SAFETY: as above.
+                unsafe { (self.kernels.panel)(std::array::from_fn(row), xs, sums) };
+            }
+        }
     }
+}
+
+/// How a product is cut into pieces of work.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    /// Rows of a matrix in each, a multiple of [`PANEL`].
+    rows: usize,
+    /// With wide vectors or tiles.
+    kind: Option<Kind>,
+}
+
+/// The best way on a CPU of this level.
+fn way(level: Level, xs: &Activations) -> Way {
+    let kind = match level {
+        _ if xs.rows == 1 => None,
+        Level::Amx => Some(Kind::Tiles),
+        Level::Avx512 => Some(Kind::Vectors),
+        _ => None,
+    };
+    Way { rows: if kind.is_some() { wide::band(xs.columns) } else { PANEL }, kind }
+}
+
+/// What a thread works with, kept from band to band.
+#[derive(Default)]
+struct Scratch {
+    panels: Vec<wide::Panel>,
+    sums: Vec<f32>,
 }
 
 /// The products of several matrices with the same activations, `[xs.rows, Σ rows]`: the first
 /// matrix' outputs, the second's, …
 pub fn products(matrices: &[&Matrix], xs: &Activations) -> Vec<f32> {
+    products_at(level(), matrices, xs)
+}
+
+fn products_at(level: Level, matrices: &[&Matrix], xs: &Activations) -> Vec<f32> {
     let width: usize = matrices.iter().map(|matrix| matrix.rows).sum();
     assert!(matrices.iter().all(|matrix| matrix.columns == xs.columns));
+    let way = way(level, xs);
     let mut products = vec![0f32; xs.rows * width];
-    let panels = matrices.iter().map(|matrix| matrix.panels()).sum();
+    let bands = matrices.iter().map(|matrix| matrix.bands(way)).sum();
     let out = Parts::new(&mut products);
-    share(panels, |some| {
-        let mut sums = vec![0f32; xs.rows * PANEL];
-        for panel in some {
-            let (matrix, panel, first) = locate(matrices, panel);
-            matrix.panel(panel, xs, &mut sums);
-            let start = panel * PANEL;
-            let count = PANEL.min(matrix.rows - start);
-            for (row, sums) in sums.chunks_exact(PANEL).enumerate() {
+    share(bands, |some| {
+        let mut scratch = Scratch::default();
+        for band in some {
+            let (matrix, band, first) = locate(matrices, way, band);
+            matrix.band(way, band, xs, &mut scratch);
+            let start = band * way.rows;
+            let count = way.rows.min(matrix.rows - start);
+            for (row, sums) in scratch.sums.chunks_exact(way.rows).enumerate() {
                 let at = row * width + first + start;
-                // SAFETY: no other call has this panel.
+                // SAFETY: no other call has this band.
                 unsafe { out.part(at..at + count) }.copy_from_slice(&sums[..count]);
             }
         }
@@ -148,31 +198,34 @@ pub fn products(matrices: &[&Matrix], xs: &Activations) -> Vec<f32> {
 pub fn gated_product(gate: &Matrix, up: &Matrix, xs: &Activations) -> Vec<f32> {
     assert!(gate.rows == up.rows && gate.columns == xs.columns && up.columns == xs.columns);
     let width = gate.rows;
+    let way = way(level(), xs);
     let mut out = vec![0f32; xs.rows * width];
     let parts = Parts::new(&mut out);
-    share(gate.panels(), |some| {
-        let mut gates = vec![0f32; xs.rows * PANEL];
-        let mut ups = vec![0f32; xs.rows * PANEL];
-        for panel in some {
-            gate.panel(panel, xs, &mut gates);
-            up.panel(panel, xs, &mut ups);
-            let start = panel * PANEL;
-            let count = PANEL.min(width - start);
+    share(gate.bands(way), |some| {
+        let (mut gates, mut ups) = (Scratch::default(), Scratch::default());
+        for band in some {
+            gate.band(way, band, xs, &mut gates);
+            up.band(way, band, xs, &mut ups);
+            let start = band * way.rows;
+            let count = way.rows.min(width - start);
             for (row, (gates, ups)) in
-                gates.chunks_exact(PANEL).zip(ups.chunks_exact(PANEL)).enumerate()
+                gates.sums.chunks_exact(way.rows).zip(ups.sums.chunks_exact(way.rows)).enumerate()
             {
                 let at = row * width + start;
-                // SAFETY: no other call has this panel.
+                // SAFETY: no other call has this band.
                 let out = unsafe { parts.part(at..at + count) };
-                // SAFETY: the instructions are there (see `Matrix::new`).
-                unsafe { silu_times(gates, ups, out) };
+                let eights = gates.chunks_exact(PANEL).zip(ups.chunks_exact(PANEL));
+                for (out, (gates, ups)) in out.chunks_mut(PANEL).zip(eights) {
+                    // SAFETY: the instructions are there (see `Matrix::new`).
+                    unsafe { silu_times(gates, ups, out) };
+                }
             }
         }
     });
     out
 }
 
-/// `silu(gate) · up` for a panel; `out` may be shorter.
+/// `silu(gate) · up` for eight; `out` may be shorter.
 #[target_feature(enable = "avx2,fma")]
 fn silu_times(gates: &[f32], ups: &[f32], out: &mut [f32]) {
     let mut values = [0f32; PANEL];
@@ -186,17 +239,17 @@ fn silu_times(gates: &[f32], ups: &[f32], out: &mut [f32]) {
     out.copy_from_slice(&values[..out.len()]);
 }
 
-/// The matrix that has the panel, the panel's number in it, and its first output's place.
-fn locate<'a>(matrices: &[&'a Matrix], mut panel: usize) -> (&'a Matrix, usize, usize) {
+/// The matrix that has the band, the band's number in it, and its first output's place.
+fn locate<'a>(matrices: &[&'a Matrix], way: Way, mut band: usize) -> (&'a Matrix, usize, usize) {
     let mut first = 0;
     for matrix in matrices {
-        if panel < matrix.panels() {
-            return (matrix, panel, first);
+        if band < matrix.bands(way) {
+            return (matrix, band, first);
         }
-        panel -= matrix.panels();
+        band -= matrix.bands(way);
         first += matrix.rows;
     }
-    unreachable!("panels are counted over the same matrices")
+    unreachable!("bands are counted over the same matrices")
 }
 
 #[cfg(test)]
@@ -227,6 +280,11 @@ mod tests {
             (state >> 8) as f32 / (1 << 23) as f32 - 1.0
         };
         (0..count).map(|_| next()).collect()
+    }
+
+    /// Those that the products of this module have, of what this CPU can do.
+    fn levels() -> impl Iterator<Item = Level> {
+        Level::available().into_iter().filter(|&level| level >= Level::Avx2)
     }
 
     /// A matrix in the format, and its weights as candle reads them.
@@ -262,9 +320,12 @@ mod tests {
             let (first, first_plain) = matrix(dtype, 21, columns);
             let (second, second_plain) = matrix(dtype, 8, columns);
             let plain = [first_plain, second_plain].concat();
-            for tokens in [1, 2, 37] {
+            for (tokens, level) in
+                [1, 2, 37].into_iter().flat_map(|t| levels().map(move |l| (t, l)))
+            {
                 let xs = numbers(tokens * columns, 7);
-                let out = products(&[&first, &second], &Activations::new(&xs, columns));
+                let activations = Activations::new(&xs, columns);
+                let out = products_at(level, &[&first, &second], &activations);
                 let exact = |token: usize, row: usize| -> f64 {
                     let pairs =
                         xs[token * columns..][..columns].iter().zip(&plain[row * columns..]);
@@ -276,7 +337,7 @@ mod tests {
                         // 512 roundings of half a 127th at most, with random signs.
                         assert!(
                             difference.abs() < 0.15,
-                            "{dtype:?}, {tokens} tokens, row {row}: off by {difference}"
+                            "{dtype:?} with {level:?}, {tokens} tokens, row {row}: off by {difference}"
                         );
                     }
                 }
@@ -302,12 +363,15 @@ mod tests {
                 .unwrap();
             let data = Mapped::from_bytes(&quantized.data().unwrap());
             let matrix = Matrix::new(&TensorView { dtype, shape: vec![8, 512], data }).unwrap();
-            for tokens in [1, 4] {
+            for (tokens, level) in [1, 4].into_iter().flat_map(|t| levels().map(move |l| (t, l))) {
                 let xs = Activations::new(&vec![1.0; tokens * 512], 512);
-                let out = products(&[&matrix], &xs);
+                let out = products_at(level, &[&matrix], &xs);
                 let exact: f32 = plain[..512].iter().sum();
                 for out in out {
-                    assert!((out - exact).abs() < 1e-2, "{dtype:?}: {out}, not {exact}");
+                    assert!(
+                        (out - exact).abs() < 1e-2,
+                        "{dtype:?} with {level:?}: {out}, not {exact}"
+                    );
                 }
             }
         }

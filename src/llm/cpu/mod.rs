@@ -14,6 +14,7 @@ mod formats;
 mod lanes;
 mod matrix;
 mod product;
+mod wide;
 
 pub use activations::Activations;
 pub use matrix::{Matrix, gated_product, products};

@@ -39,7 +39,7 @@ fn products<F: Format>(codes: __m256i, activations: __m256i) -> __m256i {
 }
 
 /// Bytes of a whole span.
-const fn span_bytes<F: Format>() -> usize {
+pub const fn span_bytes<F: Format>() -> usize {
     SPAN / F::WEIGHTS * F::BYTES
 }
 
@@ -262,7 +262,7 @@ unsafe fn multiply<F: Format>(
 /// Transposes 8 × 8 32-bit words.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn transposed(rows: [__m256i; 8]) -> [__m256i; 8] {
+pub fn transposed(rows: [__m256i; 8]) -> [__m256i; 8] {
     let r = rows.map(|row| _mm256_castsi256_ps(row));
     let pair = |i: usize| (_mm256_unpacklo_ps(r[i], r[i + 1]), _mm256_unpackhi_ps(r[i], r[i + 1]));
     let ((a0, a1), (a2, a3), (a4, a5), (a6, a7)) = (pair(0), pair(2), pair(4), pair(6));

@@ -1,0 +1,192 @@
+//! Intel's matrix tiles (AMX): products of 16 rows with 16 columns in one instruction.
+//!
+//! Rust's own functions for them are not stable yet, so the few instructions stand here in assembly.
+//! Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, chapter 18.
+
+use std::arch::asm;
+use std::marker::PhantomData;
+use std::sync::OnceLock;
+
+/// Rows of a tile.
+pub const ROWS: usize = 16;
+/// Bytes of a tile's row.
+pub const ROW_BYTES: usize = 64;
+
+/// Whether this CPU multiplies tiles of 8-bit integers and of bf16, and the system lets this process
+/// do so.
+pub fn is_available() -> bool {
+    static AVAILABLE: OnceLock<bool> = OnceLock::new();
+    *AVAILABLE.get_or_init(|| has_instructions() && permitted())
+}
+
+/// Bits 22, 24 and 25 of CPUID's leaf 7: AMX-BF16, AMX-TILE and AMX-INT8.
+fn has_instructions() -> bool {
+    const BITS: u32 = 1 << 22 | 1 << 24 | 1 << 25;
+    #[allow(unused_unsafe, reason = "safe in newer compilers")]
+    // SAFETY: every x86-64 CPU has the instruction.
+    let (most, leaf) = unsafe {
+        (std::arch::x86_64::__get_cpuid_max(0).0, std::arch::x86_64::__cpuid_count(7, 0))
+    };
+    most >= 7 && leaf.edx & BITS == BITS
+}
+
+/// Linux gives a process the tiles' 8 KiB of state when it asks (`arch_prctl(2)`), and says no where
+/// the kernel or a hypervisor does not keep them.
+#[cfg(target_os = "linux")]
+fn permitted() -> bool {
+    const ARCH_REQ_XCOMP_PERM: libc::c_int = 0x1023;
+    const TILE_DATA: libc::c_ulong = 18;
+    // SAFETY: the call has no effect but the permission.
+    unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, TILE_DATA) == 0 }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn permitted() -> bool {
+    false
+}
+
+/// Shapes of the eight tiles; palette 1.
+#[repr(C, align(64))]
+struct Shapes {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    row_bytes: [u16; 16],
+    rows: [u8; 16],
+}
+
+/// Tiles of this thread, shaped for products of `[16, depth]` with `[depth, 16]`, until it is
+/// dropped: 0 to 3 for sums, 4 and 5 for rows, 6 and 7 for columns.
+pub struct Tiles {
+    /// The shapes belong to the thread.
+    thread: PhantomData<*const ()>,
+}
+
+impl Tiles {
+    /// Shapes the tiles for products that are `depth_bytes` deep, a multiple of 4 up to 64.
+    ///
+    /// # Safety
+    /// [`is_available`] said so, and no other `Tiles` live in this thread.
+    pub unsafe fn new(depth_bytes: usize) -> Self {
+        assert!(depth_bytes.is_multiple_of(4) && (4..=ROW_BYTES).contains(&depth_bytes));
+        let mut shapes = Shapes {
+            palette: 1,
+            start_row: 0,
+            reserved: [0; 14],
+            row_bytes: [0; 16],
+            rows: [0; 16],
+        };
+        for tile in 0..8 {
+            shapes.row_bytes[tile] = ROW_BYTES as u16;
+            shapes.rows[tile] = ROWS as u8;
+            match tile {
+                4 | 5 => shapes.row_bytes[tile] = depth_bytes as u16,
+                6 | 7 => shapes.rows[tile] = (depth_bytes / 4) as u8,
+                _ => {}
+            }
+        }
+        // SAFETY: the caller's.
+        unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const shapes, options(nostack, readonly)) };
+        Self { thread: PhantomData }
+    }
+}
+
+impl Drop for Tiles {
+    fn drop(&mut self) {
+        // Without tiles in use, the system has nothing to keep when it switches threads.
+        // SAFETY: they were shaped in this thread, which only exists where there are tiles.
+        unsafe {
+            asm!(
+                "tilerelease",
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                options(nostack, nomem)
+            );
+        };
+    }
+}
+
+/// Defines `sums = rows · columns` for one pair of tiles; `$lane` is one of the two sets of
+/// registers, so that neighbouring products need not wait for each other.
+macro_rules! product {
+    ($(#[$doc:meta])* $name:ident, $out:ty, $instruction:literal, $sums:tt, $rows:tt, $columns:tt) => {
+        $(#[$doc])*
+        #[inline]
+        pub unsafe fn $name(
+            _: &Tiles,
+            rows: *const u8,
+            stride: usize,
+            columns: *const u8,
+            sums: &mut [[$out; 16]; ROWS],
+        ) {
+            // SAFETY: the caller's.
+            unsafe {
+                asm!(
+                    concat!("tilezero ", $sums),
+                    concat!("tileloadd ", $rows, ", [{rows} + {stride}*1]"),
+                    concat!("tileloadd ", $columns, ", [{columns} + {sixty_four}*1]"),
+                    concat!($instruction, " ", $sums, ", ", $rows, ", ", $columns),
+                    concat!("tilestored [{sums} + {sixty_four}*1], ", $sums),
+                    rows = in(reg) rows,
+                    stride = in(reg) stride,
+                    columns = in(reg) columns,
+                    sixty_four = in(reg) ROW_BYTES,
+                    sums = in(reg) sums.as_mut_ptr(),
+                    out($sums) _, out($rows) _, out($columns) _,
+                    options(nostack)
+                );
+            }
+        }
+    };
+}
+
+product!(
+    /// Signed times unsigned 8-bit integers: `[16, depth] · [depth / 4, 16, 4]`.
+    ///
+    /// # Safety
+    /// `rows` has 16 rows of the depth that the tiles were shaped for, `stride` bytes apart;
+    /// `columns` has `depth / 4` rows of 64 bytes.
+    product_i8_u8, i32, "tdpbsud", "tmm0", "tmm4", "tmm6"
+);
+
+product!(
+    /// [`product_i8_u8`] in other registers.
+    ///
+    /// # Safety
+    /// As there.
+    product_i8_u8_beside, i32, "tdpbsud", "tmm1", "tmm5", "tmm7"
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_multiply_as_plain_loops_do() {
+        if !is_available() {
+            return; // nothing to test: the level is not offered on such a CPU
+        }
+        for depth in [4, 16, 32, 64] {
+            let stride = depth + 3;
+            let rows: Vec<i8> = (0..ROWS * stride).map(|i| (i * 37 % 256) as u8 as i8).collect();
+            let columns: Vec<u8> = (0..depth * 16).map(|i| (i * 91 % 256) as u8).collect();
+            let mut sums = [[[7; 16]; ROWS]; 2];
+            // SAFETY: it is available, and the slices have these sizes.
+            unsafe {
+                let tiles = Tiles::new(depth);
+                let (rows, columns) = (rows.as_ptr().cast(), columns.as_ptr());
+                product_i8_u8(&tiles, rows, stride, columns, &mut sums[0]);
+                product_i8_u8_beside(&tiles, rows, stride, columns, &mut sums[1]);
+            }
+            for (i, j) in (0..ROWS).flat_map(|i| (0..16).map(move |j| (i, j))) {
+                let exact: i32 = (0..depth)
+                    .map(|k| {
+                        let column = columns[(k / 4 * 16 + j) * 4 + k % 4];
+                        i32::from(rows[i * stride + k]) * i32::from(column)
+                    })
+                    .sum();
+                assert_eq!([sums[0][i][j], sums[1][i][j]], [exact; 2], "{depth} {i} {j}");
+            }
+        }
+    }
+}
