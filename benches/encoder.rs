@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use rag_query::cpu;
 use rag_query::cpu::team::share;
-use rag_query::cpu::tile::{self, CODE_ROWS, CodePanel, CodeRow, GROUP, PANEL, ROWS};
+use rag_query::cpu::tile::{self, CODE_ROWS, CodePanel, CodeRows, GROUP, Out, PANEL, ROWS, Rows};
 use rag_query::encoder::{Checkpoint, Encoder, EncoderConfig, Sequence};
 use rag_query::models::catalogue::Precision;
 use serde_json::json;
@@ -126,23 +126,27 @@ fn peak(precision: Precision) -> f64 {
     let level = cpu::level();
     let work = |_: std::ops::Range<usize>| match precision {
         Precision::F32 => {
-            let (row, panel) = ([0.5; DEPTH], [0.5; DEPTH * PANEL]);
-            let mut tile = [[0.0; PANEL]; ROWS];
+            let (values, panel) = ([0.5; ROWS * DEPTH], [0.5; DEPTH * PANEL]);
+            let mut tile = [0.0; ROWS * PANEL];
             for _ in 0..TILES {
-                tile::product(level, std::hint::black_box([&row; ROWS]), &panel, &mut tile);
+                let values = std::hint::black_box(values.as_slice());
+                let rows = Rows { values, stride: DEPTH, count: ROWS };
+                tile::product(level, rows, &panel, Out { values: &mut tile, stride: PANEL });
             }
         }
         Precision::Int8 => {
-            let row = CodeRow {
-                codes: &[1; DEPTH],
-                scales: &[1.0; DEPTH / GROUP],
-                offsets: &[-64; DEPTH / GROUP],
-            };
-            let panel =
-                CodePanel { codes: &[65; DEPTH * PANEL], scales: &[1.0; DEPTH / GROUP * PANEL] };
-            let mut tile = [[0.0; PANEL]; CODE_ROWS];
+            const GROUPS: usize = DEPTH / GROUP;
+            let (codes, scales) = ([1; CODE_ROWS * DEPTH], [1.0; CODE_ROWS * GROUPS]);
+            let offsets = [-tile::weight_zero(level) * GROUP as i32; CODE_ROWS * GROUPS];
+            let panel = CodePanel { codes: &[65; DEPTH * PANEL], scales: &[1.0; GROUPS * PANEL] };
+            let mut tile = [0.0; CODE_ROWS * PANEL];
+            // SAFETY: this thread has no other.
+            let products = unsafe { tile::CodeProducts::new(level) };
             for _ in 0..TILES {
-                tile::code_product(level, std::hint::black_box([row; CODE_ROWS]), panel, &mut tile);
+                let codes = std::hint::black_box(codes.as_slice());
+                let rows = CodeRows { codes, scales: &scales, offsets: &offsets, count: CODE_ROWS };
+                let out = Out { values: &mut tile, stride: PANEL };
+                products.product(rows, panel, out);
             }
         }
     };

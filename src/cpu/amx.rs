@@ -55,6 +55,11 @@ struct Shapes {
     rows: [u8; 16],
 }
 
+/// Where a tile of sums is stored; a row is a cache line.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub struct Sums<T>(pub [[T; 16]; ROWS]);
+
 /// Tiles of this thread, shaped for products of `[16, depth]` with `[depth, 16]`, until it is
 /// dropped: 0 to 3 for sums, 4 and 5 for rows, 6 and 7 for columns.
 pub struct Tiles {
@@ -117,7 +122,7 @@ macro_rules! product {
             rows: *const u8,
             stride: usize,
             columns: *const u8,
-            sums: &mut [[$out; 16]; ROWS],
+            sums: &mut Sums<$out>,
         ) {
             // SAFETY: the caller's.
             unsafe {
@@ -131,7 +136,7 @@ macro_rules! product {
                     stride = in(reg) stride,
                     columns = in(reg) columns,
                     sixty_four = in(reg) ROW_BYTES,
-                    sums = in(reg) sums.as_mut_ptr(),
+                    sums = in(reg) &raw mut *sums,
                     out($sums) _, out($rows) _, out($columns) _,
                     options(nostack)
                 );
@@ -157,6 +162,67 @@ product!(
     product_i8_u8_beside, i32, "tdpbsud", "tmm1", "tmm5", "tmm7"
 );
 
+product!(
+    /// Signed 8-bit integers: `[16, depth] · [depth / 4, 16, 4]`.
+    ///
+    /// # Safety
+    /// As for [`product_i8_u8`].
+    product_i8, i32, "tdpbssd", "tmm0", "tmm4", "tmm6"
+);
+
+product!(
+    /// [`product_i8`] in other registers.
+    ///
+    /// # Safety
+    /// As there.
+    product_i8_beside, i32, "tdpbssd", "tmm1", "tmm5", "tmm7"
+);
+
+/// bf16 numbers, summed in single precision: `[16, 32 · steps] · [32 · steps, 16]`, where columns
+/// lie by pairs, `[16 · steps, 16, 2]`. Both strides are in bytes.
+///
+/// # Safety
+/// The tiles were shaped for 64 bytes; `rows` has 16 rows of `64 · steps` bytes, `columns`
+/// `1024 · steps` bytes, and `out` room for 16 rows of 64 bytes.
+#[inline]
+pub unsafe fn product_bf16(
+    _: &Tiles,
+    rows: *const u16,
+    stride: usize,
+    columns: *const u16,
+    steps: usize,
+    out: *mut f32,
+    out_stride: usize,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        asm!(
+            "tilezero tmm2",
+            "test {steps}, {steps}",
+            "jz 3f",
+            "2:",
+            "tileloadd tmm4, [{rows} + {stride}*1]",
+            "tileloadd tmm6, [{columns} + {sixty_four}*1]",
+            "tdpbf16ps tmm2, tmm4, tmm6",
+            "add {rows}, 64",
+            "add {columns}, 1024",
+            "dec {steps}",
+            "jnz 2b",
+            "3:",
+            "tilestored [{out} + {out_stride}*1], tmm2",
+            rows = inout(reg) rows => _,
+            stride = in(reg) stride,
+            columns = inout(reg) columns => _,
+            sixty_four = in(reg) ROW_BYTES,
+            steps = inout(reg) steps => _,
+            out = in(reg) out,
+            out_stride = in(reg) out_stride,
+            out("tmm2") _, out("tmm4") _, out("tmm6") _,
+            options(nostack)
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,22 +236,57 @@ mod tests {
             let stride = depth + 3;
             let rows: Vec<i8> = (0..ROWS * stride).map(|i| (i * 37 % 256) as u8 as i8).collect();
             let columns: Vec<u8> = (0..depth * 16).map(|i| (i * 91 % 256) as u8).collect();
-            let mut sums = [[[7; 16]; ROWS]; 2];
+            let mut sums = [Sums([[7; 16]; ROWS]); 4];
             // SAFETY: it is available, and the slices have these sizes.
             unsafe {
                 let tiles = Tiles::new(depth);
                 let (rows, columns) = (rows.as_ptr().cast(), columns.as_ptr());
                 product_i8_u8(&tiles, rows, stride, columns, &mut sums[0]);
                 product_i8_u8_beside(&tiles, rows, stride, columns, &mut sums[1]);
+                product_i8(&tiles, rows, stride, columns, &mut sums[2]);
+                product_i8_beside(&tiles, rows, stride, columns, &mut sums[3]);
             }
             for (i, j) in (0..ROWS).flat_map(|i| (0..16).map(move |j| (i, j))) {
-                let exact: i32 = (0..depth)
+                let pairs = (0..depth)
+                    .map(|k| (rows[i * stride + k], columns[(k / 4 * 16 + j) * 4 + k % 4]));
+                let unsigned: i32 =
+                    pairs.clone().map(|(row, column)| i32::from(row) * i32::from(column)).sum();
+                let signed: i32 = pairs
+                    .map(|(row, column)| i32::from(row) * i32::from(column.cast_signed()))
+                    .sum();
+                let found: [i32; 4] = std::array::from_fn(|product| sums[product].0[i][j]);
+                assert_eq!(found, [unsigned, unsigned, signed, signed], "{depth} {i} {j}");
+            }
+        }
+    }
+
+    #[test]
+    fn bf16_tiles_multiply_as_plain_loops_do() {
+        if !is_available() {
+            return; // as above
+        }
+        let bf16 = |i: usize| half::bf16::from_f32((i * 37 % 64) as f32 - 31.0);
+        for steps in [0, 1, 3] {
+            let (depth, stride) = (32 * steps, 32 * steps + 8);
+            let rows: Vec<_> = (0..ROWS * stride).map(bf16).collect();
+            let columns: Vec<_> = (0..depth * 16).map(|i| bf16(i * 5 + 3)).collect();
+            let mut out = [[f32::NAN; 20]; ROWS];
+            // SAFETY: it is available, and the slices have these sizes.
+            unsafe {
+                let tiles = Tiles::new(ROW_BYTES);
+                let (rows, columns) = (rows.as_ptr().cast(), columns.as_ptr().cast());
+                let to = out.as_mut_ptr().cast();
+                product_bf16(&tiles, rows, 2 * stride, columns, steps, to, 80);
+            }
+            for (i, j) in (0..ROWS).flat_map(|i| (0..16).map(move |j| (i, j))) {
+                let exact: f32 = (0..depth)
                     .map(|k| {
-                        let column = columns[(k / 4 * 16 + j) * 4 + k % 4];
-                        i32::from(rows[i * stride + k]) * i32::from(column)
+                        let column = columns[(k / 2 * 16 + j) * 2 + k % 2];
+                        rows[i * stride + k].to_f32() * column.to_f32()
                     })
                     .sum();
-                assert_eq!([sums[0][i][j], sums[1][i][j]], [exact; 2], "{depth} {i} {j}");
+                assert_eq!(out[i][j], exact, "{steps} {i} {j}");
+                assert!(out[i][16].is_nan());
             }
         }
     }

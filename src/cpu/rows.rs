@@ -1,29 +1,36 @@
 //! What happens to a row of numbers between matrix products.
 //!
 //! Plain loops without branches, which the compiler turns into vector instructions; each function
-//! is compiled for AVX2 as well, and the level decides.
+//! is compiled for wider vectors as well, and the level decides.
 
 use super::Level;
-use super::tile::{GROUP, WEIGHT_MAX, WEIGHT_ZERO};
+use super::tile::{GROUP, WEIGHT_MAX};
 
 /// Sums that run side by side: a single one would wait for itself.
-const LANES: usize = 8;
+const LANES: usize = 16;
 
-/// Defines a function twice, from the same loops: for any CPU, and for AVX2.
+/// Defines a function three times, from the same loops: for any CPU, AVX2, and AVX-512. `FMA` says
+/// whether [`add_product`] is an instruction there.
 macro_rules! for_each_level {
     ($(#[$doc:meta])* pub fn $name:ident($($arg:ident: $type:ty),*) $(-> $result:ty)? $body:block) => {
         $(#[$doc])*
         pub fn $name(level: Level, $($arg: $type),*) $(-> $result)? {
             #[inline(always)]
-            fn portable($($arg: $type),*) $(-> $result)? $body
+            fn body<const FMA: bool>($($arg: $type),*) $(-> $result)? $body
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
-            fn avx2($($arg: $type),*) $(-> $result)? { portable($($arg),*) }
+            fn avx2($($arg: $type),*) $(-> $result)? { body::<true>($($arg),*) }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+            fn avx512($($arg: $type),*) $(-> $result)? { body::<true>($($arg),*) }
             match level {
                 // SAFETY: the level is one that this CPU has.
                 #[cfg(target_arch = "x86_64")]
-                Level::Avx2 | Level::Vnni | Level::Avx512 | Level::Amx => unsafe { avx2($($arg),*) },
-                _ => portable($($arg),*),
+                Level::Avx512 | Level::Amx => unsafe { avx512($($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx2 | Level::Vnni => unsafe { avx2($($arg),*) },
+                _ => body::<{ cfg!(target_arch = "aarch64") }>($($arg),*),
             }
         }
     };
@@ -48,14 +55,15 @@ for_each_level! {
 }
 
 for_each_level! {
-    /// Rounds a row of weights to codes of seven bits, zero at 64, with a scale for each 64 values.
-    pub fn quantize_weights(row: &[f32], codes: &mut [u8], scales: &mut [f32]) {
+    /// Rounds a row of weights to codes of seven bits, with a scale for each 64 values, and adds
+    /// `zero` to them.
+    pub fn quantize_weights(row: &[f32], codes: &mut [u8], scales: &mut [f32], zero: i32) {
         let groups = row.chunks_exact(GROUP).zip(codes.chunks_exact_mut(GROUP));
         for ((row, codes), scale) in groups.zip(scales.iter_mut()) {
             let inverse;
             (*scale, inverse) = step(row, WEIGHT_MAX);
             for (code, value) in codes.iter_mut().zip(row) {
-                *code = round(value * inverse).wrapping_add(WEIGHT_ZERO) as u8 & 127;
+                *code = round(value * inverse).wrapping_add(zero) as u8;
             }
         }
     }
@@ -87,12 +95,12 @@ for_each_level! {
             let x = *value;
             let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
             let t = 1.0 / (1.0 + 0.327_591_1 * z);
-            let polynomial = t
-                * (0.254_829_6
-                    + t * (-0.284_496_74
-                        + t * (1.421_413_7 + t * (-1.453_152 + t * 1.061_405_4))));
+            let p = add_product::<FMA>(-1.453_152, t, 1.061_405_4);
+            let p = add_product::<FMA>(1.421_413_7, t, p);
+            let p = add_product::<FMA>(-0.284_496_74, t, p);
+            let p = add_product::<FMA>(0.254_829_6, t, p);
             // Half of erfc(|x| / √2): what Φ lacks to 1, or has above 0.
-            let tail = 0.5 * polynomial * exp(-z * z);
+            let tail = 0.5 * t * p * exp::<FMA>(-z * z);
             *value = if x > 0.0 { x - x * tail } else { x * tail };
         }
     }
@@ -103,19 +111,72 @@ for_each_level! {
     /// longer than its `count` scores; the rest becomes zero.
     pub fn softmax(row: &mut [f32], count: usize, scale: f32) -> f32 {
         let (scores, rest) = row.split_at_mut(count);
-        let mut most = [f32::NEG_INFINITY; LANES];
-        for values in scores.chunks(LANES) {
-            for (most, value) in most.iter_mut().zip(values) {
-                *most = if *value > *most { *value } else { *most };
+        let most = largest(scores);
+        let mut sums = [0f32; LANES];
+        for scores in scores.chunks_mut(LANES) {
+            for (sum, score) in sums.iter_mut().zip(scores) {
+                *score = exp::<FMA>((*score - most) * scale);
+                *sum += *score;
             }
         }
-        let most = most.into_iter().fold(f32::NEG_INFINITY, f32::max);
-        for score in scores.iter_mut() {
-            *score = exp((*score - most) * scale);
-        }
         rest.fill(0.0);
-        sum(scores)
+        sums.iter().sum()
     }
+}
+
+for_each_level! {
+    /// [`softmax`] of the first `count` scores to bf16; `weights` may be longer than that.
+    pub fn softmax_narrow(scores: &[f32], count: usize, weights: &mut [u16]) -> f32 {
+        let (weights, rest) = weights.split_at_mut(count);
+        let scores = &scores[..count];
+        let most = largest(scores);
+        let mut sums = [0f32; LANES];
+        for (scores, weights) in scores.chunks(LANES).zip(weights.chunks_mut(LANES)) {
+            for ((sum, score), weight) in sums.iter_mut().zip(scores).zip(weights) {
+                let value = exp::<FMA>(score - most);
+                *weight = to_bf16(value);
+                *sum += value;
+            }
+        }
+        rest.fill(0);
+        sums.iter().sum()
+    }
+}
+
+#[inline(always)]
+fn largest(scores: &[f32]) -> f32 {
+    let mut most = [f32::NEG_INFINITY; LANES];
+    for values in scores.chunks(LANES) {
+        for (most, value) in most.iter_mut().zip(values) {
+            *most = if *value > *most { *value } else { *most };
+        }
+    }
+    most.into_iter().fold(f32::NEG_INFINITY, f32::max)
+}
+
+for_each_level! {
+    /// To the nearest bf16, ties to even; `scale` times each value.
+    pub fn narrow(row: &[f32], scale: f32, halves: &mut [u16]) {
+        for (half, value) in halves.iter_mut().zip(row) {
+            *half = to_bf16(value * scale);
+        }
+    }
+}
+
+for_each_level! {
+    /// Two rows to bf16, their values side by side: `[length, 2]`.
+    pub fn narrow_pair(first: &[f32], second: &[f32], halves: &mut [u32]) {
+        for ((half, first), second) in halves.iter_mut().zip(first).zip(second) {
+            *half = u32::from(to_bf16(*first)) | u32::from(to_bf16(*second)) << 16;
+        }
+    }
+}
+
+/// To the nearest bf16, ties to even. A NaN may become an infinity, which is as lost.
+#[inline(always)]
+fn to_bf16(value: f32) -> u16 {
+    let bits = value.to_bits();
+    (bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16
 }
 
 /// The distance between codes of which `most` is the largest, and its reciprocal.
@@ -151,24 +212,29 @@ fn round(x: f32) -> i32 {
     (x + MAGIC).to_bits().wrapping_sub(MAGIC.to_bits()).cast_signed()
 }
 
-/// `eˣ` for x ≤ 0 within 3 units in the last place; 0 below −87. Source: `expf` of the Cephes
+/// `a + b · c`, rounded once where that is one instruction.
+#[inline(always)]
+fn add_product<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
+    if FMA { b.mul_add(c, a) } else { a + b * c }
+}
+
+/// `eˣ` for x ≤ 0 within 3 units in the last place; e⁻⁸⁷ below that. Source: `expf` of the Cephes
 /// library (S. Moshier): x = n·ln 2 + r, and a polynomial for eʳ.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
-    let small = x < -87.0;
-    let x = if small { 0.0 } else { x };
+fn exp<const FMA: bool>(x: f32) -> f32 {
+    let x = if x > -87.0 { x } else { -87.0 };
     let n = round(x * std::f32::consts::LOG2_E);
     let whole = n as f32;
     // ln 2 in two parts, so that the first product is exact.
-    let r = x - whole * 0.693_359_4 + whole * 2.121_944_4e-4;
-    let p = 1.398_199_9e-3 + 1.987_569_1e-4 * r;
-    let p = 8.333_452e-3 + p * r;
-    let p = 4.166_579_6e-2 + p * r;
-    let p = 1.666_666_5e-1 + p * r;
-    let p = 5.000_000_1e-1 + p * r;
-    let e = 1.0 + (r + p * (r * r));
-    let power = f32::from_bits((n.wrapping_add(127) as u32) << 23);
-    if small { 0.0 } else { e * power }
+    let r = add_product::<FMA>(x, whole, -0.693_359_4);
+    let r = add_product::<FMA>(r, whole, 2.121_944_4e-4);
+    let p = add_product::<FMA>(1.398_199_9e-3, 1.987_569_1e-4, r);
+    let p = add_product::<FMA>(8.333_452e-3, p, r);
+    let p = add_product::<FMA>(4.166_579_6e-2, p, r);
+    let p = add_product::<FMA>(1.666_666_5e-1, p, r);
+    let p = add_product::<FMA>(5.000_000_1e-1, p, r);
+    let e = add_product::<FMA>(1.0 + r, p, r * r);
+    e * f32::from_bits((n.wrapping_add(127) as u32) << 23)
 }
 
 #[cfg(test)]
@@ -197,6 +263,22 @@ mod tests {
             };
             assert_eq!(sums, [sum(0), sum(1), sum(2)]);
             assert_eq!((scales[1], codes[2 * GROUP + 3]), (0.0, 127));
+        });
+    }
+
+    #[test]
+    fn bf16_is_the_nearest() {
+        each(|level| {
+            let row: Vec<f32> = (0..99).map(|i| (i as f32 - 40.0).exp2() * 1.234_567).collect();
+            let mut halves = vec![0u16; row.len()];
+            narrow(level, &row, -0.5, &mut halves);
+            let mut pairs = vec![0u32; row.len()];
+            narrow_pair(level, &row, &[1.5; 99], &mut pairs);
+            for ((value, half), pair) in row.iter().zip(halves).zip(pairs) {
+                assert_eq!(half, half::bf16::from_f32(value * -0.5).to_bits(), "{level:?}");
+                assert_eq!(pair as u16, half::bf16::from_f32(*value).to_bits(), "{level:?}");
+                assert_eq!(pair >> 16, 0x3fc0, "{level:?}");
+            }
         });
     }
 
@@ -264,7 +346,10 @@ mod tests {
             }
             let mut far = [-1e30, 1e30, -200.0, 200.0];
             gelu(level, &mut far);
-            assert_eq!(far, [0.0, 1e30, 0.0, 200.0]);
+            assert!(
+                far[0].abs() < 1e-6 && far[1] == 1e30 && far[2].abs() < 1e-6 && far[3] == 200.0,
+                "{far:?}"
+            );
         });
     }
 
@@ -284,6 +369,15 @@ mod tests {
                 }
                 assert!((f64::from(sum) - exact.iter().sum::<f64>()).abs() < 1e-5);
                 assert!(row[count..].iter().all(|&rest| rest == 0.0));
+                let mut narrow = [7u16; 24];
+                let halved: Vec<f32> = scores.iter().map(|&score| score as f32).collect();
+                let narrow_sum = softmax_narrow(level, &halved, count, &mut narrow);
+                assert!((sum - narrow_sum).abs() < 1e-5);
+                for (found, exact) in narrow.iter().zip(&exact) {
+                    let found = half::bf16::from_bits(*found).to_f64();
+                    assert!((found - exact).abs() < 0.003, "{level:?} {count}");
+                }
+                assert!(narrow[count..].iter().all(|&rest| rest == 0));
             }
         });
     }

@@ -2,9 +2,12 @@
 
 use std::ops::Range;
 
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::amx::{self, Tiles};
 use crate::cpu::team::{Parts, share};
-use crate::cpu::tile::{PANEL, ROWS, product};
+use crate::cpu::tile::{Out, PANEL, ROWS, Rows, product};
 use crate::cpu::{Level, level, rows};
+use crate::models::catalogue::Precision;
 
 /// Number and size of attention heads.
 #[derive(Debug, Clone, Copy)]
@@ -24,17 +27,58 @@ impl Heads {
 /// `softmax(Q · Kᵀ / √dim) · V` for each text and head (Vaswani et al. 2017).
 ///
 /// `qkv` is `[tokens, 3 · heads · dim]` for the tokens of all texts, `texts` are their ranges; the
-/// result goes to `out`, `[tokens, heads · dim]`. Of the scores, six rows exist at a time.
-pub fn attend(qkv: &[f32], heads: Heads, texts: &[Range<usize>], out: &mut [f32]) {
+/// result goes to `out`, `[tokens, heads · dim]`. Of the scores, those of a few tokens exist at a
+/// time. Where codes of 8 bits are precise enough for the weights, matrix tiles multiply bf16 here.
+pub fn attend(
+    qkv: &[f32],
+    heads: Heads,
+    texts: &[Range<usize>],
+    precision: Precision,
+    out: &mut [f32],
+) {
     let level = level();
     let out = Parts::new(out);
+    let task = Task { qkv, heads, out: &out };
     share(texts.len() * heads.count, |some| {
-        let mut head = Head::default();
-        for item in some {
-            let (text, number) = (&texts[item / heads.count], item % heads.count);
-            head.attend(level, qkv, heads, text.clone(), number, &out);
+        #[cfg(target_arch = "x86_64")]
+        if level == Level::Amx && precision == Precision::Int8 && heads.dim.is_multiple_of(DEPTH) {
+            // SAFETY: the level is one that this CPU has; nothing below has other tiles.
+            let tiles = unsafe { Tiles::new(amx::ROW_BYTES) };
+            let mut head = NarrowHead::default();
+            some.for_each(|item| head.attend(&tiles, &task, texts, item));
+            return;
         }
+        let _ = precision;
+        let mut head = Head::default();
+        some.for_each(|item| head.attend(level, &task, texts, item));
     });
+}
+
+/// What is read and written.
+struct Task<'a> {
+    qkv: &'a [f32],
+    heads: Heads,
+    out: &'a Parts<'a, f32>,
+}
+
+impl Task<'_> {
+    /// Where query (0), key (1) or value (2) of a token are in `qkv`.
+    fn at(&self, token: usize, part: usize, head: usize) -> usize {
+        (3 * token + part) * self.heads.width() + head * self.heads.dim
+    }
+
+    fn vector(&self, token: usize, part: usize, head: usize) -> &[f32] {
+        &self.qkv[self.at(token, part, head)..][..self.heads.dim]
+    }
+
+    /// Writes columns `16 · panel ..` of a head's result for one token.
+    fn write(&self, token: usize, head: usize, panel: usize, values: &[f32], scale: f32) {
+        let columns = panel * PANEL..self.heads.dim.min((panel + 1) * PANEL);
+        let at = token * self.heads.width() + head * self.heads.dim;
+        // SAFETY: no other call has this head of this token.
+        let out = unsafe { self.out.part(at + columns.start..at + columns.end) };
+        out.iter_mut().zip(values).for_each(|(out, value)| *out = value * scale);
+    }
 }
 
 /// What one head works with, kept from text to text.
@@ -44,69 +88,161 @@ struct Head {
     keys: Vec<f32>,
     /// V: `[panels, tokens, 16]`, sixteen dimensions a panel.
     values: Vec<f32>,
-    /// `[6, panels · 16]`
+    /// `[12, panels · 16]`
     scores: Vec<f32>,
 }
 
 impl Head {
-    fn attend(
-        &mut self,
-        level: Level,
-        qkv: &[f32],
-        heads: Heads,
-        text: Range<usize>,
-        number: usize,
-        out: &Parts<f32>,
-    ) {
-        let (width, dim) = (heads.width(), heads.dim);
+    /// Head `item % heads` of text `item / heads`.
+    fn attend(&mut self, level: Level, task: &Task, texts: &[Range<usize>], item: usize) {
+        let Heads { count: heads, dim } = task.heads;
+        let (text, head) = (texts[item / heads].clone(), item % heads);
         let count = text.len();
-        let vector = |token: usize, part: usize| {
-            let at = (text.start + token) * 3 * width + part * width + number * dim;
-            &qkv[at..at + dim]
-        };
-        let panels = count.div_ceil(PANEL);
-        self.keys.clear();
-        self.keys.resize(panels * dim * PANEL, 0.0);
-        self.values.clear();
-        self.values.resize(dim.div_ceil(PANEL) * count * PANEL, 0.0);
-        for token in 0..count {
-            let (panel, lane) = (token / PANEL, token % PANEL);
-            let keys = &mut self.keys[panel * dim * PANEL..][..dim * PANEL];
-            for (keys, key) in keys.chunks_exact_mut(PANEL).zip(vector(token, 1)) {
-                keys[lane] = *key;
-            }
-            for (panel, value) in vector(token, 2).chunks(PANEL).enumerate() {
-                let at = (panel * count + token) * PANEL;
-                self.values[at..at + value.len()].copy_from_slice(value);
-            }
-        }
-        let row = panels * PANEL;
+        self.pack(task, text.clone(), head);
+        let row = count.next_multiple_of(PANEL);
         self.scores.resize(ROWS * row, 0.0);
         let scale = 1.0 / (dim as f32).sqrt();
         let mut tile = [[0f32; PANEL]; ROWS];
         for first in (0..count).step_by(ROWS) {
             let rows = ROWS.min(count - first);
-            let queries = std::array::from_fn(|i| vector(first + i.min(rows - 1), 0));
+            let values = &task.qkv[task.at(text.start + first, 0, head)..];
+            let queries = Rows { values, stride: 3 * task.heads.width(), count: rows };
             for (panel, keys) in self.keys.chunks_exact(dim * PANEL).enumerate() {
-                product(level, queries, keys, &mut tile);
-                for (scores, tile) in self.scores.chunks_exact_mut(row).zip(&tile) {
-                    scores[panel * PANEL..(panel + 1) * PANEL].copy_from_slice(tile);
-                }
+                let values = &mut self.scores[panel * PANEL..];
+                product(level, queries, keys, Out { values, stride: row });
             }
             let mut sums = [1f32; ROWS];
             for (scores, sum) in self.scores.chunks_exact_mut(row).zip(&mut sums).take(rows) {
                 *sum = rows::softmax(level, scores, count, scale);
             }
-            let weights = std::array::from_fn(|i| &self.scores[i.min(rows - 1) * row..][..count]);
+            let weights = Rows { values: &self.scores, stride: row, count: rows };
             for (panel, values) in self.values.chunks_exact(count * PANEL).enumerate() {
-                product(level, weights, values, &mut tile);
-                let columns = panel * PANEL..dim.min((panel + 1) * PANEL);
+                let out = Out { values: tile.as_flattened_mut(), stride: PANEL };
+                product(level, weights, values, out);
                 for (i, (tile, sum)) in tile.iter().zip(sums).enumerate().take(rows) {
-                    let at = (text.start + first + i) * width + number * dim;
-                    // SAFETY: no other call has this head of this token.
-                    let out = unsafe { out.part(at + columns.start..at + columns.end) };
-                    out.iter_mut().zip(tile).for_each(|(out, value)| *out = value / sum);
+                    task.write(text.start + first + i, head, panel, tile, 1.0 / sum);
                 }
+            }
+        }
+    }
+
+    fn pack(&mut self, task: &Task, text: Range<usize>, head: usize) {
+        let (count, dim) = (text.len(), task.heads.dim);
+        self.keys.clear();
+        self.keys.resize(count.div_ceil(PANEL) * dim * PANEL, 0.0);
+        self.values.clear();
+        self.values.resize(dim.div_ceil(PANEL) * count * PANEL, 0.0);
+        for (i, token) in text.enumerate() {
+            let (panel, lane) = (i / PANEL, i % PANEL);
+            let keys = &mut self.keys[panel * dim * PANEL..][..dim * PANEL];
+            for (keys, key) in keys.chunks_exact_mut(PANEL).zip(task.vector(token, 1, head)) {
+                keys[lane] = *key;
+            }
+            for (panel, value) in task.vector(token, 2, head).chunks(PANEL).enumerate() {
+                let at = (panel * count + i) * PANEL;
+                self.values[at..at + value.len()].copy_from_slice(value);
+            }
+        }
+    }
+}
+
+/// Values that a matrix tile multiplies at once.
+const DEPTH: usize = 32;
+
+/// As [`Head`], in bf16 for matrix tiles.
+#[cfg(target_arch = "x86_64")]
+#[derive(Default)]
+struct NarrowHead {
+    /// Q / √dim, `[panels · 16, dim]`.
+    queries: Vec<u16>,
+    /// Kᵀ by pairs, a pair in each element: `[panels, dim / 2, 16]`, sixteen tokens a panel.
+    keys: Vec<u32>,
+    /// V by pairs of tokens: `[dim / 16, pairs, 16]`, sixteen dimensions a panel.
+    values: Vec<u32>,
+    /// `[16, panels · 16]`
+    scores: Vec<f32>,
+    /// `[16, 2 · pairs]`
+    weights: Vec<u16>,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl NarrowHead {
+    fn attend(&mut self, tiles: &Tiles, task: &Task, texts: &[Range<usize>], item: usize) {
+        const ROWS: usize = amx::ROWS;
+        let Heads { count: heads, dim } = task.heads;
+        let (text, head) = (texts[item / heads].clone(), item % heads);
+        let count = text.len();
+        self.pack(task, text.clone(), head);
+        // Tiles are read whole: tokens past the end are zeros, and what comes of them is not used.
+        let (row, deep) = (count.next_multiple_of(PANEL), count.next_multiple_of(DEPTH));
+        self.scores.resize(ROWS * row, 0.0);
+        self.weights.clear();
+        self.weights.resize(ROWS * deep, 0);
+        let mut tile = amx::Sums([[0f32; PANEL]; ROWS]);
+        for first in (0..count).step_by(ROWS) {
+            let rows = ROWS.min(count - first);
+            let queries = self.queries[first * dim..][..ROWS * dim].as_ptr();
+            for (panel, keys) in self.keys.chunks_exact(dim / 2 * PANEL).enumerate() {
+                let (keys, steps) = (keys.as_ptr().cast(), dim / DEPTH);
+                let scores = self.scores[panel * PANEL..][..(ROWS - 1) * row + PANEL].as_mut_ptr();
+                // SAFETY: sixteen rows of queries, sixteen keys, and room for a tile of scores.
+                unsafe {
+                    amx::product_bf16(tiles, queries, 2 * dim, keys, steps, scores, 4 * row);
+                }
+            }
+            let mut sums = [1f32; ROWS];
+            let each = self.scores.chunks_exact(row).zip(self.weights.chunks_exact_mut(deep));
+            for ((scores, weights), sum) in each.zip(&mut sums).take(rows) {
+                *sum = rows::softmax_narrow(Level::Amx, scores, count, weights);
+            }
+            for (panel, values) in self.values.chunks_exact(deep / 2 * PANEL).enumerate() {
+                let weights = self.weights.as_ptr();
+                let (values, steps) = (values.as_ptr().cast(), deep / DEPTH);
+                let out = tile.0.as_mut_ptr().cast();
+                // SAFETY: sixteen rows of weights, as many pairs of values, and a tile.
+                unsafe {
+                    amx::product_bf16(tiles, weights, 2 * deep, values, steps, out, 4 * PANEL);
+                }
+                for (i, (tile, sum)) in tile.0.iter().zip(sums).enumerate().take(rows) {
+                    task.write(text.start + first + i, head, panel, tile, 1.0 / sum);
+                }
+            }
+        }
+    }
+
+    fn pack(&mut self, task: &Task, text: Range<usize>, head: usize) {
+        let (count, dim) = (text.len(), task.heads.dim);
+        let level = Level::Amx;
+        let rows = count.next_multiple_of(PANEL);
+        let pairs = count.next_multiple_of(DEPTH) / 2;
+        self.queries.clear();
+        self.queries.resize(rows * dim, 0);
+        self.keys.clear();
+        self.keys.resize(rows * dim / 2, 0);
+        self.values.clear();
+        self.values.resize(pairs * dim, 0);
+        let scale = 1.0 / (dim as f32).sqrt();
+        let mut key = vec![0u16; dim];
+        for (i, token) in text.clone().enumerate() {
+            let queries = &mut self.queries[i * dim..][..dim];
+            rows::narrow(level, task.vector(token, 0, head), scale, queries);
+            rows::narrow(level, task.vector(token, 1, head), 1.0, &mut key);
+            let keys = &mut self.keys[i / PANEL * (dim / 2 * PANEL)..][..dim / 2 * PANEL];
+            for (keys, pair) in keys.chunks_exact_mut(PANEL).zip(key.chunks_exact(2)) {
+                keys[i % PANEL] = u32::from(pair[0]) | u32::from(pair[1]) << 16;
+            }
+        }
+        let zeros = vec![0f32; dim];
+        for pair in 0..count.div_ceil(2) {
+            let first = task.vector(text.start + 2 * pair, 2, head);
+            let second = match 2 * pair + 1 < count {
+                true => task.vector(text.start + 2 * pair + 1, 2, head),
+                false => &zeros,
+            };
+            let each = first.chunks_exact(PANEL).zip(second.chunks_exact(PANEL));
+            for (panel, (first, second)) in each.enumerate() {
+                let values = &mut self.values[(panel * pairs + pair) * PANEL..][..PANEL];
+                rows::narrow_pair(level, first, second, values);
             }
         }
     }

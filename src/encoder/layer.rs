@@ -8,7 +8,7 @@ use super::Norm;
 use super::attention::{Heads, attend};
 use super::checkpoint::Checkpoint;
 use super::config::EncoderConfig;
-use super::linear::{Finish, Linear};
+use super::linear::{Codes, Finish, Linear};
 use crate::models::catalogue::Precision;
 
 /// A block of the encoder.
@@ -20,9 +20,11 @@ pub struct Layer {
     up: Linear,
     down: Linear,
     down_norm: Norm,
+    precision: Precision,
 }
 
 /// What the layers write their steps to, one after the other.
+#[derive(Default)]
 pub struct Buffers {
     /// `[tokens, 3 · hidden]`
     qkv: Vec<f32>,
@@ -30,16 +32,15 @@ pub struct Buffers {
     mixed: Vec<f32>,
     /// `[tokens, intermediate]`
     inner: Vec<f32>,
+    codes: Codes,
 }
 
 impl Buffers {
-    /// For a batch of `tokens` tokens.
-    pub fn new(tokens: usize, config: &EncoderConfig) -> Self {
-        Self {
-            qkv: vec![0.0; tokens * 3 * config.hidden],
-            mixed: vec![0.0; tokens * config.hidden],
-            inner: vec![0.0; tokens * config.intermediate],
-        }
+    /// Makes them as large as `tokens` tokens need.
+    pub fn resize(&mut self, tokens: usize, config: &EncoderConfig) {
+        self.qkv.resize(tokens * 3 * config.hidden, 0.0);
+        self.mixed.resize(tokens * config.hidden, 0.0);
+        self.inner.resize(tokens * config.intermediate, 0.0);
     }
 }
 
@@ -62,6 +63,7 @@ impl Layer {
             up: linear(&["intermediate.dense"], intermediate, hidden)?,
             down: linear(&["output.dense"], hidden, intermediate)?,
             down_norm: Norm::load(tensors, "output.LayerNorm", config)?,
+            precision,
         })
     }
 
@@ -73,13 +75,13 @@ impl Layer {
         texts: &[Range<usize>],
         buffers: &mut Buffers,
     ) {
-        let Buffers { qkv, mixed, inner } = buffers;
-        self.qkv.forward(xs, qkv, Finish::Set);
-        attend(qkv, heads, texts, mixed);
-        self.mix.forward(mixed, xs, Finish::Add);
+        let Buffers { qkv, mixed, inner, codes } = buffers;
+        self.qkv.forward(xs, codes, qkv, Finish::Set);
+        attend(qkv, heads, texts, self.precision, mixed);
+        self.mix.forward(mixed, codes, xs, Finish::Add);
         self.mix_norm.forward(xs);
-        self.up.forward(xs, inner, Finish::Gelu);
-        self.down.forward(inner, xs, Finish::Add);
+        self.up.forward(xs, codes, inner, Finish::Gelu);
+        self.down.forward(inner, codes, xs, Finish::Add);
         self.down_norm.forward(xs);
     }
 

@@ -7,13 +7,16 @@ use anyhow::Result;
 use super::checkpoint::{Checkpoint, Table};
 use crate::cpu::team::{Parts, share, threads};
 use crate::cpu::tile::{
-    CODE_ROWS, CodePanel, CodeRow, GROUP, PANEL, ROWS, WEIGHT_ZERO, code_product, product,
+    CODE_ROWS, CodePanel, CodeProducts, CodeRows, GROUP, Out, PANEL, ROWS, Rows, product,
+    weight_zero,
 };
 use crate::cpu::{Level, level, rows};
 use crate::models::catalogue::Precision;
 
-/// Rows that go through all panels of a part of a matrix together: they stay in the second cache.
+/// Rows that go through all panels of a part of a matrix together: they stay in the first caches.
 const BLOCK: usize = 48;
+/// The same of codes, whose tiles are multiplied much faster than the second cache gives them.
+const CODE_BLOCK: usize = 32;
 
 /// What is done with a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,13 +46,14 @@ enum Weights {
     Int8 { codes: Vec<u8>, scales: Vec<f32> },
 }
 
-/// Activations in codes.
-struct Codes {
-    /// `[rows, inputs]`
+/// Activations in codes; the room for them serves many products.
+#[derive(Default)]
+pub struct Codes {
+    /// `[rows, inputs]`; the last tile of rows is whole.
     codes: Vec<i8>,
-    /// `[rows, inputs / 64]`
+    /// `[rows / 16, inputs / 64, 16]`
     scales: Vec<f32>,
-    /// `[rows, inputs / 64]`
+    /// `[rows / 16, inputs / 64, 16]`
     offsets: Vec<i32>,
 }
 
@@ -85,129 +89,156 @@ impl Linear {
         self.inputs * self.outputs
     }
 
-    /// `xs`, `[rows, inputs]`, times the weights, into `out`, `[rows, outputs]`.
-    pub fn forward(&self, xs: &[f32], out: &mut [f32], finish: Finish) {
+    /// `xs`, `[rows, inputs]`, times the weights, into `out`, `[rows, outputs]`. What `room` holds
+    /// does not matter.
+    pub fn forward(&self, xs: &[f32], room: &mut Codes, out: &mut [f32], finish: Finish) {
         let count = xs.len() / self.inputs;
         assert_eq!(out.len(), count * self.outputs);
         let level = level();
         let out = Parts::new(out);
         let panels = self.bias.len() / PANEL;
         // Many rows: each core takes some, with all panels. Few: each core takes some panels.
-        let blocks = count.div_ceil(BLOCK);
+        let block_rows = match self.weights {
+            Weights::F32(_) => BLOCK,
+            Weights::Int8 { .. } => CODE_BLOCK,
+        };
+        let blocks = count.div_ceil(block_rows);
         let cuts = if blocks >= 4 * threads() { 1 } else { (8 * threads()).min(panels) };
-        let tiles = |work: &(dyn Fn(Range<usize>, usize) + Sync)| {
-            share(blocks * cuts, |some| {
-                for item in some {
-                    let (block, cut) = (item / cuts, item % cuts);
-                    let rows = block * BLOCK..count.min((block + 1) * BLOCK);
-                    for panel in cut * panels / cuts..(cut + 1) * panels / cuts {
-                        work(rows.clone(), panel);
-                    }
+        let each = |some: Range<usize>, work: &mut dyn FnMut(Range<usize>, usize)| {
+            for item in some {
+                let (block, cut) = (item / cuts, item % cuts);
+                let rows = block * block_rows..count.min((block + 1) * block_rows);
+                for panel in cut * panels / cuts..(cut + 1) * panels / cuts {
+                    work(rows.clone(), panel);
                 }
-            });
+            }
         };
         match &self.weights {
-            Weights::F32(weights) => tiles(&|rows, panel| {
-                let size = self.inputs * PANEL;
-                let weights = &weights[panel * size..(panel + 1) * size];
-                for first in rows.clone().step_by(ROWS) {
-                    let row = |i: usize| {
-                        let at = (first + i).min(rows.end - 1) * self.inputs;
-                        &xs[at..at + self.inputs]
-                    };
-                    let mut tile = [[0.0; PANEL]; ROWS];
-                    product(level, std::array::from_fn(row), weights, &mut tile);
-                    self.finish(level, first..rows.end, panel, &mut tile, &out, finish);
-                }
+            Weights::F32(weights) => share(blocks * cuts, |some| {
+                let mut tile = [[0.0; PANEL]; ROWS];
+                each(some, &mut |rows, panel| {
+                    let size = self.inputs * PANEL;
+                    let weights = &weights[panel * size..(panel + 1) * size];
+                    for first in rows.clone().step_by(ROWS) {
+                        let count = ROWS.min(rows.end - first);
+                        let values = &xs[first * self.inputs..];
+                        let some = Rows { values, stride: self.inputs, count };
+                        product(level, some, weights, whole(&mut tile));
+                        self.finish(level, first, panel, &mut tile[..count], &out, finish);
+                    }
+                });
             }),
             Weights::Int8 { codes, scales } => {
-                let xs = Codes::new(level, xs, self.inputs);
+                room.quantize(level, xs, self.inputs);
+                let xs = &*room;
                 let groups = self.inputs / GROUP;
-                tiles(&|rows, panel| {
-                    let size = self.inputs * PANEL;
-                    let weights = CodePanel {
-                        codes: &codes[panel * size..(panel + 1) * size],
-                        scales: &scales[panel * groups * PANEL..(panel + 1) * groups * PANEL],
-                    };
-                    for first in rows.clone().step_by(CODE_ROWS) {
-                        let row = |i: usize| xs.row((first + i).min(rows.end - 1), self.inputs);
-                        let mut tile = [[0.0; PANEL]; CODE_ROWS];
-                        code_product(level, std::array::from_fn(row), weights, &mut tile);
-                        self.finish(level, first..rows.end, panel, &mut tile, &out, finish);
-                    }
+                share(blocks * cuts, |some| {
+                    // SAFETY: nothing below has another.
+                    let products = unsafe { CodeProducts::new(level) };
+                    let mut tile = [[0.0; PANEL]; CODE_ROWS];
+                    each(some, &mut |rows, panel| {
+                        let size = self.inputs * PANEL;
+                        let weights = CodePanel {
+                            codes: &codes[panel * size..(panel + 1) * size],
+                            scales: &scales[panel * groups * PANEL..(panel + 1) * groups * PANEL],
+                        };
+                        for first in rows.clone().step_by(CODE_ROWS) {
+                            let count = CODE_ROWS.min(rows.end - first);
+                            let some = xs.rows(first, count, self.inputs);
+                            products.product(some, weights, whole(&mut tile));
+                            self.finish(level, first, panel, &mut tile[..count], &out, finish);
+                        }
+                    });
                 });
             }
         }
     }
 
-    /// Adds the bias to a tile whose first row is `rows.start`, and writes what is inside of
-    /// `rows` and of the outputs.
+    /// Adds the bias to the tile whose first row is `first`, and writes what is inside of the
+    /// outputs.
     fn finish(
         &self,
         level: Level,
-        rows: Range<usize>,
+        first: usize,
         panel: usize,
         tile: &mut [[f32; PANEL]],
         out: &Parts<f32>,
         finish: Finish,
     ) {
-        let first = panel * PANEL;
-        let bias = &self.bias[first..first + PANEL];
-        let columns = PANEL.min(self.outputs - first);
+        let column = panel * PANEL;
+        let bias = &self.bias[column..column + PANEL];
         for values in tile.iter_mut() {
             values.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
         }
         if finish == Finish::Gelu {
             rows::gelu(level, tile.as_flattened_mut());
         }
-        for (row, values) in rows.zip(tile) {
-            let at = row * self.outputs + first;
+        let columns = PANEL.min(self.outputs - column);
+        for (row, values) in tile.iter().enumerate() {
+            let at = (first + row) * self.outputs + column;
             // SAFETY: no other call has this tile.
             let out = unsafe { out.part(at..at + columns) };
-            match finish {
-                Finish::Set | Finish::Gelu => out.copy_from_slice(&values[..columns]),
-                Finish::Add => out.iter_mut().zip(values).for_each(|(out, value)| *out += *value),
+            // A length that is known is a vector and not a call.
+            if finish == Finish::Add {
+                out.iter_mut().zip(values).for_each(|(out, value)| *out += *value);
+            } else if let Ok(out) = <&mut [f32; PANEL]>::try_from(&mut *out) {
+                *out = *values;
+            } else {
+                out.copy_from_slice(&values[..columns]);
             }
         }
     }
 }
 
+/// All of a tile, as the place for a product.
+fn whole(tile: &mut [[f32; PANEL]]) -> Out<'_> {
+    Out { values: tile.as_flattened_mut(), stride: PANEL }
+}
+
 impl Codes {
     /// Quantizes `xs`, `[rows, inputs]`.
-    fn new(level: Level, xs: &[f32], inputs: usize) -> Self {
+    fn quantize(&mut self, level: Level, xs: &[f32], inputs: usize) {
         let (count, groups) = (xs.len() / inputs, inputs / GROUP);
-        let mut new = Self {
-            codes: vec![0; count * inputs],
-            scales: vec![0.0; count * groups],
-            offsets: vec![0; count * groups],
-        };
-        let (codes, scales) = (Parts::new(&mut new.codes), Parts::new(&mut new.scales));
-        let offsets = Parts::new(&mut new.offsets);
-        share(count, |some| {
-            for row in some {
-                let (wide, narrow) =
-                    (row * inputs..(row + 1) * inputs, row * groups..(row + 1) * groups);
-                // SAFETY: no other call has this row.
-                let (codes, scales, offsets) = unsafe {
-                    (
-                        codes.part(wide.clone()),
-                        scales.part(narrow.clone()),
-                        offsets.part(narrow.clone()),
-                    )
-                };
-                rows::quantize(level, &xs[wide], codes, scales, offsets);
-                offsets.iter_mut().for_each(|sum| *sum = sum.wrapping_mul(-WEIGHT_ZERO));
+        // The last tile of rows is read whole; what comes of rows past the end is not used.
+        let room = count.next_multiple_of(CODE_ROWS);
+        self.codes.resize(room * inputs, 0);
+        self.scales.resize(room * groups, 0.0);
+        self.offsets.resize(room * groups, 0);
+        let (codes, scales) = (Parts::new(&mut self.codes), Parts::new(&mut self.scales));
+        let offsets = Parts::new(&mut self.offsets);
+        share(room / CODE_ROWS, |some| {
+            let (mut row_scales, mut row_sums) = (vec![0f32; groups], vec![0i32; groups]);
+            for tile in some {
+                let narrow = tile * CODE_ROWS * groups..(tile + 1) * CODE_ROWS * groups;
+                // SAFETY: no other call has this tile.
+                let (scales, offsets) =
+                    unsafe { (scales.part(narrow.clone()), offsets.part(narrow)) };
+                for row in tile * CODE_ROWS..count.min((tile + 1) * CODE_ROWS) {
+                    let wide = row * inputs..(row + 1) * inputs;
+                    // SAFETY: as above.
+                    let codes = unsafe { codes.part(wide.clone()) };
+                    rows::quantize(level, &xs[wide], codes, &mut row_scales, &mut row_sums);
+                    let lane = row % CODE_ROWS;
+                    for (scales, scale) in scales.chunks_exact_mut(CODE_ROWS).zip(&row_scales) {
+                        scales[lane] = *scale;
+                    }
+                    for (offsets, sum) in offsets.chunks_exact_mut(CODE_ROWS).zip(&row_sums) {
+                        offsets[lane] = sum.wrapping_mul(-weight_zero(level));
+                    }
+                }
             }
         });
-        new
     }
 
-    fn row(&self, row: usize, inputs: usize) -> CodeRow<'_> {
+    /// The tile of rows from `first` on, of which `count` are wanted.
+    fn rows(&self, first: usize, count: usize, inputs: usize) -> CodeRows<'_> {
         let groups = inputs / GROUP;
-        CodeRow {
-            codes: &self.codes[row * inputs..(row + 1) * inputs],
-            scales: &self.scales[row * groups..(row + 1) * groups],
-            offsets: &self.offsets[row * groups..(row + 1) * groups],
+        let end = first + CODE_ROWS;
+        CodeRows {
+            codes: &self.codes[first * inputs..end * inputs],
+            scales: &self.scales[first * groups..end * groups],
+            offsets: &self.offsets[first * groups..end * groups],
+            count,
         }
     }
 }
@@ -247,6 +278,7 @@ fn pack_codes(tables: &[Table], panels: usize, inputs: usize) -> Weights {
     let mut scales = vec![0f32; panels * groups * PANEL];
     let (code_parts, scale_parts) = (Parts::new(&mut codes), Parts::new(&mut scales));
     let level = level();
+    let zero = weight_zero(level);
     share(panels, |some| {
         let mut row = vec![0f32; inputs];
         let mut row_codes = vec![0u8; inputs];
@@ -262,7 +294,7 @@ fn pack_codes(tables: &[Table], panels: usize, inputs: usize) -> Weights {
             };
             for lane in 0..PANEL {
                 read(tables, panel * PANEL + lane, &mut row);
-                rows::quantize_weights(level, &row, &mut row_codes, &mut row_scales);
+                rows::quantize_weights(level, &row, &mut row_codes, &mut row_scales, zero);
                 for (quad, four) in codes.chunks_exact_mut(4 * PANEL).zip(row_codes.chunks_exact(4))
                 {
                     quad[4 * lane..4 * lane + 4].copy_from_slice(four);

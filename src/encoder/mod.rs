@@ -20,7 +20,7 @@ use std::ops::Range;
 use anyhow::{Context, Result};
 use tokenizers::Encoding;
 
-use crate::cpu::team::{Parts, share};
+use crate::cpu::team::{Parts, share, threads};
 use crate::cpu::{level, rows};
 use crate::models::catalogue::Precision;
 use attention::Heads;
@@ -29,7 +29,7 @@ use layer::{Buffers, Layer};
 
 pub use checkpoint::Checkpoint;
 pub use config::{EncoderConfig, Family};
-pub use linear::{Finish, Linear};
+pub use linear::{Codes, Finish, Linear};
 pub use tokenize::TextTokenizer;
 
 /// A tensor that every encoder has.
@@ -154,6 +154,9 @@ impl Encoder {
 
     /// Contextual token vectors of each text, whatever its neighbours in the batch.
     ///
+    /// With texts enough, each core takes some of them through all layers, so that no core waits for
+    /// another; else the cores share each step.
+    ///
     /// # Panics
     /// If a text has more than [`EncoderConfig::max_tokens`] tokens.
     pub fn forward(&self, batch: &[&Sequence]) -> Hidden {
@@ -165,20 +168,49 @@ impl Encoder {
             texts.push(end..end + text.len());
             end += text.len();
         }
-        let mut xs = self.embed(batch, end);
-        self.norm.forward(&mut xs);
-        let heads = Heads { count: self.config.heads, dim: hidden / self.config.heads };
-        let mut buffers = Buffers::new(end, &self.config);
-        for layer in &self.layers {
-            layer.forward(&mut xs, heads, &texts, &mut buffers);
+        let mut values = vec![0f32; end * hidden];
+        let parts = self::parts(&texts, end);
+        if parts.len() < 4 * threads() {
+            self.forward_part(batch, &texts, &mut values, &mut Buffers::default());
+        } else {
+            let all = Parts::new(&mut values);
+            share(parts.len(), |some| {
+                let mut buffers = Buffers::default();
+                for part in &parts[some] {
+                    let (first, last) = (&texts[part.start], &texts[part.end - 1]);
+                    // SAFETY: no other call has these texts.
+                    let values = unsafe { all.part(first.start * hidden..last.end * hidden) };
+                    let shifted =
+                        |text: &Range<usize>| text.start - first.start..text.end - first.start;
+                    let texts: Vec<_> = texts[part.clone()].iter().map(shifted).collect();
+                    self.forward_part(&batch[part.clone()], &texts, values, &mut buffers);
+                }
+            });
         }
-        Hidden { values: xs, hidden, texts }
+        Hidden { values, hidden, texts }
+    }
+
+    /// All layers; `xs` is `[tokens, hidden]`.
+    fn forward_part(
+        &self,
+        batch: &[&Sequence],
+        texts: &[Range<usize>],
+        xs: &mut [f32],
+        buffers: &mut Buffers,
+    ) {
+        let config = &self.config;
+        self.embed(batch, xs);
+        self.norm.forward(xs);
+        buffers.resize(xs.len() / config.hidden, config);
+        let heads = Heads { count: config.heads, dim: config.hidden / config.heads };
+        for layer in &self.layers {
+            layer.forward(xs, heads, texts, buffers);
+        }
     }
 
     /// The sum of what is known of each token by itself: `[tokens, hidden]`.
-    fn embed(&self, batch: &[&Sequence], count: usize) -> Vec<f32> {
+    fn embed(&self, batch: &[&Sequence], xs: &mut [f32]) {
         let hidden = self.config.hidden;
-        let mut xs = vec![0f32; count * hidden];
         let mut position = vec![0f32; hidden];
         let all = batch.iter().flat_map(|text| text.ids.iter().zip(&text.types).enumerate());
         for (x, (i, (&id, &kind))) in xs.chunks_exact_mut(hidden).zip(all) {
@@ -193,7 +225,6 @@ impl Encoder {
                 *x += position + kind;
             }
         }
-        xs
     }
 
     /// Multiply-additions that a text of `tokens` tokens takes in matrix products.
@@ -201,6 +232,28 @@ impl Encoder {
         let attention = 2 * tokens * tokens * self.config.hidden;
         self.layers.iter().map(|layer| layer.operations() * tokens + attention).sum()
     }
+}
+
+/// Tokens of texts that a core takes through all layers together: their vectors fit into its caches,
+/// and the weights are read seldom enough.
+const PART_TOKENS: Range<usize> = 128..512;
+
+/// Cuts the texts of a batch of `tokens` tokens into runs of neighbours, enough of them that the
+/// cores finish together.
+fn parts(texts: &[Range<usize>], tokens: usize) -> Vec<Range<usize>> {
+    let most = (tokens / (16 * threads())).clamp(PART_TOKENS.start, PART_TOKENS.end);
+    let mut parts: Vec<Range<usize>> = Vec::new();
+    let mut start = 0;
+    for (i, text) in texts.iter().enumerate() {
+        match parts.last_mut() {
+            Some(part) if text.end - start <= most => part.end = i + 1,
+            _ => {
+                parts.push(i..i + 1);
+                start = text.start;
+            }
+        }
+    }
+    parts
 }
 
 /// Cuts the texts into batches of similar length, so that the cores finish together: index lists
@@ -226,6 +279,25 @@ pub fn batches(lengths: &[usize], budget: usize) -> Vec<Vec<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_are_all_texts_in_order() {
+        let mut texts = Vec::new();
+        let mut end = 0;
+        for length in [1, 300, 512, 5, 6, 7, 100, 100, 100, 100] {
+            texts.push(end..end + length);
+            end += length;
+        }
+        let parts = parts(&texts, end);
+        assert_eq!(
+            parts.iter().cloned().flatten().collect::<Vec<_>>(),
+            (0..10).collect::<Vec<_>>()
+        );
+        for part in &parts {
+            let tokens = texts[part.end - 1].end - texts[part.start].start;
+            assert!(part.len() == 1 || tokens <= PART_TOKENS.end, "{parts:?}");
+        }
+    }
 
     #[test]
     fn batches_keep_to_the_budget_and_lose_nothing() {

@@ -5,7 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 
 use crate::encoder::{
-    Checkpoint, Encoder, EncoderConfig, Family, Finish, Linear, Sequence, TextTokenizer, batches,
+    Checkpoint, Codes, Encoder, EncoderConfig, Family, Finish, Linear, Sequence, TextTokenizer,
+    batches,
 };
 use crate::models::catalogue::Precision;
 
@@ -42,10 +43,11 @@ impl Head {
     /// `[batch, hidden]` → `[batch]`.
     fn forward(&self, firsts: &[f32], count: usize) -> Vec<f32> {
         let mut dense = vec![0f32; firsts.len()];
-        self.dense.forward(firsts, &mut dense, Finish::Set);
+        let mut room = Codes::default();
+        self.dense.forward(firsts, &mut room, &mut dense, Finish::Set);
         dense.iter_mut().for_each(|value| *value = value.tanh());
         let mut scores = vec![0f32; count];
-        self.output.forward(&dense, &mut scores, Finish::Set);
+        self.output.forward(&dense, &mut room, &mut scores, Finish::Set);
         scores
     }
 }

@@ -226,7 +226,7 @@ unsafe fn multiply_tiles<F: Format>(
     let each = GROUP / F::SHARED;
     let mut totals = *out;
     // Two products are under way: the vectors scale one while the tiles make the other.
-    let mut sums = [[[0i32; PANEL]; TOKENS]; 2];
+    let mut sums = [amx::Sums([[0i32; PANEL]; TOKENS]); 2];
     let last = xs.rows - 1 - first;
     for (shared, scales) in panel.scales.iter().enumerate() {
         let (at, part) = (shared / each, shared % each);
@@ -244,7 +244,7 @@ unsafe fn multiply_tiles<F: Format>(
             let weights = scales.each_ref().map(|scales| _mm512_loadu_ps(scales.as_ptr()));
             let (of, stride) = sums_of::<F>(xs, at, part);
             let scales = xs.scales.as_ptr().add(at * xs.rows);
-            for (token, (total, sums)) in totals.iter_mut().zip(sums).enumerate() {
+            for (token, (total, sums)) in totals.iter_mut().zip(&sums.0).enumerate() {
                 let token = first + token.min(last);
                 let sums = _mm512_loadu_si512(sums.as_ptr().cast());
                 *total = scaled(*total, sums, weights, *scales.add(token), *of.add(stride * token));
