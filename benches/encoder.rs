@@ -1,7 +1,7 @@
 //! Measures an encoder on the CPU: one line of JSON for each shape of batch, on random tokens.
 //!
 //! ```text
-//! cargo bench --bench encoder -- FOLDER --precision int8 --threads 2 --shape 1x12 --shape 16x256
+//! cargo bench --bench encoder -- FOLDER --precision int8 --threads 2 --shape 1x12 --shape 20,300,7
 //! ```
 //!
 //! `FOLDER` has `config.json` and `model.safetensors`. `benches/vs-onnxruntime` takes turns with it.
@@ -14,7 +14,7 @@ use clap::Parser;
 use rag_query::cpu;
 use rag_query::cpu::team::share;
 use rag_query::cpu::tile::{self, CODE_ROWS, CodePanel, CodeRows, GROUP, Out, PANEL, ROWS, Rows};
-use rag_query::encoder::{Checkpoint, Encoder, EncoderConfig, Sequence};
+use rag_query::encoder::{Checkpoint, Encoder, EncoderConfig, Sequence, batches};
 use rag_query::models::catalogue::Precision;
 use serde_json::json;
 
@@ -34,9 +34,12 @@ struct Args {
     /// Seconds to measure each shape
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
-    /// Texts × tokens of each
+    /// Texts × tokens of each, or the tokens of each text
     #[arg(long = "shape", default_value = "1x12")]
     shapes: Vec<String>,
+    /// Tokens in a batch [default: all texts in one]
+    #[arg(long)]
+    budget: Option<usize>,
     /// `cargo bench` says this
     #[arg(long, hide = true)]
     bench: bool,
@@ -57,28 +60,47 @@ fn main() -> Result<()> {
     let (encoder, load_s) = load(&args.folder, &config, precision)?;
     let peak = peak(precision);
     for shape in &args.shapes {
-        let (batch, tokens) = shape.split_once('x').context("a shape is TEXTSxTOKENS")?;
-        let (batch, tokens): (usize, usize) = (batch.parse()?, tokens.parse()?);
-        ensure!(tokens <= config.max_tokens(), "the model reads {} tokens", config.max_tokens());
-        let texts: Vec<Sequence> =
-            (0..batch).map(|text| random(text as u64, tokens, config.vocabulary)).collect();
-        let texts: Vec<&Sequence> = texts.iter().collect();
-        let seconds = median(args.seconds, || drop(encoder.forward(&texts)));
-        let operations = 2.0 * (encoder.operations(tokens) * batch) as f64;
+        let lengths = lengths(shape)?;
+        let window = config.max_tokens();
+        ensure!(lengths.iter().all(|&tokens| tokens <= window), "the model reads {window} tokens");
+        let texts: Vec<Sequence> = (0..)
+            .zip(&lengths)
+            .map(|(seed, &tokens)| random(seed, tokens, config.vocabulary))
+            .collect();
+        let batches: Vec<Vec<&Sequence>> = batches(&lengths, args.budget.unwrap_or(usize::MAX))
+            .into_iter()
+            .map(|batch| batch.into_iter().map(|i| &texts[i]).collect())
+            .collect();
+        let seconds =
+            median(args.seconds, || batches.iter().for_each(|batch| drop(encoder.forward(batch))));
+        let operations: usize = lengths.iter().map(|&tokens| encoder.operations(tokens)).sum();
+        let operations = 2.0 * operations as f64;
         let line = json!({
-            "batch": batch,
-            "tokens": tokens,
+            "shape": shape,
             "precision": args.precision,
             "cpu": cpu::level().name(),
             "load_s": load_s,
             "seconds": seconds,
-            "sequences_per_s": batch as f64 / seconds,
+            "sequences_per_s": lengths.len() as f64 / seconds,
             "gflops": operations / seconds / 1e9,
             "peak_gflops": peak,
         });
         println!("{line}");
     }
     Ok(())
+}
+
+/// How many tokens each text has.
+fn lengths(shape: &str) -> Result<Vec<usize>> {
+    let parse = || -> Result<Vec<usize>, std::num::ParseIntError> {
+        match shape.split_once('x') {
+            Some((texts, tokens)) => Ok(vec![tokens.parse()?; texts.parse()?]),
+            None => shape.split(',').map(str::parse).collect(),
+        }
+    };
+    let lengths = parse().context("a shape is TEXTSxTOKENS, or TOKENS,TOKENS,…")?;
+    ensure!(!lengths.is_empty() && !lengths.contains(&0), "a text has one token at least");
+    Ok(lengths)
 }
 
 fn load(folder: &Path, config: &EncoderConfig, precision: Precision) -> Result<(Encoder, f64)> {
