@@ -14,6 +14,7 @@ mod config;
 mod layer;
 mod linear;
 mod tokenize;
+mod unigram;
 
 use std::ops::Range;
 
