@@ -130,6 +130,8 @@ struct Slot {
     id: u32,
 }
 
+/// Of sixteen bits, one or two are set: a text is rarely followed in vain.
+const BITS_PER_SLOT: usize = 16;
 /// No piece has this id.
 const FREE: u32 = u32::MAX;
 
@@ -153,9 +155,9 @@ impl PieceHash {
         (self.0 >> 8) as u32
     }
 
-    /// Where to begin to look; the table takes as many of the bits as it needs.
+    /// Where to begin to look; a table takes as many of the bits as it needs.
     fn place(self) -> usize {
-        (self.0 >> 40) as usize
+        (self.0 >> 36) as usize
     }
 }
 
@@ -164,6 +166,8 @@ pub struct Unigram {
     vocabulary: Vocabulary,
     /// Open addressing; a power of two.
     slots: Vec<Slot>,
+    /// A bit for the hash of everything that a piece begins with, and by chance for some more.
+    beginnings: Vec<u64>,
     /// Characters of the longest piece.
     longest: usize,
     unknown: Option<u32>,
@@ -180,29 +184,48 @@ impl Unigram {
             return None;
         }
         let least = vocabulary.scores.iter().copied().fold(f64::INFINITY, f64::min);
-        let free = Slot { tag: 0, id: FREE };
-        let slots = vec![free; (2 * vocabulary.len()).next_power_of_two()];
-        let mut model =
-            Self { vocabulary, slots, longest: 0, unknown, unknown_score: least - UNKNOWN_PENALTY };
+        let size = (2 * vocabulary.len()).next_power_of_two();
+        let mut model = Self {
+            vocabulary,
+            slots: vec![Slot { tag: 0, id: FREE }; size],
+            beginnings: vec![0; (size * BITS_PER_SLOT).div_ceil(64)],
+            longest: 0,
+            unknown,
+            unknown_score: least - UNKNOWN_PENALTY,
+        };
         for id in (0..pieces).filter(|id| !hidden.contains(id)) {
-            let piece = model.vocabulary.piece(id);
-            let (mut hash, mut chars) = (PieceHash::default(), 0);
-            for c in piece.chars() {
-                hash.push(c);
-                chars += 1;
-            }
-            if !(1..=MAX_PIECE_CHARS).contains(&chars) {
-                return None;
-            }
-            model.longest = model.longest.max(chars);
-            let at = model.probe(hash).find(|&at| {
-                let slot = model.slots[at];
-                slot.id == FREE || model.is(slot, hash, piece)
-            })?;
-            // Of equal pieces the last one counts, as in the library.
-            model.slots[at] = Slot { tag: hash.tag(), id };
+            model.insert(id)?;
         }
         Some(model)
+    }
+
+    /// Makes a piece findable; `None` if it is too strange for that.
+    fn insert(&mut self, id: u32) -> Option<()> {
+        let piece = self.vocabulary.piece(id);
+        let (mut hash, mut chars) = (PieceHash::default(), 0);
+        for c in piece.chars() {
+            hash.push(c);
+            chars += 1;
+            let bit = hash.place() & (self.beginnings.len() * 64 - 1);
+            self.beginnings[bit / 64] |= 1 << (bit % 64);
+        }
+        if !(1..=MAX_PIECE_CHARS).contains(&chars) {
+            return None;
+        }
+        self.longest = self.longest.max(chars);
+        // Of equal pieces the last one counts, as in the library.
+        let at = self.probe(hash).find(|&at| {
+            let slot = self.slots[at];
+            slot.id == FREE || self.is(slot, hash, piece)
+        })?;
+        self.slots[at] = Slot { tag: hash.tag(), id };
+        Some(())
+    }
+
+    /// False if no piece begins with what has this hash.
+    fn may_begin(&self, hash: PieceHash) -> bool {
+        let bit = hash.place() & (self.beginnings.len() * 64 - 1);
+        self.beginnings[bit / 64] & 1 << (bit % 64) != 0
     }
 
     /// The places where a piece with this hash may be, in order.
@@ -228,32 +251,26 @@ impl Unigram {
         None
     }
 
-    /// The pieces of the likeliest segmentation of `text`, each with where it ends.
-    fn best(&self, text: &str) -> Result<Vec<(u32, usize)>, UnigramError> {
-        /// The likeliest segmentation of the text up to some byte.
-        #[derive(Clone, Copy)]
-        struct Path {
-            score: f64,
-            /// The last piece.
-            id: u32,
-            start: u32,
-        }
-        const NONE: Path = Path { score: f64::NEG_INFINITY, id: FREE, start: 0 };
-        let mut paths = vec![NONE; text.len() + 1];
-        paths[0].score = 0.0;
+    /// The likeliest segmentations of `text` up to each of its bytes; of use at its characters'
+    /// ends. `[bytes + 1]`
+    fn segmentations(&self, text: &str) -> Result<Vec<Segmentation>, UnigramError> {
+        let mut best = vec![Segmentation { score: 0.0, id: FREE, start: 0 }; text.len() + 1];
         for (start, first) in text.char_indices() {
-            let score = paths[start].score;
+            let score = best[start].score;
             let mut extend = |end: usize, id: u32, score: f64| {
-                let path = &mut paths[end];
+                let here = &mut best[end];
                 // The first of equals stays, as in the library.
-                if path.id == FREE || score > path.score {
-                    *path = Path { score, id, start: start as u32 };
+                if here.id == FREE || score > here.score {
+                    *here = Segmentation { score, id, start: start as u32 };
                 }
             };
             let mut hash = PieceHash::default();
             let mut known = false;
             for (at, c) in text[start..].char_indices().take(self.longest) {
                 hash.push(c);
+                if !self.may_begin(hash) {
+                    break;
+                }
                 let end = start + at + c.len_utf8();
                 if let Some(id) = self.find(hash, &text[start..end]) {
                     extend(end, id, score + self.vocabulary.scores[id as usize]);
@@ -265,39 +282,42 @@ impl Unigram {
                 extend(start + first.len_utf8(), unknown, score + self.unknown_score);
             }
         }
-        let mut pieces = Vec::new();
-        let mut end = text.len();
-        while end > 0 {
-            let path = paths[end];
-            // Unknown characters in a row are one piece.
-            let after = pieces.last().map(|&(id, _)| id);
-            if after != Some(path.id) || after != self.unknown {
-                pieces.push((path.id, end));
-            }
-            end = path.start as usize;
-        }
-        pieces.reverse();
-        Ok(pieces)
+        Ok(best)
     }
+}
+
+/// A segmentation of the beginning of a text.
+#[derive(Clone, Copy)]
+struct Segmentation {
+    score: f64,
+    /// The last piece.
+    id: u32,
+    /// Where the last piece starts.
+    start: u32,
 }
 
 impl Model for Unigram {
     type Trainer = UnigramTrainer;
 
     fn tokenize(&self, text: &str) -> tokenizers::Result<Vec<Token>> {
-        let mut start = 0;
-        let token = |(id, end): (u32, usize)| {
-            let value = &text[start..end];
-            // Characters that no piece begins with may be a piece together.
-            let id = match Some(id) == self.unknown {
-                true => self.find(PieceHash::of(value), value).unwrap_or(id),
-                false => id,
-            };
-            let offsets = (start, end);
-            start = end;
-            Token::new(id, value.to_owned(), offsets)
-        };
-        Ok(self.best(text)?.into_iter().map(token).collect())
+        let best = self.segmentations(text)?;
+        let mut tokens = Vec::new();
+        let mut end = text.len();
+        while end > 0 {
+            let Segmentation { mut id, start, .. } = best[end];
+            let mut start = start as usize;
+            if Some(id) == self.unknown {
+                // Unknown characters in a row are one token, and may be a piece together.
+                while start > 0 && best[start].id == id {
+                    start = best[start].start as usize;
+                }
+                id = self.token_to_id(&text[start..end]).unwrap_or(id);
+            }
+            tokens.push(Token::new(id, text[start..end].to_owned(), (start, end)));
+            end = start;
+        }
+        tokens.reverse();
+        Ok(tokens)
     }
 
     fn token_to_id(&self, piece: &str) -> Option<u32> {
