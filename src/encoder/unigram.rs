@@ -206,8 +206,8 @@ impl Unigram {
         for c in piece.chars() {
             hash.push(c);
             chars += 1;
-            let bit = hash.place() & (self.beginnings.len() * 64 - 1);
-            self.beginnings[bit / 64] |= 1 << (bit % 64);
+            let (word, bit) = self.beginning(hash);
+            self.beginnings[word] |= bit;
         }
         if !(1..=MAX_PIECE_CHARS).contains(&chars) {
             return None;
@@ -222,10 +222,10 @@ impl Unigram {
         Some(())
     }
 
-    /// False if no piece begins with what has this hash.
-    fn may_begin(&self, hash: PieceHash) -> bool {
+    /// The word and the bit of [`Unigram::beginnings`] for a hash.
+    fn beginning(&self, hash: PieceHash) -> (usize, u64) {
         let bit = hash.place() & (self.beginnings.len() * 64 - 1);
-        self.beginnings[bit / 64] & 1 << (bit % 64) != 0
+        (bit / 64, 1 << (bit % 64))
     }
 
     /// The places where a piece with this hash may be, in order.
@@ -268,7 +268,8 @@ impl Unigram {
             let mut known = false;
             for (at, c) in text[start..].char_indices().take(self.longest) {
                 hash.push(c);
-                if !self.may_begin(hash) {
+                let (word, bit) = self.beginning(hash);
+                if self.beginnings[word] & bit == 0 {
                     break;
                 }
                 let end = start + at + c.len_utf8();
