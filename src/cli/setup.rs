@@ -68,25 +68,30 @@ impl<'a> Setup<'a> {
     /// Opens the index for reading, while embedder and reranker load beside it. Says so.
     pub fn open_index(&self, models: &Models) -> Result<(Index, Duration)> {
         let lang = self.terminal.lang;
+        let mut wanted = models.index_settings.clone();
+        wanted.token_vectors &= models.reranker.is_some();
         std::thread::scope(|scope| {
-            // The index is looked at first: without one, nothing needs to be loaded.
             let start = Instant::now();
             let step = self.terminal.begin(lang.loading_index());
+            // Without an index that fits, nothing is loaded; opening it says what is wrong.
+            let manifest = Manifest::read(&self.index_dir);
+            let fits = manifest.is_ok_and(|manifest| manifest.check(&wanted).is_ok());
+            let embedder = fits.then(|| scope.spawn(|| models.embedder.get().map(drop)));
+            let reranker = fits.then(|| {
+                scope.spawn(|| match &models.reranker {
+                    Some(Reranker::CrossEncoder(model)) => model.get().map(drop),
+                    Some(Reranker::LateInteraction) | None => Ok(()),
+                })
+            });
             let index = Index::open(&self.index_dir)?;
-            let mut wanted = models.index_settings.clone();
-            wanted.token_vectors &= models.reranker.is_some();
             index.manifest().check(&wanted)?;
             let took = start.elapsed();
             step.done(&lang.chunks(index.chunk_count()));
 
-            let start = Instant::now();
             let step = self.terminal.begin(lang.loading_models(models.reranker.is_some()));
-            let reranker = scope.spawn(|| match &models.reranker {
-                Some(Reranker::CrossEncoder(model)) => model.get().map(drop),
-                Some(Reranker::LateInteraction) | None => Ok(()),
-            });
-            models.embedder.get()?;
-            reranker.join().expect("loading returns its errors")?;
+            for loading in [embedder, reranker].into_iter().flatten() {
+                loading.join().expect("loading returns its errors")?;
+            }
             step.done_in(start.elapsed());
             Ok((index, took))
         })

@@ -6,11 +6,12 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use tokenizers::Encoding;
 
+use crate::cpu::team::{Parts, share};
 use crate::encoder::{Checkpoint, Encoder, EncoderConfig, Sequence, TextTokenizer, batches};
 use crate::models::catalogue::{EmbedderSpec, Pooling};
 
-/// Tokens in a batch: enough to fill the cores, few enough for the caches.
-const BATCH_TOKENS: usize = 1024;
+/// Tokens in a batch: enough that the cores finish together, few enough to hold all their vectors.
+const BATCH_TOKENS: usize = 16 << 10;
 
 /// A text's embedding.
 #[derive(Debug, Clone)]
@@ -105,15 +106,12 @@ impl Embedder {
     ///
     /// # Errors
     /// A passage longer than the window: it is never truncated silently.
-    pub fn embed_passages<S: AsRef<str>>(
+    pub fn embed_passages<S: AsRef<str> + Sync>(
         &self,
         passages: &[S],
         tokens: Tokens,
     ) -> Result<Vec<Embedding>> {
-        let encoded: Vec<EncodedText> = passages
-            .iter()
-            .map(|passage| self.encode(&self.settings.passage_prefix, passage.as_ref()))
-            .collect::<Result<_>>()?;
+        let encoded = self.encode_passages(passages)?;
         let lengths: Vec<usize> = encoded.iter().map(|text| text.sequence.len()).collect();
         if let Some(longest) = lengths.iter().copied().max() {
             let window = self.settings.max_tokens;
@@ -130,6 +128,20 @@ impl Embedder {
             }
         }
         Ok(embeddings.into_iter().map(|e| e.expect("batches hold every text once")).collect())
+    }
+
+    /// Tokenizes on all cores.
+    fn encode_passages<S: AsRef<str> + Sync>(&self, passages: &[S]) -> Result<Vec<EncodedText>> {
+        let mut encoded: Vec<Option<Result<EncodedText>>> = passages.iter().map(|_| None).collect();
+        let parts = Parts::new(&mut encoded);
+        share(passages.len(), |some| {
+            // SAFETY: no other call has these passages.
+            let parts = unsafe { parts.part(some.clone()) };
+            for (part, passage) in parts.iter_mut().zip(&passages[some]) {
+                *part = Some(self.encode(&self.settings.passage_prefix, passage.as_ref()));
+            }
+        });
+        encoded.into_iter().map(|text| text.expect("every passage is some core's")).collect()
     }
 
     fn encode(&self, prefix: &str, text: &str) -> Result<EncodedText> {

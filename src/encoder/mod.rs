@@ -14,6 +14,9 @@ mod config;
 mod layer;
 mod linear;
 mod tokenize;
+#[cfg(test)]
+mod tokenizer_goldens;
+mod unigram;
 
 use std::ops::Range;
 

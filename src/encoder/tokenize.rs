@@ -3,66 +3,158 @@
 use std::path::Path;
 
 use anyhow::{Result, anyhow};
-use tokenizers::{Encoding, Tokenizer, TruncationParams, TruncationStrategy};
+use serde::Deserialize;
+use tokenizers::{
+    AddedToken, DecoderWrapper, EncodeInput, Encoding, NormalizerWrapper, PostProcessorWrapper,
+    PreTokenizerWrapper, Tokenizer, TokenizerImpl, TruncationParams, TruncationStrategy,
+};
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
+
+use super::unigram::{Unigram, Vocabulary};
+use crate::models::json;
 
 /// Texts are cut to this many bytes before anything looks at their tokens: a window of 8,192
 /// tokens is never longer, and a megabyte without a space costs nothing.
 const MAX_TEXT_BYTES: usize = 256 << 10;
 
 /// A tokenizer that treats everything it is given as ordinary text.
-pub struct TextTokenizer(Tokenizer);
+pub struct TextTokenizer(Kind);
+
+/// The library's tokenizer, around a model of its own or around ours.
+enum Kind {
+    Library(Box<Tokenizer>),
+    Unigram(Box<UnigramTokenizer>),
+}
+
+type UnigramTokenizer = TokenizerImpl<
+    Unigram,
+    NormalizerWrapper,
+    PreTokenizerWrapper,
+    PostProcessorWrapper,
+    DecoderWrapper,
+>;
 
 impl TextTokenizer {
     /// Reads `tokenizer.json`.
     pub fn load(path: &Path) -> Result<Self> {
-        let mut tokenizer = Tokenizer::from_file(path)
-            .map_err(|error| anyhow!("cannot read the tokenizer in {}: {error}", path.display()))?;
+        let json = json::bytes(path)?;
+        if let Some(tokenizer) = unigram(&json) {
+            return Ok(Self(Kind::Unigram(Box::new(tokenizer))));
+        }
+        Self::library(&json).map_err(|error| {
+            anyhow!("cannot use the tokenizer in {}: {error}; download it again", path.display())
+        })
+    }
+
+    fn library(json: &[u8]) -> tokenizers::Result<Self> {
+        let mut tokenizer = Tokenizer::from_bytes(json)?;
         tokenizer.with_padding(None);
-        tokenizer
-            .with_truncation(None)
-            .map_err(|error| anyhow!("cannot use the tokenizer in {}: {error}", path.display()))?;
+        tokenizer.with_truncation(None)?;
         // A document that contains `</s>` is data, not the end of a sequence.
         tokenizer.set_encode_special_tokens(true);
-        Ok(Self(tokenizer))
+        Ok(Self(Kind::Library(Box::new(tokenizer))))
     }
 
     /// Cuts the longer part of a pair so that the whole has at most `max_tokens`.
     pub fn with_window(mut self, max_tokens: usize) -> Result<Self> {
-        let window = TruncationParams {
+        let window = Some(TruncationParams {
             max_length: max_tokens,
             strategy: TruncationStrategy::LongestFirst,
             ..TruncationParams::default()
-        };
-        self.0
-            .with_truncation(Some(window))
-            .map_err(|error| anyhow!("cannot truncate: {error}"))?;
+        });
+        match &mut self.0 {
+            Kind::Library(tokenizer) => tokenizer.with_truncation(window).map(drop),
+            Kind::Unigram(tokenizer) => tokenizer.with_truncation(window).map(drop),
+        }
+        .map_err(|error| anyhow!("cannot truncate: {error}"))?;
         Ok(self)
     }
 
     /// Tokens with the model's own first and last ones.
     pub fn encode(&self, text: &str) -> Result<Encoding> {
-        let text = bounded(text);
-        self.0.encode(composed(text), true).map_err(|error| anyhow!("cannot tokenize: {error}"))
+        self.with_own_tokens(composed(bounded(text)).into())
     }
 
     /// A question and a passage as the one sequence that a cross-encoder reads.
     pub fn encode_pair(&self, first: &str, second: &str) -> Result<Encoding> {
-        let pair = (composed(bounded(first)), composed(bounded(second)));
-        self.0.encode(pair, true).map_err(|error| anyhow!("cannot tokenize: {error}"))
+        self.with_own_tokens((composed(bounded(first)), composed(bounded(second))).into())
+    }
+
+    fn with_own_tokens(&self, input: EncodeInput) -> Result<Encoding> {
+        match &self.0 {
+            Kind::Library(tokenizer) => tokenizer.encode(input, true),
+            Kind::Unigram(tokenizer) => tokenizer.encode(input, true),
+        }
+        .map_err(|error| anyhow!("cannot tokenize: {error}"))
     }
 
     /// Number of tokens in `text`, without the model's own.
     pub fn count(&self, text: &str) -> usize {
+        let composed = composed(text);
+        let encoding = match &self.0 {
+            Kind::Library(tokenizer) => tokenizer.encode_fast(composed, false),
+            Kind::Unigram(tokenizer) => tokenizer.encode_fast(composed, false),
+        };
         // The models that are accepted tokenize any text; should one not, its text is as long as
         // it could be.
-        self.0.encode_fast(composed(text), false).map_or(text.len(), |encoding| encoding.len())
+        encoding.map_or(text.len(), |encoding| encoding.len())
     }
 
     /// Number of different tokens.
     pub fn vocabulary(&self) -> usize {
-        self.0.get_vocab_size(true)
+        match &self.0 {
+            Kind::Library(tokenizer) => tokenizer.get_vocab_size(true),
+            Kind::Unigram(tokenizer) => tokenizer.get_vocab_size(true),
+        }
     }
+}
+
+/// A tokenizer around our own model; `None` where the file describes anything that it has not.
+fn unigram(json: &[u8]) -> Option<UnigramTokenizer> {
+    #[derive(Deserialize)]
+    struct File {
+        #[serde(default)]
+        added_tokens: Vec<Added>,
+        normalizer: Option<NormalizerWrapper>,
+        pre_tokenizer: Option<PreTokenizerWrapper>,
+        post_processor: Option<PostProcessorWrapper>,
+        model: Model,
+    }
+    #[derive(Deserialize)]
+    struct Added {
+        id: u32,
+        #[serde(flatten)]
+        token: AddedToken,
+    }
+    #[derive(Deserialize)]
+    struct Model {
+        #[serde(rename = "type")]
+        kind: String,
+        unk_id: Option<u32>,
+        vocab: Vocabulary,
+        #[serde(default)]
+        byte_fallback: bool,
+    }
+    let File { added_tokens, normalizer, pre_tokenizer, post_processor, model } =
+        serde_json::from_slice(json).ok()?;
+    if model.kind != "Unigram" || model.byte_fallback {
+        return None;
+    }
+    // Special tokens come from the template alone: none are looked for in a text, neither by the
+    // added vocabulary nor by the model, which would find `</s>` among its pieces.
+    let mut special = Vec::new();
+    for Added { id, token } in added_tokens {
+        if !token.special || model.vocab.get(id) != Some(&token.content) {
+            return None;
+        }
+        special.push(id);
+    }
+    let model = Unigram::new(model.vocab, model.unk_id, &special)?;
+    let mut tokenizer = UnigramTokenizer::new(model);
+    tokenizer.with_normalizer(normalizer).ok()?;
+    tokenizer.with_pre_tokenizer(pre_tokenizer);
+    tokenizer.with_post_processor(post_processor);
+    Some(tokenizer)
 }
 
 fn bounded(text: &str) -> &str {
@@ -75,5 +167,91 @@ fn composed(text: &str) -> String {
     match is_nfc_quick(text.chars()) {
         IsNormalized::Yes => text.to_owned(),
         _ => text.nfc().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// A file of XLM-R's kind, with one part replaced.
+    fn file(part: &str, other: &str) -> String {
+        let own = |id: u32, content: &str| {
+            format!(
+                r#"{{"id":{id},"content":"{content}","single_word":false,"lstrip":false,
+                "rstrip":false,"normalized":false,"special":true}}"#
+            )
+        };
+        let json = format!(
+            r#"{{"version":"1.0","truncation":null,"padding":null,
+            "added_tokens":[{},{},{}],
+            "normalizer":{{"type":"NFKC"}},
+            "pre_tokenizer":{{"type":"Metaspace","replacement":"▁","prepend_scheme":"always"}},
+            "post_processor":{{"type":"TemplateProcessing",
+              "single":[{{"SpecialToken":{{"id":"<s>","type_id":0}}}},
+                {{"Sequence":{{"id":"A","type_id":0}}}},
+                {{"SpecialToken":{{"id":"</s>","type_id":0}}}}],
+              "pair":[{{"Sequence":{{"id":"A","type_id":0}}}},{{"Sequence":{{"id":"B","type_id":0}}}}],
+              "special_tokens":{{"<s>":{{"id":"<s>","ids":[0],"tokens":["<s>"]}},
+                "</s>":{{"id":"</s>","ids":[1],"tokens":["</s>"]}}}}}},
+            "decoder":null,
+            "model":{{"type":"Unigram","unk_id":2,"vocab":[["<s>",0],["</s>",0],["<unk>",0],
+              ["▁",-1],["a",-2],["b",-3],["<",-4],["/s",-5],[">",-6]],"byte_fallback":false}}}}"#,
+            own(0, "<s>"),
+            own(1, "</s>"),
+            own(2, "<unk>"),
+        );
+        assert!(json.contains(part), "{part}");
+        json.replace(part, other)
+    }
+
+    fn load(json: &str) -> Result<TextTokenizer> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("tokenizer.json");
+        fs::write(&path, json)?;
+        TextTokenizer::load(&path)
+    }
+
+    fn is_ours(part: &str, other: &str) -> bool {
+        matches!(load(&file(part, other)).unwrap().0, Kind::Unigram(_))
+    }
+
+    #[test]
+    fn special_tokens_in_a_text_are_text() {
+        let tokenizer = load(&file("", "")).unwrap();
+        let encoding = tokenizer.encode("a</s>").unwrap();
+        assert_eq!(encoding.get_ids(), [0, 3, 4, 6, 7, 8, 1]);
+        assert_eq!(encoding.get_special_tokens_mask(), [1, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(tokenizer.count("a</s>"), 5);
+        assert_eq!(tokenizer.vocabulary(), 9);
+    }
+
+    #[test]
+    fn only_what_our_model_does_as_the_library_is_left_to_it() {
+        assert!(is_ours("", ""));
+        assert!(!is_ours(r#""byte_fallback":false"#, r#""byte_fallback":true"#));
+        assert!(!is_ours(
+            r#""normalized":false,"special":true"#,
+            r#""normalized":false,"special":false"#
+        ));
+        // An added token that is no piece.
+        assert!(!is_ours(r#""content":"<s>""#, r#""content":"<S>""#));
+        assert!(!is_ours(r#"["b",-3]"#, r#"["",-3]"#));
+    }
+
+    #[test]
+    fn broken_files_are_errors_that_name_the_file() {
+        for (part, other) in [
+            (r#""unk_id":2"#, r#""unk_id":9"#),
+            (r#"["b",-3]"#, r#"["b"]"#),
+            ("Unigram", "Trigram"),
+            ("NFKC", "NFKX"),
+        ] {
+            let error = load(&file(part, other)).err().expect(other).to_string();
+            assert!(error.contains("tokenizer.json") && error.contains("again"), "{error}");
+        }
+        assert!(load(&file("", "")[..500]).is_err());
     }
 }

@@ -62,7 +62,8 @@ impl Manifest {
         !matches!(Self::read(dir), Err(IndexError::Missing(_)))
     }
 
-    pub(super) fn read(dir: &Path) -> Result<Self, IndexError> {
+    /// Reads the manifest of the index in `dir`.
+    pub fn read(dir: &Path) -> Result<Self, IndexError> {
         #[derive(Deserialize)]
         struct Versioned {
             format: u32,

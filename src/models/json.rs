@@ -14,9 +14,10 @@ const MAX_BYTES: u64 = 64 << 20;
 pub fn bytes(path: &Path) -> Result<Vec<u8>> {
     let unreadable = || format!("cannot read {}", path.display());
     let file = File::open(path).with_context(unreadable)?;
-    let is_file = file.metadata().with_context(unreadable)?.is_file();
-    ensure!(is_file, "{} is not a file", path.display());
-    let mut bytes = Vec::new();
+    let metadata = file.metadata().with_context(unreadable)?;
+    ensure!(metadata.is_file(), "{} is not a file", path.display());
+    // At once: a vector that grows to 17 MB is copied as often as the file is read.
+    let mut bytes = Vec::with_capacity(metadata.len().min(MAX_BYTES) as usize + 1);
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).with_context(unreadable)?;
     ensure!(
         bytes.len() as u64 <= MAX_BYTES,

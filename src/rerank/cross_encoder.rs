@@ -10,8 +10,8 @@ use crate::encoder::{
 };
 use crate::models::catalogue::Precision;
 
-/// Tokens in a batch: enough to fill the cores, few enough for the caches.
-const BATCH_TOKENS: usize = 1024;
+/// Tokens in a batch: enough that the cores finish together, few enough to hold all their vectors.
+const BATCH_TOKENS: usize = 16 << 10;
 
 /// A sequence classifier with one label (Nogueira and Cho 2019).
 pub struct CrossEncoder {
