@@ -14,6 +14,7 @@ mod goldens;
 #[cfg(test)]
 mod hostile;
 mod inventory;
+mod jinja;
 mod kv_cache;
 mod linear;
 mod llama;
