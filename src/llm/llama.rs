@@ -120,6 +120,8 @@ impl Llama {
         let mut normed;
         let mut masks = Masks::default();
         for (layer, kv) in self.layers.iter().zip(&mut cache.layers) {
+            #[cfg(test)]
+            crate::gpu::fake::allocate()?;
             (hidden, normed) = match &delta {
                 Some(delta) => add_norm(&hidden, delta, &layer.attention_norm, epsilon)?,
                 None => {

@@ -115,7 +115,7 @@ impl Llm {
             ensure!(
                 model.is_on(&device) && cache.is_on(&device),
                 "a tensor is not on {}",
-                placement::name(&device)
+                gpu::name(&device)
             );
             Ok((model, cache))
         };
