@@ -1,5 +1,6 @@
 //! The LLM: loads once, on the device that was asked for, and writes answers token by token.
 
+mod bpe;
 mod chat;
 mod checkpoint;
 mod config;
