@@ -755,6 +755,30 @@ fn templates_that_are_wrong_or_never_end_are_refused() {
     refused("a long prompt", "bytes", || template(&(FINE.to_owned() + "{{ 'x' * 70000 }}")));
 }
 
+/// As a user meets it.
+#[test]
+fn a_template_that_takes_too_much_is_named_with_its_file_and_the_way_out() {
+    let doubling = "{% set ns = namespace(x=['x']) %}{% for i in range(60) %}\
+                    {% set ns.x = ns.x + ns.x %}{% endfor %}";
+    let endless = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}";
+    for (source, expected) in [
+        (doubling, "too much memory or time"),
+        (endless, "too much memory or time"),
+        ("{% for", "not valid"),
+        ("{{ nonsense() }}", "nonsense is unknown"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.gguf");
+        let model = Model::tiny().set("tokenizer.chat_template", string(source));
+        fs::write(&path, model.bytes()).unwrap();
+        let load = || Llm::load(&LlmFiles::Gguf(path.clone()), DeviceChoice::Cpu, 64);
+        let message = refused(source, expected, load);
+        for part in ["model.gguf", "chat template", "from another publisher"] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+}
+
 /// Cuts the tiny model in parts, as `gguf-split` does, and returns their paths.
 fn split(dir: &Path, parts: usize) -> Vec<PathBuf> {
     let tiny = Model::tiny();
