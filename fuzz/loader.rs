@@ -285,6 +285,25 @@ const WORDS: &[&str] = &[
     "{% endif %}",
     "{% set ns = namespace(x=[]) %}",
     "{% set ns.x = [ns.x, ns.x] %}",
+    "{% set ns.x = ns.x + ns.x %}",
+    "{% set ns.x = {'a': ns.x, 'b': ns} %}",
+    "{% set ns.x = ns %}",
+    "{% for i in range(60) %}",
+    "{{ ns.x }}",
+    "{{ ns.x == ns }}",
+    "{% break %}",
+    "(1,)",
+    "{'a': ns.x}",
+    "|unique",
+    "|items",
+    "|map(attribute='x')",
+    "|string",
+    "loop.changed(x)",
+    "loop.cycle(x)",
+    "namespace(x=ns)",
+    "==",
+    "<",
+    " in ",
     "{% macro f(x) %}",
     "{% endmacro %}",
     "{{ f(f) }}",
@@ -510,7 +529,8 @@ fn main() -> ExitCode {
         };
         if bytes > MEMORY {
             finding = Some(format!("{bytes} bytes"));
-        } else if time > TIME {
+        } else if time > TIME && open(&path).2 > TIME {
+            // Twice: the machine may have been busy, or this program stopped.
             finding = Some(format!("{time:?}"));
         }
         if let Some(what) = finding {

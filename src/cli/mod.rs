@@ -8,6 +8,8 @@ mod index;
 mod interrupt;
 mod lines;
 mod models;
+#[cfg(test)]
+mod on_a_gpu;
 mod repl;
 mod search;
 mod setup;

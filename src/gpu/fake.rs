@@ -1,5 +1,6 @@
 //! A driver for tests: GPUs whose state a test sets, on a machine that has none.
 
+use std::cell::{Cell, RefCell};
 use std::sync::Mutex;
 
 use candle_core::Device;
@@ -10,12 +11,46 @@ use super::{Capability, CudaVersion, Driver, Gpu, GpuError, Holder, Kernels};
 /// 2^30 bytes.
 pub const GIB: u64 = 1 << 30;
 
+thread_local! {
+    static INSTALLED: RefCell<Option<&'static FakeDriver>> = const { RefCell::new(None) };
+    static ALLOCATIONS_LEFT: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+/// The driver of this thread's test.
+pub fn installed() -> Option<&'static dyn Driver> {
+    INSTALLED.with_borrow(|driver| driver.map(|driver| driver as &dyn Driver))
+}
+
+/// From now on, this thread's device has memory for so many layers more.
+pub fn allow_allocations(layers: usize) {
+    ALLOCATIONS_LEFT.set(Some(layers));
+}
+
+/// What a layer of the LLM needs on a GPU: fails, as candle fails, when there is none left. Memory
+/// is there again afterwards.
+pub fn allocate() -> candle_core::Result<()> {
+    match ALLOCATIONS_LEFT.get() {
+        None => Ok(()),
+        Some(0) => {
+            ALLOCATIONS_LEFT.set(None);
+            let cuda = r#"DriverError(CUDA_ERROR_OUT_OF_MEMORY, "out of memory")"#;
+            Err(candle_core::Error::Cuda(cuda.into()).bt())
+        }
+        Some(left) => {
+            ALLOCATIONS_LEFT.set(Some(left - 1));
+            Ok(())
+        }
+    }
+}
+
 /// GPUs that are only numbers. What they "open" is the CPU.
 pub struct FakeDriver {
     pub no_driver: bool,
     pub version: CudaVersion,
     pub holders: Vec<Holder>,
     pub gpus: Mutex<Vec<Option<Gpu>>>,
+    /// Says that what it opened is the GPU, and that this took so many bytes; 0: it says the truth.
+    pub takes: u64,
 }
 
 /// A GPU of 24 GiB and compute capability 8.9.
@@ -31,7 +66,16 @@ impl FakeDriver {
             version: CudaVersion(13000),
             holders: Vec::new(),
             gpus: Mutex::new(gpus.into_iter().map(Some).collect()),
+            takes: 0,
         }
+    }
+
+    /// One GPU, which the CPU stands in for, as the driver of this thread from now on. Loading
+    /// anything takes `takes` bytes of it.
+    pub fn install(gpu: Gpu, takes: u64) -> &'static Self {
+        let driver: &Self = Box::leak(Box::new(Self { takes, ..Self::with([gpu]) }));
+        INSTALLED.set(Some(driver));
+        driver
     }
 
     /// Another program takes or gives back memory.
@@ -70,7 +114,15 @@ impl Driver for FakeDriver {
         self.holders.clone()
     }
 
-    fn open(&self, _gpu: &Gpu) -> Result<Device, GpuError> {
+    fn open(&self, gpu: &Gpu) -> Result<Device, GpuError> {
+        self.set_free(gpu.ordinal, gpu.free - self.takes);
         Ok(Device::Cpu)
+    }
+
+    fn name(&self, device: &Device) -> String {
+        match self.takes {
+            0 => super::name(device),
+            _ => "cuda:0".to_owned(),
+        }
     }
 }

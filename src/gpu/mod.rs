@@ -18,7 +18,7 @@ use disabled as backend;
 
 use std::fmt;
 
-use candle_core::Device;
+use candle_core::{Device, DeviceLocation};
 
 pub use error::{GpuError, Moment, Shortage, ShorterContext, gib};
 pub use kernels::{Capability, CudaVersion, Kernels};
@@ -83,11 +83,29 @@ pub trait Driver: Sync {
 
     /// Creates the CUDA context of a GPU.
     fn open(&self, gpu: &Gpu) -> Result<Device, GpuError>;
+
+    /// The name of the device that tensors are on. (A test's GPU is the CPU in truth.)
+    fn name(&self, device: &Device) -> String {
+        name(device)
+    }
 }
 
-/// The driver of this machine. Getting it does nothing; each question to it may.
+/// The driver of this machine, or of this test. Getting it does nothing; each question to it may.
 pub fn driver() -> &'static dyn Driver {
+    #[cfg(test)]
+    if let Some(driver) = fake::installed() {
+        return driver;
+    }
     &backend::DRIVER
+}
+
+/// The name of a device: `cpu` or `cuda:0`.
+pub fn name(device: &Device) -> String {
+    match device.location() {
+        DeviceLocation::Cpu => "cpu".to_owned(),
+        DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
+        DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
+    }
 }
 
 /// The GPU to use: that one, or the one with most free memory of those that can run this program.

@@ -148,7 +148,7 @@ pub fn open_gguf(gguf: Gguf) -> Result<Opened> {
     let bos = id("tokenizer.ggml.bos_token_id")?;
     let eos = id("tokenizer.ggml.eos_token_id")?;
     let eot = id("tokenizer.ggml.eot_token_id")?;
-    let tokenizer = LlmTokenizer::from_gguf(metadata)?;
+    let tokenizer = LlmTokenizer::from_gguf(&gguf)?;
     check_vocabulary(&tokenizer, &config, 0)?;
     let text = |id: Option<u32>| id.and_then(|id| tokenizer.token(id)).unwrap_or_default();
     let template = ChatTemplate::new(source, text(bos), text(eos))?;

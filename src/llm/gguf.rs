@@ -3,6 +3,7 @@
 //! A large model may be split (`name-00001-of-00003.gguf`, …): the parts are read as one.
 
 mod header;
+mod texts;
 mod types;
 
 use std::borrow::Cow;
@@ -20,6 +21,7 @@ use memmap2::Mmap;
 
 use super::checkpoint::Name;
 use header::{Header, TensorInfo};
+pub use texts::Texts;
 pub use types::BETTER_FILE;
 
 /// A whole number in GGUF metadata, whatever its width. (candle's own accessors want the exact one,
@@ -77,6 +79,7 @@ pub struct TensorView {
 pub struct Gguf {
     path: PathBuf,
     metadata: HashMap<String, Value>,
+    texts: HashMap<String, Texts>,
     tensors: HashMap<String, (Arc<Mmap>, TensorInfo)>,
 }
 
@@ -141,10 +144,14 @@ impl Gguf {
 
     /// The tensors of all parts, with the metadata of the first.
     fn join(path: &Path, parts: Vec<Part>) -> Result<Self> {
-        let mut metadata = None;
+        let (mut metadata, mut texts) = (None, None);
         let mut tensors = HashMap::new();
         for Part { map, header } in parts {
             metadata.get_or_insert(header.metadata);
+            texts.get_or_insert_with(|| {
+                let texts = header.texts.into_iter();
+                texts.map(|(key, spans)| (key, Texts::new(Arc::clone(&map), spans))).collect()
+            });
             for info in header.tensors {
                 let name = info.name.clone();
                 let twice = tensors.insert(name, (Arc::clone(&map), info));
@@ -157,7 +164,8 @@ impl Gguf {
                 }
             }
         }
-        Ok(Self { path: path.to_owned(), metadata: metadata.unwrap_or_default(), tensors })
+        let (metadata, texts) = (metadata.unwrap_or_default(), texts.unwrap_or_default());
+        Ok(Self { path: path.to_owned(), metadata, texts, tensors })
     }
 
     /// A file in memory.
@@ -174,7 +182,28 @@ impl Gguf {
         self.tensors.values().map(|(_, info)| (info.name.as_str(), info.shape.as_slice()))
     }
 
-    /// By key.
+    /// A list of texts, by key.
+    pub fn texts(&self, key: &str) -> Option<&Texts> {
+        self.texts.get(key)
+    }
+
+    /// All metadata, lists of texts included.
+    #[cfg(test)]
+    pub fn all_metadata(&self) -> HashMap<String, Value> {
+        let text = |text: &[u8]| Value::String(String::from_utf8_lossy(text).into_owned());
+        let lists = self.texts.iter();
+        let lists =
+            lists.map(|(key, texts)| (key.clone(), Value::Array(texts.iter().map(text).collect())));
+        self.metadata.clone().into_iter().chain(lists).collect()
+    }
+
+    /// Changes metadata.
+    #[cfg(test)]
+    pub fn set(&mut self, key: &str, value: Value) {
+        self.metadata.insert(key.to_owned(), value);
+    }
+
+    /// By key, but for the lists of texts.
     pub fn metadata(&self) -> &HashMap<String, Value> {
         &self.metadata
     }

@@ -153,7 +153,8 @@ fn requantize(from: &Path, to: &Path) {
             QTensor::quantize(&tensor.dequantize(&Device::Cpu).unwrap(), dtype).unwrap()
         })
         .collect();
-    let metadata: Vec<_> = gguf.metadata().iter().map(|(k, v)| (k.as_str(), v)).collect();
+    let metadata = gguf.all_metadata();
+    let metadata: Vec<_> = metadata.iter().map(|(k, v)| (k.as_str(), v)).collect();
     let tensors: Vec<_> = names.iter().map(String::as_str).zip(&tensors).collect();
     let mut file = std::io::BufWriter::new(fs::File::create(to).unwrap());
     gguf_file::write(&mut file, &metadata, &tensors).unwrap();

@@ -120,17 +120,23 @@ impl Llama {
         let mut normed;
         let mut masks = Masks::default();
         for (layer, kv) in self.layers.iter().zip(&mut cache.layers) {
-            (hidden, normed) = match &delta {
-                Some(delta) => add_norm(&hidden, delta, &layer.attention_norm, epsilon)?,
+            #[cfg(test)]
+            crate::gpu::fake::allocate()?;
+            (hidden, normed) = match delta.take() {
+                Some(delta) => add_norm(&hidden, &delta, &layer.attention_norm, epsilon)?,
                 None => {
                     let normed = norm(&hidden, &layer.attention_norm, epsilon)?;
                     (hidden, normed)
                 }
             };
-            let qkv = layer.qkv.forward(&normed)?;
-            let mixed = kv.attend(&qkv, &self.rope, &mut masks, position, &self.config)?;
-            let attended = layer.attention_output.forward(&mixed)?;
-            (hidden, normed) = add_norm(&hidden, &attended, &layer.feed_forward_norm, epsilon)?;
+            // In a block of its own: a long prompt's are given back before the feed-forward part.
+            (hidden, normed) = {
+                let qkv = layer.qkv.forward(&normed)?;
+                let mixed = kv.attend(&qkv, &self.rope, &mut masks, position, &self.config)?;
+                drop(qkv);
+                let attended = layer.attention_output.forward(&mixed)?;
+                add_norm(&hidden, &attended, &layer.feed_forward_norm, epsilon)?
+            };
             delta = Some(layer.down.forward(&layer.gate_up.forward_gated(&normed)?)?);
         }
         cache.tokens += count;

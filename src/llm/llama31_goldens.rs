@@ -8,11 +8,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use candle_core::quantized::gguf_file::{Content, Value};
+use candle_core::quantized::gguf_file::Value;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::chat::ChatTemplate;
+use super::gguf::Gguf;
 use super::tokenizer::{LlmTokenizer, Piece};
 
 #[derive(Deserialize)]
@@ -60,11 +61,10 @@ fn prepared(file: &str) -> PathBuf {
 
 /// As a GGUF file and a Hugging Face folder carry it.
 static TOKENIZERS: LazyLock<[(&str, LlmTokenizer); 2]> = LazyLock::new(|| {
-    let mut file = fs::File::open(prepared("llama-3.1-tokenizer/vocab.gguf")).unwrap();
-    let metadata = Content::read(&mut file).unwrap().metadata;
+    let gguf = Gguf::open(&prepared("llama-3.1-tokenizer/vocab.gguf")).unwrap();
     let json = prepared("llama-3.1-tokenizer/tokenizer.json");
     [
-        ("GGUF", LlmTokenizer::from_gguf(&metadata).unwrap()),
+        ("GGUF", LlmTokenizer::from_gguf(&gguf).unwrap()),
         ("tokenizer.json", LlmTokenizer::from_json(&json).unwrap()),
     ]
 });
@@ -95,10 +95,9 @@ fn a_thousand_lines_in_ten_languages_equal_the_reference() {
 /// The test above would notice another cut of the text into words.
 #[test]
 fn another_pre_tokenizer_gives_other_ids() {
-    let mut file = fs::File::open(prepared("llama-3.1-tokenizer/vocab.gguf")).unwrap();
-    let mut metadata = Content::read(&mut file).unwrap().metadata;
-    metadata.insert("tokenizer.ggml.pre".to_owned(), Value::String("gpt-2".to_owned()));
-    let tokenizer = LlmTokenizer::from_gguf(&metadata).unwrap();
+    let mut gguf = Gguf::open(&prepared("llama-3.1-tokenizer/vocab.gguf")).unwrap();
+    gguf.set("tokenizer.ggml.pre", Value::String("gpt-2".to_owned()));
+    let tokenizer = LlmTokenizer::from_gguf(&gguf).unwrap();
     let lines = golden("llama31_lines.txt");
     let (_, right) = &TOKENIZERS[0];
     let different = lines.lines().filter(|line| encode(&tokenizer, line) != encode(right, line));

@@ -1,5 +1,6 @@
 //! The LLM: loads once, on the device that was asked for, and writes answers token by token.
 
+mod bpe;
 mod chat;
 mod checkpoint;
 mod config;
@@ -14,6 +15,7 @@ mod goldens;
 #[cfg(test)]
 mod hostile;
 mod inventory;
+mod jinja;
 mod kv_cache;
 mod linear;
 mod llama;
@@ -114,7 +116,7 @@ impl Llm {
             ensure!(
                 model.is_on(&device) && cache.is_on(&device),
                 "a tensor is not on {}",
-                placement::name(&device)
+                gpu::name(&device)
             );
             Ok((model, cache))
         };

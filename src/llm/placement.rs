@@ -126,8 +126,9 @@ impl<'d> Place<'d> {
             if is_out_of_memory(&error.to_string()) { self.now(Moment::Loading) } else { error }
         })?;
         let unusable = |reason| GpuError::Unusable { ordinal: gpu.ordinal, reason };
-        if name(&device) != gpu.device() {
-            return Err(unusable(format!("the driver opened {} instead", name(&device))));
+        let opened = self.driver.name(&device);
+        if opened != gpu.device() {
+            return Err(unusable(format!("the driver opened {opened} instead")));
         }
         try_kernels(&device).map_err(|error| unusable(error.to_string()))?;
         Ok(device)
@@ -143,7 +144,7 @@ impl<'d> Place<'d> {
                 measured: after.map(|after| before.free.saturating_sub(after.free)),
             }
         });
-        Placed { device: name(device), memory }
+        Placed { device: self.driver.name(device), memory }
     }
 
     /// An error of CUDA's becomes one that says what happened on which GPU, with the numbers of
@@ -236,15 +237,6 @@ fn available_ram() -> Option<u64> {
     let info = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = info.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
-}
-
-/// The name of the device that tensors are on: `cpu` or `cuda:0`.
-pub fn name(device: &Device) -> String {
-    match device.location() {
-        candle_core::DeviceLocation::Cpu => "cpu".to_owned(),
-        candle_core::DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
-        candle_core::DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
-    }
 }
 
 /// Multiplies small quantized matrices and looks at the result. candle launches those kernels

@@ -3,21 +3,21 @@
 //! Text from documents and questions never becomes a special token: the tokenizer encodes
 //! everything as ordinary text, and only the chat template's own markers are looked up by name.
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use candle_core::quantized::gguf_file::Value;
 use tokenizers::decoders::DecoderWrapper;
 use tokenizers::decoders::byte_level::ByteLevel;
-use tokenizers::models::bpe::{BPE, Vocab};
+use tokenizers::normalizers::NormalizerWrapper;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer};
+use tokenizers::processors::PostProcessorWrapper;
+use tokenizers::{AddedToken, Model, SplitDelimiterBehavior, Tokenizer, TokenizerImpl};
 
-use super::gguf::integer;
+use super::bpe::Bpe;
+use super::gguf::{Gguf, Texts, integer};
 use crate::models::json;
 
 /// Llama 3's cut of text into words (tokenizer.json of meta-llama/Llama-3.1-8B).
@@ -36,11 +36,38 @@ pub enum Piece {
     Special(u32),
 }
 
+/// The tokenizers library around a model of its own or of ours.
+type Around<M> =
+    TokenizerImpl<M, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
+
+/// What is asked of it, whichever the model.
+trait Engine: Send + Sync {
+    fn encode(&self, text: &str) -> tokenizers::Result<Vec<u32>>;
+    fn decode(&self, ids: &[u32]) -> tokenizers::Result<String>;
+    fn token(&self, id: u32) -> Option<String>;
+}
+
+impl<M: Model + Send + Sync> Engine for Around<M> {
+    fn encode(&self, text: &str) -> tokenizers::Result<Vec<u32>> {
+        Ok(self.encode_fast(text, false)?.get_ids().to_vec())
+    }
+
+    fn decode(&self, ids: &[u32]) -> tokenizers::Result<String> {
+        self.decode(ids, true)
+    }
+
+    fn token(&self, id: u32) -> Option<String> {
+        self.id_to_token(id)
+    }
+}
+
 /// A tokenizer and its special tokens.
 pub struct LlmTokenizer {
-    tokenizer: Tokenizer,
+    engine: Box<dyn Engine>,
     /// By text, longest first.
     special: Vec<(String, u32)>,
+    /// One more than the largest id.
+    vocabulary: usize,
 }
 
 impl LlmTokenizer {
@@ -57,56 +84,37 @@ impl LlmTokenizer {
             "the tokenizer in {} is not byte-level BPE, as Llama 3's is; use a Llama 3 model",
             path.display()
         );
-        Ok(Self::new(tokenizer))
+        let ids = tokenizer.get_vocab(true).into_values();
+        let vocabulary = ids.max().map_or(0, |id| id as usize + 1);
+        Ok(Self::new(tokenizer.into_inner(), vocabulary))
     }
 
     /// Builds the tokenizer that a GGUF file describes. candle-core has such a function, but it
     /// knows neither `llama-bpe` nor `smollm` and silently cuts their text as GPT-2 does.
-    pub fn from_gguf(metadata: &HashMap<String, Value>) -> Result<Self> {
-        let get = |key: &str| {
-            metadata.get(key).with_context(|| format!("the file has no metadata {key:?}"))
+    pub fn from_gguf(gguf: &Gguf) -> Result<Self> {
+        let metadata = gguf.metadata();
+        let lacks = |key: &str| format!("the file has no metadata {key:?}");
+        let texts = |key: &str| -> Result<&Texts> {
+            ensure!(!metadata.contains_key(key), "{key} is no list of texts");
+            gguf.texts(key).with_context(|| lacks(key))
         };
-        let strings = |key: &str| -> Result<Vec<&str>> {
-            let values = get(key)?.to_vec().with_context(|| format!("{key} is no list"))?;
-            values
-                .iter()
-                .map(|value| match value {
-                    Value::String(text) => Ok(text.as_str()),
-                    other => bail!("{key} holds a {:?}", other.value_type()),
-                })
-                .collect()
-        };
-        let kind = get("tokenizer.ggml.model")?.to_string()?;
+        let key = "tokenizer.ggml.model";
+        let kind = metadata.get(key).with_context(|| lacks(key))?.to_string()?;
         ensure!(
             kind == "gpt2",
             "the file has a {kind:?} tokenizer; this program reads byte-level BPE (\"gpt2\")"
         );
-        let tokens = strings("tokenizer.ggml.tokens")?;
-        let longest = tokens.iter().map(|token| token.len()).max().unwrap_or(0);
-        let merges = strings("tokenizer.ggml.merges")?
-            .into_iter()
-            .map(|merge| {
-                let (left, right) =
-                    merge.split_once(' ').with_context(|| format!("strange merge {merge:?}"))?;
-                // The tokenizers library panics on it.
-                ensure!(left.len() + right.len() <= longest, "merge {merge:?} makes no token");
-                Ok((left.to_owned(), right.to_owned()))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let vocabulary =
-            tokens.iter().enumerate().map(|(id, token)| ((*token).to_owned(), id as u32));
+        let tokens = texts("tokenizer.ggml.tokens")?;
+        let merges = texts("tokenizer.ggml.merges")?;
         let pre = match metadata.get("tokenizer.ggml.pre") {
             Some(value) => value.to_string()?.as_str(),
             None => "default",
         };
         let pre_tokenizer = pre_tokenizer(pre)?;
-        let bpe = BPE::builder()
-            .vocab_and_merges(vocabulary.collect::<Vocab>(), merges)
-            // Llama 3 takes a word that is a token as it is, whatever the merges would make of it.
-            .ignore_merges(is_llama_3(pre))
-            .build()
-            .map_err(|error| anyhow!("the file's tokenizer cannot be built: {error}"))?;
-        let mut tokenizer = Tokenizer::new(bpe);
+        // Llama 3 takes a word that is a token as it is, whatever the merges would make of it.
+        let bpe = Bpe::new(tokens.clone(), merges, is_llama_3(pre))
+            .context("the file's tokenizer cannot be built; download the file again")?;
+        let mut tokenizer = Around::new(bpe);
         tokenizer.with_pre_tokenizer(Some(pre_tokenizer));
         tokenizer.with_decoder(Some(ByteLevel::default()));
         let kinds = match metadata.get("tokenizer.ggml.token_type") {
@@ -119,17 +127,21 @@ impl LlmTokenizer {
             .filter_map(|(token, kind)| {
                 let kind = integer(kind)?;
                 let special = kind == CONTROL;
+                let text = || String::from_utf8_lossy(token).into_owned();
                 (special || kind == USER_DEFINED)
-                    .then(|| AddedToken::from((*token).to_owned(), special).normalized(false))
+                    .then(|| AddedToken::from(text(), special).normalized(false))
             })
             .collect();
         tokenizer
             .add_tokens(added)
             .map_err(|error| anyhow!("the file's special tokens: {error}"))?;
-        Ok(Self::new(tokenizer))
+        Ok(Self::new(tokenizer, tokens.len()))
     }
 
-    fn new(mut tokenizer: Tokenizer) -> Self {
+    fn new<M>(mut tokenizer: Around<M>, vocabulary: usize) -> Self
+    where
+        M: Model + Send + Sync + 'static,
+    {
         tokenizer.set_encode_special_tokens(true);
         let added = tokenizer.get_added_tokens_decoder();
         let mut special: Vec<(String, u32)> = added
@@ -138,7 +150,7 @@ impl LlmTokenizer {
             .map(|(id, token)| (token.content, id))
             .collect();
         special.sort_unstable_by(|a, b| b.0.len().cmp(&a.0.len()).then_with(|| a.cmp(b)));
-        Self { tokenizer, special }
+        Self { engine: Box::new(tokenizer), special, vocabulary }
     }
 
     /// The id of a special token, by its text.
@@ -148,7 +160,7 @@ impl LlmTokenizer {
 
     /// Text of a token.
     pub fn token(&self, id: u32) -> Option<String> {
-        self.tokenizer.id_to_token(id)
+        self.engine.token(id)
     }
 
     /// Cuts trusted text (a chat template's own) at its special tokens.
@@ -195,21 +207,19 @@ impl LlmTokenizer {
     }
 
     fn encode_text(&self, text: &str, ids: &mut Vec<u32>) -> Result<()> {
-        let encoding = self.tokenizer.encode_fast(text, false);
-        ids.extend_from_slice(
-            encoding.map_err(|error| anyhow!("cannot tokenize: {error}"))?.get_ids(),
-        );
+        let encoded = self.engine.encode(text);
+        ids.extend(encoded.map_err(|error| anyhow!("cannot tokenize: {error}"))?);
         Ok(())
     }
 
     /// A decoder that gives text as soon as its bytes are whole characters.
     pub fn stream(&self) -> TextStream<'_> {
-        TextStream { tokenizer: &self.tokenizer, pending: Vec::new() }
+        TextStream { engine: &*self.engine, pending: Vec::new() }
     }
 
     /// One more than the largest id: the rows that a model needs.
     pub fn vocabulary(&self) -> usize {
-        self.tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
+        self.vocabulary
     }
 }
 
@@ -246,7 +256,7 @@ fn pre_tokenizer(pre: &str) -> Result<PreTokenizerWrapper> {
 /// Decodes an answer while it grows. Byte-level tokens decode one by one, so only the bytes of a
 /// character that is not whole yet are kept back.
 pub struct TextStream<'a> {
-    tokenizer: &'a Tokenizer,
+    engine: &'a dyn Engine,
     pending: Vec<u32>,
 }
 
@@ -270,8 +280,6 @@ impl TextStream<'_> {
     }
 
     fn decode(&self) -> Result<String> {
-        self.tokenizer
-            .decode(&self.pending, true)
-            .map_err(|error| anyhow!("cannot decode a token: {error}"))
+        self.engine.decode(&self.pending).map_err(|error| anyhow!("cannot decode a token: {error}"))
     }
 }

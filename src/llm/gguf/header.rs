@@ -10,6 +10,7 @@ use std::ops::Range;
 use candle_core::quantized::GgmlDType;
 use candle_core::quantized::gguf_file::Value;
 
+use super::texts::Span;
 use super::types::{self, BETTER_FILE};
 
 /// The longest header read, in bytes. Llama 3.1's has 8 MB, nearly all of it tokens and merges.
@@ -26,6 +27,9 @@ const MAX_DIMENSIONS: u32 = 4;
 const MAX_TENSOR_NAME: u64 = 64;
 /// Longest metadata key, in bytes (the specification's).
 const MAX_KEY: u64 = (1 << 16) - 1;
+/// Numbers of two types of metadata.
+const TEXT: u32 = 8;
+const LIST: u32 = 9;
 /// Where `general.alignment` is absent.
 const DEFAULT_ALIGNMENT: u64 = 32;
 /// The specification asks for a multiple of 8; more than a huge page is nonsense.
@@ -51,8 +55,10 @@ macro_rules! damaged {
 /// All that precedes the data.
 #[derive(Debug)]
 pub struct Header {
-    /// By key.
+    /// By key, but for the lists of texts.
     pub metadata: HashMap<String, Value>,
+    /// Lists of texts by key: where each text lies.
+    pub texts: HashMap<String, Vec<Span>>,
     /// In the order of the table.
     pub tensors: Vec<TensorInfo>,
 }
@@ -74,7 +80,8 @@ impl Header {
     /// Reads the header at the start of `file`, the bytes of a whole GGUF file. Each tensor of the
     /// result lies in the file, and none on another.
     pub fn read(file: &[u8]) -> Result<Self> {
-        let mut reader = Reader { rest: &file[..file.len().min(MAX_BYTES)], values: MAX_VALUES };
+        let file_start = &file[..file.len().min(MAX_BYTES)];
+        let mut reader = Reader { all: file_start, rest: file_start, values: MAX_VALUES };
         let total = reader.rest.len();
         version(&mut reader)?;
         let tensor_count = reader.u64()?;
@@ -85,18 +92,24 @@ impl Header {
         if tensor_count > MAX_TENSORS {
             return Err(damaged!("it says that it has {tensor_count} tensors"));
         }
-        let mut metadata = HashMap::new();
+        let (mut metadata, mut texts) = (HashMap::new(), HashMap::new());
         for _ in 0..key_count {
             let key = reader.name(MAX_KEY, "metadata key")?;
             let kind = reader.u32()?;
-            let value = reader.value(kind, 0).map_err(|error| match error {
+            let of_key = |error| match error {
                 HeaderError::Damaged(what) => damaged!("metadata {key:?}: {what}"),
                 other @ HeaderError::Unsupported(_) => other,
-            })?;
-            if metadata.contains_key(&key) {
+            };
+            if metadata.contains_key(&key) || texts.contains_key(&key) {
                 return Err(damaged!("metadata {key:?} is there twice"));
             }
-            metadata.insert(key, value);
+            if kind == LIST && reader.rest.starts_with(&TEXT.to_le_bytes()) {
+                let spans = reader.texts().map_err(of_key)?;
+                texts.insert(key, spans);
+            } else {
+                let value = reader.value(kind, 0).map_err(of_key)?;
+                metadata.insert(key, value);
+            }
         }
         let table: Vec<Entry> =
             (0..tensor_count).map(|_| Entry::read(&mut reader)).collect::<Result<_>>()?;
@@ -107,7 +120,7 @@ impl Header {
             .map(|entry| entry.locate(data, alignment, file.len()))
             .collect::<Result<_>>()?;
         check_apart(&tensors)?;
-        Ok(Self { metadata, tensors })
+        Ok(Self { metadata, texts, tensors })
     }
 }
 
@@ -216,6 +229,7 @@ impl Entry {
 
 /// What is left of the header, and how many values may still come.
 struct Reader<'a> {
+    all: &'a [u8],
     rest: &'a [u8],
     values: usize,
 }
@@ -281,12 +295,12 @@ impl<'a> Reader<'a> {
                 [1] => Value::Bool(true),
                 [other] => return Err(damaged!("{other} is no truth value")),
             },
-            8 => {
+            TEXT => {
                 let length = self.u64()?;
                 // Some published files have invalid UTF-8 in their vocabulary.
                 Value::String(String::from_utf8_lossy(self.bytes(length)?).into_owned())
             }
-            9 => Value::Array(self.list(depth)?),
+            LIST => Value::Array(self.list(depth)?),
             10 => Value::U64(self.u64()?),
             11 => Value::I64(self.array().map(i64::from_le_bytes)?),
             12 => Value::F64(self.array().map(f64::from_le_bytes)?),
@@ -294,16 +308,14 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn list(&mut self, depth: usize) -> Result<Vec<Value>> {
-        if depth == MAX_DEPTH {
-            return Err(damaged!("lists are nested {MAX_DEPTH} deep"));
-        }
+    /// Type and number of what a list holds; so many can follow.
+    fn list_head(&mut self) -> Result<(u32, u64)> {
         let kind = self.u32()?;
         let smallest = match kind {
             2 | 3 => 2,
             4..=6 => 4,
-            8 | 10..=12 => 8,
-            9 => 4 + 8,
+            TEXT | 10..=12 => 8,
+            LIST => 4 + 8,
             _ => 1,
         };
         let length = self.u64()?;
@@ -311,6 +323,29 @@ impl<'a> Reader<'a> {
         if length > self.values as u64 {
             return Err(damaged!("over {MAX_VALUES} values"));
         }
+        Ok((kind, length))
+    }
+
+    /// A list of texts: where each lies.
+    fn texts(&mut self) -> Result<Vec<Span>> {
+        let (_, count) = self.list_head()?;
+        self.values -= count as usize;
+        let mut spans = Vec::with_capacity(count as usize);
+        for _ in 0..count {
+            let length = self.u64()?;
+            let start = self.all.len() - self.rest.len();
+            self.bytes(length)?;
+            // Both are below [`MAX_BYTES`].
+            spans.push(Span { start: start as u32, length: length as u32 });
+        }
+        Ok(spans)
+    }
+
+    fn list(&mut self, depth: usize) -> Result<Vec<Value>> {
+        if depth == MAX_DEPTH {
+            return Err(damaged!("lists are nested {MAX_DEPTH} deep"));
+        }
+        let (kind, length) = self.list_head()?;
         let mut list = Vec::with_capacity(length as usize);
         for _ in 0..length {
             list.push(self.value(kind, depth + 1)?);

@@ -1,0 +1,161 @@
+//! Whole answers with the LLM on a GPU, which the CPU stands in for: what the driver says goes all
+//! the way to the person who asked.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use super::exit::{Exit, report};
+use crate::answer::{Answer, AnswerOptions, Answerer, Event};
+use crate::gpu::fake::{FakeDriver, GIB, allow_allocations, gpu};
+use crate::gpu::{GpuError, gib};
+use crate::index::{Index, IndexWriter};
+use crate::indexing::Indexer;
+use crate::ingest;
+use crate::llm::SamplingOptions;
+use crate::models::{Catalogue, HubSettings, ModelStore};
+use crate::pipeline::{Models, Overrides};
+use crate::terminal::{DownloadBars, Lang, Terminal};
+
+const CATALOGUE: &str = r#"
+[profiles.tiny]
+about = "The LLM on the GPU"
+embedder = "tiny-embedder"
+reranker = "late-interaction"
+llm = "tiny-llm"
+device = "cuda"
+
+[models.tiny-embedder]
+role = "embedder"
+name = "Tiny embedder"
+licence = "MIT"
+languages = ["en"]
+source = { path = "GOLDENS/tiny-xlm-roberta", files = ["config.json", "tokenizer.json", "model.safetensors"] }
+pooling = "cls"
+query_prefix = ""
+passage_prefix = ""
+max_tokens = 254
+dimension = 64
+
+[models.tiny-llm]
+role = "llm"
+kind = "gguf"
+name = "Tiny LLM"
+licence = "MIT"
+languages = ["en"]
+context = 4096
+source = { path = "GOLDENS/tiny-llama", files = ["model.gguf"] }
+"#;
+
+/// An index of one note and the models of [`CATALOGUE`], none of which is loaded.
+struct World {
+    _folder: tempfile::TempDir,
+    terminal: Terminal,
+    index: Index,
+    models: Models,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens");
+        let catalogue = CATALOGUE.replace("GOLDENS", goldens.to_str().unwrap());
+        fs::write(root.join("catalogue.toml"), catalogue).unwrap();
+        fs::write(root.join("note.txt"), "The coffee machine is cleaned every Friday.\n").unwrap();
+        let terminal = Terminal::new(Lang::En, true);
+        let store = ModelStore {
+            models_dirs: vec![root.to_owned()],
+            hub: HubSettings { offline: true, ..HubSettings::from_env() },
+            state_dir: root.to_owned(),
+            progress: Arc::new(DownloadBars::new(terminal)),
+        };
+        let profile = Catalogue::load(Some(&root.join("catalogue.toml"))).unwrap();
+        let profile = profile.profile("tiny").unwrap();
+        let models = Models::new(&profile, &store, &Overrides::default()).unwrap();
+        let paths = [root.join("note.txt")];
+        let walk = ingest::walk(&paths).unwrap();
+        let index = root.join("index");
+        let writer = IndexWriter::open(&index, models.index_settings.clone(), false).unwrap();
+        let indexer = Indexer::new(writer, models.embedder.get().unwrap(), false);
+        indexer.update(&paths, &walk, &mut |_, _| {}).unwrap();
+        let index = Index::open(&index).unwrap();
+        Self { _folder: folder, terminal, index, models }
+    }
+
+    /// The answer, and what was said when the LLM had been loaded.
+    fn ask(&self) -> anyhow::Result<(Answer, Option<String>)> {
+        let sampling = SamplingOptions { max_tokens: 12, ..SamplingOptions::default() };
+        let options = AnswerOptions { top_k: 3, extractive: false, sampling };
+        let answerer = Answerer::new(&self.index, &self.models, options, Duration::ZERO);
+        let mut loaded = None;
+        let answer = answerer.answer(
+            "When is the coffee machine cleaned?",
+            &AtomicBool::new(false),
+            &mut |event| {
+                if let Event::LlmLoaded { placed, .. } = event {
+                    loaded = Some(Lang::En.llm_loaded(placed, Duration::ZERO));
+                }
+            },
+        )?;
+        Ok((answer, loaded))
+    }
+}
+
+#[test]
+fn what_the_driver_measured_after_loading_is_told_beside_the_plan() {
+    FakeDriver::install(gpu(0, 20 * GIB), 3 * GIB);
+    let world = World::new();
+    let (answer, loaded) = world.ask().unwrap();
+    let json = serde_json::to_value(&answer).unwrap();
+    assert_eq!(json["placement"]["llm"], "cuda:0", "{json}");
+    assert_eq!(json["placement"]["embedder"], "cpu", "{json}");
+    let llm = world.models.llm.loaded().unwrap();
+    let memory = llm.placed().memory.clone().unwrap();
+    assert_eq!(memory.measured, Some(3 * GIB), "what is gone since the plan was made");
+    assert!(memory.planned > 0 && memory.planned < 3 * GIB, "{memory:?}");
+    let loaded = loaded.expect("the LLM was loaded for this answer");
+    let planned = format!("3.0 GiB VRAM (planned {})", gib(memory.planned));
+    assert!(loaded.contains("cuda:0 (Fake RTX)") && loaded.contains(&planned), "{loaded}");
+    // A second answer loads nothing, and says the same.
+    let (again, loaded) = world.ask().unwrap();
+    assert_eq!((again.answer, loaded), (answer.answer, None));
+}
+
+#[test]
+fn a_gpu_that_runs_out_of_memory_in_mid_answer_ends_with_code_4_and_answers_again() {
+    let driver = FakeDriver::install(gpu(0, 20 * GIB), 3 * GIB);
+    let world = World::new();
+    let (whole, _) = world.ask().unwrap();
+    assert!(whole.tokens.generated > 4, "{whole:?}");
+    driver.set_free(0, 1 << 20);
+    // In the prompt's first layer; in its second; when some tokens are written.
+    for layers in [0, 1, 7] {
+        allow_allocations(layers);
+        let error = world.ask().map(|(answer, _)| answer.answer).unwrap_err();
+        let text = format!("{error:#}");
+        for part in ["ran out while the LLM answered", "free 0.0 of 24.0 GiB", "cuda:0 (Fake RTX)"]
+        {
+            assert!(text.contains(part), "{text}");
+        }
+        let gpu = error.chain().find_map(|cause| cause.downcast_ref::<GpuError>()).unwrap();
+        assert!(gpu.hint().contains("--device cpu"), "{}", gpu.hint());
+        assert_eq!(report(&world.terminal, &error), Exit::NoGpu);
+        let (again, _) = world.ask().expect("the LLM is still there");
+        assert_eq!(again.answer, whole.answer, "and nothing of the broken answer is left in it");
+    }
+}
+
+#[test]
+fn a_gpu_that_runs_out_of_memory_while_loading_can_be_tried_again() {
+    let driver = FakeDriver::install(gpu(0, 1 << 20), 3 * GIB);
+    let world = World::new();
+    let error = world.ask().map(|(answer, _)| answer.answer).unwrap_err();
+    assert!(format!("{error:#}").contains("does not fit into the GPU's memory"), "{error:#}");
+    assert_eq!(report(&world.terminal, &error), Exit::NoGpu);
+    assert!(world.models.llm.loaded().is_none());
+    driver.set_free(0, 20 * GIB);
+    assert_eq!(world.ask().unwrap().0.placement.llm.as_deref(), Some("cuda:0"));
+}
