@@ -147,6 +147,7 @@ impl Head {
 }
 
 /// Values that a matrix tile multiplies at once.
+#[cfg(target_arch = "x86_64")]
 const DEPTH: usize = 32;
 
 /// As [`Head`], in bf16 for matrix tiles.
