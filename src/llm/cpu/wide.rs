@@ -1,24 +1,28 @@
-//! Products of many rows of activations on vectors of 512 bits, and with matrix tiles.
+//! Products on vectors of 512 bits, of one row of activations and of many.
 //!
-//! A band of a matrix is unpacked once into panels of sixteen rows, and multiplied with all
-//! activations, sixteen of them at a time: those stay in the first cache while the band goes by.
+//! For many, a band of a matrix is unpacked once into panels of sixteen rows, and multiplied with all
+//! activations, eight of them at a time: those stay in the first cache while the band goes by.
 
 use std::arch::x86_64::{
-    __m256i, __m512, __m512i, _mm256_set1_epi8, _mm256_storeu_si256, _mm256_xor_si256,
+    __m256i, __m512, __m512i, _mm256_cvtepi32_ps, _mm256_dpbusd_epi32, _mm256_fmadd_ps,
+    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_set1_epi8, _mm256_set1_ps, _mm256_setzero_ps,
+    _mm256_setzero_si256, _mm256_storeu_si256, _mm256_xor_si256, _mm512_add_epi32, _mm512_add_ps,
     _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512,
-    _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
-    _mm512_storeu_ps,
+    _mm512_mul_ps, _mm512_permutexvar_ps, _mm512_reduce_add_ps, _mm512_set1_epi8,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_ps, _mm512_setzero_si512,
+    _mm512_storeu_ps, _mm512_xor_si512, _mm512_zextps256_ps512,
 };
 
 use super::activations::Activations;
 use super::formats::{Format, GROUP, SPAN};
-use super::product::{span_bytes, transposed};
-use crate::cpu::amx::{self, Tiles};
+use super::lines::Lines;
+use super::matrix::Scratch;
+use super::product::{self, ask_ahead, span_bytes, transposed};
 
 /// Rows of a panel: one for each 32-bit lane.
 pub const PANEL: usize = 16;
-/// Rows of activations that go through a panel together.
-const TOKENS: usize = 16;
+/// Rows of activations that go through a panel together: their sums are in registers.
+const TOKENS: usize = 8;
 /// Bytes of a panel's codes for a group.
 const GROUP_BYTES: usize = GROUP * PANEL;
 /// Bytes that a band may take: a part of the second cache.
@@ -26,28 +30,24 @@ const BAND_BYTES: usize = 768 << 10;
 /// The most rows of a band.
 pub const BAND: usize = 64;
 
-/// How a panel is multiplied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// AVX-512 with VNNI.
-    Vectors,
-    /// AMX, and AVX-512 for the rest.
-    Tiles,
-}
-
 /// Rows that are multiplied together: a multiple of [`PANEL`].
 pub fn band(columns: usize) -> usize {
     // A code, and scale and offset for 16 at most.
     (BAND_BYTES / (columns + columns / 2)).clamp(PANEL, BAND) / PANEL * PANEL
 }
 
+/// Scales and offsets of sixteen rows.
+#[derive(Clone, Copy, Default)]
+#[repr(C, align(64))]
+pub struct Scales(pub [[f32; PANEL]; 2]);
+
 /// Sixteen rows of a matrix, unpacked.
 #[derive(Default)]
 pub struct Panel {
     /// Unsigned, `[columns / 32, 8, 16, 4]`.
-    codes: Vec<u8>,
-    /// Scales and offsets, `[columns / shared, 2, 16]`.
-    scales: Vec<[[f32; PANEL]; 2]>,
+    pub codes: Lines<u8>,
+    /// `[columns / shared]`
+    pub scales: Vec<Scales>,
 }
 
 impl Panel {
@@ -56,10 +56,10 @@ impl Panel {
     /// # Safety
     /// The CPU has AVX2, FMA and F16C; every pointer is to `columns / WEIGHTS` whole blocks.
     #[target_feature(enable = "avx2,fma,f16c")]
-    unsafe fn unpack<F: Format>(&mut self, rows: [*const u8; PANEL], columns: usize) {
+    pub unsafe fn unpack<F: Format>(&mut self, rows: [*const u8; PANEL], columns: usize) {
         let each = GROUP / F::SHARED;
-        self.codes.resize(columns * PANEL, 0);
-        self.scales.resize(columns / F::SHARED, [[0.0; PANEL]; 2]);
+        self.codes.resize(columns * PANEL);
+        self.scales.resize(columns / F::SHARED, Scales::default());
         let (mut scales, mut offsets) = ([0f32; SPAN / 16], [0f32; SPAN / 16]);
         for span in 0..columns.div_ceil(SPAN) {
             let first = span * (SPAN / GROUP);
@@ -73,9 +73,9 @@ impl Panel {
                     F::scales(bytes.add(at), groups, scales, offsets);
                 }
                 for ((shared, scale), offset) in shared.iter_mut().zip(&scales).zip(&offsets) {
-                    shared[0][row] = *scale;
+                    shared.0[0][row] = *scale;
                     // The instructions want unsigned weights: 128 is zero.
-                    shared[1][row] = if F::CODES.is_none() { -128.0 * scale } else { *offset };
+                    shared.0[1][row] = if F::CODES.is_none() { ZERO * scale } else { *offset };
                 }
             }
             let codes = self.codes[first * GROUP_BYTES..].chunks_exact_mut(GROUP_BYTES);
@@ -106,35 +106,29 @@ impl Panel {
 /// `[xs.rows, rows.len()]`.
 ///
 /// # Safety
-/// The CPU has AVX-512 (F, BW, DQ, VL, VNNI), and AMX for [`Kind::Tiles`]; every pointer is to
-/// `xs.columns / WEIGHTS` whole blocks.
+/// The CPU has AVX-512 (F, BW, DQ, VL, VNNI); every pointer is to `xs.columns / WEIGHTS` whole
+/// blocks; `xs` are codes.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub unsafe fn products<F: Format>(
-    kind: Kind,
     rows: &[*const u8],
     xs: &Activations,
-    panels: &mut Vec<Panel>,
-    sums: &mut [f32],
+    Scratch { panels, sums, .. }: &mut Scratch,
 ) {
     let width = rows.len();
-    assert!(width.is_multiple_of(PANEL) && sums.len() == xs.rows * width);
+    assert!(width.is_multiple_of(PANEL));
+    sums.resize(xs.rows * width);
     panels.resize_with(width / PANEL, Panel::default);
     for (panel, rows) in panels.iter_mut().zip(rows.chunks_exact(PANEL)) {
         // SAFETY: the caller's.
         unsafe { panel.unpack::<F>(std::array::from_fn(|i| rows[i]), xs.columns) };
     }
-    // SAFETY: the caller's.
-    let tiles = (kind == Kind::Tiles).then(|| unsafe { Tiles::new(F::SHARED) });
     for first in (0..xs.rows).step_by(TOKENS) {
         let count = TOKENS.min(xs.rows - first);
         for (i, panel) in panels.iter().enumerate() {
             let mut out = [_mm512_setzero_ps(); TOKENS];
             // SAFETY: the caller's.
             unsafe {
-                match &tiles {
-                    Some(tiles) => multiply_tiles::<F>(tiles, panel, xs, first, &mut out),
-                    None => multiply_vectors::<F>(panel, xs, first, &mut out),
-                }
+                multiply::<F>(panel, xs, first, &mut out);
                 for (token, out) in out.iter().enumerate().take(count) {
                     let at = (first + token) * width + i * PANEL;
                     _mm512_storeu_ps(sums[at..at + PANEL].as_mut_ptr(), *out);
@@ -142,6 +136,108 @@ pub unsafe fn products<F: Format>(
             }
         }
     }
+}
+
+/// The dot products of eight rows of a matrix with the only row of `xs`.
+///
+/// # Safety
+/// The CPU has AVX-512 (F, BW, DQ, VL, VNNI); every pointer is to `xs.columns / WEIGHTS` whole
+/// blocks, and `xs` is one row of codes.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub unsafe fn dots<F: Format>(
+    rows: [*const u8; product::PANEL],
+    xs: &Activations,
+    sums: &mut [f32],
+) {
+    for (sum, row) in sums.iter_mut().zip(rows) {
+        // SAFETY: the caller's.
+        *sum = unsafe { dot::<F>(row, xs) };
+    }
+}
+
+/// # Safety
+/// As for [`dots`].
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+#[inline]
+unsafe fn dot<F: Format>(row: *const u8, xs: &Activations) -> f32 {
+    const GROUPS: usize = SPAN / GROUP;
+    let each = GROUP / F::SHARED;
+    let mut sums = [_mm512_setzero_ps(); 2];
+    let mut offset_sums = _mm512_setzero_ps();
+    let (whole, rest) = (xs.columns / SPAN, xs.columns % SPAN / GROUP);
+    for span in 0..whole {
+        let at = span * GROUPS;
+        // SAFETY: the row has this span, the activations these columns, the arrays a span's scales.
+        unsafe {
+            let bytes = row.add(span * span_bytes::<F>());
+            ask_ahead::<F>(bytes);
+            let column_scales = _mm256_loadu_ps(xs.scales.as_ptr().add(at));
+            let [scales, mut offsets] = F::scales_of_span(bytes);
+            let column_scales = _mm512_zextps256_ps512(column_scales);
+            let (scales, column_sums) = if each == 2 {
+                let twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+                let column_scales = _mm512_permutexvar_ps(twice, column_scales);
+                let sums = _mm512_loadu_ps(xs.half_sums.as_ptr().add(2 * at));
+                (_mm512_mul_ps(scales, column_scales), sums)
+            } else {
+                let sums = _mm256_loadu_ps(xs.sums.as_ptr().add(at));
+                if F::CODES.is_none() {
+                    offsets = _mm512_mul_ps(scales, _mm512_set1_ps(ZERO));
+                }
+                (_mm512_mul_ps(scales, column_scales), _mm512_zextps256_ps512(sums))
+            };
+            offset_sums = _mm512_fmadd_ps(offsets, column_sums, offset_sums);
+            for pair in 0..GROUPS / 2 {
+                let codes = unsigned::<F>(F::codes_of_two(bytes, pair));
+                let x = _mm512_loadu_si512(xs.codes.as_ptr().add((at + 2 * pair) * GROUP).cast());
+                let products = _mm512_dpbusd_epi32(_mm512_setzero_si512(), codes, x);
+                let first = if each == 2 {
+                    _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3)
+                } else {
+                    _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1)
+                };
+                let of = _mm512_set1_epi32((2 * each * pair) as i32);
+                let scale = _mm512_permutexvar_ps(_mm512_add_epi32(first, of), scales);
+                let sum = &mut sums[pair % 2];
+                *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), scale, *sum);
+            }
+        }
+    }
+    let mut rest_sums = _mm256_setzero_ps();
+    let mut rest_offsets = 0f32;
+    if F::WEIGHTS == GROUP {
+        for group in 0..rest {
+            let at = whole * GROUPS + group;
+            // SAFETY: the row has this block, the activations these columns.
+            unsafe {
+                let bytes = row.add(whole * span_bytes::<F>() + group * F::BYTES);
+                let (mut scale, mut offset) = (0f32, 0f32);
+                F::scales(bytes, 1, &raw mut scale, &raw mut offset);
+                let mut codes = F::codes(bytes, 0);
+                if F::CODES.is_none() {
+                    codes = _mm256_xor_si256(codes, _mm256_set1_epi8(-128));
+                    offset = ZERO * scale;
+                }
+                let x = _mm256_loadu_si256(xs.codes.as_ptr().add(at * GROUP).cast());
+                let products = _mm256_dpbusd_epi32(_mm256_setzero_si256(), codes, x);
+                let scale = _mm256_set1_ps(scale * *xs.scales.get_unchecked(at));
+                rest_sums = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), scale, rest_sums);
+                rest_offsets += offset * *xs.sums.get_unchecked(at);
+            }
+        }
+    }
+    let sums = _mm512_add_ps(_mm512_add_ps(sums[0], sums[1]), offset_sums);
+    _mm512_reduce_add_ps(_mm512_add_ps(sums, _mm512_zextps256_ps512(rest_sums))) + rest_offsets
+}
+
+/// What a zero among signed codes is among unsigned ones, times −1.
+const ZERO: f32 = -128.0;
+
+/// Codes as the instructions want them: unsigned.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn unsigned<F: Format>(codes: __m512i) -> __m512i {
+    if F::CODES.is_none() { _mm512_xor_si512(codes, _mm512_set1_epi8(-128)) } else { codes }
 }
 
 /// What integer sums stand for: `sums · (scale of the weights · scale of the token)`, and the
@@ -168,86 +264,37 @@ fn sums_of<F: Format>(xs: &Activations, at: usize, part: usize) -> (*const f32, 
 /// The CPU has the instructions; the panel was unpacked for `xs.columns`.
 #[target_feature(enable = "avx512f,avx512vnni")]
 #[inline]
-unsafe fn multiply_vectors<F: Format>(
+unsafe fn multiply<F: Format>(
     panel: &Panel,
     xs: &Activations,
     first: usize,
     out: &mut [__m512; TOKENS],
 ) {
-    /// Tokens whose sums are kept in registers together.
-    const FEW: usize = 8;
     let quads = F::SHARED / 4;
     let each = GROUP / F::SHARED;
-    for (start, out) in (0..TOKENS).step_by(FEW).zip(out.chunks_exact_mut(FEW)) {
-        if first + start >= xs.rows {
-            return;
-        }
-        // Tokens past the end are the last one again.
-        let tokens: [usize; FEW] = std::array::from_fn(|i| (first + start + i).min(xs.rows - 1));
-        let mut totals: [__m512; FEW] = std::array::from_fn(|i| out[i]);
-        for (shared, scales) in panel.scales.iter().enumerate() {
-            let (at, part) = (shared / each, shared % each);
-            // SAFETY: the activations have block `at` of every token, the panel its codes.
-            unsafe {
-                let codes = xs.codes.as_ptr().add(at * xs.rows * GROUP + part * F::SHARED);
-                let weights = panel.codes.as_ptr().add(shared * F::SHARED * PANEL);
-                let mut sums = [_mm512_setzero_si512(); FEW];
-                for quad in 0..quads {
-                    let weights = _mm512_loadu_si512(weights.add(64 * quad).cast());
-                    for (sum, token) in sums.iter_mut().zip(tokens) {
-                        let x = codes.add(token * GROUP + 4 * quad).cast::<i32>();
-                        let x = _mm512_set1_epi32(x.read_unaligned());
-                        *sum = _mm512_dpbusd_epi32(*sum, weights, x);
-                    }
-                }
-                let weights = scales.each_ref().map(|scales| _mm512_loadu_ps(scales.as_ptr()));
-                let (of, stride) = sums_of::<F>(xs, at, part);
-                for ((total, sums), token) in totals.iter_mut().zip(sums).zip(tokens) {
-                    let scale = *xs.scales.get_unchecked(at * xs.rows + token);
-                    *total = scaled(*total, sums, weights, scale, *of.add(stride * token));
-                }
-            }
-        }
-        out.copy_from_slice(&totals);
-    }
-}
-
-/// # Safety
-/// The tiles are shaped for `F::SHARED`; the panel was unpacked for `xs.columns`.
-#[target_feature(enable = "avx512f")]
-#[inline]
-unsafe fn multiply_tiles<F: Format>(
-    tiles: &Tiles,
-    panel: &Panel,
-    xs: &Activations,
-    first: usize,
-    out: &mut [__m512; TOKENS],
-) {
-    let each = GROUP / F::SHARED;
+    // Tokens past the end are the last one again.
+    let tokens: [usize; TOKENS] = std::array::from_fn(|i| (first + i).min(xs.rows - 1));
     let mut totals = *out;
-    // Two products are under way: the vectors scale one while the tiles make the other.
-    let mut sums = [[[0i32; PANEL]; TOKENS]; 2];
-    let last = xs.rows - 1 - first;
     for (shared, scales) in panel.scales.iter().enumerate() {
         let (at, part) = (shared / each, shared % each);
-        // SAFETY: the panel has these codes; past the last token, the activations have others or
-        // their spare room (see `Activations`), and what comes of them is not used.
+        // SAFETY: the activations have block `at` of every token, the panel its codes.
         unsafe {
-            let codes = xs.codes.as_ptr().add((at * xs.rows + first) * GROUP + part * F::SHARED);
+            let codes = xs.codes.as_ptr().add(at * xs.rows * GROUP + part * F::SHARED);
             let weights = panel.codes.as_ptr().add(shared * F::SHARED * PANEL);
-            let sums = &mut sums[shared % 2];
-            if shared % 2 == 0 {
-                amx::product_i8_u8(tiles, codes.cast(), GROUP, weights, sums);
-            } else {
-                amx::product_i8_u8_beside(tiles, codes.cast(), GROUP, weights, sums);
+            let mut sums = [_mm512_setzero_si512(); TOKENS];
+            for quad in 0..quads {
+                let weights = _mm512_loadu_si512(weights.add(64 * quad).cast());
+                for (sum, token) in sums.iter_mut().zip(tokens) {
+                    let x = codes.add(token * GROUP + 4 * quad).cast::<i32>();
+                    let x = _mm512_set1_epi32(x.read_unaligned());
+                    *sum = _mm512_dpbusd_epi32(*sum, weights, x);
+                }
             }
-            let weights = scales.each_ref().map(|scales| _mm512_loadu_ps(scales.as_ptr()));
+            let weights = scales.0.each_ref().map(|scales| _mm512_loadu_ps(scales.as_ptr()));
             let (of, stride) = sums_of::<F>(xs, at, part);
-            let scales = xs.scales.as_ptr().add(at * xs.rows);
-            for (token, (total, sums)) in totals.iter_mut().zip(sums).enumerate() {
-                let token = first + token.min(last);
-                let sums = _mm512_loadu_si512(sums.as_ptr().cast());
-                *total = scaled(*total, sums, weights, *scales.add(token), *of.add(stride * token));
+            for ((total, sums), token) in totals.iter_mut().zip(sums).zip(tokens) {
+                let scale = *xs.scales.get_unchecked(at * xs.rows + token);
+                *total = scaled(*total, sums, weights, scale, *of.add(stride * token));
             }
         }
     }
