@@ -16,9 +16,9 @@ use std::arch::x86_64::{
     _mm512_broadcast_i32x4, _mm512_broadcast_i64x4, _mm512_castps512_ps256, _mm512_castsi256_si512,
     _mm512_castsi512_si256, _mm512_cvtph_ps, _mm512_extractf32x8_ps, _mm512_inserti64x4,
     _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_broadcast_i32x4, _mm512_mask_mov_epi32,
-    _mm512_mask_permutexvar_epi32, _mm512_permutex2var_epi32, _mm512_rolv_epi32, _mm512_set1_epi8,
-    _mm512_set1_epi32, _mm512_setr_epi32, _mm512_srli_epi32, _mm512_srlv_epi32,
-    _mm512_ternarylogic_epi32, _mm512_zextps256_ps512,
+    _mm512_mask_permutexvar_epi32, _mm512_maskz_loadu_epi32, _mm512_permutex2var_epi32,
+    _mm512_rolv_epi32, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_setr_epi32, _mm512_srli_epi32,
+    _mm512_srlv_epi32, _mm512_ternarylogic_epi32, _mm512_zextps256_ps512,
 };
 
 /// Weights in a span: what the kernels take at once.
@@ -51,18 +51,19 @@ pub trait Format {
     /// The CPU has AVX2, FMA and F16C; `span` points to more than `group` groups.
     unsafe fn codes(span: *const u8, group: usize) -> __m256i;
 
-    /// The scales and the offsets of a whole span, in the first lanes.
+    /// The scales and the offsets of the first `groups` groups of a span, in the first lanes, then
+    /// zeros.
     ///
     /// # Safety
-    /// The CPU has AVX-512 (F, BW, DQ, VL); the span is whole.
+    /// The CPU has AVX-512 (F, BW, DQ, VL); `span` points to that many groups.
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
     #[inline]
-    unsafe fn scales_of_span(span: *const u8) -> [__m512; 2] {
+    unsafe fn scales_of_span(span: *const u8, groups: usize) -> [__m512; 2] {
         let mut both = [[0f32; SPAN / 16]; 2];
         let [scales, offsets] = &mut both;
         // SAFETY: the caller's; there is room for 16 each.
         unsafe {
-            Self::scales(span, SPAN / GROUP, scales.as_mut_ptr(), offsets.as_mut_ptr());
+            Self::scales(span, groups, scales.as_mut_ptr(), offsets.as_mut_ptr());
             both.each_ref().map(|values| {
                 if Self::SHARED == 16 {
                     _mm512_loadu_ps(values.as_ptr())
@@ -117,7 +118,7 @@ unsafe fn turned(bytes: *const u8, first: usize, second: usize) -> __m512i {
 /// picking them one by one.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
-unsafe fn pairs_of_span<const BYTES: usize>(span: *const u8) -> [__m512; 2] {
+unsafe fn pairs_of_span<const BYTES: usize>(span: *const u8, groups: usize) -> [__m512; 2] {
     // The pairs' places among the 32-bit words of the first 128 bytes, and of the last 64.
     let place = |block: i32| block * (BYTES / 4) as i32;
     let last = |block: i32| place(block) - (8 * BYTES / 4 - 16) as i32;
@@ -126,11 +127,22 @@ unsafe fn pairs_of_span<const BYTES: usize>(span: *const u8) -> [__m512; 2] {
     };
     let blocks: [i32; 8] = std::array::from_fn(|block| block as i32);
     let late = (0..8).fold(0u16, |mask, block| mask | u16::from(place(block) >= 32) << block);
-    // SAFETY: the caller's: eight blocks, and both parts lie in them.
-    let pairs = unsafe {
-        let load = |at: usize| _mm512_loadu_si512(span.add(at).cast());
-        let early = _mm512_permutex2var_epi32(load(0), index(blocks.map(place)), load(64));
-        _mm512_mask_permutexvar_epi32(early, late, index(blocks.map(last)), load(8 * BYTES - 64))
+    let words = groups * (BYTES / 4);
+    let pairs = {
+        let load = |first: usize| {
+            // SAFETY: the caller's: what the mask leaves out is not touched.
+            unsafe {
+                let span = span.wrapping_add(4 * first).cast::<i32>();
+                if groups == SPAN / GROUP {
+                    return _mm512_loadu_si512(span.cast());
+                }
+                let there = words.saturating_sub(first).min(16);
+                _mm512_maskz_loadu_epi32(((1u32 << there) - 1) as u16, span)
+            }
+        };
+        let early = _mm512_permutex2var_epi32(load(0), index(blocks.map(place)), load(16));
+        let rest = load(8 * BYTES / 4 - 16);
+        _mm512_mask_permutexvar_epi32(early, late, index(blocks.map(last)), rest)
     };
     // Scales to the low half, offsets to the high one.
     let apart = _mm256_setr_epi8(
@@ -333,9 +345,9 @@ macro_rules! blocks_of_32 {
             $(
                 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
                 #[inline]
-                unsafe fn scales_of_span(span: *const u8) -> [__m512; 2] {
-                    // SAFETY: the span is whole.
-                    unsafe { $scales_of_span(span) }
+                unsafe fn scales_of_span(span: *const u8, groups: usize) -> [__m512; 2] {
+                    // SAFETY: these groups are there.
+                    unsafe { $scales_of_span(span, groups) }
                 }
             )?
         }

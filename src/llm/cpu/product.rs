@@ -19,7 +19,7 @@ use super::formats::{Format, GROUP, SPAN};
 use super::lanes::total;
 
 /// Bytes that memory is asked for ahead of their use: what it delivers in its latency.
-const AHEAD: usize = 2048;
+pub const AHEAD: usize = 2048;
 /// Rows of a panel: one for each 32-bit lane.
 pub const PANEL: usize = 8;
 /// The most scales in a span.
@@ -67,7 +67,7 @@ unsafe fn dot<F: Format>(row: *const u8, xs: &Activations) -> f32 {
         // SAFETY: the row has this span.
         unsafe {
             let bytes = row.add(span * span_bytes::<F>());
-            ask_ahead::<F>(bytes);
+            ask_for::<F>(bytes.wrapping_add(AHEAD));
             dot_span::<F>(bytes, xs, span, &mut sums);
         }
     }
@@ -90,12 +90,12 @@ unsafe fn dot<F: Format>(row: *const u8, xs: &Activations) -> f32 {
     total(_mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), sums[2])) + offset_sum
 }
 
-/// Asks memory for the span that will be needed when it has come.
+/// Asks memory for a span.
 #[inline]
-pub fn ask_ahead<F: Format>(span: *const u8) {
+pub fn ask_for<F: Format>(span: *const u8) {
     for line in (0..span_bytes::<F>()).step_by(64) {
         // SAFETY: every address may be asked for.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(span.wrapping_add(AHEAD + line).cast::<i8>()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(span.wrapping_add(line).cast::<i8>()) };
     }
 }
 

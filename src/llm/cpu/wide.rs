@@ -4,20 +4,23 @@
 //! activations, eight of them at a time: those stay in the first cache while the band goes by.
 
 use std::arch::x86_64::{
-    __m256i, __m512, __m512i, _mm256_cvtepi32_ps, _mm256_dpbusd_epi32, _mm256_fmadd_ps,
-    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_set1_epi8, _mm256_set1_ps, _mm256_setzero_ps,
-    _mm256_setzero_si256, _mm256_storeu_si256, _mm256_xor_si256, _mm512_add_epi32, _mm512_add_ps,
-    _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512,
-    _mm512_mul_ps, _mm512_permutexvar_ps, _mm512_reduce_add_ps, _mm512_set1_epi8,
-    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_ps, _mm512_setzero_si512,
-    _mm512_storeu_ps, _mm512_xor_si512, _mm512_zextps256_ps512,
+    __m256i, __m512, __m512i, _mm_add_ps, _mm_storeu_ps, _mm256_add_ps, _mm256_castps256_ps128,
+    _mm256_cvtepi32_ps, _mm256_dpbusd_epi32, _mm256_extractf128_ps, _mm256_fmadd_ps,
+    _mm256_hadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_set1_epi8, _mm256_set1_ps,
+    _mm256_setzero_ps, _mm256_setzero_si256, _mm256_storeu_si256, _mm256_xor_si256,
+    _mm512_add_epi32, _mm512_add_ps, _mm512_castps512_ps256, _mm512_cvtepi32_ps,
+    _mm512_dpbusd_epi32, _mm512_extractf32x8_ps, _mm512_fmadd_ps, _mm512_loadu_ps,
+    _mm512_loadu_si512, _mm512_maskz_loadu_ps, _mm512_mul_ps, _mm512_permutexvar_ps,
+    _mm512_reduce_add_ps, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setr_epi32,
+    _mm512_setzero_ps, _mm512_setzero_si512, _mm512_storeu_ps, _mm512_xor_si512,
+    _mm512_zextps256_ps512, _mm512_zextsi256_si512,
 };
 
 use super::activations::Activations;
 use super::formats::{Format, GROUP, SPAN};
 use super::lines::Lines;
 use super::matrix::Scratch;
-use super::product::{self, ask_ahead, span_bytes, transposed};
+use super::product::{self, AHEAD, ask_for, span_bytes, transposed};
 
 /// Rows of a panel: one for each 32-bit lane.
 pub const PANEL: usize = 16;
@@ -29,6 +32,9 @@ const GROUP_BYTES: usize = GROUP * PANEL;
 const BAND_BYTES: usize = 768 << 10;
 /// The most rows of a band.
 pub const BAND: usize = 64;
+/// Bytes of four rows that are short enough to be multiplied at once: further apart, memory would
+/// have to be asked for at four places.
+const FOUR_BYTES: usize = 4096;
 
 /// Rows that are multiplied together: a multiple of [`PANEL`].
 pub fn band(columns: usize) -> usize {
@@ -149,9 +155,123 @@ pub unsafe fn dots<F: Format>(
     xs: &Activations,
     sums: &mut [f32],
 ) {
-    for (sum, row) in sums.iter_mut().zip(rows) {
-        // SAFETY: the caller's.
-        *sum = unsafe { dot::<F>(row, xs) };
+    let row_bytes = xs.columns / F::WEIGHTS * F::BYTES;
+    // SAFETY: the caller's.
+    unsafe {
+        if 4 * row_bytes <= FOUR_BYTES {
+            let [a, b, c, d, e, f, g, h] = rows;
+            let (first, last) = sums.split_at_mut(4);
+            four_dots::<F>([a, b, c, d], row_bytes, xs, first);
+            four_dots::<F>([e, f, g, h], row_bytes, xs, last);
+        } else {
+            for (sum, row) in sums.iter_mut().zip(rows) {
+                *sum = dot::<F>(row, xs);
+            }
+        }
+    }
+}
+
+/// Four short rows at a time: the sum of a row's lanes takes nearly as long as a short row.
+///
+/// # Safety
+/// As for [`dots`].
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+#[inline]
+unsafe fn four_dots<F: Format>(
+    rows: [*const u8; 4],
+    row_bytes: usize,
+    xs: &Activations,
+    out: &mut [f32],
+) {
+    let mut sums = [_mm512_setzero_ps(); 4];
+    let (whole, rest) = (xs.columns / SPAN, xs.columns % SPAN / GROUP);
+    for span in 0..whole {
+        let at = rows.map(|row| row.wrapping_add(span * span_bytes::<F>()));
+        for bytes in at {
+            ask_for::<F>(bytes.wrapping_add(4 * row_bytes));
+        }
+        // SAFETY: the rows have this span.
+        unsafe { four_spans::<F, true>(at, xs, span, 0, &mut sums) };
+    }
+    if rest > 0 {
+        let at = rows.map(|row| row.wrapping_add(whole * span_bytes::<F>()));
+        // SAFETY: the rows end with so many groups.
+        unsafe { four_spans::<F, false>(at, xs, whole, rest, &mut sums) };
+    }
+    let [a, b, c, d] = sums
+        .map(|sum| _mm256_add_ps(_mm512_castps512_ps256(sum), _mm512_extractf32x8_ps::<1>(sum)));
+    let lanes = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+    let four = _mm_add_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps::<1>(lanes));
+    assert_eq!(out.len(), 4);
+    // SAFETY: there is room for four.
+    unsafe { _mm_storeu_ps(out.as_mut_ptr(), four) };
+}
+
+/// Adds a span of four rows, whole or the first `groups` groups of it.
+///
+/// # Safety
+/// The CPU has the instructions; the rows have these groups, the activations their columns.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+#[inline]
+unsafe fn four_spans<F: Format, const WHOLE: bool>(
+    rows: [*const u8; 4],
+    xs: &Activations,
+    span: usize,
+    groups: usize,
+    sums: &mut [__m512; 4],
+) {
+    const GROUPS: usize = SPAN / GROUP;
+    let groups = if WHOLE { GROUPS } else { groups };
+    let each = GROUP / F::SHARED;
+    let at = span * GROUPS;
+    // SAFETY: the caller's.
+    unsafe {
+        let load = |values: *const f32, count: usize| {
+            _mm512_maskz_loadu_ps(((1u32 << count) - 1) as u16, values)
+        };
+        let mut column_scales = load(xs.scales.as_ptr().add(at), groups);
+        let column_sums = if each == 2 {
+            let twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+            column_scales = _mm512_permutexvar_ps(twice, column_scales);
+            load(xs.half_sums.as_ptr().add(2 * at), 2 * groups)
+        } else {
+            load(xs.sums.as_ptr().add(at), groups)
+        };
+        let mut scales = [_mm512_setzero_ps(); 4];
+        for (row, bytes) in rows.into_iter().enumerate() {
+            let [scale, mut offset] = F::scales_of_span(bytes, groups);
+            if F::CODES.is_none() {
+                offset = _mm512_mul_ps(scale, _mm512_set1_ps(ZERO));
+            }
+            sums[row] = _mm512_fmadd_ps(offset, column_sums, sums[row]);
+            scales[row] = _mm512_mul_ps(scale, column_scales);
+        }
+        let mut add = |pair: usize, codes: [__m512i; 4], x: __m512i| {
+            let first = if each == 2 {
+                _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3)
+            } else {
+                _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1)
+            };
+            let of = _mm512_add_epi32(first, _mm512_set1_epi32((2 * each * pair) as i32));
+            for (row, codes) in codes.into_iter().enumerate() {
+                let codes = unsigned::<F>(codes);
+                let products = _mm512_dpbusd_epi32(_mm512_setzero_si512(), codes, x);
+                let scale = _mm512_permutexvar_ps(of, scales[row]);
+                sums[row] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), scale, sums[row]);
+            }
+        };
+        let x = xs.codes.as_ptr().add(at * GROUP);
+        for pair in 0..groups / 2 {
+            let x = _mm512_loadu_si512(x.add(2 * pair * GROUP).cast());
+            add(pair, rows.map(|row| F::codes_of_two(row, pair)), x);
+        }
+        if !WHOLE && groups % 2 == 1 {
+            let group = groups - 1;
+            let x = _mm256_loadu_si256(x.add(group * GROUP).cast());
+            // The upper half counts for nothing: what it is multiplied with is zero.
+            let codes = rows.map(|row| _mm512_zextsi256_si512(F::codes(row, group)));
+            add(group / 2, codes, _mm512_zextsi256_si512(x));
+        }
     }
 }
 
@@ -170,9 +290,9 @@ unsafe fn dot<F: Format>(row: *const u8, xs: &Activations) -> f32 {
         // SAFETY: the row has this span, the activations these columns, the arrays a span's scales.
         unsafe {
             let bytes = row.add(span * span_bytes::<F>());
-            ask_ahead::<F>(bytes);
+            ask_for::<F>(bytes.wrapping_add(AHEAD));
             let column_scales = _mm256_loadu_ps(xs.scales.as_ptr().add(at));
-            let [scales, mut offsets] = F::scales_of_span(bytes);
+            let [scales, mut offsets] = F::scales_of_span(bytes, GROUPS);
             let column_scales = _mm512_zextps256_ps512(column_scales);
             let (scales, column_sums) = if each == 2 {
                 let twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
