@@ -4,20 +4,23 @@
 //! and offset. What differs is how the bits lie in the block. Source: `ggml-common.h` and the
 //! `dequantize_row_*` functions of `ggml-quants.c` in llama.cpp.
 
+use std::arch::asm;
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, __m512, __m512i, _mm_cvtph_ps, _mm_cvtsi32_si128, _mm_cvtss_f32,
     _mm_insert_epi16, _mm_insert_epi32, _mm_loadl_epi64, _mm_loadu_si128, _mm_setr_epi8,
-    _mm_shuffle_epi8, _mm_srli_epi16, _mm_unpackhi_epi64, _mm_unpacklo_epi64, _mm256_and_si256,
-    _mm256_castsi128_si256, _mm256_cmpeq_epi8, _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps,
-    _mm256_cvtepu8_epi32, _mm256_cvtph_ps, _mm256_inserti128_si256, _mm256_loadu_ps,
-    _mm256_loadu_si256, _mm256_mul_ps, _mm256_or_si256, _mm256_permute4x64_epi64, _mm256_set1_epi8,
-    _mm256_set1_epi32, _mm256_set1_ps, _mm256_setr_epi8, _mm256_setr_epi32, _mm256_setr_epi64x,
-    _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_srl_epi16, _mm256_storeu_ps, _mm512_and_si512,
-    _mm512_broadcast_i32x4, _mm512_broadcast_i64x4, _mm512_castps512_ps256, _mm512_castsi256_si512,
-    _mm512_castsi512_si256, _mm512_cvtph_ps, _mm512_extractf32x8_ps, _mm512_inserti64x4,
-    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_broadcast_i32x4, _mm512_mask_mov_epi32,
-    _mm512_mask_permutexvar_epi32, _mm512_maskz_loadu_epi32, _mm512_permutex2var_epi32,
-    _mm512_rolv_epi32, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_setr_epi32, _mm512_srli_epi32,
+    _mm_setr_epi16, _mm_shuffle_epi8, _mm_srli_epi16, _mm_unpackhi_epi64, _mm_unpacklo_epi64,
+    _mm256_and_si256, _mm256_castsi128_si256, _mm256_cmpeq_epi8, _mm256_cvtepi8_epi32,
+    _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_cvtph_ps, _mm256_inserti128_si256,
+    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_mul_ps, _mm256_or_si256, _mm256_permute4x64_epi64,
+    _mm256_set1_epi8, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setr_epi8, _mm256_setr_epi32,
+    _mm256_setr_epi64x, _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_srl_epi16, _mm256_storeu_ps,
+    _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_broadcast_i64x4, _mm512_castps512_ps256,
+    _mm512_castsi128_si512, _mm512_castsi256_si512, _mm512_castsi512_si128, _mm512_castsi512_si256,
+    _mm512_cvtph_ps, _mm512_extractf32x8_ps, _mm512_inserti64x4, _mm512_loadu_ps,
+    _mm512_loadu_si512, _mm512_mask_broadcast_i32x4, _mm512_mask_mov_epi16, _mm512_mask_mov_epi32,
+    _mm512_mask_permutexvar_epi32, _mm512_maskz_loadu_epi16, _mm512_maskz_loadu_epi32,
+    _mm512_mul_ps, _mm512_permutex2var_epi16, _mm512_permutex2var_epi32, _mm512_rolv_epi32,
+    _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setr_epi32, _mm512_srli_epi32,
     _mm512_srlv_epi32, _mm512_ternarylogic_epi32, _mm512_zextps256_ps512,
 };
 
@@ -114,7 +117,46 @@ unsafe fn turned(bytes: *const u8, first: usize, second: usize) -> __m512i {
     _mm512_rolv_epi32(twice, bits)
 }
 
-/// [`eight_pairs`] of a span of blocks of `BYTES` bytes, a multiple of 4 from 16 to 24, without
+/// The same pointer, of which the compiler does not know so. It would take bytes that it has loaded
+/// once from there again, at the price of shuffles, which are scarce; loads are not.
+#[inline]
+fn of_its_own(mut span: *const u8) -> *const u8 {
+    // SAFETY: it does nothing.
+    unsafe { asm!("/* {} */", inout(reg) span, options(pure, nomem, nostack, preserves_flags)) };
+    span
+}
+
+/// [`eight_centred`] of the first `groups` of a span of blocks of `BYTES` bytes, an even number up to
+/// 34, without picking them one by one.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+unsafe fn centred_of_span<const BYTES: usize, const CENTRE: u8>(
+    span: *const u8,
+    groups: usize,
+) -> [__m512; 2] {
+    let span = of_its_own(span);
+    let words = groups * BYTES / 2;
+    let load = |line: usize| {
+        let there = words.saturating_sub(32 * line).min(32);
+        // SAFETY: the caller's: what the mask leaves out is not touched.
+        unsafe {
+            let mask = ((1u64 << there) - 1) as u32;
+            _mm512_maskz_loadu_epi16(mask, span.wrapping_add(64 * line).cast::<i16>())
+        }
+    };
+    // The scales' places among the 16-bit words, 64 of which are searched at once.
+    let places: [i16; 8] = std::array::from_fn(|block| (block * BYTES / 2) as i16);
+    let late = (0..8).fold(0u32, |mask, block| mask | u32::from(places[block] >= 64) << block);
+    let [a, b, c, d, e, f, g, h] = places.map(|place| place % 64);
+    let index = _mm512_castsi128_si512(_mm_setr_epi16(a, b, c, d, e, f, g, h));
+    let early = _mm512_permutex2var_epi16(load(0), index, load(1));
+    let rest = _mm512_permutex2var_epi16(load(2), index, load(3));
+    let halves = _mm512_castsi512_si128(_mm512_mask_mov_epi16(early, late, rest));
+    let scales = _mm512_zextps256_ps512(_mm256_cvtph_ps(halves));
+    [scales, _mm512_mul_ps(scales, _mm512_set1_ps(-f32::from(CENTRE)))]
+}
+
+/// [`eight_pairs`] of the first `groups` of a span of blocks of `BYTES` bytes, a multiple of 4 from 16 to 24, without
 /// picking them one by one.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
@@ -127,6 +169,7 @@ unsafe fn pairs_of_span<const BYTES: usize>(span: *const u8, groups: usize) -> [
     };
     let blocks: [i32; 8] = std::array::from_fn(|block| block as i32);
     let late = (0..8).fold(0u16, |mask, block| mask | u16::from(place(block) >= 32) << block);
+    let span = of_its_own(span);
     let words = groups * (BYTES / 4);
     let pairs = {
         let load = |first: usize| {
@@ -356,14 +399,17 @@ macro_rules! blocks_of_32 {
 
 blocks_of_32!(Q4_0, 18, Some(16), eight_centred::<8>, centred::<8>,
     block => nibbles(block.add(2)),
-    first, second => nibbles_of_two(first.add(2), second.add(2)));
+    first, second => nibbles_of_two(first.add(2), second.add(2)); centred_of_span::<18, 8>);
 blocks_of_32!(Q4_1, 20, Some(16), eight_pairs, pair, block => nibbles(block.add(4)),
     first, second => nibbles_of_two(first.add(4), second.add(4)); pairs_of_span::<20>);
 blocks_of_32!(Q5_0, 22, Some(32), eight_centred::<16>, centred::<16>,
-    block => _mm256_or_si256(nibbles(block.add(6)), fifth_bits(block.add(2))));
+    block => _mm256_or_si256(nibbles(block.add(6)), fifth_bits(block.add(2)));
+    centred_of_span::<22, 16>);
 blocks_of_32!(Q5_1, 24, Some(32), eight_pairs, pair,
-    block => _mm256_or_si256(nibbles(block.add(8)), fifth_bits(block.add(4))));
-blocks_of_32!(Q8_0, 34, None, eight_centred::<0>, centred::<0>, block => load(block.add(2)));
+    block => _mm256_or_si256(nibbles(block.add(8)), fifth_bits(block.add(4)));
+    pairs_of_span::<24>);
+blocks_of_32!(Q8_0, 34, None, eight_centred::<0>, centred::<0>, block => load(block.add(2));
+    centred_of_span::<34, 0>);
 
 /// 256 weights at 2 bits, scales and offsets at 4.
 pub struct Q2K;
