@@ -3,6 +3,8 @@
 //!
 //! The real models come from `models/prepare-demo`; the test command prepares them.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are not tests to clippy")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;

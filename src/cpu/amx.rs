@@ -146,27 +146,11 @@ macro_rules! product {
 }
 
 product!(
-    /// Signed times unsigned 8-bit integers: `[16, depth] · [depth / 4, 16, 4]`.
+    /// Signed 8-bit integers: `[16, depth] · [depth / 4, 16, 4]`.
     ///
     /// # Safety
     /// `rows` has 16 rows of the depth that the tiles were shaped for, `stride` bytes apart;
     /// `columns` has `depth / 4` rows of 64 bytes.
-    product_i8_u8, i32, "tdpbsud", "tmm0", "tmm4", "tmm6"
-);
-
-product!(
-    /// [`product_i8_u8`] in other registers.
-    ///
-    /// # Safety
-    /// As there.
-    product_i8_u8_beside, i32, "tdpbsud", "tmm1", "tmm5", "tmm7"
-);
-
-product!(
-    /// Signed 8-bit integers: `[16, depth] · [depth / 4, 16, 4]`.
-    ///
-    /// # Safety
-    /// As for [`product_i8_u8`].
     product_i8, i32, "tdpbssd", "tmm0", "tmm4", "tmm6"
 );
 
@@ -223,6 +207,78 @@ pub unsafe fn product_bf16(
     }
 }
 
+/// Adds products of bf16 to `sums`, `[32, 32]` with rows `stride` bytes apart, or with `fresh` puts
+/// them there: `[32, 32 · steps] · [32 · steps, 32]`.
+///
+/// Rows and columns come in steps of 32 of the depth. Those of `rows` are `step_bytes` apart, each
+/// `[32, 32]`; those of `columns` are neighbours, each `[2, 16, 16, 2]`: two halves of the columns,
+/// pairs along the depth, a column of the half, the pair.
+///
+/// # Safety
+/// The tiles were shaped for 64 bytes; `steps` is at least one, and all of that is there.
+#[inline]
+#[allow(clippy::too_many_arguments, reason = "what a matrix product needs")]
+pub unsafe fn add_products_bf16(
+    _: &Tiles,
+    rows: *const u16,
+    step_bytes: usize,
+    columns: *const u16,
+    steps: usize,
+    sums: *mut f32,
+    stride: usize,
+    fresh: bool,
+) {
+    const HALF: usize = ROWS * ROW_BYTES;
+    // SAFETY: the caller's.
+    unsafe {
+        asm!(
+            "test {fresh}, {fresh}",
+            "jnz 2f",
+            "tileloadd tmm0, [{sums} + {stride}*1]",
+            "tileloadd tmm1, [{sums} + {stride}*1 + 64]",
+            "tileloadd tmm2, [{lower} + {stride}*1]",
+            "tileloadd tmm3, [{lower} + {stride}*1 + 64]",
+            "jmp 3f",
+            "2:",
+            "tilezero tmm0",
+            "tilezero tmm1",
+            "tilezero tmm2",
+            "tilezero tmm3",
+            "3:",
+            "tileloadd tmm6, [{columns} + {sixty_four}*1]",
+            "tileloadd tmm4, [{rows} + {sixty_four}*1]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tileloadd tmm7, [{columns} + {sixty_four}*1 + {half}]",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tileloadd tmm5, [{rows} + {sixty_four}*1 + {half}]",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            "add {rows}, {step}",
+            "add {columns}, {both}",
+            "dec {steps}",
+            "jnz 3b",
+            "tilestored [{sums} + {stride}*1], tmm0",
+            "tilestored [{sums} + {stride}*1 + 64], tmm1",
+            "tilestored [{lower} + {stride}*1], tmm2",
+            "tilestored [{lower} + {stride}*1 + 64], tmm3",
+            rows = inout(reg) rows => _,
+            columns = inout(reg) columns => _,
+            steps = inout(reg) steps => _,
+            step = in(reg) step_bytes,
+            sums = in(reg) sums,
+            lower = in(reg) sums.byte_add(ROWS * stride),
+            stride = in(reg) stride,
+            sixty_four = in(reg) ROW_BYTES,
+            fresh = in(reg) usize::from(fresh),
+            half = const HALF,
+            both = const 2 * HALF,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack)
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,28 +290,26 @@ mod tests {
         }
         for depth in [4, 16, 32, 64] {
             let stride = depth + 3;
-            let rows: Vec<i8> = (0..ROWS * stride).map(|i| (i * 37 % 256) as u8 as i8).collect();
-            let columns: Vec<u8> = (0..depth * 16).map(|i| (i * 91 % 256) as u8).collect();
-            let mut sums = [Sums([[7; 16]; ROWS]); 4];
+            let code = |i: usize| (i * 37 % 256) as u8;
+            let rows: Vec<u8> = (0..ROWS * stride).map(code).collect();
+            let columns: Vec<u8> = (0..depth * 16).map(|i| code(3 * i + 5)).collect();
+            let mut sums = [Sums([[7; 16]; ROWS]); 2];
             // SAFETY: it is available, and the slices have these sizes.
             unsafe {
                 let tiles = Tiles::new(depth);
-                let (rows, columns) = (rows.as_ptr().cast(), columns.as_ptr());
-                product_i8_u8(&tiles, rows, stride, columns, &mut sums[0]);
-                product_i8_u8_beside(&tiles, rows, stride, columns, &mut sums[1]);
-                product_i8(&tiles, rows, stride, columns, &mut sums[2]);
-                product_i8_beside(&tiles, rows, stride, columns, &mut sums[3]);
+                let (rows, columns) = (rows.as_ptr(), columns.as_ptr());
+                product_i8(&tiles, rows, stride, columns, &mut sums[0]);
+                product_i8_beside(&tiles, rows, stride, columns, &mut sums[1]);
             }
             for (i, j) in (0..ROWS).flat_map(|i| (0..16).map(move |j| (i, j))) {
-                let pairs = (0..depth)
-                    .map(|k| (rows[i * stride + k], columns[(k / 4 * 16 + j) * 4 + k % 4]));
-                let unsigned: i32 =
-                    pairs.clone().map(|(row, column)| i32::from(row) * i32::from(column)).sum();
-                let signed: i32 = pairs
-                    .map(|(row, column)| i32::from(row) * i32::from(column.cast_signed()))
+                let exact: i32 = (0..depth)
+                    .map(|k| {
+                        let column = columns[(k / 4 * 16 + j) * 4 + k % 4];
+                        let row = rows[i * stride + k];
+                        i32::from(row.cast_signed()) * i32::from(column.cast_signed())
+                    })
                     .sum();
-                let found: [i32; 4] = std::array::from_fn(|product| sums[product].0[i][j]);
-                assert_eq!(found, [unsigned, unsigned, signed, signed], "{depth} {i} {j}");
+                assert_eq!([sums[0].0[i][j], sums[1].0[i][j]], [exact; 2], "{depth} {i} {j}");
             }
         }
     }
@@ -287,6 +341,41 @@ mod tests {
                     .sum();
                 assert_eq!(out[i][j], exact, "{steps} {i} {j}");
                 assert!(out[i][16].is_nan());
+            }
+        }
+    }
+
+    #[test]
+    fn tiles_of_bf16_are_added_as_plain_loops_do() {
+        if !is_available() {
+            return;
+        }
+        let (steps, rows_apart, stride) = (3, 40, 48);
+        let number = |i: usize| half::bf16::from_f32((i * 37 % 101) as f32 / 16.0 - 3.0);
+        let rows: Vec<u16> = (0..steps * rows_apart * 32).map(|i| number(i).to_bits()).collect();
+        let columns: Vec<u16> = (0..steps * 1024).map(|i| number(i * 3).to_bits()).collect();
+        let mut sums = vec![1f32; 32 * stride];
+        for (pass, fresh) in [(1, false), (2, false), (1, true)] {
+            // SAFETY: it is available, and the slices have these sizes.
+            unsafe {
+                let tiles = Tiles::new(ROW_BYTES);
+                let (rows, columns) = (rows.as_ptr(), columns.as_ptr());
+                let sums = sums.as_mut_ptr();
+                let apart = rows_apart * 64;
+                add_products_bf16(&tiles, rows, apart, columns, steps, sums, 4 * stride, fresh);
+            }
+            for (i, j) in (0..32).flat_map(|i| (0..32).map(move |j| (i, j))) {
+                let exact: f32 = (0..steps * 32)
+                    .map(|k| {
+                        let (step, k) = (k / 32, k % 32);
+                        let pair = ((step * 2 + j / 16) * 16 + k / 2) * 16 + j % 16;
+                        let row = number((step * rows_apart + i) * 32 + k);
+                        f32::from(row) * f32::from(number((pair * 2 + k % 2) * 3))
+                    })
+                    .sum();
+                let expected = exact * pass as f32 + if fresh { 0.0 } else { 1.0 };
+                let found = sums[i * stride + j];
+                assert!((found - expected).abs() < 0.01, "{i} {j}: {found}, not {expected}");
             }
         }
     }

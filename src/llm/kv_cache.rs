@@ -8,7 +8,9 @@ use candle_nn::ops::softmax_last_dim;
 
 use super::config::LlamaConfig;
 #[cfg(target_arch = "x86_64")]
-use super::cpu::attention::{Angles, Heads, KvCache};
+use super::cpu::Lines;
+#[cfg(target_arch = "x86_64")]
+use super::cpu::attention::{Angles, Attend, Heads, KvCache};
 #[cfg(feature = "cuda")]
 use super::cuda::{self, Projected};
 #[cfg(target_arch = "x86_64")]
@@ -91,13 +93,19 @@ impl LayerCache {
                 mix(&q, (k, v), masks, position)
             }
             #[cfg(target_arch = "x86_64")]
-            Self::Halves(cache) => {
-                on_cpu(qkv, rope, |qkv, angles| cache.attend(qkv, angles, position))
-            }
+            Self::Halves(cache) => on_cpu(cache, qkv, rope, position, config),
             #[cfg(target_arch = "x86_64")]
-            Self::Floats(cache) => {
-                on_cpu(qkv, rope, |qkv, angles| cache.attend(qkv, angles, position))
-            }
+            Self::Floats(cache) => on_cpu(cache, qkv, rope, position, config),
+        }
+    }
+
+    /// Itself, if it computes with values on the CPU and not with tensors.
+    #[cfg(target_arch = "x86_64")]
+    pub fn on_values(&mut self) -> Option<&mut dyn Attend> {
+        match self {
+            Self::Tensors { .. } => None,
+            Self::Halves(cache) => Some(cache),
+            Self::Floats(cache) => Some(cache),
         }
     }
 
@@ -129,9 +137,11 @@ impl LayerCache {
 
 #[cfg(target_arch = "x86_64")]
 fn on_cpu(
+    cache: &mut dyn Attend,
     qkv: &[Tensor],
     rope: &Rope,
-    attend: impl FnOnce(&[f32], Angles) -> Vec<f32>,
+    position: usize,
+    config: &LlamaConfig,
 ) -> Result<Tensor> {
     let joined;
     let qkv = match qkv {
@@ -144,8 +154,13 @@ fn on_cpu(
     let (cos, sin, layout) = rope.tables();
     let tokens = qkv.dim(0)?;
     let interleaved = layout == super::rope::Layout::Interleaved;
-    on_values([qkv, cos, sin], |[qkv, cos, sin]| attend(qkv, Angles { cos, sin, interleaved }))?
-        .reshape((tokens, ()))
+    on_values([qkv, cos, sin], |[qkv, cos, sin]| {
+        let mut out = vec![0f32; tokens * config.heads * config.head_dim];
+        let angles = Angles { cos, sin, interleaved };
+        cache.attend(qkv, angles, position, &mut Lines::default(), &mut out);
+        out
+    })?
+    .reshape((tokens, ()))
 }
 
 /// With kernels of our own for what decode does; a long prompt's attention is candle's.

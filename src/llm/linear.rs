@@ -8,7 +8,7 @@ use candle_core::quantized::QMatMul;
 use candle_core::{D, Device, Module, Result, Tensor};
 
 #[cfg(target_arch = "x86_64")]
-use super::cpu::{Activations, Matrix, gated_product, products};
+use super::cpu::{Activations, Matrix, Then, gated_product, products};
 use super::ops::{self, launches};
 
 /// One matrix, `[outputs, inputs]`.
@@ -59,6 +59,15 @@ impl Linear {
         }
     }
 
+    /// The matrix, if it is in the mapped file.
+    #[cfg(target_arch = "x86_64")]
+    pub fn mapped(&self) -> Option<Arc<Matrix>> {
+        match self {
+            Self::Mapped(matrix) => Some(matrix.clone()),
+            Self::Candle(_) => None,
+        }
+    }
+
     /// Where the matrix is.
     pub fn device(&self) -> Device {
         match self {
@@ -91,7 +100,9 @@ impl Stack {
         if let Some(&[gate, up]) = self.mapped().as_deref() {
             let xs = activations(xs, gate.columns())?;
             let shape = (xs.rows, gate.rows());
-            return Tensor::from_vec(gated_product(gate, up, &xs), shape, &Device::Cpu);
+            let mut gated = vec![0f32; xs.rows * gate.rows()];
+            gated_product(gate, up, &xs, &mut gated);
+            return Tensor::from_vec(gated, shape, &Device::Cpu);
         }
         ops::gate(&match self.forward(xs)?.as_slice() {
             [one] => one.clone(),
@@ -153,5 +164,7 @@ fn mapped_products(matrices: &[&Matrix], xs: &Tensor) -> Result<Tensor> {
     let width: usize = matrices.iter().map(|matrix| matrix.rows()).sum();
     let columns = matrices.first().map_or(0, |matrix| matrix.columns());
     let xs = activations(xs, columns)?;
-    Tensor::from_vec(products(matrices, &xs), (xs.rows, width), &Device::Cpu)
+    let mut out = vec![0f32; xs.rows * width];
+    products(matrices, &xs, Then::Replace, &mut out);
+    Tensor::from_vec(out, (xs.rows, width), &Device::Cpu)
 }

@@ -9,9 +9,18 @@ use candle_core::{DType, Device, Tensor};
 
 use super::checkpoint::{Loader, Name, Part};
 use super::config::LlamaConfig;
+#[cfg(target_arch = "x86_64")]
+use super::cpu::{
+    self,
+    attention::{Angles, Attend},
+};
 use super::kv_cache::{LayerCache, Masks};
+#[cfg(target_arch = "x86_64")]
+use super::linear::with_values;
 use super::linear::{Linear, Stack};
 use super::ops::{add_norm, norm};
+#[cfg(target_arch = "x86_64")]
+use super::rope::Layout;
 use super::rope::Rope;
 
 /// A loaded model. Nothing in it changes after loading; what a conversation has so far is in its
@@ -26,6 +35,9 @@ pub struct Llama {
     dtype: DType,
     cache_dtype: DType,
     device: Device,
+    /// The same without tensors, if everything is in the mapped file.
+    #[cfg(target_arch = "x86_64")]
+    pass: Option<cpu::Pass>,
 }
 
 /// Keys and values of the tokens so far, for each layer.
@@ -33,6 +45,8 @@ pub struct Cache {
     layers: Vec<LayerCache>,
     tokens: usize,
     context: usize,
+    #[cfg(target_arch = "x86_64")]
+    work: cpu::Workspace,
 }
 
 impl Cache {
@@ -80,7 +94,8 @@ impl Llama {
                 Layer::load(loader, &config, layer).with_context(|| format!("layer {layer}"))
             })
             .collect::<Result<Vec<_>>>()?;
-        Ok(Self {
+        #[allow(unused_mut, reason = "there is nothing to add elsewhere")]
+        let mut model = Self {
             embedding,
             norm: loader.vector(Name::Norm, hidden)?,
             output,
@@ -90,14 +105,43 @@ impl Llama {
             layers,
             device,
             config,
-        })
+            #[cfg(target_arch = "x86_64")]
+            pass: None,
+        };
+        #[cfg(target_arch = "x86_64")]
+        {
+            model.pass = model.without_tensors()?;
+        }
+        Ok(model)
+    }
+
+    /// `None`: some matrix is candle's.
+    #[cfg(target_arch = "x86_64")]
+    fn without_tensors(&self) -> candle_core::Result<Option<cpu::Pass>> {
+        let mut layers = Vec::new();
+        for layer in &self.layers {
+            let Some(layer) = layer.without_tensors()? else { return Ok(None) };
+            layers.push(layer);
+        }
+        let (Some(embedding), Some(output)) = (self.embedding.mapped(), self.output.mapped())
+        else {
+            return Ok(None);
+        };
+        let (norm, epsilon) = (self.norm.to_vec1()?, self.config.norm_epsilon as f32);
+        Ok(Some(cpu::Pass { embedding, layers, norm, output, epsilon }))
     }
 
     /// An empty cache for `context` tokens; takes its room now.
     pub fn cache(&self, context: usize) -> candle_core::Result<Cache> {
         let layer = || LayerCache::new(&self.config, context, self.cache_dtype, &self.device);
         let layers = self.layers.iter().map(|_| layer()).collect::<candle_core::Result<_>>()?;
-        Ok(Cache { layers, tokens: 0, context })
+        Ok(Cache {
+            layers,
+            tokens: 0,
+            context,
+            #[cfg(target_arch = "x86_64")]
+            work: cpu::Workspace::default(),
+        })
     }
 
     /// Reads `tokens` after those in `cache` and returns the logits, `[vocabulary]` in `f32`, of
@@ -112,6 +156,20 @@ impl Llama {
                 "{count} tokens after {position} others do not fit the context of {}",
                 cache.context
             );
+        }
+        #[cfg(target_arch = "x86_64")]
+        if let Some(pass) = &self.pass
+            && let Some(layers) = cache.layers.iter_mut().map(LayerCache::on_values).collect()
+        {
+            let layers: Vec<&mut dyn Attend> = layers;
+            let (cos, sin, layout) = self.rope.tables();
+            let interleaved = layout == Layout::Interleaved;
+            let logits = with_values([cos, sin], |[cos, sin]| {
+                let angles = Angles { cos, sin, interleaved };
+                pass.logits(tokens, position, layers.into_iter(), angles, &mut cache.work)
+            })?;
+            cache.tokens += count;
+            return Tensor::new(logits, &self.device);
         }
         let epsilon = self.config.norm_epsilon as f32;
         let mut hidden = self.embedding.rows(tokens, &self.device)?.to_dtype(self.dtype)?;
@@ -200,6 +258,29 @@ impl Layer {
             )?,
             down: loader.linear(name(Part::Down), hidden, feed_forward)?,
         })
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn without_tensors(&self) -> candle_core::Result<Option<cpu::Layer>> {
+        let mapped = |stack: &Stack| stack.0.iter().map(Linear::mapped).collect::<Option<Vec<_>>>();
+        let (Some(qkv), Some(gate_up), Some(attention_output), Some(down)) = (
+            mapped(&self.qkv),
+            mapped(&self.gate_up),
+            self.attention_output.mapped(),
+            self.down.mapped(),
+        ) else {
+            return Ok(None);
+        };
+        let Ok([gate, up]) = <[_; 2]>::try_from(gate_up) else { return Ok(None) };
+        Ok(Some(cpu::Layer {
+            attention_norm: self.attention_norm.to_vec1()?,
+            qkv,
+            attention_output,
+            feed_forward_norm: self.feed_forward_norm.to_vec1()?,
+            gate,
+            up,
+            down,
+        }))
     }
 
     fn linears(&self) -> impl Iterator<Item = &Linear> {

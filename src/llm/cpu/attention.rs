@@ -4,10 +4,12 @@
 //! query is shared among the cores by parts of the keys, as in Flash-Decoding (Dao et al. 2023).
 
 use std::arch::x86_64::{
-    __m128i, __m256, _MM_FROUND_TO_NEAREST_INT, _mm_loadu_si128, _mm_storeu_si128, _mm256_add_ps,
-    _mm256_cvtph_ps, _mm256_cvtps_ph, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps,
-    _mm256_setzero_ps, _mm256_storeu_ps, _mm256_sub_ps,
+    __m128i, __m256, __m512, _MM_FROUND_TO_NEAREST_INT, _mm_loadu_si128, _mm_storeu_si128,
+    _mm256_add_ps, _mm256_cvtph_ps, _mm256_cvtps_ph, _mm256_fmadd_ps, _mm256_loadu_ps,
+    _mm256_max_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps, _mm256_sub_ps,
+    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps,
 };
+use std::cell::RefCell;
 use std::io;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
@@ -16,14 +18,18 @@ use memmap2::MmapMut;
 
 use super::exp::exp;
 use super::lanes::{lanes, total};
-use crate::cpu::team::{Parts, share};
+use super::lines::Lines;
+use crate::cpu::team::{Parts, share, threads};
+use crate::cpu::{Level, level};
 
 /// Keys in a tile of prefill; four vectors.
 const TILE: usize = 32;
 /// Query positions that share a tile's conversion in prefill.
 const POSITIONS: usize = 32;
-/// Keys in a part of decode.
+/// The most keys in a part of decode.
 const PART: usize = 512;
+/// The fewest, unless there are no more.
+const SMALL_PART: usize = 32;
 /// Query heads that share a pass over the keys in decode.
 const TOGETHER: usize = 4;
 
@@ -141,6 +147,45 @@ impl<T: Element> DerefMut for Room<T> {
     }
 }
 
+/// Attention over the keys and values of one layer.
+pub trait Attend {
+    /// Rotates queries and keys, keeps keys and values, and mixes the values by attention.
+    ///
+    /// `qkv` is `[tokens, (heads + 2 · kv_heads) · dim]` for the tokens from `position` on; the
+    /// result goes to `out`, `[tokens, heads · dim]`. `rotated` is room for the queries.
+    fn attend(
+        &mut self,
+        qkv: &[f32],
+        angles: Angles,
+        position: usize,
+        rotated: &mut Lines<f32>,
+        out: &mut [f32],
+    );
+}
+
+impl<T: Element> Attend for KvCache<T> {
+    fn attend(
+        &mut self,
+        qkv: &[f32],
+        angles: Angles,
+        position: usize,
+        rotated: &mut Lines<f32>,
+        out: &mut [f32],
+    ) {
+        let Heads { queries, dim, .. } = self.heads;
+        let tokens = qkv.len() / self.heads.width();
+        assert!(position + tokens <= self.context, "the context is full");
+        assert_eq!(out.len(), tokens * queries * dim);
+        rotated.resize(tokens * queries * dim);
+        self.append(qkv, angles, position, rotated);
+        if tokens == 1 {
+            self.decode(rotated, position + 1, out);
+        } else {
+            self.prefill(level() >= Level::Avx512, rotated, position, out);
+        }
+    }
+}
+
 /// Keys and values of one layer, `[kv_heads, context, dim]` each.
 pub struct KvCache<T> {
     k: Room<T>,
@@ -168,25 +213,6 @@ impl<T: Element> KvCache<T> {
     #[cfg(test)]
     pub fn bytes(&self) -> u64 {
         (size_of_val(&*self.k) + size_of_val(&*self.v)) as u64
-    }
-
-    /// Rotates queries and keys, keeps keys and values, and mixes the values by attention.
-    ///
-    /// `qkv` is `[tokens, (heads + 2 · kv_heads) · dim]` for the tokens from `position` on; returns
-    /// `[tokens, heads · dim]`.
-    pub fn attend(&mut self, qkv: &[f32], angles: Angles, position: usize) -> Vec<f32> {
-        let Heads { queries, dim, .. } = self.heads;
-        let tokens = qkv.len() / self.heads.width();
-        assert!(position + tokens <= self.context, "the context is full");
-        let mut rotated = vec![0f32; tokens * queries * dim];
-        self.append(qkv, angles, position, &mut rotated);
-        let mut out = vec![0f32; tokens * queries * dim];
-        if tokens == 1 {
-            self.decode(&rotated, position + 1, &mut out);
-        } else {
-            self.prefill(&rotated, position, &mut out);
-        }
-        out
     }
 
     /// Writes the keys and values into the cache and the rotated queries, already divided by √dim,
@@ -233,19 +259,22 @@ impl<T: Element> KvCache<T> {
     /// One position, `q` and `out` `[heads, dim]`, over the first `keys` keys.
     fn decode(&self, q: &[f32], keys: usize, out: &mut [f32]) {
         let heads @ Heads { queries, kv, dim } = self.heads;
-        let parts = keys.div_ceil(PART);
+        let passes = heads.group().div_ceil(TOGETHER);
+        // A few parts for each of the threads, which are not all as fast.
+        let wished = (4 * threads()).div_ceil(kv * passes);
+        let length = keys.div_ceil(wished).next_multiple_of(8).clamp(SMALL_PART, PART);
+        let parts = keys.div_ceil(length);
         // For each query head and part: the largest score, the sum of weights, the mixed values.
         let width = dim + 2;
         let mut partial = vec![0f32; queries * parts * width];
         let shared = Parts::new(&mut partial);
-        let passes = heads.group().div_ceil(TOGETHER);
         share(kv * passes * parts, |some| {
             for item in some {
                 let (part, item) = (item % parts, item / parts);
                 let (pass, head) = (item % passes, item / passes);
                 let first = head * heads.group() + pass * TOGETHER;
                 let count = TOGETHER.min(heads.group() - pass * TOGETHER);
-                let some_keys = part * PART..keys.min((part + 1) * PART);
+                let some_keys = part * length..keys.min((part + 1) * length);
                 let at = head * self.context * dim;
                 let (k, v) = (&self.k[at..at + keys * dim], &self.v[at..at + keys * dim]);
                 let q = &q[first * dim..(first + count) * dim];
@@ -275,6 +304,7 @@ impl<T: Element> KvCache<T> {
             let largest =
                 partial.chunks_exact(width).fold(f32::MIN, |most, part| most.max(part[0]));
             let mut sum = 0f32;
+            out.fill(0.0);
             for part in partial.chunks_exact(width) {
                 let weight = (part[0] - largest).exp();
                 sum += part[1] * weight;
@@ -288,14 +318,15 @@ impl<T: Element> KvCache<T> {
         }
     }
 
-    /// Many positions from `position` on, `q` and `out` `[tokens, heads, dim]`.
-    fn prefill(&self, q: &[f32], position: usize, out: &mut [f32]) {
+    /// Many positions from `position` on, `q` and `out` `[tokens, heads, dim]`; `wide` with vectors
+    /// of 512 bits.
+    fn prefill(&self, wide: bool, q: &[f32], position: usize, out: &mut [f32]) {
         let Heads { queries, kv, dim } = self.heads;
         let tokens = q.len() / (queries * dim);
         let out = Parts::new(out);
         let blocks = tokens.div_ceil(POSITIONS);
-        share(kv * blocks, |some| {
-            let mut tiles = Tiles::new(self.heads);
+        let some_blocks = |some: std::ops::Range<usize>, tiles: &mut Tiles| {
+            tiles.fit(self.heads);
             for item in some {
                 // The last positions have most keys: they come first, so that no core is left
                 // with them at the end.
@@ -312,50 +343,57 @@ impl<T: Element> KvCache<T> {
                     // SAFETY: the instructions are there (see `new`).
                     unsafe {
                         tiles.take(&k[rows.clone()], &v[rows], dim);
-                        tiles.accumulate(dim, |token| {
-                            (position + start + token + 1).saturating_sub(first)
-                        });
+                        let visible =
+                            |token: usize| (position + start + token + 1).saturating_sub(first);
+                        if wide {
+                            tiles.accumulate_wide(dim, visible);
+                        } else {
+                            tiles.accumulate(dim, visible);
+                        }
                     }
                 }
                 tiles.scatter(&out, self.heads, head, start, count);
             }
-        });
+        };
+        share(kv * blocks, |some| TILES.with_borrow_mut(|tiles| some_blocks(some, tiles)));
     }
 }
 
+thread_local! {
+    static TILES: RefCell<Tiles> = RefCell::default();
+}
+
 /// What one core needs for a block of positions and one head of keys.
+#[derive(Default)]
 struct Tiles {
     /// Query heads of the group.
     group: usize,
-    /// Positions times group, an even number of rows.
+    /// Positions times group; there is room for a multiple of four.
     rows: usize,
     /// `[rows, dim]`
-    q: Vec<f32>,
+    q: Lines<f32>,
     /// Keys, transposed: `[dim, TILE]`.
-    k: Vec<f32>,
+    k: Lines<f32>,
     /// `[TILE, dim]`
-    v: Vec<f32>,
+    v: Lines<f32>,
     /// Scores, then weights: `[rows, TILE]`.
-    scores: Vec<f32>,
+    scores: Lines<f32>,
     /// `[rows, dim]`
-    mixed: Vec<f32>,
+    mixed: Lines<f32>,
     /// Running maximum and sum for each row.
     state: Vec<(f32, f32)>,
 }
 
 impl Tiles {
-    fn new(heads: Heads) -> Self {
-        let most = (POSITIONS * heads.group()).next_multiple_of(2);
-        Self {
-            group: heads.group(),
-            rows: 0,
-            q: vec![0.0; most * heads.dim],
-            k: vec![0.0; heads.dim * TILE],
-            v: vec![0.0; heads.dim * TILE],
-            scores: vec![0.0; most * TILE],
-            mixed: vec![0.0; most * heads.dim],
-            state: vec![(f32::MIN, 0.0); most],
-        }
+    fn fit(&mut self, heads: Heads) {
+        let most = (POSITIONS * heads.group()).next_multiple_of(4);
+        self.group = heads.group();
+        self.q.resize(most * heads.dim);
+        self.k.resize(heads.dim * TILE);
+        self.v.resize(heads.dim * TILE);
+        self.scores.resize(most * TILE);
+        self.mixed.resize(most * heads.dim);
+        self.state.resize(most, (f32::MIN, 0.0));
     }
 
     /// Collects the queries of the block: row = token · group + query head.
@@ -409,8 +447,8 @@ impl Tiles {
     /// Adds the tile to all rows; `visible` tells how many of its keys a token may see.
     #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn accumulate(&mut self, dim: usize, visible: impl Fn(usize) -> usize) {
+        self.scores[..self.rows.next_multiple_of(2) * TILE].fill(0.0);
         for row in (0..self.rows).step_by(2) {
-            self.scores[row * TILE..(row + 2) * TILE].fill(0.0);
             // SAFETY: two rows of `dim` queries, `dim` rows of keys, two rows of scores.
             unsafe {
                 multiply_add::<{ TILE / 8 }>(
@@ -424,12 +462,60 @@ impl Tiles {
                 );
             }
         }
+        self.weigh(dim, visible);
+        for row in (0..self.rows).step_by(2) {
+            // SAFETY: two rows.
+            unsafe { self.mix_two(row, dim, 0) };
+        }
+    }
+
+    /// [`Tiles::accumulate`] with vectors of 512 bits.
+    #[target_feature(enable = "avx2,fma,f16c,avx512f")]
+    unsafe fn accumulate_wide(&mut self, dim: usize, visible: impl Fn(usize) -> usize) {
+        self.scores[..self.rows.next_multiple_of(4) * TILE].fill(0.0);
+        for row in (0..self.rows).step_by(4) {
+            // SAFETY: four rows of `dim` queries, `dim` rows of keys, four rows of scores.
+            unsafe {
+                multiply_add_wide(
+                    self.q.as_ptr().add(row * dim),
+                    dim,
+                    self.k.as_ptr(),
+                    TILE,
+                    dim,
+                    self.scores.as_mut_ptr().add(row * TILE),
+                    TILE,
+                );
+            }
+        }
+        self.weigh(dim, visible);
+        for row in (0..self.rows).step_by(4) {
+            let whole = dim / TILE * TILE;
+            for column in (0..whole).step_by(TILE) {
+                // SAFETY: four rows of `TILE` weights, `TILE` rows of values, four of results.
+                unsafe {
+                    let weights = self.scores.as_ptr().add(row * TILE);
+                    let values = self.v.as_ptr().add(column);
+                    let mixed = self.mixed.as_mut_ptr().add(row * dim + column);
+                    multiply_add_wide(weights, TILE, values, dim, TILE, mixed, dim);
+                }
+            }
+            for row in [row, row + 2] {
+                // SAFETY: there is room for four rows.
+                unsafe { self.mix_two(row, dim, whole) };
+            }
+        }
+    }
+
+    /// Turns the scores of all rows into weights for what is mixed so far.
+    #[target_feature(enable = "avx2,fma,f16c")]
+    #[inline]
+    fn weigh(&mut self, dim: usize, visible: impl Fn(usize) -> usize) {
         for row in 0..self.rows {
             let visible = visible(row / self.group).min(TILE);
             let scores = &mut self.scores[row * TILE..(row + 1) * TILE];
             scores[visible..].fill(f32::NEG_INFINITY);
             let (before, sum) = self.state[row];
-            let largest = scores.iter().fold(before, |most, score| most.max(*score));
+            let largest = largest(scores).max(before);
             if largest > before {
                 let factor = (before - largest).exp();
                 for mixed in &mut self.mixed[row * dim..(row + 1) * dim] {
@@ -441,26 +527,45 @@ impl Tiles {
             self.state[row].1 += unsafe { weights(scores, largest) };
             scores[visible..].fill(0.0);
         }
-        for row in (0..self.rows).step_by(2) {
-            for column in (0..dim).step_by(TILE) {
-                // SAFETY: two rows of `TILE` weights, `TILE` rows of values, two rows of results;
-                // the last columns may be fewer than a tile.
-                unsafe {
-                    let weights = self.scores.as_ptr().add(row * TILE);
-                    let values = self.v.as_ptr().add(column);
-                    let mixed = self.mixed.as_mut_ptr().add(row * dim + column);
-                    if dim - column >= TILE {
-                        multiply_add::<{ TILE / 8 }>(weights, TILE, values, dim, TILE, mixed, dim);
-                    } else {
-                        for eight in (0..dim - column).step_by(8) {
-                            let (values, mixed) = (values.add(eight), mixed.add(eight));
-                            multiply_add::<1>(weights, TILE, values, dim, TILE, mixed, dim);
-                        }
+    }
+
+    /// Adds the weighted values to two rows, from a column on.
+    ///
+    /// # Safety
+    /// There is room for both rows.
+    #[target_feature(enable = "avx2,fma,f16c")]
+    #[inline]
+    unsafe fn mix_two(&mut self, row: usize, dim: usize, from: usize) {
+        for column in (from..dim).step_by(TILE) {
+            // SAFETY: two rows of `TILE` weights, `TILE` rows of values, two rows of results; the
+            // last columns may be fewer than a tile.
+            unsafe {
+                let weights = self.scores.as_ptr().add(row * TILE);
+                let values = self.v.as_ptr().add(column);
+                let mixed = self.mixed.as_mut_ptr().add(row * dim + column);
+                if dim - column >= TILE {
+                    multiply_add::<{ TILE / 8 }>(weights, TILE, values, dim, TILE, mixed, dim);
+                } else {
+                    for eight in (0..dim - column).step_by(8) {
+                        let (values, mixed) = (values.add(eight), mixed.add(eight));
+                        multiply_add::<1>(weights, TILE, values, dim, TILE, mixed, dim);
                     }
                 }
             }
         }
     }
+}
+
+/// The largest of a multiple of eight scores.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn largest(scores: &[f32]) -> f32 {
+    let mut most = _mm256_set1_ps(f32::MIN);
+    for eight in scores.chunks_exact(8) {
+        // SAFETY: there are eight.
+        most = _mm256_max_ps(most, unsafe { _mm256_loadu_ps(eight.as_ptr()) });
+    }
+    lanes(most).iter().fold(f32::MIN, |most, score| most.max(*score))
 }
 
 /// `exp(score − largest)` in place; returns the sum.
@@ -514,6 +619,43 @@ unsafe fn multiply_add<const VECTORS: usize>(
         for (row, sums) in sums.iter().enumerate() {
             for (column, sum) in sums.iter().enumerate() {
                 _mm256_storeu_ps(at(row, column), *sum);
+            }
+        }
+    }
+}
+
+/// `c += a · b` for `a` `[4, n]`, `b` `[n, 32]`, `c` `[4, 32]`; the numbers between are how far apart
+/// rows are.
+#[target_feature(enable = "avx512f")]
+#[inline]
+unsafe fn multiply_add_wide(
+    a: *const f32,
+    a_row: usize,
+    b: *const f32,
+    b_row: usize,
+    n: usize,
+    c: *mut f32,
+    c_row: usize,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let at = |row: usize, column: usize| c.add(row * c_row + 16 * column);
+        let mut sums: [[__m512; 2]; 4] = std::array::from_fn(|row| {
+            std::array::from_fn(|column| _mm512_loadu_ps(at(row, column)))
+        });
+        for i in 0..n {
+            let b: [__m512; 2] =
+                std::array::from_fn(|column| _mm512_loadu_ps(b.add(i * b_row + 16 * column)));
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let a = _mm512_set1_ps(*a.add(row * a_row + i));
+                for (sum, b) in sums.iter_mut().zip(b) {
+                    *sum = _mm512_fmadd_ps(a, b, *sum);
+                }
+            }
+        }
+        for (row, sums) in sums.iter().enumerate() {
+            for (column, sum) in sums.iter().enumerate() {
+                _mm512_storeu_ps(at(row, column), *sum);
             }
         }
     }
@@ -613,5 +755,73 @@ mod tests {
         assert!(KvCache::<u16>::new(heads, 64).is_ok());
         assert!(KvCache::<u16>::new(heads, 1 << 45).is_err(), "more than addresses");
         assert!(KvCache::<f32>::new(heads, usize::MAX).is_err(), "more than a number");
+    }
+
+    /// Plain attention in double precision, for one head of one token.
+    fn exact(q: &[f32], k: &[Vec<f32>], v: &[Vec<f32>]) -> Vec<f64> {
+        let dot = |a: &[f32], b: &[f32]| -> f64 {
+            a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+        };
+        let scores: Vec<f64> = k.iter().map(|k| dot(q, k) / (q.len() as f64).sqrt()).collect();
+        let most = scores.iter().copied().fold(f64::MIN, f64::max);
+        let weights: Vec<f64> = scores.iter().map(|score| (score - most).exp()).collect();
+        let sum: f64 = weights.iter().sum();
+        (0..q.len())
+            .map(|i| weights.iter().zip(v).map(|(w, v)| w * f64::from(v[i])).sum::<f64>() / sum)
+            .collect()
+    }
+
+    /// In one piece and token by token, with vectors of both widths, for head sizes that fill whole
+    /// vectors and not.
+    #[test]
+    fn attention_is_what_plain_loops_make_of_it() {
+        for (heads, tokens) in [
+            (Heads { queries: 3, kv: 1, dim: 64 }, 70),
+            (Heads { queries: 4, kv: 2, dim: 40 }, 37),
+            (Heads { queries: 10, kv: 2, dim: 8 }, 300),
+        ] {
+            let Heads { queries, kv, dim } = heads;
+            let width = heads.width();
+            let qkv: Vec<f32> =
+                (0..tokens * width).map(|i| (i * 7919 % 997) as f32 / 300.0 - 1.6).collect();
+            // No rotation.
+            let (cos, sin) = (vec![1f32; tokens * dim / 2], vec![0f32; tokens * dim / 2]);
+            let angles = Angles { cos: &cos, sin: &sin, interleaved: true };
+            let row = |token: usize, start: usize| &qkv[token * width + start * dim..][..dim];
+            let check = |out: &[f32], how: &str| {
+                for (token, query) in (0..tokens).flat_map(|t| (0..queries).map(move |q| (t, q))) {
+                    let head = query / heads.group();
+                    let of = |first: usize| -> Vec<Vec<f32>> {
+                        (0..=token).map(|t| row(t, queries + first + head).to_vec()).collect()
+                    };
+                    let exact = exact(row(token, query), &of(0), &of(kv));
+                    let found = &out[(token * queries + query) * dim..][..dim];
+                    for (found, exact) in found.iter().zip(exact) {
+                        assert!(
+                            (f64::from(*found) - exact).abs() < 1e-4,
+                            "{how}, {heads:?}, token {token}: {found}, not {exact}"
+                        );
+                    }
+                }
+            };
+            let mut cache = KvCache::<f32>::new(heads, tokens).unwrap();
+            let mut rotated = Lines::default();
+            let mut out = vec![7f32; tokens * queries * dim];
+            for (token, out) in out.chunks_exact_mut(queries * dim).enumerate() {
+                let qkv = &qkv[token * width..(token + 1) * width];
+                cache.attend(qkv, angles, token, &mut rotated, out);
+            }
+            check(&out, "one by one");
+            rotated.resize(tokens * queries * dim);
+            cache.append(&qkv, angles, 0, &mut rotated);
+            for wide in [false, true] {
+                if wide && !Level::available().contains(&Level::Avx512) {
+                    continue;
+                }
+                out.fill(7.0);
+                cache.prefill(wide, &rotated, 0, &mut out);
+                check(&out, if wide { "wide" } else { "together" });
+            }
+        }
     }
 }

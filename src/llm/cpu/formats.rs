@@ -4,14 +4,24 @@
 //! and offset. What differs is how the bits lie in the block. Source: `ggml-common.h` and the
 //! `dequantize_row_*` functions of `ggml-quants.c` in llama.cpp.
 
+use std::arch::asm;
 use std::arch::x86_64::{
-    __m128i, __m256, __m256i, _mm_cvtph_ps, _mm_cvtsi32_si128, _mm_cvtss_f32, _mm_insert_epi16,
-    _mm_insert_epi32, _mm_loadu_si128, _mm_setr_epi8, _mm_shuffle_epi8, _mm_srli_epi16,
-    _mm_unpackhi_epi64, _mm_unpacklo_epi64, _mm256_and_si256, _mm256_castsi128_si256,
-    _mm256_cmpeq_epi8, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_cvtph_ps,
-    _mm256_inserti128_si256, _mm256_loadu_si256, _mm256_mul_ps, _mm256_or_si256, _mm256_set1_epi8,
-    _mm256_set1_epi32, _mm256_set1_ps, _mm256_setr_epi8, _mm256_setr_epi64x, _mm256_shuffle_epi8,
-    _mm256_slli_epi16, _mm256_srl_epi16, _mm256_storeu_ps,
+    __m128i, __m256, __m256i, __m512, __m512i, _mm_cvtph_ps, _mm_cvtsi32_si128, _mm_cvtss_f32,
+    _mm_insert_epi16, _mm_insert_epi32, _mm_loadl_epi64, _mm_loadu_si128, _mm_setr_epi8,
+    _mm_setr_epi16, _mm_shuffle_epi8, _mm_srli_epi16, _mm_unpackhi_epi64, _mm_unpacklo_epi64,
+    _mm256_and_si256, _mm256_castsi128_si256, _mm256_cmpeq_epi8, _mm256_cvtepi8_epi32,
+    _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_cvtph_ps, _mm256_inserti128_si256,
+    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_mul_ps, _mm256_or_si256, _mm256_permute4x64_epi64,
+    _mm256_set1_epi8, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setr_epi8, _mm256_setr_epi32,
+    _mm256_setr_epi64x, _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_srl_epi16, _mm256_storeu_ps,
+    _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_broadcast_i64x4, _mm512_castps512_ps256,
+    _mm512_castsi128_si512, _mm512_castsi256_si512, _mm512_castsi512_si128, _mm512_castsi512_si256,
+    _mm512_cvtph_ps, _mm512_extractf32x8_ps, _mm512_inserti64x4, _mm512_loadu_ps,
+    _mm512_loadu_si512, _mm512_mask_broadcast_i32x4, _mm512_mask_mov_epi16, _mm512_mask_mov_epi32,
+    _mm512_mask_permutexvar_epi32, _mm512_maskz_loadu_epi16, _mm512_maskz_loadu_epi32,
+    _mm512_mul_ps, _mm512_permutex2var_epi16, _mm512_permutex2var_epi32, _mm512_rolv_epi32,
+    _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setr_epi32, _mm512_srli_epi32,
+    _mm512_srlv_epi32, _mm512_ternarylogic_epi32, _mm512_zextps256_ps512,
 };
 
 /// Weights in a span: what the kernels take at once.
@@ -43,6 +53,158 @@ pub trait Format {
     /// # Safety
     /// The CPU has AVX2, FMA and F16C; `span` points to more than `group` groups.
     unsafe fn codes(span: *const u8, group: usize) -> __m256i;
+
+    /// The scales and the offsets of the first `groups` groups of a span, in the first lanes, then
+    /// zeros.
+    ///
+    /// # Safety
+    /// The CPU has AVX-512 (F, BW, DQ, VL); `span` points to that many groups.
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+    #[inline]
+    unsafe fn scales_of_span(span: *const u8, groups: usize) -> [__m512; 2] {
+        let mut both = [[0f32; SPAN / 16]; 2];
+        let [scales, offsets] = &mut both;
+        // SAFETY: the caller's; there is room for 16 each.
+        unsafe {
+            Self::scales(span, groups, scales.as_mut_ptr(), offsets.as_mut_ptr());
+            both.each_ref().map(|values| {
+                if Self::SHARED == 16 {
+                    _mm512_loadu_ps(values.as_ptr())
+                } else {
+                    _mm512_zextps256_ps512(_mm256_loadu_ps(values.as_ptr()))
+                }
+            })
+        }
+    }
+
+    /// The codes of groups `2 · pair` and `2 · pair + 1` of a span.
+    ///
+    /// # Safety
+    /// The CPU has AVX-512 (F, BW, DQ, VL); `span` points to both groups.
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+    #[inline]
+    unsafe fn codes_of_two(span: *const u8, pair: usize) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe {
+            let low = _mm512_castsi256_si512(Self::codes(span, 2 * pair));
+            _mm512_inserti64x4::<1>(low, Self::codes(span, 2 * pair + 1))
+        }
+    }
+}
+
+/// [`nibbles`] of two groups.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+unsafe fn nibbles_of_two(first: *const u8, second: *const u8) -> __m512i {
+    // SAFETY: the caller's: 16 bytes at both.
+    let (first, second) = unsafe {
+        (_mm_loadu_si128(first.cast::<__m128i>()), _mm_loadu_si128(second.cast::<__m128i>()))
+    };
+    let both = _mm512_mask_broadcast_i32x4(_mm512_broadcast_i32x4(first), 0xff00, second);
+    let shifts = _mm512_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4, 0, 0, 0, 0, 4, 4, 4, 4);
+    _mm512_and_si512(_mm512_srlv_epi32(both, shifts), _mm512_set1_epi8(0x0f))
+}
+
+/// The bytes at `bytes` twice, in 32-bit words that are rotated to the left: the first time by
+/// `first` bits, the second time by `second`.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+unsafe fn turned(bytes: *const u8, first: usize, second: usize) -> __m512i {
+    // SAFETY: the caller's: 32 bytes.
+    let twice = _mm512_broadcast_i64x4(unsafe { load(bytes) });
+    let first = _mm512_set1_epi32(first as i32);
+    let bits = _mm512_mask_mov_epi32(first, 0xff00, _mm512_set1_epi32(second as i32));
+    _mm512_rolv_epi32(twice, bits)
+}
+
+/// The same pointer, of which the compiler does not know so. It would take bytes that it has loaded
+/// once from there again, at the price of shuffles, which are scarce; loads are not.
+#[inline]
+fn of_its_own(mut span: *const u8) -> *const u8 {
+    // SAFETY: it does nothing.
+    unsafe { asm!("/* {} */", inout(reg) span, options(pure, nomem, nostack, preserves_flags)) };
+    span
+}
+
+/// [`eight_centred`] of the first `groups` of a span of blocks of `BYTES` bytes, an even number up to
+/// 34, without picking them one by one.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+unsafe fn centred_of_span<const BYTES: usize, const CENTRE: u8>(
+    span: *const u8,
+    groups: usize,
+) -> [__m512; 2] {
+    let span = of_its_own(span);
+    let words = groups * BYTES / 2;
+    let load = |line: usize| {
+        let there = words.saturating_sub(32 * line).min(32);
+        // SAFETY: the caller's: what the mask leaves out is not touched.
+        unsafe {
+            let mask = ((1u64 << there) - 1) as u32;
+            _mm512_maskz_loadu_epi16(mask, span.wrapping_add(64 * line).cast::<i16>())
+        }
+    };
+    // The scales' places among the 16-bit words, 64 of which are searched at once.
+    let places: [i16; 8] = std::array::from_fn(|block| (block * BYTES / 2) as i16);
+    let late = (0..8).fold(0u32, |mask, block| mask | u32::from(places[block] >= 64) << block);
+    let [a, b, c, d, e, f, g, h] = places.map(|place| place % 64);
+    let index = _mm512_castsi128_si512(_mm_setr_epi16(a, b, c, d, e, f, g, h));
+    let early = _mm512_permutex2var_epi16(load(0), index, load(1));
+    let rest = _mm512_permutex2var_epi16(load(2), index, load(3));
+    let halves = _mm512_castsi512_si128(_mm512_mask_mov_epi16(early, late, rest));
+    let scales = _mm512_zextps256_ps512(_mm256_cvtph_ps(halves));
+    [scales, _mm512_mul_ps(scales, _mm512_set1_ps(-f32::from(CENTRE)))]
+}
+
+/// [`eight_pairs`] of the first `groups` of a span of blocks of `BYTES` bytes, a multiple of 4 from 16 to 24, without
+/// picking them one by one.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+unsafe fn pairs_of_span<const BYTES: usize>(span: *const u8, groups: usize) -> [__m512; 2] {
+    // The pairs' places among the 32-bit words of the first 128 bytes, and of the last 64.
+    let place = |block: i32| block * (BYTES / 4) as i32;
+    let last = |block: i32| place(block) - (8 * BYTES / 4 - 16) as i32;
+    let index = |[a, b, c, d, e, f, g, h]: [i32; 8]| {
+        _mm512_castsi256_si512(_mm256_setr_epi32(a, b, c, d, e, f, g, h))
+    };
+    let blocks: [i32; 8] = std::array::from_fn(|block| block as i32);
+    let late = (0..8).fold(0u16, |mask, block| mask | u16::from(place(block) >= 32) << block);
+    let span = of_its_own(span);
+    let words = groups * (BYTES / 4);
+    let pairs = {
+        let load = |first: usize| {
+            // SAFETY: the caller's: what the mask leaves out is not touched.
+            unsafe {
+                let span = span.wrapping_add(4 * first).cast::<i32>();
+                if groups == SPAN / GROUP {
+                    return _mm512_loadu_si512(span.cast());
+                }
+                let there = words.saturating_sub(first).min(16);
+                _mm512_maskz_loadu_epi32(((1u32 << there) - 1) as u16, span)
+            }
+        };
+        let early = _mm512_permutex2var_epi32(load(0), index(blocks.map(place)), load(16));
+        let rest = load(8 * BYTES / 4 - 16);
+        _mm512_mask_permutexvar_epi32(early, late, index(blocks.map(last)), rest)
+    };
+    // Scales to the low half, offsets to the high one.
+    let apart = _mm256_setr_epi8(
+        0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15, 0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7,
+        10, 11, 14, 15,
+    );
+    let halves = _mm256_shuffle_epi8(_mm512_castsi512_si256(pairs), apart);
+    let both = _mm512_cvtph_ps(_mm256_permute4x64_epi64::<0xd8>(halves));
+    [
+        _mm512_zextps256_ps512(_mm512_castps512_ps256(both)),
+        _mm512_zextps256_ps512(_mm512_extractf32x8_ps::<1>(both)),
+    ]
+}
+
+/// Those bits of the first that the mask has for each byte, and those of the second that it lacks.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn chosen(mask: i8, first: __m512i, second: __m512i) -> __m512i {
+    _mm512_ternarylogic_epi32::<0xca>(_mm512_set1_epi8(mask), first, second)
 }
 
 /// The IEEE half at `bytes`.
@@ -169,7 +331,11 @@ unsafe fn pair(block: *const u8) -> (f32, f32) {
 /// A format with blocks of 32 weights: how scale and offset are read from eight blocks and from one,
 /// and the codes from one.
 macro_rules! blocks_of_32 {
-    ($name:ident, $bytes:literal, $codes:expr, $eight:expr, $one:expr, $block:ident => $read:expr) => {
+    (
+        $name:ident, $bytes:literal, $codes:expr, $eight:expr, $one:expr, $block:ident => $read:expr
+        $(, $first:ident, $second:ident => $read_two:expr)?
+        $(; $scales_of_span:expr)?
+    ) => {
         #[doc = concat!("Blocks of 32 weights in ", stringify!($bytes), " bytes.")]
         pub struct $name;
 
@@ -205,18 +371,45 @@ macro_rules! blocks_of_32 {
                     $read
                 }
             }
+
+            $(
+                #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+                #[inline]
+                unsafe fn codes_of_two(span: *const u8, pair: usize) -> __m512i {
+                    // SAFETY: both blocks are there.
+                    unsafe {
+                        let $first = span.add(2 * pair * $bytes);
+                        let $second = $first.add($bytes);
+                        $read_two
+                    }
+                }
+            )?
+
+            $(
+                #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+                #[inline]
+                unsafe fn scales_of_span(span: *const u8, groups: usize) -> [__m512; 2] {
+                    // SAFETY: these groups are there.
+                    unsafe { $scales_of_span(span, groups) }
+                }
+            )?
         }
     };
 }
 
 blocks_of_32!(Q4_0, 18, Some(16), eight_centred::<8>, centred::<8>,
-    block => nibbles(block.add(2)));
-blocks_of_32!(Q4_1, 20, Some(16), eight_pairs, pair, block => nibbles(block.add(4)));
+    block => nibbles(block.add(2)),
+    first, second => nibbles_of_two(first.add(2), second.add(2)); centred_of_span::<18, 8>);
+blocks_of_32!(Q4_1, 20, Some(16), eight_pairs, pair, block => nibbles(block.add(4)),
+    first, second => nibbles_of_two(first.add(4), second.add(4)); pairs_of_span::<20>);
 blocks_of_32!(Q5_0, 22, Some(32), eight_centred::<16>, centred::<16>,
-    block => _mm256_or_si256(nibbles(block.add(6)), fifth_bits(block.add(2))));
+    block => _mm256_or_si256(nibbles(block.add(6)), fifth_bits(block.add(2)));
+    centred_of_span::<22, 16>);
 blocks_of_32!(Q5_1, 24, Some(32), eight_pairs, pair,
-    block => _mm256_or_si256(nibbles(block.add(8)), fifth_bits(block.add(4))));
-blocks_of_32!(Q8_0, 34, None, eight_centred::<0>, centred::<0>, block => load(block.add(2)));
+    block => _mm256_or_si256(nibbles(block.add(8)), fifth_bits(block.add(4)));
+    pairs_of_span::<24>);
+blocks_of_32!(Q8_0, 34, None, eight_centred::<0>, centred::<0>, block => load(block.add(2));
+    centred_of_span::<34, 0>);
 
 /// 256 weights at 2 bits, scales and offsets at 4.
 pub struct Q2K;
@@ -335,6 +528,14 @@ impl Format for Q4K {
         // SAFETY: the block is whole.
         field(unsafe { load(block.add(16 + 32 * (group / 2))) }, 4 * (group % 2), 0x0f)
     }
+
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+    #[inline]
+    unsafe fn codes_of_two(block: *const u8, pair: usize) -> __m512i {
+        // SAFETY: the block is whole.
+        let nibbles = unsafe { turned(block.add(16 + 32 * pair), 0, 28) };
+        _mm512_and_si512(nibbles, _mm512_set1_epi8(0x0f))
+    }
 }
 
 /// 256 weights at 5 bits, scales and offsets at 6.
@@ -361,6 +562,20 @@ impl Format for Q5K {
         let high = _mm256_slli_epi16::<4>(field(high, group, 1));
         _mm256_or_si256(field(low, 4 * (group % 2), 0x0f), high)
     }
+
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+    #[inline]
+    unsafe fn codes_of_two(block: *const u8, pair: usize) -> __m512i {
+        // SAFETY: the block is whole.
+        let (low, high) = unsafe {
+            let fifth = |group: usize| (32 + 4 - group) % 32;
+            (
+                turned(block.add(48 + 32 * pair), 0, 28),
+                turned(block.add(16), fifth(2 * pair), fifth(2 * pair + 1)),
+            )
+        };
+        _mm512_and_si512(chosen(0x0f, low, high), _mm512_set1_epi8(0x1f))
+    }
 }
 
 /// 256 weights at 6 bits, scales at 8.
@@ -377,11 +592,13 @@ impl Format for Q6K {
     unsafe fn scales(block: *const u8, _: usize, scales: *mut f32, offsets: *mut f32) {
         // SAFETY: the block is whole, and there is room for 16 each.
         unsafe {
-            let d = half(block.add(208));
-            for i in 0..16 {
-                let scale = d * f32::from(block.add(192 + i).cast::<i8>().read());
-                *scales.add(i) = scale;
-                *offsets.add(i) = -32.0 * scale;
+            let d = _mm256_set1_ps(half(block.add(208)));
+            // In whole vectors: what is stored piece by piece cannot be loaded as one soon.
+            for i in [0, 8] {
+                let eight = _mm_loadl_epi64(block.add(192 + i).cast::<__m128i>());
+                let scale = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(eight)), d);
+                _mm256_storeu_ps(scales.add(i), scale);
+                _mm256_storeu_ps(offsets.add(i), _mm256_mul_ps(scale, _mm256_set1_ps(-32.0)));
             }
         }
     }
@@ -396,5 +613,22 @@ impl Format for Q6K {
         };
         let high = _mm256_slli_epi16::<4>(field(high, 2 * quarter, 3));
         _mm256_or_si256(field(low, 4 * (quarter / 2), 0x0f), high)
+    }
+
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+    #[inline]
+    unsafe fn codes_of_two(block: *const u8, pair: usize) -> __m512i {
+        let (half, high_nibbles) = (pair / 2, pair % 2 == 1);
+        // SAFETY: the block is whole.
+        let (low, high) = unsafe {
+            let low = _mm512_loadu_si512(block.add(64 * half).cast());
+            let high = block.add(128 + 32 * half);
+            if high_nibbles {
+                (_mm512_srli_epi32::<4>(low), turned(high, 0, 30))
+            } else {
+                (low, turned(high, 4, 2))
+            }
+        };
+        _mm512_and_si512(chosen(0x0f, low, high), _mm512_set1_epi8(0x3f))
     }
 }

@@ -1,26 +1,36 @@
 //! Quantized matrices in the mapped file, and what is done with them.
 
 use std::arch::x86_64::{_mm256_loadu_ps, _mm256_mul_ps, _mm256_storeu_ps};
+use std::cell::RefCell;
+use std::ops::Range;
 use std::ptr;
 
 use candle_core::quantized::GgmlDType;
 
-use super::activations::Activations;
+use super::activations::{Activations, Form};
 use super::exp::silu;
 use super::formats::{Format, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
+use super::lines::Lines;
 use super::product::{self, PANEL};
-use super::wide::{self, Kind};
-use crate::cpu::team::{Parts, share};
+use super::{tiles, wide};
+use crate::cpu::team::{Parts, share, threads};
 use crate::cpu::{Level, level};
 use crate::llm::gguf::{Mapped, TensorView};
+
+/// Eight rows of a matrix times activations, into `[xs.rows, 8]`.
+type Few = unsafe fn([*const u8; PANEL], &Activations, &mut [f32]);
+/// Some rows of a matrix times activations, into the scratch's sums, `[xs.rows, rows]` at least.
+type Many = unsafe fn(&[*const u8], &Activations, &mut Scratch);
 
 /// The kernels of one format.
 struct Kernels {
     weights: usize,
     bytes: usize,
-    dot: unsafe fn(*const u8, &Activations) -> f32,
-    panel: unsafe fn([*const u8; PANEL], &Activations, &mut [f32]),
-    band: unsafe fn(Kind, &[*const u8], &Activations, &mut Vec<wide::Panel>, &mut [f32]),
+    dots: Few,
+    wide_dots: Few,
+    panel: Few,
+    wide_band: Many,
+    tiles_band: Many,
     dequantize: unsafe fn(*const u8, &mut [f32]),
 }
 
@@ -28,9 +38,11 @@ const fn kernels<F: Format>() -> Kernels {
     Kernels {
         weights: F::WEIGHTS,
         bytes: F::BYTES,
-        dot: product::dot::<F>,
+        dots: product::dots::<F>,
+        wide_dots: wide::dots::<F>,
         panel: product::panel::<F>,
-        band: wide::products::<F>,
+        wide_band: wide::products::<F>,
+        tiles_band: tiles::products::<F>,
         dequantize: product::dequantize::<F>,
     }
 }
@@ -96,133 +108,194 @@ impl Matrix {
     /// Some rows as numbers, `[ids.len(), columns]`.
     pub fn dequantized(&self, ids: &[u32]) -> Vec<f32> {
         let mut values = vec![0f32; ids.len() * self.columns];
+        self.dequantize(ids, &mut values);
+        values
+    }
+
+    /// Some rows as numbers into `values`, `[ids.len(), columns]`.
+    pub fn dequantize(&self, ids: &[u32], values: &mut [f32]) {
+        assert_eq!(values.len(), ids.len() * self.columns);
         for (id, values) in ids.iter().zip(values.chunks_exact_mut(self.columns)) {
             // SAFETY: the instructions are there; `row` checks that the row is, and it is whole.
             unsafe { (self.kernels.dequantize)(self.row(*id as usize), values) };
         }
-        values
     }
 
     fn bands(&self, way: Way) -> usize {
         self.rows.div_ceil(way.rows)
     }
 
-    /// Rows `way.rows · band ..` times the activations: `[xs.rows, way.rows]`; rows past the end are
-    /// repeated.
+    /// Rows `way.rows · band ..` times the activations, into the scratch's sums: `[xs.rows,
+    /// way.rows]` at least. Rows past the end are the last one again.
     fn band(&self, way: Way, band: usize, xs: &Activations, scratch: &mut Scratch) {
         let row = |i: usize| self.row((band * way.rows + i).min(self.rows - 1));
-        scratch.sums.resize(xs.rows * way.rows, 0.0);
-        let sums = &mut scratch.sums;
-        match way.kind {
-            Some(kind) => {
-                let rows: [*const u8; wide::BAND] =
-                    std::array::from_fn(|i| if i < way.rows { row(i) } else { ptr::null() });
-                // SAFETY: the instructions are there (see `way`), and the rows are whole (see `new`).
-                unsafe {
-                    (self.kernels.band)(kind, &rows[..way.rows], xs, &mut scratch.panels, sums);
+        // SAFETY: the instructions are there (see `way`), the rows are whole (see `new`), and the
+        // activations in the form that the kernel takes.
+        unsafe {
+            match way.kernel {
+                Kernel::Few(of) => {
+                    scratch.sums.resize(xs.rows * PANEL);
+                    of(self.kernels)(std::array::from_fn(row), xs, &mut scratch.sums);
                 }
-            }
-            None if xs.rows == 1 => {
-                for (i, sum) in sums.iter_mut().enumerate() {
-                    // SAFETY: as above.
-                    *sum = unsafe { (self.kernels.dot)(row(i), xs) };
+                Kernel::Many(of) => {
+                    let mut rows = [ptr::null(); tiles::BAND];
+                    let rows = &mut rows[..way.rows];
+                    for (i, pointer) in rows.iter_mut().enumerate() {
+                        *pointer = row(i);
+                    }
+                    of(self.kernels)(rows, xs, scratch);
                 }
-            }
-            None => {
-                sums.fill(0.0);
-                // SAFETY: as above.
-                unsafe { (self.kernels.panel)(std::array::from_fn(row), xs, sums) };
             }
         }
     }
 }
 
 /// How a product is cut into pieces of work.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 struct Way {
     /// Rows of a matrix in each, a multiple of [`PANEL`].
     rows: usize,
-    /// With wide vectors or tiles.
-    kind: Option<Kind>,
+    kernel: Kernel,
 }
 
-/// The best way on a CPU of this level.
-fn way(level: Level, xs: &Activations) -> Way {
-    let kind = match level {
-        _ if xs.rows == 1 => None,
-        Level::Amx => Some(Kind::Tiles),
-        Level::Avx512 => Some(Kind::Vectors),
-        _ => None,
-    };
-    Way { rows: if kind.is_some() { wide::band(xs.columns) } else { PANEL }, kind }
+#[derive(Clone, Copy)]
+enum Kernel {
+    Few(fn(&Kernels) -> Few),
+    Many(fn(&Kernels) -> Many),
 }
 
-/// What a thread works with, kept from band to band.
+/// The best way on a CPU of this level, for matrices of so many rows together.
+fn way(level: Level, rows: usize, xs: &Activations) -> Way {
+    let few = |of| Way { rows: PANEL, kernel: Kernel::Few(of) };
+    let wide = level >= Level::Avx512;
+    match xs.form {
+        Form::Rounded => Way {
+            rows: tiles::band(rows, threads()),
+            kernel: Kernel::Many(|kernels| kernels.tiles_band),
+        },
+        Form::Codes if xs.rows == 1 && wide => few(|kernels| kernels.wide_dots),
+        Form::Codes if xs.rows == 1 => few(|kernels| kernels.dots),
+        Form::Codes if wide => {
+            Way { rows: wide::band(xs.columns), kernel: Kernel::Many(|kernels| kernels.wide_band) }
+        }
+        Form::Codes => few(|kernels| kernels.panel),
+    }
+}
+
+/// What a thread works with, kept for as long as it lives.
 #[derive(Default)]
-struct Scratch {
-    panels: Vec<wide::Panel>,
-    sums: Vec<f32>,
+pub struct Scratch {
+    /// Unpacked weights.
+    pub panels: Vec<wide::Panel>,
+    /// Weights as bf16.
+    pub widened: Lines<u16>,
+    /// Products.
+    pub sums: Lines<f32>,
 }
 
-/// The products of several matrices with the same activations, `[xs.rows, Σ rows]`: the first
-/// matrix' outputs, the second's, …
-pub fn products(matrices: &[&Matrix], xs: &Activations) -> Vec<f32> {
-    products_at(level(), matrices, xs)
+thread_local! {
+    static SCRATCH: RefCell<[Scratch; 2]> = RefCell::default();
 }
 
-fn products_at(level: Level, matrices: &[&Matrix], xs: &Activations) -> Vec<f32> {
+/// What becomes of products.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// They take the place of what was there.
+    Replace,
+    /// They are added to it.
+    Add,
+}
+
+/// The products of several matrices with the same activations, into `out`, `[xs.rows, Σ rows]`: the
+/// first matrix' outputs, the second's, …
+pub fn products(matrices: &[&Matrix], xs: &Activations, then: Then, out: &mut [f32]) {
+    products_at(level(), matrices, xs, then, out);
+}
+
+fn products_at(level: Level, matrices: &[&Matrix], xs: &Activations, then: Then, out: &mut [f32]) {
     let width: usize = matrices.iter().map(|matrix| matrix.rows).sum();
     assert!(matrices.iter().all(|matrix| matrix.columns == xs.columns));
-    let way = way(level, xs);
-    let mut products = vec![0f32; xs.rows * width];
+    assert_eq!(out.len(), xs.rows * width);
+    let way = way(level, width, xs);
     let bands = matrices.iter().map(|matrix| matrix.bands(way)).sum();
-    let out = Parts::new(&mut products);
-    share(bands, |some| {
-        let mut scratch = Scratch::default();
-        for band in some {
-            let (matrix, band, first) = locate(matrices, way, band);
-            matrix.band(way, band, xs, &mut scratch);
-            let start = band * way.rows;
-            let count = way.rows.min(matrix.rows - start);
-            for (row, sums) in scratch.sums.chunks_exact(way.rows).enumerate() {
-                let at = row * width + first + start;
-                // SAFETY: no other call has this band.
-                unsafe { out.part(at..at + count) }.copy_from_slice(&sums[..count]);
-            }
-        }
-    });
-    products
-}
-
-/// `silu(gate · xs) · (up · xs)`, `[xs.rows, rows]` (`SwiGLU`, Shazeer 2020).
-pub fn gated_product(gate: &Matrix, up: &Matrix, xs: &Activations) -> Vec<f32> {
-    assert!(gate.rows == up.rows && gate.columns == xs.columns && up.columns == xs.columns);
-    let width = gate.rows;
-    let way = way(level(), xs);
-    let mut out = vec![0f32; xs.rows * width];
-    let parts = Parts::new(&mut out);
-    share(gate.bands(way), |some| {
-        let (mut gates, mut ups) = (Scratch::default(), Scratch::default());
-        for band in some {
-            gate.band(way, band, xs, &mut gates);
-            up.band(way, band, xs, &mut ups);
-            let start = band * way.rows;
-            let count = way.rows.min(width - start);
-            for (row, (gates, ups)) in
-                gates.sums.chunks_exact(way.rows).zip(ups.sums.chunks_exact(way.rows)).enumerate()
-            {
-                let at = row * width + start;
-                // SAFETY: no other call has this band.
-                let out = unsafe { parts.part(at..at + count) };
-                let eights = gates.chunks_exact(PANEL).zip(ups.chunks_exact(PANEL));
-                for (out, (gates, ups)) in out.chunks_mut(PANEL).zip(eights) {
-                    // SAFETY: the instructions are there (see `Matrix::new`).
-                    unsafe { silu_times(gates, ups, out) };
+    let out = Parts::new(out);
+    share_bands(bands, xs, |some| {
+        SCRATCH.with_borrow_mut(|[scratch, _]| {
+            for band in some {
+                let (matrix, band, first) = locate(matrices, way, band);
+                matrix.band(way, band, xs, scratch);
+                let start = band * way.rows;
+                let count = way.rows.min(matrix.rows - start);
+                for (row, sums) in scratch.sums.chunks_exact(way.rows).take(xs.rows).enumerate() {
+                    let at = row * width + first + start;
+                    // SAFETY: no other call has this band.
+                    let out = unsafe { out.part(at..at + count) };
+                    match then {
+                        Then::Replace => out.copy_from_slice(&sums[..count]),
+                        Then::Add => {
+                            for (out, sum) in out.iter_mut().zip(sums) {
+                                *out += sum;
+                            }
+                        }
+                    }
                 }
             }
+        });
+    });
+}
+
+/// `silu(gate · xs) · (up · xs)` into `out`, `[xs.rows, rows]` (`SwiGLU`, Shazeer 2020).
+pub fn gated_product(gate: &Matrix, up: &Matrix, xs: &Activations, out: &mut [f32]) {
+    assert!(gate.rows == up.rows && gate.columns == xs.columns && up.columns == xs.columns);
+    let width = gate.rows;
+    assert_eq!(out.len(), xs.rows * width);
+    let way = way(level(), width, xs);
+    let parts = Parts::new(out);
+    share_bands(gate.bands(way), xs, |some| {
+        SCRATCH.with_borrow_mut(|[gates, ups]| {
+            for band in some {
+                gate.band(way, band, xs, gates);
+                up.band(way, band, xs, ups);
+                let start = band * way.rows;
+                let count = way.rows.min(width - start);
+                let both = gates.sums.chunks_exact(way.rows).zip(ups.sums.chunks_exact(way.rows));
+                for (row, (gates, ups)) in both.take(xs.rows).enumerate() {
+                    let at = row * width + start;
+                    // SAFETY: no other call has this band.
+                    let out = unsafe { parts.part(at..at + count) };
+                    let eights = gates.chunks_exact(PANEL).zip(ups.chunks_exact(PANEL));
+                    for (out, (gates, ups)) in out.chunks_mut(PANEL).zip(eights) {
+                        // SAFETY: the instructions are there (see `Matrix::new`).
+                        unsafe { silu_times(gates, ups, out) };
+                    }
+                }
+            }
+        });
+    });
+}
+
+/// Runs `work` on all bands, on all cores.
+///
+/// Products of one row wait for memory, which gives most where one thread reads on and on: each gets
+/// a large piece, and many small ones make up for one that is slower.
+fn share_bands(bands: usize, xs: &Activations, work: impl Fn(Range<usize>) + Sync) {
+    if xs.rows > 1 {
+        return share(bands, work);
+    }
+    let (large, small) = (threads(), 4 * threads());
+    let first = bands * 5 / 8;
+    let start = |piece: usize| {
+        if piece <= large {
+            first * piece / large
+        } else {
+            first + (bands - first) * (piece - large) / small
+        }
+    };
+    share(large + small, |some| {
+        for piece in some {
+            work(start(piece)..start(piece + 1));
         }
     });
-    out
 }
 
 /// `silu(gate) · up` for eight; `out` may be shorter.
@@ -314,8 +387,8 @@ mod tests {
     #[test]
     fn every_format_multiplies_one_row_and_many() {
         for dtype in FORMATS {
-            // 576 is no whole number of spans.
-            let columns = if dtype.block_size() == 32 { 576 } else { 512 };
+            // 608 is two spans and three blocks.
+            let columns = if dtype.block_size() == 32 { 608 } else { 512 };
             // 21 rows: the last panel is not full.
             let (first, first_plain) = matrix(dtype, 21, columns);
             let (second, second_plain) = matrix(dtype, 8, columns);
@@ -324,8 +397,17 @@ mod tests {
                 [1, 2, 37].into_iter().flat_map(|t| levels().map(move |l| (t, l)))
             {
                 let xs = numbers(tokens * columns, 7);
-                let activations = Activations::new(&xs, columns);
-                let out = products_at(level, &[&first, &second], &activations);
+                let mut activations = Activations::default();
+                activations.take_at(level, &xs, columns, None);
+                let mut out = vec![1f32; tokens * 29];
+                let both = [&first, &second];
+                products_at(level, &both, &activations, Then::Replace, &mut out);
+                let replaced = out.clone();
+                products_at(level, &both, &activations, Then::Add, &mut out);
+                for (added, replaced) in out.iter_mut().zip(replaced) {
+                    assert!((*added - 2.0 * replaced).abs() < 1e-4);
+                    *added = replaced;
+                }
                 let exact = |token: usize, row: usize| -> f64 {
                     let pairs =
                         xs[token * columns..][..columns].iter().zip(&plain[row * columns..]);
@@ -364,12 +446,16 @@ mod tests {
             let data = Mapped::from_bytes(&quantized.data().unwrap());
             let matrix = Matrix::new(&TensorView { dtype, shape: vec![8, 512], data }).unwrap();
             for (tokens, level) in [1, 4].into_iter().flat_map(|t| levels().map(move |l| (t, l))) {
-                let xs = Activations::new(&vec![1.0; tokens * 512], 512);
-                let out = products_at(level, &[&matrix], &xs);
+                let mut xs = Activations::default();
+                xs.take_at(level, &vec![1.0; tokens * 512], 512, None);
+                let mut out = vec![0f32; tokens * 8];
+                products_at(level, &[&matrix], &xs, Then::Replace, &mut out);
                 let exact: f32 = plain[..512].iter().sum();
                 for out in out {
+                    // 512 weights of about one, for tiles rounded by up to a 512th each.
+                    let rounding = if xs.form == Form::Rounded { 1.0 } else { 0.0 };
                     assert!(
-                        (out - exact).abs() < 1e-2,
+                        (out - exact).abs() < 1e-2 + rounding,
                         "{dtype:?} with {level:?}: {out}, not {exact}"
                     );
                 }
@@ -383,8 +469,9 @@ mod tests {
         let (up, up_plain) = matrix(GgmlDType::Q8_0, 9, 64);
         for tokens in [1, 3] {
             let xs = numbers(tokens * 64, 3);
-            let out = gated_product(&gate, &up, &Activations::new(&xs, 64));
-            for (i, out) in out.iter().enumerate() {
+            let mut out = vec![0f32; tokens * 9];
+            gated_product(&gate, &up, &Activations::new(&xs, 64), &mut out);
+            for (i, out) in out.into_iter().enumerate() {
                 let (token, row) = (i / 9, i % 9);
                 let dot = |plain: &[f32]| -> f32 {
                     xs[token * 64..][..64].iter().zip(&plain[row * 64..]).map(|(x, w)| x * w).sum()

@@ -12,12 +12,17 @@ pub mod attention;
 mod exp;
 mod formats;
 mod lanes;
+mod lines;
 mod matrix;
+mod pass;
 mod product;
+mod tiles;
 mod wide;
 
 pub use activations::Activations;
-pub use matrix::{Matrix, gated_product, products};
+pub use lines::Lines;
+pub use matrix::{Matrix, Then, gated_product, products};
+pub use pass::{Layer, Pass, Workspace};
 
 use crate::cpu::team::{Parts, share};
 

@@ -19,7 +19,7 @@ use super::formats::{Format, GROUP, SPAN};
 use super::lanes::total;
 
 /// Bytes that memory is asked for ahead of their use: what it delivers in its latency.
-const AHEAD: usize = 2048;
+pub const AHEAD: usize = 2048;
 /// Rows of a panel: one for each 32-bit lane.
 pub const PANEL: usize = 8;
 /// The most scales in a span.
@@ -43,22 +43,31 @@ pub const fn span_bytes<F: Format>() -> usize {
     SPAN / F::WEIGHTS * F::BYTES
 }
 
-/// The dot product of one row of a matrix with the only row of `xs`.
+/// The dot products of eight rows of a matrix with the only row of `xs`.
 ///
 /// # Safety
-/// The CPU has AVX2, FMA and F16C; `row` points to `xs.columns / WEIGHTS` whole blocks, and
-/// `xs.rows` is 1.
+/// The CPU has AVX2, FMA and F16C; every pointer is to `xs.columns / WEIGHTS` whole blocks, and
+/// `xs` is one row of codes.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub unsafe fn dot<F: Format>(row: *const u8, xs: &Activations) -> f32 {
+pub unsafe fn dots<F: Format>(rows: [*const u8; PANEL], xs: &Activations, sums: &mut [f32]) {
+    for (sum, row) in sums.iter_mut().zip(rows) {
+        // SAFETY: the caller's.
+        *sum = unsafe { dot::<F>(row, xs) };
+    }
+}
+
+/// # Safety
+/// As for [`dots`].
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+unsafe fn dot<F: Format>(row: *const u8, xs: &Activations) -> f32 {
     let mut sums = [_mm256_setzero_ps(); 3];
     let (whole, rest) = (xs.columns / SPAN, xs.columns % SPAN / GROUP);
     for span in 0..whole {
         // SAFETY: the row has this span.
         unsafe {
             let bytes = row.add(span * span_bytes::<F>());
-            for line in (0..span_bytes::<F>()).step_by(64) {
-                _mm_prefetch::<_MM_HINT_T0>(bytes.wrapping_add(AHEAD + line).cast::<i8>());
-            }
+            ask_for::<F>(bytes.wrapping_add(AHEAD));
             dot_span::<F>(bytes, xs, span, &mut sums);
         }
     }
@@ -79,6 +88,15 @@ pub unsafe fn dot<F: Format>(row: *const u8, xs: &Activations) -> f32 {
         }
     }
     total(_mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), sums[2])) + offset_sum
+}
+
+/// Asks memory for a span.
+#[inline]
+pub fn ask_for<F: Format>(span: *const u8) {
+    for line in (0..span_bytes::<F>()).step_by(64) {
+        // SAFETY: every address may be asked for.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(span.wrapping_add(line).cast::<i8>()) };
+    }
 }
 
 /// The products of a span's group with block `at` of the activations, summed by fours.
@@ -146,13 +164,15 @@ unsafe fn dot_span<F: Format>(
     }
 }
 
-/// Eight rows of a matrix times all rows of `xs`, added to `sums`, `[xs.rows, 8]`.
+/// Eight rows of a matrix times all rows of `xs`, into `sums`, `[xs.rows, 8]`.
 ///
 /// # Safety
-/// The CPU has AVX2, FMA and F16C; every pointer is to `xs.columns / WEIGHTS` whole blocks.
+/// The CPU has AVX2, FMA and F16C; every pointer is to `xs.columns / WEIGHTS` whole blocks; `xs` are
+/// codes.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub unsafe fn panel<F: Format>(rows: [*const u8; PANEL], xs: &Activations, sums: &mut [f32]) {
     assert_eq!(sums.len(), xs.rows * PANEL);
+    sums.fill(0.0);
     let each = GROUP / F::SHARED;
     let mut scales = [[0f32; SCALES]; PANEL];
     let mut offsets = [[0f32; SCALES]; PANEL];

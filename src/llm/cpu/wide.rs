@@ -1,39 +1,40 @@
-//! Products of many rows of activations on vectors of 512 bits, and with matrix tiles.
+//! Products on vectors of 512 bits, of one row of activations and of many.
 //!
-//! A band of a matrix is unpacked once into panels of sixteen rows, and multiplied with all
-//! activations, sixteen of them at a time: those stay in the first cache while the band goes by.
+//! For many, a band of a matrix is unpacked once into panels of sixteen rows, and multiplied with all
+//! activations, eight of them at a time: those stay in the first cache while the band goes by.
 
 use std::arch::x86_64::{
-    __m256i, __m512, __m512i, _mm256_set1_epi8, _mm256_storeu_si256, _mm256_xor_si256,
-    _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512,
-    _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
-    _mm512_storeu_ps,
+    __m256i, __m512, __m512i, _mm_add_ps, _mm_storeu_ps, _mm256_add_ps, _mm256_castps256_ps128,
+    _mm256_cvtepi32_ps, _mm256_dpbusd_epi32, _mm256_extractf128_ps, _mm256_fmadd_ps,
+    _mm256_hadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_set1_epi8, _mm256_set1_ps,
+    _mm256_setzero_ps, _mm256_setzero_si256, _mm256_storeu_si256, _mm256_xor_si256,
+    _mm512_add_epi32, _mm512_add_ps, _mm512_castps512_ps256, _mm512_cvtepi32_ps,
+    _mm512_dpbusd_epi32, _mm512_extractf32x8_ps, _mm512_fmadd_ps, _mm512_loadu_ps,
+    _mm512_loadu_si512, _mm512_maskz_loadu_ps, _mm512_mul_ps, _mm512_permutexvar_ps,
+    _mm512_reduce_add_ps, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setr_epi32,
+    _mm512_setzero_ps, _mm512_setzero_si512, _mm512_storeu_ps, _mm512_xor_si512,
+    _mm512_zextps256_ps512, _mm512_zextsi256_si512,
 };
 
 use super::activations::Activations;
 use super::formats::{Format, GROUP, SPAN};
-use super::product::{span_bytes, transposed};
-use crate::cpu::amx::{self, Tiles};
+use super::lines::Lines;
+use super::matrix::Scratch;
+use super::product::{self, AHEAD, ask_for, span_bytes, transposed};
 
 /// Rows of a panel: one for each 32-bit lane.
 pub const PANEL: usize = 16;
-/// Rows of activations that go through a panel together.
-const TOKENS: usize = 16;
+/// Rows of activations that go through a panel together: their sums are in registers.
+const TOKENS: usize = 8;
 /// Bytes of a panel's codes for a group.
 const GROUP_BYTES: usize = GROUP * PANEL;
 /// Bytes that a band may take: a part of the second cache.
 const BAND_BYTES: usize = 768 << 10;
 /// The most rows of a band.
 pub const BAND: usize = 64;
-
-/// How a panel is multiplied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// AVX-512 with VNNI.
-    Vectors,
-    /// AMX, and AVX-512 for the rest.
-    Tiles,
-}
+/// Bytes of four rows that are short enough to be multiplied at once: further apart, memory would
+/// have to be asked for at four places.
+const FOUR_BYTES: usize = 4096;
 
 /// Rows that are multiplied together: a multiple of [`PANEL`].
 pub fn band(columns: usize) -> usize {
@@ -41,13 +42,18 @@ pub fn band(columns: usize) -> usize {
     (BAND_BYTES / (columns + columns / 2)).clamp(PANEL, BAND) / PANEL * PANEL
 }
 
+/// Scales and offsets of sixteen rows.
+#[derive(Clone, Copy, Default)]
+#[repr(C, align(64))]
+pub struct Scales(pub [[f32; PANEL]; 2]);
+
 /// Sixteen rows of a matrix, unpacked.
 #[derive(Default)]
 pub struct Panel {
     /// Unsigned, `[columns / 32, 8, 16, 4]`.
-    codes: Vec<u8>,
-    /// Scales and offsets, `[columns / shared, 2, 16]`.
-    scales: Vec<[[f32; PANEL]; 2]>,
+    pub codes: Lines<u8>,
+    /// `[columns / shared]`
+    pub scales: Vec<Scales>,
 }
 
 impl Panel {
@@ -56,10 +62,10 @@ impl Panel {
     /// # Safety
     /// The CPU has AVX2, FMA and F16C; every pointer is to `columns / WEIGHTS` whole blocks.
     #[target_feature(enable = "avx2,fma,f16c")]
-    unsafe fn unpack<F: Format>(&mut self, rows: [*const u8; PANEL], columns: usize) {
+    pub unsafe fn unpack<F: Format>(&mut self, rows: [*const u8; PANEL], columns: usize) {
         let each = GROUP / F::SHARED;
-        self.codes.resize(columns * PANEL, 0);
-        self.scales.resize(columns / F::SHARED, [[0.0; PANEL]; 2]);
+        self.codes.resize(columns * PANEL);
+        self.scales.resize(columns / F::SHARED, Scales::default());
         let (mut scales, mut offsets) = ([0f32; SPAN / 16], [0f32; SPAN / 16]);
         for span in 0..columns.div_ceil(SPAN) {
             let first = span * (SPAN / GROUP);
@@ -73,9 +79,9 @@ impl Panel {
                     F::scales(bytes.add(at), groups, scales, offsets);
                 }
                 for ((shared, scale), offset) in shared.iter_mut().zip(&scales).zip(&offsets) {
-                    shared[0][row] = *scale;
+                    shared.0[0][row] = *scale;
                     // The instructions want unsigned weights: 128 is zero.
-                    shared[1][row] = if F::CODES.is_none() { -128.0 * scale } else { *offset };
+                    shared.0[1][row] = if F::CODES.is_none() { ZERO * scale } else { *offset };
                 }
             }
             let codes = self.codes[first * GROUP_BYTES..].chunks_exact_mut(GROUP_BYTES);
@@ -106,35 +112,29 @@ impl Panel {
 /// `[xs.rows, rows.len()]`.
 ///
 /// # Safety
-/// The CPU has AVX-512 (F, BW, DQ, VL, VNNI), and AMX for [`Kind::Tiles`]; every pointer is to
-/// `xs.columns / WEIGHTS` whole blocks.
+/// The CPU has AVX-512 (F, BW, DQ, VL, VNNI); every pointer is to `xs.columns / WEIGHTS` whole
+/// blocks; `xs` are codes.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub unsafe fn products<F: Format>(
-    kind: Kind,
     rows: &[*const u8],
     xs: &Activations,
-    panels: &mut Vec<Panel>,
-    sums: &mut [f32],
+    Scratch { panels, sums, .. }: &mut Scratch,
 ) {
     let width = rows.len();
-    assert!(width.is_multiple_of(PANEL) && sums.len() == xs.rows * width);
+    assert!(width.is_multiple_of(PANEL));
+    sums.resize(xs.rows * width);
     panels.resize_with(width / PANEL, Panel::default);
     for (panel, rows) in panels.iter_mut().zip(rows.chunks_exact(PANEL)) {
         // SAFETY: the caller's.
         unsafe { panel.unpack::<F>(std::array::from_fn(|i| rows[i]), xs.columns) };
     }
-    // SAFETY: the caller's.
-    let tiles = (kind == Kind::Tiles).then(|| unsafe { Tiles::new(F::SHARED) });
     for first in (0..xs.rows).step_by(TOKENS) {
         let count = TOKENS.min(xs.rows - first);
         for (i, panel) in panels.iter().enumerate() {
             let mut out = [_mm512_setzero_ps(); TOKENS];
             // SAFETY: the caller's.
             unsafe {
-                match &tiles {
-                    Some(tiles) => multiply_tiles::<F>(tiles, panel, xs, first, &mut out),
-                    None => multiply_vectors::<F>(panel, xs, first, &mut out),
-                }
+                multiply::<F>(panel, xs, first, &mut out);
                 for (token, out) in out.iter().enumerate().take(count) {
                     let at = (first + token) * width + i * PANEL;
                     _mm512_storeu_ps(sums[at..at + PANEL].as_mut_ptr(), *out);
@@ -142,6 +142,222 @@ pub unsafe fn products<F: Format>(
             }
         }
     }
+}
+
+/// The dot products of eight rows of a matrix with the only row of `xs`.
+///
+/// # Safety
+/// The CPU has AVX-512 (F, BW, DQ, VL, VNNI); every pointer is to `xs.columns / WEIGHTS` whole
+/// blocks, and `xs` is one row of codes.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub unsafe fn dots<F: Format>(
+    rows: [*const u8; product::PANEL],
+    xs: &Activations,
+    sums: &mut [f32],
+) {
+    let row_bytes = xs.columns / F::WEIGHTS * F::BYTES;
+    // SAFETY: the caller's.
+    unsafe {
+        if 4 * row_bytes <= FOUR_BYTES {
+            let [a, b, c, d, e, f, g, h] = rows;
+            let (first, last) = sums.split_at_mut(4);
+            four_dots::<F>([a, b, c, d], row_bytes, xs, first);
+            four_dots::<F>([e, f, g, h], row_bytes, xs, last);
+        } else {
+            for (sum, row) in sums.iter_mut().zip(rows) {
+                *sum = dot::<F>(row, xs);
+            }
+        }
+    }
+}
+
+/// Four short rows at a time: the sum of a row's lanes takes nearly as long as a short row.
+///
+/// # Safety
+/// As for [`dots`].
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+#[inline]
+unsafe fn four_dots<F: Format>(
+    rows: [*const u8; 4],
+    row_bytes: usize,
+    xs: &Activations,
+    out: &mut [f32],
+) {
+    let mut sums = [_mm512_setzero_ps(); 4];
+    let (whole, rest) = (xs.columns / SPAN, xs.columns % SPAN / GROUP);
+    for span in 0..whole {
+        let at = rows.map(|row| row.wrapping_add(span * span_bytes::<F>()));
+        for bytes in at {
+            ask_for::<F>(bytes.wrapping_add(4 * row_bytes));
+        }
+        // SAFETY: the rows have this span.
+        unsafe { four_spans::<F, true>(at, xs, span, 0, &mut sums) };
+    }
+    if rest > 0 {
+        let at = rows.map(|row| row.wrapping_add(whole * span_bytes::<F>()));
+        // SAFETY: the rows end with so many groups.
+        unsafe { four_spans::<F, false>(at, xs, whole, rest, &mut sums) };
+    }
+    let [a, b, c, d] = sums
+        .map(|sum| _mm256_add_ps(_mm512_castps512_ps256(sum), _mm512_extractf32x8_ps::<1>(sum)));
+    let lanes = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+    let four = _mm_add_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps::<1>(lanes));
+    assert_eq!(out.len(), 4);
+    // SAFETY: there is room for four.
+    unsafe { _mm_storeu_ps(out.as_mut_ptr(), four) };
+}
+
+/// Adds a span of four rows, whole or the first `groups` groups of it.
+///
+/// # Safety
+/// The CPU has the instructions; the rows have these groups, the activations their columns.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+#[inline]
+unsafe fn four_spans<F: Format, const WHOLE: bool>(
+    rows: [*const u8; 4],
+    xs: &Activations,
+    span: usize,
+    groups: usize,
+    sums: &mut [__m512; 4],
+) {
+    const GROUPS: usize = SPAN / GROUP;
+    let groups = if WHOLE { GROUPS } else { groups };
+    let each = GROUP / F::SHARED;
+    let at = span * GROUPS;
+    // SAFETY: the caller's.
+    unsafe {
+        let load = |values: *const f32, count: usize| {
+            _mm512_maskz_loadu_ps(((1u32 << count) - 1) as u16, values)
+        };
+        let mut column_scales = load(xs.scales.as_ptr().add(at), groups);
+        let column_sums = if each == 2 {
+            let twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+            column_scales = _mm512_permutexvar_ps(twice, column_scales);
+            load(xs.half_sums.as_ptr().add(2 * at), 2 * groups)
+        } else {
+            load(xs.sums.as_ptr().add(at), groups)
+        };
+        let mut scales = [_mm512_setzero_ps(); 4];
+        for (row, bytes) in rows.into_iter().enumerate() {
+            let [scale, mut offset] = F::scales_of_span(bytes, groups);
+            if F::CODES.is_none() {
+                offset = _mm512_mul_ps(scale, _mm512_set1_ps(ZERO));
+            }
+            sums[row] = _mm512_fmadd_ps(offset, column_sums, sums[row]);
+            scales[row] = _mm512_mul_ps(scale, column_scales);
+        }
+        let mut add = |pair: usize, codes: [__m512i; 4], x: __m512i| {
+            let first = if each == 2 {
+                _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3)
+            } else {
+                _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1)
+            };
+            let of = _mm512_add_epi32(first, _mm512_set1_epi32((2 * each * pair) as i32));
+            for (row, codes) in codes.into_iter().enumerate() {
+                let codes = unsigned::<F>(codes);
+                let products = _mm512_dpbusd_epi32(_mm512_setzero_si512(), codes, x);
+                let scale = _mm512_permutexvar_ps(of, scales[row]);
+                sums[row] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), scale, sums[row]);
+            }
+        };
+        let x = xs.codes.as_ptr().add(at * GROUP);
+        for pair in 0..groups / 2 {
+            let x = _mm512_loadu_si512(x.add(2 * pair * GROUP).cast());
+            add(pair, rows.map(|row| F::codes_of_two(row, pair)), x);
+        }
+        if !WHOLE && groups % 2 == 1 {
+            let group = groups - 1;
+            let x = _mm256_loadu_si256(x.add(group * GROUP).cast());
+            // The upper half counts for nothing: what it is multiplied with is zero.
+            let codes = rows.map(|row| _mm512_zextsi256_si512(F::codes(row, group)));
+            add(group / 2, codes, _mm512_zextsi256_si512(x));
+        }
+    }
+}
+
+/// # Safety
+/// As for [`dots`].
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+#[inline]
+unsafe fn dot<F: Format>(row: *const u8, xs: &Activations) -> f32 {
+    const GROUPS: usize = SPAN / GROUP;
+    let each = GROUP / F::SHARED;
+    let mut sums = [_mm512_setzero_ps(); 2];
+    let mut offset_sums = _mm512_setzero_ps();
+    let (whole, rest) = (xs.columns / SPAN, xs.columns % SPAN / GROUP);
+    for span in 0..whole {
+        let at = span * GROUPS;
+        // SAFETY: the row has this span, the activations these columns, the arrays a span's scales.
+        unsafe {
+            let bytes = row.add(span * span_bytes::<F>());
+            ask_for::<F>(bytes.wrapping_add(AHEAD));
+            let column_scales = _mm256_loadu_ps(xs.scales.as_ptr().add(at));
+            let [scales, mut offsets] = F::scales_of_span(bytes, GROUPS);
+            let column_scales = _mm512_zextps256_ps512(column_scales);
+            let (scales, column_sums) = if each == 2 {
+                let twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+                let column_scales = _mm512_permutexvar_ps(twice, column_scales);
+                let sums = _mm512_loadu_ps(xs.half_sums.as_ptr().add(2 * at));
+                (_mm512_mul_ps(scales, column_scales), sums)
+            } else {
+                let sums = _mm256_loadu_ps(xs.sums.as_ptr().add(at));
+                if F::CODES.is_none() {
+                    offsets = _mm512_mul_ps(scales, _mm512_set1_ps(ZERO));
+                }
+                (_mm512_mul_ps(scales, column_scales), _mm512_zextps256_ps512(sums))
+            };
+            offset_sums = _mm512_fmadd_ps(offsets, column_sums, offset_sums);
+            for pair in 0..GROUPS / 2 {
+                let codes = unsigned::<F>(F::codes_of_two(bytes, pair));
+                let x = _mm512_loadu_si512(xs.codes.as_ptr().add((at + 2 * pair) * GROUP).cast());
+                let products = _mm512_dpbusd_epi32(_mm512_setzero_si512(), codes, x);
+                let first = if each == 2 {
+                    _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3)
+                } else {
+                    _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1)
+                };
+                let of = _mm512_set1_epi32((2 * each * pair) as i32);
+                let scale = _mm512_permutexvar_ps(_mm512_add_epi32(first, of), scales);
+                let sum = &mut sums[pair % 2];
+                *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), scale, *sum);
+            }
+        }
+    }
+    let mut rest_sums = _mm256_setzero_ps();
+    let mut rest_offsets = 0f32;
+    if F::WEIGHTS == GROUP {
+        for group in 0..rest {
+            let at = whole * GROUPS + group;
+            // SAFETY: the row has this block, the activations these columns.
+            unsafe {
+                let bytes = row.add(whole * span_bytes::<F>() + group * F::BYTES);
+                let (mut scale, mut offset) = (0f32, 0f32);
+                F::scales(bytes, 1, &raw mut scale, &raw mut offset);
+                let mut codes = F::codes(bytes, 0);
+                if F::CODES.is_none() {
+                    codes = _mm256_xor_si256(codes, _mm256_set1_epi8(-128));
+                    offset = ZERO * scale;
+                }
+                let x = _mm256_loadu_si256(xs.codes.as_ptr().add(at * GROUP).cast());
+                let products = _mm256_dpbusd_epi32(_mm256_setzero_si256(), codes, x);
+                let scale = _mm256_set1_ps(scale * *xs.scales.get_unchecked(at));
+                rest_sums = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), scale, rest_sums);
+                rest_offsets += offset * *xs.sums.get_unchecked(at);
+            }
+        }
+    }
+    let sums = _mm512_add_ps(_mm512_add_ps(sums[0], sums[1]), offset_sums);
+    _mm512_reduce_add_ps(_mm512_add_ps(sums, _mm512_zextps256_ps512(rest_sums))) + rest_offsets
+}
+
+/// What a zero among signed codes is among unsigned ones, times −1.
+const ZERO: f32 = -128.0;
+
+/// Codes as the instructions want them: unsigned.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn unsigned<F: Format>(codes: __m512i) -> __m512i {
+    if F::CODES.is_none() { _mm512_xor_si512(codes, _mm512_set1_epi8(-128)) } else { codes }
 }
 
 /// What integer sums stand for: `sums · (scale of the weights · scale of the token)`, and the
@@ -168,86 +384,37 @@ fn sums_of<F: Format>(xs: &Activations, at: usize, part: usize) -> (*const f32, 
 /// The CPU has the instructions; the panel was unpacked for `xs.columns`.
 #[target_feature(enable = "avx512f,avx512vnni")]
 #[inline]
-unsafe fn multiply_vectors<F: Format>(
+unsafe fn multiply<F: Format>(
     panel: &Panel,
     xs: &Activations,
     first: usize,
     out: &mut [__m512; TOKENS],
 ) {
-    /// Tokens whose sums are kept in registers together.
-    const FEW: usize = 8;
     let quads = F::SHARED / 4;
     let each = GROUP / F::SHARED;
-    for (start, out) in (0..TOKENS).step_by(FEW).zip(out.chunks_exact_mut(FEW)) {
-        if first + start >= xs.rows {
-            return;
-        }
-        // Tokens past the end are the last one again.
-        let tokens: [usize; FEW] = std::array::from_fn(|i| (first + start + i).min(xs.rows - 1));
-        let mut totals: [__m512; FEW] = std::array::from_fn(|i| out[i]);
-        for (shared, scales) in panel.scales.iter().enumerate() {
-            let (at, part) = (shared / each, shared % each);
-            // SAFETY: the activations have block `at` of every token, the panel its codes.
-            unsafe {
-                let codes = xs.codes.as_ptr().add(at * xs.rows * GROUP + part * F::SHARED);
-                let weights = panel.codes.as_ptr().add(shared * F::SHARED * PANEL);
-                let mut sums = [_mm512_setzero_si512(); FEW];
-                for quad in 0..quads {
-                    let weights = _mm512_loadu_si512(weights.add(64 * quad).cast());
-                    for (sum, token) in sums.iter_mut().zip(tokens) {
-                        let x = codes.add(token * GROUP + 4 * quad).cast::<i32>();
-                        let x = _mm512_set1_epi32(x.read_unaligned());
-                        *sum = _mm512_dpbusd_epi32(*sum, weights, x);
-                    }
-                }
-                let weights = scales.each_ref().map(|scales| _mm512_loadu_ps(scales.as_ptr()));
-                let (of, stride) = sums_of::<F>(xs, at, part);
-                for ((total, sums), token) in totals.iter_mut().zip(sums).zip(tokens) {
-                    let scale = *xs.scales.get_unchecked(at * xs.rows + token);
-                    *total = scaled(*total, sums, weights, scale, *of.add(stride * token));
-                }
-            }
-        }
-        out.copy_from_slice(&totals);
-    }
-}
-
-/// # Safety
-/// The tiles are shaped for `F::SHARED`; the panel was unpacked for `xs.columns`.
-#[target_feature(enable = "avx512f")]
-#[inline]
-unsafe fn multiply_tiles<F: Format>(
-    tiles: &Tiles,
-    panel: &Panel,
-    xs: &Activations,
-    first: usize,
-    out: &mut [__m512; TOKENS],
-) {
-    let each = GROUP / F::SHARED;
+    // Tokens past the end are the last one again.
+    let tokens: [usize; TOKENS] = std::array::from_fn(|i| (first + i).min(xs.rows - 1));
     let mut totals = *out;
-    // Two products are under way: the vectors scale one while the tiles make the other.
-    let mut sums = [amx::Sums([[0i32; PANEL]; TOKENS]); 2];
-    let last = xs.rows - 1 - first;
     for (shared, scales) in panel.scales.iter().enumerate() {
         let (at, part) = (shared / each, shared % each);
-        // SAFETY: the panel has these codes; past the last token, the activations have others or
-        // their spare room (see `Activations`), and what comes of them is not used.
+        // SAFETY: the activations have block `at` of every token, the panel its codes.
         unsafe {
-            let codes = xs.codes.as_ptr().add((at * xs.rows + first) * GROUP + part * F::SHARED);
+            let codes = xs.codes.as_ptr().add(at * xs.rows * GROUP + part * F::SHARED);
             let weights = panel.codes.as_ptr().add(shared * F::SHARED * PANEL);
-            let sums = &mut sums[shared % 2];
-            if shared % 2 == 0 {
-                amx::product_i8_u8(tiles, codes.cast(), GROUP, weights, sums);
-            } else {
-                amx::product_i8_u8_beside(tiles, codes.cast(), GROUP, weights, sums);
+            let mut sums = [_mm512_setzero_si512(); TOKENS];
+            for quad in 0..quads {
+                let weights = _mm512_loadu_si512(weights.add(64 * quad).cast());
+                for (sum, token) in sums.iter_mut().zip(tokens) {
+                    let x = codes.add(token * GROUP + 4 * quad).cast::<i32>();
+                    let x = _mm512_set1_epi32(x.read_unaligned());
+                    *sum = _mm512_dpbusd_epi32(*sum, weights, x);
+                }
             }
-            let weights = scales.each_ref().map(|scales| _mm512_loadu_ps(scales.as_ptr()));
+            let weights = scales.0.each_ref().map(|scales| _mm512_loadu_ps(scales.as_ptr()));
             let (of, stride) = sums_of::<F>(xs, at, part);
-            let scales = xs.scales.as_ptr().add(at * xs.rows);
-            for (token, (total, sums)) in totals.iter_mut().zip(&sums.0).enumerate() {
-                let token = first + token.min(last);
-                let sums = _mm512_loadu_si512(sums.as_ptr().cast());
-                *total = scaled(*total, sums, weights, *scales.add(token), *of.add(stride * token));
+            for ((total, sums), token) in totals.iter_mut().zip(sums).zip(tokens) {
+                let scale = *xs.scales.get_unchecked(at * xs.rows + token);
+                *total = scaled(*total, sums, weights, scale, *of.add(stride * token));
             }
         }
     }
