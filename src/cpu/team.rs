@@ -15,8 +15,9 @@ thread_local! {
 
 /// Runs `work` on parts of `0..items`, on all cores; within such work, on this one alone.
 ///
-/// Parts are as large as their number allows at first and single items in the end, so that the cores
-/// finish together (guided self-scheduling, Polychronopoulos and Kuck 1987).
+/// Parts are large at first and single items in the end: the cores finish together, and where they
+/// wait for memory, each reads on and on for a while (guided self-scheduling, Polychronopoulos and
+/// Kuck 1987).
 pub fn share(items: usize, work: impl Fn(Range<usize>) + Sync) {
     if items == 0 {
         return;

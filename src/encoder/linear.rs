@@ -8,7 +8,7 @@ use super::checkpoint::{Checkpoint, Table};
 use crate::cpu::team::{Parts, share, threads};
 use crate::cpu::tile::{
     CODE_ROWS, CodePanel, CodeProducts, CodeRows, GROUP, Out, PANEL, ROWS, Rows, product,
-    weight_zero,
+    product_two, weight_zero,
 };
 use crate::cpu::{Level, level, rows};
 use crate::models::catalogue::Precision;
@@ -104,27 +104,39 @@ impl Linear {
         };
         let blocks = count.div_ceil(block_rows);
         let cuts = if blocks >= 4 * threads() { 1 } else { (8 * threads()).min(panels) };
-        let each = |some: Range<usize>, work: &mut dyn FnMut(Range<usize>, usize)| {
+        let each = |some: Range<usize>,
+                    panels_at_once: usize,
+                    work: &mut dyn FnMut(Range<usize>, Range<usize>)| {
             for item in some {
                 let (block, cut) = (item / cuts, item % cuts);
                 let rows = block * block_rows..count.min((block + 1) * block_rows);
-                for panel in cut * panels / cuts..(cut + 1) * panels / cuts {
-                    work(rows.clone(), panel);
+                let end = (cut + 1) * panels / cuts;
+                for panel in (cut * panels / cuts..end).step_by(panels_at_once) {
+                    work(rows.clone(), panel..end.min(panel + panels_at_once));
                 }
             }
         };
         match &self.weights {
             Weights::F32(weights) => share(blocks * cuts, |some| {
-                let mut tile = [[0.0; PANEL]; ROWS];
-                each(some, &mut |rows, panel| {
+                let mut tiles = [[[0.0; PANEL]; ROWS]; 2];
+                each(some, 2, &mut |rows, panels| {
                     let size = self.inputs * PANEL;
-                    let weights = &weights[panel * size..(panel + 1) * size];
+                    let (weights, more) =
+                        weights[panels.start * size..panels.end * size].split_at(size);
                     for first in rows.clone().step_by(ROWS) {
                         let count = ROWS.min(rows.end - first);
                         let values = &xs[first * self.inputs..];
                         let some = Rows { values, stride: self.inputs, count };
-                        product(level, some, weights, whole(&mut tile));
-                        self.finish(level, first, panel, &mut tile[..count], &out, finish);
+                        if more.is_empty() {
+                            product(level, some, weights, whole(&mut tiles[0]));
+                        } else {
+                            let [first, second] = &mut tiles;
+                            let outs = [whole(first), whole(second)];
+                            product_two(level, some, [weights, more], outs);
+                        }
+                        for (panel, tile) in panels.clone().zip(&mut tiles) {
+                            self.finish(level, first, panel, &mut tile[..count], &out, finish);
+                        }
                     }
                 });
             }),
@@ -136,7 +148,8 @@ impl Linear {
                     // SAFETY: nothing below has another.
                     let products = unsafe { CodeProducts::new(level) };
                     let mut tile = [[0.0; PANEL]; CODE_ROWS];
-                    each(some, &mut |rows, panel| {
+                    each(some, 1, &mut |rows, panels| {
+                        let panel = panels.start;
                         let size = self.inputs * PANEL;
                         let weights = CodePanel {
                             codes: &codes[panel * size..(panel + 1) * size],

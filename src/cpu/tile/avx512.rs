@@ -16,13 +16,30 @@ const FEW_CODES: usize = 8;
 /// The CPU has AVX-512 F; the slices are as long as [`super::product`] checks.
 #[target_feature(enable = "avx512f")]
 pub unsafe fn product(rows: Rows, panel: &[f32], out: Out) {
+    // SAFETY: the caller's.
+    unsafe { products(rows, [panel], [out]) };
+}
+
+/// Each value of the rows is read once for both panels.
+///
+/// # Safety
+/// As for [`product`].
+#[target_feature(enable = "avx512f")]
+pub unsafe fn product_two(rows: Rows, panels: [&[f32]; 2], outs: [Out; 2]) {
+    // SAFETY: the caller's.
+    unsafe { products(rows, panels, outs) };
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+unsafe fn products<const P: usize>(rows: Rows, panels: [&[f32]; P], outs: [Out; P]) {
     macro_rules! by_count {
         ($($count:literal)*) => {
             match rows.count {
                 // SAFETY: the caller's.
-                $($count => unsafe { some::<$count>(rows, panel, out) },)*
+                $($count => unsafe { some::<$count, P>(rows, panels, outs) },)*
                 // SAFETY: the caller's.
-                _ => unsafe { some::<ROWS>(rows, panel, out) },
+                _ => unsafe { some::<ROWS, P>(rows, panels, outs) },
             }
         };
     }
@@ -30,26 +47,32 @@ pub unsafe fn product(rows: Rows, panel: &[f32], out: Out) {
 }
 
 #[target_feature(enable = "avx512f")]
-unsafe fn some<const N: usize>(rows: Rows, panel: &[f32], out: Out) {
-    let mut sums = [_mm512_setzero_ps(); N];
+unsafe fn some<const N: usize, const P: usize>(rows: Rows, panels: [&[f32]; P], outs: [Out; P]) {
+    let mut sums = [[_mm512_setzero_ps(); P]; N];
     let stride = rows.stride;
     // A pointer for three rows: sixteen registers hold them all.
     let mut threes: [*const f32; ROWS / 3] =
         std::array::from_fn(|i| rows.values.as_ptr().wrapping_add(3 * i * stride));
-    for weights in panel.chunks_exact(PANEL) {
-        // SAFETY: every row is as deep as the panel, which has sixteen values for each.
+    let mut weights = panels.map(<[f32]>::as_ptr);
+    for _ in 0..panels[0].len() / PANEL {
+        // SAFETY: every row is as deep as the panels, which have sixteen values for each.
         unsafe {
-            let weights = _mm512_loadu_ps(weights.as_ptr());
-            for (i, sum) in sums.iter_mut().enumerate() {
+            let columns = weights.map(|weights| _mm512_loadu_ps(weights));
+            for (i, sums) in sums.iter_mut().enumerate() {
                 let x = _mm512_set1_ps(*threes[i / 3].add(i % 3 * stride));
-                *sum = _mm512_fmadd_ps(x, weights, *sum);
+                for (sum, columns) in sums.iter_mut().zip(columns) {
+                    *sum = _mm512_fmadd_ps(x, columns, *sum);
+                }
             }
         }
         threes.iter_mut().for_each(|three| *three = three.wrapping_add(1));
+        weights.iter_mut().for_each(|weights| *weights = weights.wrapping_add(PANEL));
     }
-    for (i, sum) in sums.iter().enumerate() {
-        // SAFETY: there is room for sixteen.
-        unsafe { _mm512_storeu_ps(out.values.as_mut_ptr().add(i * out.stride), *sum) };
+    for (p, out) in outs.into_iter().enumerate() {
+        for (i, sums) in sums.iter().enumerate() {
+            // SAFETY: there is room for sixteen.
+            unsafe { _mm512_storeu_ps(out.values.as_mut_ptr().add(i * out.stride), sums[p]) };
+        }
     }
 }
 

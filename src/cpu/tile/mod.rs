@@ -77,6 +77,23 @@ pub fn product(level: Level, rows: Rows, panel: &[f32], out: Out) {
     }
 }
 
+/// [`product`] with two panels, each into a tile of its own.
+pub fn product_two(level: Level, rows: Rows, panels: [&[f32]; 2], outs: [Out; 2]) {
+    #[cfg(target_arch = "x86_64")]
+    if level >= Level::Avx512 {
+        let depth = panels[0].len() / PANEL;
+        assert!((1..=ROWS).contains(&rows.count) && panels[0].len() == depth * PANEL);
+        assert!(rows.values.len() >= (rows.count - 1) * rows.stride + depth);
+        assert_eq!(panels[0].len(), panels[1].len());
+        outs.iter().for_each(|out| out.check(rows.count));
+        // SAFETY: the level is one that this CPU has, and the slices were checked.
+        return unsafe { avx512::product_two(rows, panels, outs) };
+    }
+    for (panel, out) in panels.into_iter().zip(outs) {
+        product(level, rows, panel, out);
+    }
+}
+
 fn portable_product(rows: Rows, panel: &[f32], mut out: Out) {
     for i in 0..rows.count {
         let mut sums = [0f32; PANEL];
@@ -220,6 +237,17 @@ mod tests {
                 let mut out = [f32::NAN; ROWS * 20];
                 let rows = Rows { values: &values, stride, count };
                 product(level, rows, &panel, Out { values: &mut out, stride: 20 });
+                let reversed: Vec<f32> = panel.iter().rev().copied().collect();
+                let mut two = [[f32::NAN; ROWS * 20]; 2];
+                let [first, second] = &mut two;
+                let outs = [first, second].map(|values| Out { values, stride: 20 });
+                product_two(level, rows, [&panel, &reversed], outs);
+                let mut second = [f32::NAN; ROWS * 20];
+                product(level, rows, &reversed, Out { values: &mut second, stride: 20 });
+                assert_eq!(
+                    two.map(|out| out.map(f32::to_bits)),
+                    [out, second].map(|out| out.map(f32::to_bits))
+                );
                 for (i, out) in out.chunks_exact(20).enumerate() {
                     for (column, found) in out.iter().enumerate() {
                         if i >= count || column >= PANEL {

@@ -2,7 +2,6 @@
 
 use std::arch::x86_64::{_mm256_loadu_ps, _mm256_mul_ps, _mm256_storeu_ps};
 use std::cell::RefCell;
-use std::ops::Range;
 use std::ptr;
 
 use candle_core::quantized::GgmlDType;
@@ -219,7 +218,7 @@ fn products_at(level: Level, matrices: &[&Matrix], xs: &Activations, then: Then,
     let way = way(level, width, xs);
     let bands = matrices.iter().map(|matrix| matrix.bands(way)).sum();
     let out = Parts::new(out);
-    share_bands(bands, xs, |some| {
+    share(bands, |some| {
         SCRATCH.with_borrow_mut(|[scratch, _]| {
             for band in some {
                 let (matrix, band, first) = locate(matrices, way, band);
@@ -251,7 +250,7 @@ pub fn gated_product(gate: &Matrix, up: &Matrix, xs: &Activations, out: &mut [f3
     assert_eq!(out.len(), xs.rows * width);
     let way = way(level(), width, xs);
     let parts = Parts::new(out);
-    share_bands(gate.bands(way), xs, |some| {
+    share(gate.bands(way), |some| {
         SCRATCH.with_borrow_mut(|[gates, ups]| {
             for band in some {
                 gate.band(way, band, xs, gates);
@@ -271,30 +270,6 @@ pub fn gated_product(gate: &Matrix, up: &Matrix, xs: &Activations, out: &mut [f3
                 }
             }
         });
-    });
-}
-
-/// Runs `work` on all bands, on all cores.
-///
-/// Products of one row wait for memory, which gives most where one thread reads on and on: each gets
-/// a large piece, and many small ones make up for one that is slower.
-fn share_bands(bands: usize, xs: &Activations, work: impl Fn(Range<usize>) + Sync) {
-    if xs.rows > 1 {
-        return share(bands, work);
-    }
-    let (large, small) = (threads(), 4 * threads());
-    let first = bands * 5 / 8;
-    let start = |piece: usize| {
-        if piece <= large {
-            first * piece / large
-        } else {
-            first + (bands - first) * (piece - large) / small
-        }
-    };
-    share(large + small, |some| {
-        for piece in some {
-            work(start(piece)..start(piece + 1));
-        }
     });
 }
 
