@@ -146,10 +146,8 @@ pub fn run(setup: &Setup, with_llm: bool) -> Result<Exit> {
 fn gather(setup: &Setup, with_llm: bool) -> Result<Report> {
     let machine = timed(setup, ("bộ xử lý", "the processor"), || Ok(machine()))?;
     // Before the long part: whoever asks for the LLM wants to know at once that it cannot be had.
-    let llm = match with_llm {
-        true => Some(timed(setup, ("LLM", "the LLM"), || llm(setup, machine.memory_gb_per_s))?),
-        false => None,
-    };
+    let measure_llm = || timed(setup, ("LLM", "the LLM"), || llm(setup, machine.memory_gb_per_s));
+    let llm = with_llm.then(measure_llm).transpose()?;
     // Once to have the files in the page cache.
     load(&setup.models()?)?;
     let models = setup.models()?;
