@@ -7,13 +7,12 @@
 //! `FOLDER` has `config.json` and `model.safetensors`. `benches/vs-onnxruntime` takes turns with it.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use rag_query::bench::{median, peak};
 use rag_query::cpu;
-use rag_query::cpu::team::share;
-use rag_query::cpu::tile::{self, CODE_ROWS, CodePanel, CodeRows, GROUP, Out, PANEL, ROWS, Rows};
 use rag_query::encoder::{Checkpoint, Encoder, EncoderConfig, Sequence, batches};
 use rag_query::models::catalogue::Precision;
 use serde_json::json;
@@ -58,7 +57,7 @@ fn main() -> Result<()> {
     };
     let config = EncoderConfig::read(&args.folder.join("config.json"))?;
     let (encoder, load_s) = load(&args.folder, &config, precision)?;
-    let peak = peak(precision);
+    let peak = peak::operations(precision);
     for shape in &args.shapes {
         let lengths = lengths(shape)?;
         let window = config.max_tokens();
@@ -71,8 +70,9 @@ fn main() -> Result<()> {
             .into_iter()
             .map(|batch| batch.into_iter().map(|i| &texts[i]).collect())
             .collect();
-        let seconds =
-            median(args.seconds, || batches.iter().for_each(|batch| drop(encoder.forward(batch))));
+        let seconds = median(args.seconds, 3, || {
+            batches.iter().for_each(|batch| drop(encoder.forward(batch)))
+        });
         let operations: usize = lengths.iter().map(|&tokens| encoder.operations(tokens)).sum();
         let operations = 2.0 * operations as f64;
         let line = json!({
@@ -124,63 +124,4 @@ fn random(seed: u64, tokens: usize, vocabulary: usize) -> Sequence {
         (state % vocabulary as u64) as u32
     };
     Sequence { ids: (0..tokens).map(|_| id()).collect(), types: vec![0; tokens] }
-}
-
-/// The median time of a run, of as many as fit into `budget` seconds after a first one.
-fn median(budget: f64, mut run: impl FnMut()) -> f64 {
-    run();
-    let mut times = Vec::new();
-    let end = Instant::now() + Duration::from_secs_f64(budget);
-    while times.len() < 3 || Instant::now() < end {
-        let start = Instant::now();
-        run();
-        times.push(start.elapsed().as_secs_f64());
-    }
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
-/// 10⁹ operations a second of the kernels themselves on all cores, with everything in the first
-/// cache.
-fn peak(precision: Precision) -> f64 {
-    const DEPTH: usize = 4 * GROUP;
-    const TILES: usize = 20_000;
-    let level = cpu::level();
-    let work = |_: std::ops::Range<usize>| match precision {
-        Precision::F32 => {
-            let (values, panel) = ([0.5; ROWS * DEPTH], [0.5; DEPTH * PANEL]);
-            let mut tile = [0.0; ROWS * PANEL];
-            for _ in 0..TILES {
-                let values = std::hint::black_box(values.as_slice());
-                let rows = Rows { values, stride: DEPTH, count: ROWS };
-                tile::product(level, rows, &panel, Out { values: &mut tile, stride: PANEL });
-            }
-        }
-        Precision::Int8 => {
-            const GROUPS: usize = DEPTH / GROUP;
-            let (codes, scales) = ([1; CODE_ROWS * DEPTH], [1.0; CODE_ROWS * GROUPS]);
-            let offsets = [-tile::weight_zero(level) * GROUP as i32; CODE_ROWS * GROUPS];
-            let panel = CodePanel { codes: &[65; DEPTH * PANEL], scales: &[1.0; GROUPS * PANEL] };
-            let mut tile = [0.0; CODE_ROWS * PANEL];
-            // SAFETY: this thread has no other.
-            let products = unsafe { tile::CodeProducts::new(level) };
-            for _ in 0..TILES {
-                let codes = std::hint::black_box(codes.as_slice());
-                let rows = CodeRows { codes, scales: &scales, offsets: &offsets, count: CODE_ROWS };
-                let out = Out { values: &mut tile, stride: PANEL };
-                products.product(rows, panel, out);
-            }
-        }
-    };
-    let threads = cpu::team::threads();
-    let rows = if precision == Precision::F32 { ROWS } else { CODE_ROWS };
-    let operations = 2.0 * (threads * TILES * rows * DEPTH * PANEL) as f64;
-    let best = (0..5)
-        .map(|_| {
-            let start = Instant::now();
-            share(threads, work);
-            start.elapsed().as_secs_f64()
-        })
-        .fold(f64::INFINITY, f64::min);
-    operations / best / 1e9
 }

@@ -17,16 +17,15 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Tensor};
 use clap::Parser;
+use rag_query::bench::{ATTEMPTS, generate, longest, prompt};
 use rag_query::cli::Exit;
 use rag_query::gpu::{self, GpuError};
 use rag_query::llm::placement::DeviceChoice;
-use rag_query::llm::{Generation, Llm, LlmFiles, SamplingOptions};
+use rag_query::llm::{Llm, LlmFiles};
 use serde_json::json;
 
 /// What libraries read the number of threads from, once, at their first use.
 const THREADS: &str = "RAYON_NUM_THREADS";
-/// Prompts to try before the model is told to stop ending its answers early.
-const ATTEMPTS: u32 = 8;
 
 #[derive(Parser)]
 struct Args {
@@ -109,13 +108,7 @@ fn measure(args: &Args, model: &Path) -> Result<()> {
         false => None,
     };
     // The first token comes from the prompt; each of the others from a pass of its own.
-    let mut generation = generate(&llm, &prompt(&llm, args.prefill, 0), args.decode + 1)?;
-    for seed in 1..ATTEMPTS {
-        if generation.tokens.len() > args.decode {
-            break;
-        }
-        generation = generate(&llm, &prompt(&llm, args.prefill, seed), args.decode + 1)?;
-    }
+    let generation = longest(&llm, args.prefill, args.decode + 1)?;
     let decoded = generation.tokens.len().saturating_sub(1);
     ensure!(decoded == args.decode, "the model ends its answer after {decoded} tokens");
     let decode = generation.decode.as_secs_f64();
@@ -238,19 +231,6 @@ fn again_with(threads: &str) -> Result<()> {
     let mut again = Command::new(program);
     let status = again.args(std::env::args_os().skip(1)).env(THREADS, threads).status();
     std::process::exit(status.context("cannot run this program again")?.code().unwrap_or(1))
-}
-
-/// Ordinary tokens in an order of no meaning, the same for the same seed.
-fn prompt(llm: &Llm, tokens: u32, seed: u32) -> Vec<u32> {
-    let ordinary = (llm.tokenizer().vocabulary() as u32 * 9 / 10).max(1);
-    // Knuth's multiplicative hash: 2^32 / φ.
-    (0..tokens).map(|i| (i + seed * tokens + 1).wrapping_mul(2_654_435_761) % ordinary).collect()
-}
-
-fn generate(llm: &Llm, prompt: &[u32], tokens: usize) -> Result<Generation> {
-    let options =
-        SamplingOptions { max_tokens: tokens, repeat_penalty: 1.0, ..SamplingOptions::default() };
-    llm.generate(prompt, &options, &AtomicBool::new(false), &mut |_| {})
 }
 
 /// A line of `/proc/self/status`, in bytes; none where there is no such file.

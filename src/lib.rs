@@ -37,5 +37,6 @@ pub mod llm;
 pub mod answer;
 pub mod pipeline;
 
+pub mod bench;
 pub mod cli;
 pub mod terminal;

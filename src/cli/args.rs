@@ -148,6 +148,12 @@ pub enum Command {
     },
     /// Says what works on this machine and what is missing
     Doctor,
+    /// Measures this machine: models, search and, if asked to, the LLM
+    Bench {
+        /// Load the LLM too, on the device that the profile or `--device` says, and measure it
+        #[arg(long)]
+        with_llm: bool,
+    },
     /// Prints a completion script for a shell
     Completions {
         /// The shell

@@ -54,17 +54,24 @@ pub fn report(terminal: &Terminal, error: &Error) -> Exit {
     if is_broken_pipe(error) {
         return Exit::Answered;
     }
-    let gpu = error.chain().find_map(|cause| cause.downcast_ref::<GpuError>());
-    let index = error.chain().find_map(|cause| cause.downcast_ref::<IndexError>());
-    let hint = gpu.map(GpuError::hint).or(index.map(|error| error.hint().to_owned()));
-    terminal.error(error, hint.as_deref());
-    if gpu.is_some() {
+    terminal.error(error, hint(error).as_deref());
+    if gpu_error(error).is_some() {
         Exit::NoGpu
     } else if error.downcast_ref::<QuestionError>().is_some() {
         Exit::Usage
     } else {
         Exit::Error
     }
+}
+
+/// What to do about an error, where that is known.
+pub fn hint(error: &Error) -> Option<String> {
+    let index = error.chain().find_map(|cause| cause.downcast_ref::<IndexError>());
+    gpu_error(error).map(GpuError::hint).or(index.map(|error| error.hint().to_owned()))
+}
+
+fn gpu_error(error: &Error) -> Option<&GpuError> {
+    error.chain().find_map(|cause| cause.downcast_ref())
 }
 
 /// Whether nobody reads standard output any more.

@@ -2,6 +2,7 @@
 
 mod args;
 mod ask;
+mod bench;
 mod doctor;
 mod exit;
 mod index;
@@ -45,6 +46,7 @@ fn run(cli: &Cli, terminal: &crate::terminal::Terminal) -> anyhow::Result<Exit> 
         Some(Command::Search { query }) => search::run(&setup, query.as_deref()),
         Some(Command::Models { action }) => models::run(&setup, *action),
         Some(Command::Doctor) => doctor::run(&setup),
+        Some(Command::Bench { with_llm }) => bench::run(&setup, *with_llm),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "rag-query", &mut script);

@@ -95,6 +95,11 @@ impl Embedder {
             .saturating_sub(2 + self.count_tokens(&self.settings.passage_prefix))
     }
 
+    /// Multiply-additions that a text of so many tokens takes in matrix products.
+    pub fn operations(&self, tokens: usize) -> usize {
+        self.encoder.operations(tokens)
+    }
+
     /// Embeds a question. One that is longer than the window is judged by its beginning.
     pub fn embed_query(&self, question: &str, tokens: Tokens) -> Result<Embedding> {
         let mut encoded = self.encode(&self.settings.query_prefix, question)?;

@@ -29,7 +29,7 @@ impl Lang {
         if locale.is_some_and(|locale| locale.starts_with("vi")) { Self::Vi } else { Self::En }
     }
 
-    fn pick<'a>(self, vi: &'a str, en: &'a str) -> &'a str {
+    pub(crate) fn pick<'a>(self, vi: &'a str, en: &'a str) -> &'a str {
         match self {
             Self::Vi => vi,
             Self::En => en,
@@ -66,6 +66,10 @@ impl Lang {
             (Self::En, true) => "🔄 Embedder & reranker (CPU)… ",
             (Self::En, false) => "🔄 Embedder (CPU)… ",
         }
+    }
+
+    pub(crate) fn measuring(self, vi: &str, en: &str) -> String {
+        format!("📏 {} {}… ", self.pick("Đang đo", "Measuring"), self.pick(vi, en))
     }
 
     pub(crate) fn question(self, question: &str) -> String {

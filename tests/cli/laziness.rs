@@ -16,6 +16,7 @@ const WITHOUT_LLM: &[&[&str]] = &[
     &[VIETNAMESE],
     &["--extractive", ENGLISH],
     &["models", "list"],
+    &["bench"],
     &["completions", "bash"],
 ];
 
