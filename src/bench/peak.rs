@@ -23,11 +23,12 @@ pub fn operations(precision: Precision) -> f64 {
     let work = |_: Range<usize>| match precision {
         Precision::F32 => {
             let (values, panel) = ([0.5; ROWS * DEPTH], [0.5; DEPTH * PANEL]);
-            let mut tile = [0.0; ROWS * PANEL];
-            for _ in 0..TILES {
+            let mut tiles = [[0.0; ROWS * PANEL]; 2];
+            for _ in 0..TILES / 2 {
                 let values = black_box(values.as_slice());
                 let rows = Rows { values, stride: DEPTH, count: ROWS };
-                tile::product(level, rows, &panel, Out { values: &mut tile, stride: PANEL });
+                let outs = tiles.each_mut().map(|values| Out { values, stride: PANEL });
+                tile::product_two(level, rows, [&panel; 2], outs);
             }
         }
         Precision::Int8 => {
