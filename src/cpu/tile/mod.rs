@@ -322,4 +322,28 @@ mod tests {
             }
         }
     }
+
+    /// CPUs that have both kinds of VNNI take the other one.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn vnni_of_avx512_on_vectors_of_256_bits_multiplies_as_avx2_does() {
+        if !(is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512vl")) {
+            return; // nothing to test: the level is not offered on such a CPU
+        }
+        let mut next = noise(5);
+        let codes: Vec<i8> = (0..CODE_ROWS * GROUP).map(|_| (next() % 255) as i8).collect();
+        let weights: Vec<u8> = (0..GROUP * PANEL).map(|_| (next() % 128) as u8).collect();
+        let (scales, offsets) = ([0.5; PANEL], [-7; CODE_ROWS]);
+        let rows = CodeRows { codes: &codes, scales: &scales, offsets: &offsets, count: 13 };
+        let panel = CodePanel { codes: &weights, scales: &scales };
+        let mut found = [[f32::NAN; CODE_ROWS * PANEL]; 2];
+        let [first, second] = found.each_mut().map(|values| Out { values, stride: PANEL });
+        // SAFETY: the instructions are there, and the slices as long as they should be.
+        unsafe {
+            avx2::code_product(rows, panel, first);
+            avx2::code_product_avx512_vnni(rows, panel, second);
+        }
+        assert_eq!(found[0].map(f32::to_bits), found[1].map(f32::to_bits));
+        assert!(found[0][12 * PANEL].is_finite() && found[0][13 * PANEL].is_nan());
+    }
 }
