@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use anyhow::{Result, anyhow, ensure};
 use clap::Parser;
+use rag_query::bench::middle;
 use rag_query::encoder::TextTokenizer;
 use serde_json::json;
 use tokenizers::Tokenizer;
@@ -62,8 +63,8 @@ fn main() -> Result<()> {
         }
         library[1].push(start.elapsed().as_secs_f64() / texts.len() as f64);
     }
-    let [load, text] = ours.map(median);
-    let [library_load, library_text] = library.map(median);
+    let [load, text] = ours.map(middle);
+    let [library_load, library_text] = library.map(middle);
     let line = json!({
         "texts": texts.len(),
         "load_s": load,
@@ -75,9 +76,4 @@ fn main() -> Result<()> {
     });
     println!("{line}");
     Ok(())
-}
-
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
 }

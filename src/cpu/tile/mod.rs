@@ -42,6 +42,14 @@ pub struct Rows<'a> {
     pub count: usize,
 }
 
+impl Rows<'_> {
+    fn check(&self, panel: &[f32]) {
+        let depth = panel.len() / PANEL;
+        assert!((1..=ROWS).contains(&self.count) && panel.len() == depth * PANEL);
+        assert!(self.values.len() >= (self.count - 1) * self.stride + depth);
+    }
+}
+
 /// Where a tile goes: as many rows of sixteen as there are rows.
 pub struct Out<'a> {
     /// The first row's first place and what follows it.
@@ -62,9 +70,7 @@ impl Out<'_> {
 
 /// `rows · panel`: the panel is `[depth, 16]`, and as deep are the rows.
 pub fn product(level: Level, rows: Rows, panel: &[f32], out: Out) {
-    let depth = panel.len() / PANEL;
-    assert!((1..=ROWS).contains(&rows.count) && panel.len() == depth * PANEL);
-    assert!(rows.values.len() >= (rows.count - 1) * rows.stride + depth);
+    rows.check(panel);
     out.check(rows.count);
     match level {
         // SAFETY: the level is one that this CPU has, and the slices were checked.
@@ -81,9 +87,7 @@ pub fn product(level: Level, rows: Rows, panel: &[f32], out: Out) {
 pub fn product_two(level: Level, rows: Rows, panels: [&[f32]; 2], outs: [Out; 2]) {
     #[cfg(target_arch = "x86_64")]
     if level >= Level::Avx512 {
-        let depth = panels[0].len() / PANEL;
-        assert!((1..=ROWS).contains(&rows.count) && panels[0].len() == depth * PANEL);
-        assert!(rows.values.len() >= (rows.count - 1) * rows.stride + depth);
+        panels.iter().for_each(|panel| rows.check(panel));
         assert_eq!(panels[0].len(), panels[1].len());
         outs.iter().for_each(|out| out.check(rows.count));
         // SAFETY: the level is one that this CPU has, and the slices were checked.
