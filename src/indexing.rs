@@ -127,7 +127,7 @@ impl<'a> Indexer<'a> {
                 document: document.id.clone(),
                 text: document.text[chunk.span.clone()].to_owned(),
                 headings: chunk.headings,
-                lines: (*chunk.lines.start(), *chunk.lines.end()),
+                place: chunk.place,
                 span: (chunk.span.start, chunk.span.end),
                 format: document.format,
             })

@@ -96,7 +96,7 @@ mod tests {
         let passage = |n: usize| Passage {
             document: "/notes.md".to_owned(),
             headings: vec!["Heading".to_owned()],
-            lines: (1, 1),
+            place: None,
             span: (0, 1),
             text: format!("passage-{n}. {}", "words ".repeat(1 + n * 7 % 5)),
             format: Format::Plain,

@@ -45,7 +45,7 @@ fn union(a: Passage, b: Passage) -> Passage {
         if let Some(rest) = second.text.get(first.span.1 - second.span.0..) {
             first.text.push_str(rest);
             first.span.1 = second.span.1;
-            first.lines.1 = first.lines.1.max(second.lines.1);
+            first.place = first.place.zip(second.place).map(|(start, end)| start.to(end));
         }
     }
     first
@@ -55,7 +55,7 @@ fn union(a: Passage, b: Passage) -> Passage {
 mod tests {
     use super::*;
     use crate::index::ChunkId;
-    use crate::ingest::Format;
+    use crate::ingest::{Format, Place};
     use crate::retrieve::Scores;
 
     const TEXT: &str = "một hai ba bốn năm sáu bảy tám chín mười";
@@ -64,7 +64,7 @@ mod tests {
         let passage = Passage {
             document: document.to_owned(),
             headings: Vec::new(),
-            lines: (1, 1),
+            place: Some(Place::Lines(1, 1)),
             span: (start, end),
             text: TEXT[start..end].to_owned(),
             format: Format::Plain,

@@ -13,6 +13,7 @@ use thiserror::Error;
 use unicode_normalization::UnicodeNormalization;
 
 use crate::index::{Index, Passage};
+use crate::ingest::Place;
 use crate::language::Language;
 use crate::llm::placement::Placed;
 use crate::llm::{Generation, SamplingOptions, Stop};
@@ -107,8 +108,9 @@ pub struct Citation {
     pub document: String,
     /// Heading path, `A > B`.
     pub heading: String,
-    /// First and last line.
-    pub lines: (u32, u32),
+    /// `lines` or `pages`, first and last, where the file has them.
+    #[serde(flatten)]
+    pub place: Option<Place>,
     /// Comparable within one question only.
     pub score: f32,
 }
@@ -428,7 +430,7 @@ fn cite(numbers: &[usize], sources: &[Source]) -> Vec<Citation> {
                 n,
                 document: passage.document.clone(),
                 heading: passage.heading(),
-                lines: passage.lines,
+                place: passage.place,
                 score: *score,
             }
         })

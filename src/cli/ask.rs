@@ -135,16 +135,13 @@ impl<'a> Session<'a> {
         let lang = self.terminal.lang;
         let mut list = format!("{}\n", lang.sources());
         for citation in &answer.citations {
-            let place = lang.lines(citation.lines.0, citation.lines.1);
+            let place = lang.place(citation.place);
             let heading = if citation.heading.is_empty() {
                 String::new()
             } else {
                 format!(" — {}", citation.heading)
             };
-            list.push_str(&format!(
-                "  [{}] {}{heading} ({place})\n",
-                citation.n, citation.document
-            ));
+            list.push_str(&format!("  [{}] {}{heading}{place}\n", citation.n, citation.document));
         }
         list
     }

@@ -9,6 +9,7 @@ use super::exit::Exit;
 use super::lines;
 use super::setup::Setup;
 use crate::answer;
+use crate::ingest::Place;
 use crate::retrieve::{Hit, Retriever, Scores};
 use crate::terminal::{Terminal, document_name};
 
@@ -19,7 +20,8 @@ struct JsonHit<'a> {
     rank: usize,
     document: String,
     heading: String,
-    lines: (u32, u32),
+    #[serde(flatten)]
+    place: Option<Place>,
     score: f32,
     scores: Scores,
     relevance: f32,
@@ -59,7 +61,7 @@ fn json_hit<'a>(question: &'a str, rank: usize, hit: &'a Hit, relevance: f32) ->
         rank,
         document: document_name(&hit.passage.document),
         heading: hit.passage.heading(),
-        lines: hit.passage.lines,
+        place: hit.passage.place,
         score: hit.score,
         scores: hit.scores,
         relevance,
@@ -70,9 +72,9 @@ fn json_hit<'a>(question: &'a str, rank: usize, hit: &'a Hit, relevance: f32) ->
 fn print(terminal: Terminal, rank: usize, hit: &Hit) -> io::Result<()> {
     let passage = &hit.passage;
     let document = document_name(&passage.document);
-    let place = terminal.lang.lines(passage.lines.0, passage.lines.1);
+    let place = terminal.lang.place(passage.place);
     let heading = passage.heading();
     let heading = if heading.is_empty() { heading } else { format!(" — {heading}") };
     let text = passage.text.lines().map(|line| format!("   {line}\n")).collect::<String>();
-    terminal.print(&format!("{rank}. {document}{heading} ({place}) {:.4}\n{text}\n", hit.score))
+    terminal.print(&format!("{rank}. {document}{heading}{place} {:.4}\n{text}\n", hit.score))
 }

@@ -32,7 +32,7 @@ pub use manifest::{EmbedderIdentity, Manifest, Settings};
 pub use reader::Index;
 pub use writer::{IndexWriter, NewChunk};
 
-use crate::ingest::Format;
+use crate::ingest::{Format, Place};
 
 /// A chunk of this index: the number of its row in the vector file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,8 +45,9 @@ pub struct Passage {
     pub document: String,
     /// Headings above the chunk, outermost first.
     pub headings: Vec<String>,
-    /// First and last line in the document, from 1.
-    pub lines: (u32, u32),
+    /// Lines or pages, where the file has them.
+    #[serde(flatten)]
+    pub place: Option<Place>,
     /// Byte span in the document's text.
     pub span: (usize, usize),
     /// The text itself.

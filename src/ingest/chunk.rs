@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::layout::LineCounter;
 use super::section::{self, BlockKind, Section};
 use super::sentence::{breaks, trim};
 use super::{Chunk, Document, Format, markdown};
@@ -62,9 +63,16 @@ pub fn chunk(
     settings: &ChunkSettings,
     count_tokens: &dyn Fn(&str) -> usize,
 ) -> Vec<Chunk> {
-    let sections = match document.format {
-        Format::Markdown => markdown::sections(&document.text),
-        Format::Plain => section::plain(&document.text),
+    let found;
+    let sections = if let Some(sections) = &document.layout.sections {
+        sections
+    } else {
+        found = match document.format {
+            Format::Markdown => markdown::sections(&document.text),
+            Format::Plain => section::plain(&document.text, BlockKind::Prose),
+            Format::Code => section::plain(&document.text, BlockKind::Lines),
+        };
+        &found
     };
     let max_tokens = settings.max_tokens.max(1);
     let chunker = Chunker {
@@ -73,16 +81,16 @@ pub fn chunk(
         overlap_tokens: settings.overlap_tokens.min(max_tokens / 2),
         count_tokens,
     };
-    let mut lines = LineCounter { text: &document.text, position: 0, line: 1 };
+    let mut lines = LineCounter::new(&document.text);
     let mut chunks = Vec::new();
-    for section in &sections {
+    for section in sections {
         // Many notes repeat their title as the first heading.
         let title = document.title.as_ref().filter(|title| section.headings.first() != Some(title));
         let path = title.into_iter().chain(&section.headings);
         let headings = chunker.fit_headings(path, settings.max_heading_tokens);
         for span in chunker.spans(section) {
-            let lines = lines.lines(&span);
-            chunks.push(Chunk { span, headings: headings.clone(), lines });
+            let place = document.layout.places.of(&span, &mut lines);
+            chunks.push(Chunk { span, headings: headings.clone(), place });
         }
     }
     chunks
@@ -357,34 +365,14 @@ fn middle(text: &str) -> Option<usize> {
     text.chars().next().map(char::len_utf8).filter(|&length| length < text.len())
 }
 
-/// Turns byte spans into line numbers. Spans come in order of their starts, so each line break is
-/// counted about once and no table of lines is needed.
-struct LineCounter<'t> {
-    text: &'t str,
-    position: usize,
-    line: u32,
-}
-
-impl LineCounter<'_> {
-    fn lines(&mut self, span: &Range<usize>) -> std::ops::RangeInclusive<u32> {
-        let breaks = |span: Range<usize>| {
-            let count = self.text[span].matches('\n').count();
-            u32::try_from(count).unwrap_or(u32::MAX)
-        };
-        debug_assert!(span.start >= self.position, "spans come in order");
-        self.line = self.line.saturating_add(breaks(self.position..span.start));
-        self.position = span.start;
-        self.line..=self.line.saturating_add(breaks(span.clone()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
     use std::fmt::Write;
     use std::time::{Duration, Instant};
 
-    use super::super::{plain_text, sentences};
+    use super::super::layout::Layout;
+    use super::super::{Place, plain_text, sentences};
     use super::*;
 
     /// Like a real tokenizer: words of up to four letters, longer ones in parts.
@@ -393,7 +381,13 @@ mod tests {
     }
 
     fn document(text: &str, format: Format) -> Document {
-        Document { id: "/a".into(), title: None, text: text.into(), format }
+        Document {
+            id: "/a".into(),
+            title: None,
+            text: text.into(),
+            format,
+            layout: Layout::default(),
+        }
     }
 
     fn small(max_tokens: usize, overlap_tokens: usize) -> ChunkSettings {
@@ -430,7 +424,8 @@ mod tests {
             covered[chunk.span.clone()].fill(true);
             let line = |at: usize| text[..at].matches('\n').count() as u32 + 1;
             if text.len() < 1 << 16 {
-                assert_eq!(chunk.lines, line(chunk.span.start)..=line(chunk.span.end));
+                let lines = Place::Lines(line(chunk.span.start), line(chunk.span.end));
+                assert_eq!(chunk.place, Some(lines));
             }
             let heading_tokens: usize = chunk.headings.iter().map(|h| count(h) + 1).sum();
             assert!(heading_tokens <= settings.max_heading_tokens);
@@ -451,14 +446,14 @@ mod tests {
         let chunks = check(&document, &ChunkSettings::default(), &count);
         let found: Vec<_> = chunks
             .iter()
-            .map(|c| (&text[c.span.clone()], c.headings.join(" > "), c.lines.clone()))
+            .map(|c| (&text[c.span.clone()], c.headings.join(" > "), c.place))
             .collect();
         assert_eq!(
             found,
             [
-                ("một\r\n\r\nhai", "Tựa > A".to_owned(), 2..=4),
-                ("- ba\r\n- bốn", "Tựa > A > B".to_owned(), 6..=7),
-                ("năm", "Tựa > D".to_owned(), 11..=11),
+                ("một\r\n\r\nhai", "Tựa > A".to_owned(), Some(Place::Lines(2, 4))),
+                ("- ba\r\n- bốn", "Tựa > A > B".to_owned(), Some(Place::Lines(6, 7))),
+                ("năm", "Tựa > D".to_owned(), Some(Place::Lines(11, 11))),
             ]
         );
     }

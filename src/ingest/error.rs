@@ -62,13 +62,47 @@ pub enum IngestError {
         /// The file.
         path: PathBuf,
     },
-    /// Bytes that are not UTF-8.
-    #[error("`{}` is not valid UTF-8 at byte {offset}; save it as UTF-8", .path.display())]
-    NotUtf8 {
+    /// Bytes in no encoding that can be told.
+    #[error(
+        "`{}` is not valid UTF-8 at byte {offset}, and its encoding cannot be told; save it as UTF-8",
+        .path.display()
+    )]
+    UnknownEncoding {
         /// The file.
         path: PathBuf,
         /// The first offending byte, counted from 0 at the start of the file.
         offset: usize,
+    },
+    /// A format from before its reader's time.
+    #[error(
+        "`{}` is in an older format that is not read; save it as DOCX (Word or LibreOffice: Save As, or `soffice --headless --convert-to docx`)",
+        .path.display()
+    )]
+    Legacy {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Protected with a password.
+    #[error("`{}` is encrypted; save a copy without a password", .path.display())]
+    Encrypted {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Not what its name says, or broken.
+    #[error("`{}` cannot be read ({why}); open it in its program and save it again", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The reader's reason.
+        why: String,
+    },
+    /// More text than a document may have once it is unpacked.
+    #[error("`{}` unpacks to more than {} MiB of text; split it", .path.display(), limit / MIB)]
+    Unpacked {
+        /// The file.
+        path: PathBuf,
+        /// In bytes.
+        limit: usize,
     },
     /// A UTF-16 byte order mark.
     #[error("`{}` is encoded as UTF-16; save it as UTF-8", .path.display())]

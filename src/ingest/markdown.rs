@@ -9,8 +9,9 @@ use std::ops::Range;
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 use super::front_matter::front_matter;
+use super::layout::Marks;
 use super::read::{MAX_TITLE_CHARS, tidy_title};
-use super::section::{Block, BlockKind, Section};
+use super::section::{Block, BlockKind, HeadingPath, Section};
 
 /// What people write in notes, beyond `CommonMark`. Front matter is not here: the parser would
 /// accept it anywhere and swallow text between two `---` rules.
@@ -63,6 +64,70 @@ pub(super) fn sections(text: &str) -> Vec<Section> {
     outline.finish()
 }
 
+/// Markdown without its HTML comments, and where the lines of the file are in it; `None` if it has
+/// none. They are notes to the author: readers do not see them.
+pub(super) fn without_comments(text: &str) -> Option<(String, Marks)> {
+    if !text.contains("<!--") {
+        return None;
+    }
+    let body = front_matter(text).map_or(0, |matter| matter.end);
+    let mut comments: Vec<Range<usize>> = Vec::new();
+    let mut block: Option<Range<usize>> = None;
+    for (event, range) in Parser::new_ext(&text[body..], OPTIONS).into_offset_iter() {
+        let range = range.start + body..range.end + body;
+        match event {
+            // Its lines come one by one; a comment may span them.
+            Event::Start(Tag::HtmlBlock) => block = Some(range.start..range.start),
+            Event::Html(_) => {
+                if let Some(block) = &mut block {
+                    block.end = range.end;
+                }
+            }
+            Event::End(TagEnd::HtmlBlock) => {
+                comments
+                    .extend(block.take().into_iter().flat_map(|block| comments_in(text, block)));
+            }
+            Event::InlineHtml(_) => comments.extend(comments_in(text, range)),
+            _ => {}
+        }
+    }
+    if comments.is_empty() {
+        return None;
+    }
+    let mut rest = String::with_capacity(text.len());
+    let mut marks = Marks::new();
+    let (mut position, mut line) = (0, 1);
+    for comment in comments.into_iter().chain([text.len()..text.len()]) {
+        for kept in text[position..comment.start.max(position)].split_inclusive('\n') {
+            marks.push((rest.len(), line));
+            rest.push_str(kept);
+            line += u32::from(kept.ends_with('\n'));
+        }
+        let end = comment.end.max(position);
+        line += u32::try_from(text[comment.start..comment.end].matches('\n').count()).unwrap_or(0);
+        position = end;
+        // What stood alone on its lines leaves no blank line.
+        let alone = rest.is_empty() || rest.ends_with('\n');
+        if alone && text[end..].starts_with('\n') {
+            position += 1;
+            line += 1;
+        }
+    }
+    Some((rest, marks))
+}
+
+/// The comments in a piece of HTML; one that does not end is none.
+fn comments_in(text: &str, html: Range<usize>) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut position = html.start;
+    while let Some(open) = text[position..html.end].find("<!--").map(|at| position + at) {
+        let Some(close) = text[open + 4..html.end].find("-->") else { break };
+        position = open + 4 + close + 3;
+        found.push(open..position);
+    }
+    found
+}
+
 /// How to cut the block that a tag opens; `None` for markup inside a block.
 fn block_kind(tag: &Tag) -> Option<BlockKind> {
     match tag {
@@ -81,8 +146,7 @@ fn block_kind(tag: &Tag) -> Option<BlockKind> {
 struct Outline<'t> {
     text: &'t str,
     sections: Vec<Section>,
-    /// Headings above the current position with their levels, which strictly increase.
-    path: Vec<(usize, String)>,
+    path: HeadingPath,
     /// Line starts at which the blocks of the current section begin.
     starts: Vec<(usize, BlockKind)>,
     /// End of the line at which the last block begins.
@@ -91,8 +155,13 @@ struct Outline<'t> {
 
 impl<'t> Outline<'t> {
     fn new(text: &'t str, body: usize) -> Self {
-        let mut outline =
-            Self { text, sections: Vec::new(), path: Vec::new(), starts: Vec::new(), line_end: 0 };
+        let mut outline = Self {
+            text,
+            sections: Vec::new(),
+            path: HeadingPath::default(),
+            starts: Vec::new(),
+            line_end: 0,
+        };
         outline.open(body);
         outline
     }
@@ -134,12 +203,7 @@ impl<'t> Outline<'t> {
             return;
         }
         self.close(range.start);
-        while self.path.last().is_some_and(|(above, _)| *above >= level) {
-            self.path.pop();
-        }
-        if let Some(title) = tidy_title(title) {
-            self.path.push((level, title));
-        }
+        self.path.enter(level, tidy_title(title));
         self.open(range.end);
     }
 
@@ -155,8 +219,7 @@ impl<'t> Outline<'t> {
             })
             .collect();
         if !blocks.is_empty() {
-            let headings = self.path.iter().map(|(_, title)| title.clone()).collect();
-            self.sections.push(Section { headings, blocks });
+            self.sections.push(Section { headings: self.path.titles(), blocks });
         }
     }
 
@@ -239,6 +302,23 @@ Mở đầu:
                 ("# mã thụt lề", Lines),
             ]
         );
+    }
+
+    #[test]
+    fn comments_go_and_lines_stay() {
+        let text = "<!-- a\n\nb -->\n# A\nmột <!-- hai -->ba\n<!--\nc\n-->\n`<!-- d -->`\n\n```\n<!-- e -->\n```\n<!-- f";
+        let (rest, marks) = without_comments(text).unwrap();
+        assert_eq!(rest, "# A\nmột ba\n`<!-- d -->`\n\n```\n<!-- e -->\n```\n<!-- f");
+        let line = |word: &str| {
+            let at = rest.find(word).unwrap();
+            marks[marks.partition_point(|mark| mark.0 <= at) - 1].1
+        };
+        assert_eq!(
+            [line("# A"), line("ba"), line("`<"), line("```"), line("<!-- f")],
+            [4, 5, 9, 11, 14]
+        );
+        assert_eq!(without_comments("a `<!-- b -->`"), None);
+        assert_eq!(without_comments("a"), None);
     }
 
     #[test]

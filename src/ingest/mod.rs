@@ -4,20 +4,28 @@
 //! [`chunk`] cuts a document into [`Chunk`]s that an embedder can take. Everything that a file may
 //! do wrong ends in an [`IngestError`] that names the file, and the other files go on.
 //!
-//! Text is normalized once, here: NFC, `\n` line ends, no byte order mark. Every later stage points
+//! Text is normalized once, here: NFC, `\n` line ends, nothing invisible. Every later stage points
 //! into [`Document::text`] with byte spans and never searches for a chunk's text again.
 
 mod chunk;
+mod clean;
+mod docx;
+mod encoding;
 mod error;
+mod flow;
 mod front_matter;
+mod html;
+mod layout;
 mod markdown;
+mod package;
 mod plain_text;
 mod read;
 mod section;
 mod sentence;
+mod vietnamese;
 mod walk;
 
-use std::ops::{Range, RangeInclusive};
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +44,8 @@ pub enum Format {
     Markdown,
     /// Paragraphs between blank lines.
     Plain,
+    /// Lines that mean something: source code.
+    Code,
 }
 
 impl Format {
@@ -43,22 +53,46 @@ impl Format {
     pub fn readable(self, text: &str) -> String {
         match self {
             Self::Markdown => plain_text(text),
-            Self::Plain => text.to_owned(),
+            Self::Plain | Self::Code => text.to_owned(),
         }
     }
 }
 
-/// One document: what a whole `.md` or `.txt` file, or one line of a `.jsonl` file, says.
+/// Where a passage stands in its file, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// First and last line, counted from 1: of the file, or, for JSON lines, of their `text`.
+    Lines(u32, u32),
+    /// First and last page, counted from 1 as viewers count them.
+    Pages(u32, u32),
+}
+
+impl Place {
+    /// The place that begins where `self` does and ends where `other` does.
+    #[must_use]
+    pub fn to(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Lines(first, last), Self::Lines(_, end)) => Self::Lines(first, last.max(end)),
+            (Self::Pages(first, last), Self::Pages(_, end)) => Self::Pages(first, last.max(end)),
+            _ => self,
+        }
+    }
+}
+
+/// One document: what a whole file, or one line of a `.jsonl` file, says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
     /// The absolute path of the file, or `absolute/path.jsonl#line-id`.
     pub id: String,
-    /// `title` of a JSON line or of a Markdown file's front matter.
+    /// `title` of a JSON line, of a Markdown file's front matter, or of a page or book.
     pub title: Option<String>,
     /// UTF-8 in NFC with `\n` line ends. Chunk spans point into it.
     pub text: String,
     /// The markup of `text`.
     pub format: Format,
+    /// Structure and places that `text` does not show.
+    layout: layout::Layout,
 }
 
 /// A passage of a document, small enough for an embedder.
@@ -69,6 +103,6 @@ pub struct Chunk {
     /// The headings above the chunk, outermost first; the document's title, if any, comes before.
     /// Cut to [`ChunkSettings::max_heading_tokens`]: the innermost ones stay.
     pub headings: Vec<String>,
-    /// First and last line, counted from 1: of the file, or, for JSON lines, of their `text`.
-    pub lines: RangeInclusive<u32>,
+    /// Where it stands; `None` in files that have neither lines nor pages.
+    pub place: Option<Place>,
 }

@@ -1,21 +1,23 @@
 //! From a file to documents: bounded reading, decoding, normalization.
 //!
-//! Markdown and plain text give one document a file. JSONL gives one a line and is streamed, so
-//! that a file of any length needs the memory of one line (and of the ids seen).
+//! Most files give one document. JSONL gives one a line and is streamed, so that a file of any
+//! length needs the memory of one line (and of the ids seen).
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::Value;
-use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
+use super::clean::clean;
+use super::encoding::{self, NotText};
+use super::layout::{Layout, Places};
 use super::walk::FileKind;
-use super::{Document, Format, IngestError, LineError, front_matter};
+use super::{Document, Format, IngestError, LineError, docx, front_matter, html, markdown};
 
-/// Largest Markdown or plain text file, in bytes.
+/// Largest text file or page, in bytes.
 pub const MAX_DOCUMENT_BYTES: usize = 64 << 20;
 /// Longest line of a JSONL file, in bytes.
 pub const MAX_LINE_BYTES: usize = 16 << 20;
@@ -54,13 +56,13 @@ impl Iterator for Documents {
     fn next(&mut self) -> Option<Self::Item> {
         if matches!(self.state, State::Unopened) {
             self.state = State::Done;
-            let (file, id, format) = match open(&self.path) {
+            let (file, id, kind) = match open(&self.path) {
                 Ok(opened) => opened,
                 Err(error) => return Some(Err(error)),
             };
-            match format {
-                None => self.state = State::Lines(JsonLines::new(file, id)),
-                Some(format) => return Some(read_whole(file, &self.path, id, format)),
+            match kind {
+                FileKind::JsonLines => self.state = State::Lines(JsonLines::new(file, id)),
+                kind => return Some(read_whole(file, &self.path, id, kind)),
             }
         }
         let State::Lines(lines) = &mut self.state else { return None };
@@ -72,13 +74,10 @@ impl Iterator for Documents {
     }
 }
 
-/// The open file, its document id, and its format; no format means JSON lines.
-fn open(path: &Path) -> Result<(File, String, Option<Format>), IngestError> {
-    let format = match FileKind::of(path) {
-        Some(FileKind::Markdown) => Some(Format::Markdown),
-        Some(FileKind::Plain) => Some(Format::Plain),
-        Some(FileKind::JsonLines) => None,
-        None => return Err(IngestError::Unsupported { path: path.to_owned() }),
+/// The open file, its document id, and what it holds.
+fn open(path: &Path) -> Result<(File, String, FileKind), IngestError> {
+    let Some(kind) = FileKind::of(path) else {
+        return Err(IngestError::Unsupported { path: path.to_owned() });
     };
     // Before opening: opening a pipe would wait for its writer.
     if !path.metadata().map_err(IngestError::io(path))?.is_file() {
@@ -90,15 +89,49 @@ fn open(path: &Path) -> Result<(File, String, Option<Format>), IngestError> {
         .into_string()
         .map_err(|path| IngestError::PathNotUnicode { path: path.into() })?;
     let file = File::open(path).map_err(IngestError::io(path))?;
-    Ok((file, id, format))
+    Ok((file, id, kind))
 }
 
 fn read_whole(
-    file: File,
+    mut file: File,
     path: &Path,
     id: String,
-    format: Format,
+    kind: FileKind,
 ) -> Result<Document, IngestError> {
+    let (title, text, format, layout) = match kind {
+        FileKind::Markdown => {
+            let text = read_text(file, path, false)?;
+            let title = front_matter::title(&text);
+            let mut layout = Layout::default();
+            let text = match markdown::without_comments(&text) {
+                Some((rest, marks)) => {
+                    layout.places = Places::Lines(marks);
+                    rest
+                }
+                None => text,
+            };
+            (title, text, Format::Markdown, layout)
+        }
+        FileKind::Html => {
+            let (title, text, layout) = html::read(&read_text(file, path, true)?);
+            (title, text, Format::Plain, layout)
+        }
+        FileKind::Docx => {
+            reject_compound_file(&mut file, path)?;
+            let (title, text, layout) = docx::read(file, path)?;
+            (title, text, Format::Plain, layout)
+        }
+        FileKind::Code => (None, read_text(file, path, false)?, Format::Code, Layout::default()),
+        FileKind::Plain | FileKind::JsonLines => {
+            (None, read_text(file, path, false)?, Format::Plain, Layout::default())
+        }
+        FileKind::Legacy => return Err(IngestError::Legacy { path: path.to_owned() }),
+    };
+    Ok(Document { id, title, text, format, layout })
+}
+
+/// A text file's text, clean. `declares` where the file may say in which encoding it is.
+fn read_text(file: File, path: &Path, declares: bool) -> Result<String, IngestError> {
     let mut bytes = Vec::new();
     file.take(MAX_DOCUMENT_BYTES as u64 + 1)
         .read_to_end(&mut bytes)
@@ -106,21 +139,24 @@ fn read_whole(
     if bytes.len() > MAX_DOCUMENT_BYTES {
         return Err(IngestError::TooLarge { path: path.to_owned() });
     }
-    reject_utf16(path, &bytes)?;
-    if let Some(offset) = bytes.iter().position(|&byte| byte == 0) {
-        return Err(IngestError::Binary { path: path.to_owned(), offset: offset as u64 });
+    let declared = if declares { encoding::declared(&bytes) } else { None };
+    let path = path.to_owned();
+    match encoding::decode(&bytes, declared) {
+        Ok(text) => Ok(clean(&text).into_owned()),
+        Err(NotText::Binary(offset)) => Err(IngestError::Binary { path, offset: offset as u64 }),
+        Err(NotText::Unknown(offset)) => Err(IngestError::UnknownEncoding { path, offset }),
     }
-    let mark = if bytes.starts_with(UTF8_MARK) { UTF8_MARK.len() } else { 0 };
-    let text = std::str::from_utf8(&bytes[mark..]).map_err(|error| IngestError::NotUtf8 {
-        path: path.to_owned(),
-        offset: mark + error.valid_up_to(),
-    })?;
-    let text = normalize(text);
-    let title = match format {
-        Format::Markdown => front_matter::title(&text),
-        Format::Plain => None,
-    };
-    Ok(Document { id, title, text, format })
+}
+
+/// An encrypted DOCX is no ZIP file but a compound file, as the formats before it were.
+fn reject_compound_file(file: &mut File, path: &Path) -> Result<(), IngestError> {
+    let mut head = [0; 8];
+    let length = file.read(&mut head).map_err(IngestError::io(path))?;
+    file.rewind().map_err(IngestError::io(path))?;
+    if &head[..length] == b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1" {
+        return Err(IngestError::Encrypted { path: path.to_owned() });
+    }
+    Ok(())
 }
 
 fn reject_utf16(path: &Path, bytes: &[u8]) -> Result<(), IngestError> {
@@ -128,21 +164,6 @@ fn reject_utf16(path: &Path, bytes: &[u8]) -> Result<(), IngestError> {
         return Err(IngestError::Utf16 { path: path.to_owned() });
     }
     Ok(())
-}
-
-/// NFC with `\n` line ends.
-///
-/// Vietnamese arrives composed and decomposed; without NFC neither the lexical index nor the
-/// tokenizers' normalizers treat the two alike.
-fn normalize(text: &str) -> String {
-    let mut text = match is_nfc_quick(text.chars()) {
-        IsNormalized::Yes => text.to_owned(),
-        _ => text.nfc().collect(),
-    };
-    if text.contains('\r') {
-        text = text.replace("\r\n", "\n").replace('\r', "\n");
-    }
-    text
 }
 
 /// One line, without control characters, at most [`MAX_TITLE_CHARS`]; `None` if nothing is left.
@@ -246,7 +267,7 @@ impl JsonLines {
         }
         let record: Record = serde_json::from_str(line).map_err(|error| json_error(&error))?;
         let id = match record.id {
-            Value::String(id) if !id.trim().is_empty() => normalize(&id),
+            Value::String(id) if !id.trim().is_empty() => clean(&id).into_owned(),
             Value::Number(id) => id.to_string(),
             _ => return Err(LineError::Id),
         };
@@ -258,9 +279,10 @@ impl JsonLines {
         }
         let document = Document {
             id: format!("{}#{id}", self.file_id),
-            title: record.title.and_then(|title| tidy_title(&normalize(&title))),
-            text: normalize(&record.text),
+            title: record.title.and_then(|title| tidy_title(&clean(&title))),
+            text: clean(&record.text).into_owned(),
             format: Format::Plain,
+            layout: Layout::default(),
         };
         self.seen.insert(id, self.line);
         Ok(Some(document))
@@ -336,18 +358,20 @@ mod tests {
     #[test]
     fn wrong_bytes_are_named_with_their_offset() {
         let error = read_error("a.txt", b"\xEF\xBB\xBFab\xFFc");
-        assert!(matches!(error, IngestError::NotUtf8 { offset: 5, .. }), "{error}");
+        assert!(matches!(error, IngestError::UnknownEncoding { offset: 5, .. }), "{error}");
         assert!(error.to_string().contains("a.txt"));
         let error = read_error("a.md", b"abc\0d");
         assert!(matches!(error, IngestError::Binary { offset: 3, .. }), "{error}");
-        let error = read_error("a.txt", b"\xFF\xFEa\0b\0");
-        assert!(matches!(error, IngestError::Utf16 { .. }), "{error}");
+        let (_folder, documents) = read_bytes("a.txt", b"\xFF\xFEa\0b\0");
+        assert_eq!(documents[0].as_ref().unwrap().text, "ab");
         let error = read_error("a.jsonl", b"\xFF\xFE{\0}\0");
         assert!(matches!(error, IngestError::Utf16 { .. }), "{error}");
         let error = read_error("a.jsonl", b"\n\n\x7FELF\0\0\n{}\n");
         assert!(matches!(error, IngestError::Binary { offset: 6, .. }), "{error}");
-        let error = read_error("a.pdf", b"%PDF");
+        let error = read_error("a.zip", b"PK");
         assert!(matches!(error, IngestError::Unsupported { .. }), "{error}");
+        let error = read_error("a.doc", b"\xD0\xCF\x11\xE0");
+        assert!(matches!(error, IngestError::Legacy { .. }), "{error}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 /// A run of text between two headings.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Section {
     /// Headings above the text, outermost first.
     pub headings: Vec<String>,
@@ -12,7 +12,7 @@ pub(super) struct Section {
 }
 
 /// A paragraph, a list item, a table, a code block.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Block {
     /// Bytes of the document, up to the next block: blank lines at the end are included.
     pub span: Range<usize>,
@@ -28,8 +28,27 @@ pub(super) enum BlockKind {
     Lines,
 }
 
+/// The headings above a position.
+#[derive(Debug, Default)]
+pub(super) struct HeadingPath(Vec<(usize, String)>);
+
+impl HeadingPath {
+    /// A heading of this level (1 is the outermost) follows: those of its level and below end.
+    pub fn enter(&mut self, level: usize, title: Option<String>) {
+        while self.0.last().is_some_and(|(above, _)| *above >= level) {
+            self.0.pop();
+        }
+        self.0.extend(title.map(|title| (level, title)));
+    }
+
+    /// Outermost first.
+    pub fn titles(&self) -> Vec<String> {
+        self.0.iter().map(|(_, title)| title.clone()).collect()
+    }
+}
+
 /// Plain text: one section without headings, whose blocks are the paragraphs between blank lines.
-pub(super) fn plain(text: &str) -> Vec<Section> {
+pub(super) fn plain(text: &str, kind: BlockKind) -> Vec<Section> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut position = 0;
     let mut after_blank = true;
@@ -39,7 +58,7 @@ pub(super) fn plain(text: &str) -> Vec<Section> {
         match blocks.last_mut() {
             Some(block) if blank || !after_blank => block.span.end = end,
             None if blank => {}
-            _ => blocks.push(Block { span: position..end, kind: BlockKind::Prose }),
+            _ => blocks.push(Block { span: position..end, kind }),
         }
         after_blank = blank;
         position = end;
@@ -54,10 +73,10 @@ mod tests {
     #[test]
     fn paragraphs_are_blocks() {
         let text = "\n \nmột\nhai\n \n\nba\r\n\r\nbốn";
-        let sections = plain(text);
+        let sections = plain(text, BlockKind::Prose);
         let blocks: Vec<&str> = sections[0].blocks.iter().map(|b| &text[b.span.clone()]).collect();
         assert_eq!(blocks, ["một\nhai\n \n\n", "ba\r\n\r\n", "bốn"]);
-        assert_eq!(plain(" \n\t\n"), []);
-        assert_eq!(plain(""), []);
+        assert_eq!(plain(" \n\t\n", BlockKind::Prose), []);
+        assert_eq!(plain("", BlockKind::Prose), []);
     }
 }

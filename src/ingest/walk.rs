@@ -11,27 +11,46 @@ use ignore::WalkBuilder;
 use super::IngestError;
 
 /// The extensions that have a reader, for messages.
-pub(super) const SUPPORTED: &str = ".md, .markdown, .txt, .jsonl";
+pub(super) const SUPPORTED: &str =
+    ".md, .txt, .html, .docx, .jsonl, and source code such as .py or .rs";
 
 /// What a file holds, told by its extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FileKind {
     Markdown,
     Plain,
+    Code,
     JsonLines,
+    Html,
+    Docx,
+    /// Formats without a reader that people take for supported: named, not passed over.
+    Legacy,
 }
 
 impl FileKind {
     pub(super) fn of(path: &Path) -> Option<Self> {
         let extension = path.extension().and_then(OsStr::to_str)?;
         match extension.to_ascii_lowercase().as_str() {
-            "md" | "markdown" => Some(Self::Markdown),
-            "txt" => Some(Self::Plain),
+            "md" | "markdown" | "mdx" | "qmd" | "rmd" => Some(Self::Markdown),
+            "txt" | "text" | "rst" | "adoc" | "org" | "tex" => Some(Self::Plain),
             "jsonl" => Some(Self::JsonLines),
-            _ => None,
+            "html" | "htm" | "xhtml" => Some(Self::Html),
+            "docx" => Some(Self::Docx),
+            "doc" | "rtf" | "odt" => Some(Self::Legacy),
+            extension => CODE.contains(&extension).then_some(Self::Code),
         }
     }
 }
+
+/// Source code and configuration that people write by hand.
+const CODE: [&str; 69] = [
+    "bash", "bat", "c", "cc", "cfg", "clj", "cmake", "conf", "cpp", "cs", "cu", "cuh", "cxx",
+    "dart", "el", "erl", "ex", "exs", "fs", "go", "gradle", "graphql", "h", "hpp", "hs", "hxx",
+    "ini", "java", "jl", "js", "jsx", "kt", "kts", "lisp", "lua", "m", "mjs", "ml", "mm", "nim",
+    "nix", "pas", "php", "pl", "pm", "proto", "ps1", "py", "r", "rb", "rs", "scala", "scm", "sh",
+    "sol", "sql", "svelte", "swift", "tcl", "tf", "toml", "ts", "tsx", "v", "vb", "vue", "yaml",
+    "yml", "zig",
+];
 
 /// The outcome of a [`walk`].
 #[derive(Debug)]
@@ -97,7 +116,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         fs::create_dir(root.join("sub")).unwrap();
-        for name in ["b.md", "a.TXT", "sub/c.jsonl", "d.markdown", "e.pdf", ".hidden.md", "noext"] {
+        for name in ["b.md", "a.TXT", "sub/c.jsonl", "d.markdown", "e.png", ".hidden.md", "noext"] {
             fs::write(root.join(name), "x").unwrap();
         }
         let found = walk(&[root.to_owned(), root.join("sub/../b.md"), root.join("sub")]).unwrap();
@@ -122,9 +141,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let missing = walk(&[folder.path().join("nowhere")]).unwrap_err();
         assert!(matches!(missing, IngestError::Missing { .. }), "{missing}");
-        let pdf = folder.path().join("a.pdf");
-        fs::write(&pdf, "x").unwrap();
-        let unsupported = walk(&[pdf]).unwrap_err();
+        let picture = folder.path().join("a.png");
+        fs::write(&picture, "x").unwrap();
+        let unsupported = walk(&[picture]).unwrap_err();
         assert!(unsupported.to_string().contains(SUPPORTED), "{unsupported}");
     }
 

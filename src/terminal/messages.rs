@@ -7,6 +7,7 @@ use clap::ValueEnum;
 
 use crate::gpu::gib;
 use crate::indexing::Summary;
+use crate::ingest::Place;
 use crate::language::Language;
 use crate::llm::Generation;
 use crate::llm::placement::{GpuMemory, Placed};
@@ -182,9 +183,17 @@ impl Lang {
         self.pick("Nguồn:", "Sources:")
     }
 
-    pub(crate) fn lines(self, first: u32, last: u32) -> String {
-        let word = self.pick("dòng", if first == last { "line" } else { "lines" });
-        if first == last { format!("{word} {first}") } else { format!("{word} {first}–{last}") }
+    /// ` (dòng 3–9)`, ` (page 12)`, or nothing.
+    pub(crate) fn place(self, place: Option<Place>) -> String {
+        let (first, last, word) = match place {
+            None => return String::new(),
+            Some(Place::Lines(first, last)) => (first, last, self.pick("dòng", "line")),
+            Some(Place::Pages(first, last)) => (first, last, self.pick("trang", "page")),
+        };
+        if first == last {
+            return format!(" ({word} {first})");
+        }
+        format!(" ({word}{} {first}–{last})", self.pick("", "s"))
     }
 
     pub(crate) fn repl_banner(self) -> &'static str {
@@ -262,7 +271,10 @@ mod tests {
 
     #[test]
     fn places_name_one_line_or_several() {
-        assert_eq!(Lang::En.lines(3, 3), "line 3");
-        assert_eq!(Lang::Vi.lines(3, 9), "dòng 3–9");
+        assert_eq!(Lang::En.place(Some(Place::Lines(3, 3))), " (line 3)");
+        assert_eq!(Lang::Vi.place(Some(Place::Lines(3, 9))), " (dòng 3–9)");
+        assert_eq!(Lang::En.place(Some(Place::Pages(3, 9))), " (pages 3–9)");
+        assert_eq!(Lang::Vi.place(Some(Place::Pages(12, 12))), " (trang 12)");
+        assert_eq!(Lang::Vi.place(None), "");
     }
 }

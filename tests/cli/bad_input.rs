@@ -256,12 +256,14 @@ fn unreadable_documents_are_reported_and_the_others_go_on() {
     let sandbox = Sandbox::new();
     sandbox.write("notes/latin1.md", b"# Caf\xe9\n\nNo UTF-8.\n");
     sandbox.write("notes/binary.txt", b"\0\0\0\x01\x02");
-    sandbox.write("notes/utf16.txt", b"\xff\xfea\0b\0");
+    sandbox.write("notes/old.doc", b"\xd0\xcf\x11\xe0");
+    sandbox.write("notes/broken.docx", b"PK no zip");
     sandbox.write(
         "notes/half.jsonl",
         "{\"id\": 1, \"text\": \"A whole record about walruses.\"}\n{\"id\": 2, \"te\n",
     );
-    let problems = ["latin1.md", "binary.txt", "utf16.txt", "half.jsonl`, line 2", "4 problems"];
+    let problems =
+        ["latin1.md", "binary.txt", "old.doc", "broken.docx", "half.jsonl`, line 2", "5 problems"];
     sandbox.run(&["index", "notes"]).exits(0).tells(&problems);
     let hits =
         sandbox.run(&["search", "--json", "--top-k", "50", "walruses"]).exits(0).json_lines();
@@ -300,9 +302,9 @@ fn dangling_links_do_no_harm() {
 #[test]
 fn paths_that_cannot_be_indexed_are_told_before_work_starts() {
     let sandbox = Sandbox::new();
-    sandbox.write("report.pdf", "%PDF");
+    sandbox.write("photo.png", "PNG");
     sandbox.run(&["index", "nowhere"]).fails(1, &["nowhere"]);
-    sandbox.run(&["index", "notes", "report.pdf"]).fails(1, &["report.pdf"]);
+    sandbox.run(&["index", "notes", "photo.png"]).fails(1, &["photo.png"]);
     assert!(!sandbox.path("index").exists());
 }
 
