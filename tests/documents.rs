@@ -123,3 +123,27 @@ fn every_document_is_read_or_named() {
         }
     }
 }
+
+#[test]
+#[ignore = "reads ../shared/eval"]
+fn a_book_in_pdf_keeps_its_marks_and_pages() {
+    let book = read("pdf-text/lshort-vi.pdf");
+    let found =
+        find(&book, "Các lệnh của LTEX cần phải được nhập vào theo đúng chữ hoa và chữ thường");
+    assert_eq!(found.place, Some(Place::Pages(20, 20)));
+    assert_eq!(found.headings.last().map(String::as_str), Some("1.3.3 Một số lệnh của LTEX"));
+    let guide = read("pdf-text/maint-guide.vi.pdf");
+    let found = find(&guide, "Các chương trình sử dụng GNU autoconf tuân theo các quy ước của GNU");
+    assert_eq!(found.place, Some(Place::Pages(20, 20)));
+}
+
+#[test]
+#[ignore = "reads ../shared/eval"]
+fn scans_are_named() {
+    let walk = ingest::walk(&[documents("pdf-scanned-gov")]).expect("the folder is there");
+    assert_eq!(walk.files.len(), 4);
+    for file in &walk.files {
+        let error = ingest::read(file).next().expect("an item").expect_err("a scan");
+        assert!(error.to_string().contains("ocrmypdf"), "{error}");
+    }
+}

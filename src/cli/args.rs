@@ -134,7 +134,7 @@ pub struct SamplingArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Builds or updates the index from files and folders (Markdown, HTML, DOCX, …)
+    /// Builds or updates the index from files and folders (Markdown, PDF, DOCX, HTML, …)
     Index(IndexArgs),
     /// Lists the passages for a question; without one, reads a question a line from standard input
     Search {
@@ -163,7 +163,7 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct IndexArgs {
-    /// Files and folders: Markdown, HTML, DOCX, plain text, source code, JSON Lines
+    /// Files and folders: Markdown, PDF, DOCX, HTML, EPUB, plain text, source code, JSON Lines
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
 

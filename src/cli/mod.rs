@@ -21,8 +21,13 @@ use args::{Cli, Command};
 pub use exit::Exit;
 use setup::Setup;
 
+use crate::ingest;
+
 /// Runs the command line that the process was given.
 pub fn main() -> Exit {
+    if let Some(succeeded) = ingest::pdf_worker(std::env::args_os()) {
+        return if succeeded { Exit::Answered } else { Exit::Error };
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

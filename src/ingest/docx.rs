@@ -7,15 +7,13 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 
-use quick_xml::escape::resolve_predefined_entity;
-use quick_xml::events::{BytesRef, BytesStart, Event};
-use quick_xml::{Reader, XmlVersion};
+use quick_xml::Reader;
+use quick_xml::events::{BytesStart, Event};
 
 use super::error::IngestError;
 use super::flow::Flow;
 use super::layout::{Layout, Places};
-use super::package::Package;
-use super::read::tidy_title;
+use super::package::{Package, attribute, element_text, entity};
 
 /// Deepest list that is numbered; Word has nine levels.
 const LEVELS: usize = 9;
@@ -53,7 +51,7 @@ pub(super) fn read(
     };
     word.read(&document).map_err(|error| damaged(&error))?;
     let has_pages = word.page > 1;
-    let title = title_of(&core).map_err(|error| damaged(&error))?;
+    let title = element_text(&core, "title");
     // Word records where its pages ended; other programs do not.
     let (text, layout) =
         word.flow.finish(|marks| if has_pages { Places::Pages(marks) } else { Places::Nowhere });
@@ -79,22 +77,6 @@ fn main_part(package: &mut Package) -> Result<String, IngestError> {
         }
     }
     Ok("word/document.xml".to_owned())
-}
-
-/// An attribute by its name without the namespace.
-fn attribute(tag: &BytesStart, name: &str) -> Option<String> {
-    let mut attributes = tag.attributes();
-    let attributes = attributes.with_checks(false).flatten();
-    let mut named = attributes.filter(|attribute| attribute.key.local_name().as_ref() == name);
-    Some(named.next()?.normalized_value(XmlVersion::Implicit1_0).ok()?.into_owned())
-}
-
-/// The character that `&…;` stands for; entities that a file defines itself stand for nothing.
-fn entity(reference: &BytesRef) -> String {
-    match reference.resolve_char_ref() {
-        Ok(Some(character)) => character.to_string(),
-        _ => resolve_predefined_entity(reference).unwrap_or_default().to_owned(),
-    }
 }
 
 /// What a paragraph style, or a paragraph itself, says about its place in the outline and in lists.
@@ -270,22 +252,6 @@ fn notes_of(xml: &str) -> quick_xml::Result<HashMap<String, String>> {
                 }
                 _ => {}
             },
-            _ => {}
-        }
-    }
-}
-
-/// The title in the document's properties, where somebody gave it one.
-fn title_of(xml: &str) -> quick_xml::Result<Option<String>> {
-    let (mut title, mut in_title) = (String::new(), false);
-    let mut reader = Reader::from_str(xml);
-    loop {
-        match reader.read_event()? {
-            Event::Eof => return Ok(tidy_title(&super::clean::clean(&title))),
-            Event::Start(tag) => in_title = tag.local_name().as_ref() == "title",
-            Event::Text(part) if in_title => title.push_str(&part.xml10_content()),
-            Event::GeneralRef(reference) if in_title => title.push_str(&entity(&reference)),
-            Event::End(_) => in_title = false,
             _ => {}
         }
     }

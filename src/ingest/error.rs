@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::read::{MAX_DOCUMENT_BYTES, MAX_ID_BYTES, MAX_LINE_BYTES};
+use super::read::{MAX_ID_BYTES, MAX_LINE_BYTES};
 use super::walk::SUPPORTED;
 
 const MIB: usize = 1 << 20;
@@ -56,11 +56,13 @@ pub enum IngestError {
         /// The folder and the reason.
         source: ignore::Error,
     },
-    /// The file is larger than [`MAX_DOCUMENT_BYTES`].
-    #[error("`{}` is larger than {} MiB; split it", .path.display(), MAX_DOCUMENT_BYTES / MIB)]
+    /// The file is larger than a file of its kind may be.
+    #[error("`{}` is larger than {} MiB; split it", .path.display(), limit / MIB)]
     TooLarge {
         /// The file.
         path: PathBuf,
+        /// In bytes.
+        limit: usize,
     },
     /// Bytes in no encoding that can be told.
     #[error(
@@ -95,6 +97,18 @@ pub enum IngestError {
         path: PathBuf,
         /// The reader's reason.
         why: String,
+    },
+    /// A PDF whose pages, or some of them, are pictures without text.
+    #[error("{}", scanned(.path, *.without, *.pages, *.first))]
+    Scanned {
+        /// The file.
+        path: PathBuf,
+        /// Pages without text.
+        without: usize,
+        /// All pages.
+        pages: usize,
+        /// The first page without text, from 1.
+        first: usize,
     },
     /// More text than a document may have once it is unpacked.
     #[error("`{}` unpacks to more than {} MiB of text; split it", .path.display(), limit / MIB)]
@@ -168,6 +182,20 @@ pub enum LineError {
         /// The line that used it first.
         first: u64,
     },
+}
+
+/// A file whose pages are all pictures is not read at all; of one that has some, the others are.
+fn scanned(path: &Path, without: usize, pages: usize, first: usize) -> String {
+    let path = path.display();
+    let hint = "recognize its text first, for example with `ocrmypdf -l vie`";
+    if without == pages {
+        format!("`{path}` has no text, only pictures of {pages} pages (a scan?); {hint}")
+    } else {
+        format!(
+            "`{path}`: {without} of {pages} pages are pictures without text, from page {first} on, \
+             and were left out; {hint}"
+        )
+    }
 }
 
 impl IngestError {

@@ -69,13 +69,28 @@ enum Scope {
     Everything,
 }
 
+/// How a page is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Syntax {
+    Html,
+    /// XHTML: `<title/>` is a whole element.
+    Xml,
+}
+
 /// A page's title, text and layout. `html` is composed and has `\n` line ends.
-pub(super) fn read(html: &str) -> (Option<String>, String, Layout) {
+pub(super) fn read(html: &str, syntax: Syntax) -> (Option<String>, String, Layout) {
+    let opened;
+    let html = if syntax == Syntax::Xml {
+        opened = with_end_tags(html);
+        &opened
+    } else {
+        html
+    };
     let has_main = ["<main", "<MAIN", "role=\"main\""].iter().any(|mark| html.contains(mark));
     let scopes = [(Scope::Main, LEAST_MAIN), (Scope::Body, 1), (Scope::Everything, 0)];
     let mut read = (None, String::new(), Layout::default());
     for (scope, least) in scopes.into_iter().skip(usize::from(!has_main)) {
-        read = tokenize(html, scope).finish();
+        read = tokenize(html, scope, syntax).finish();
         if read.1.len() >= least {
             break;
         }
@@ -83,7 +98,7 @@ pub(super) fn read(html: &str) -> (Option<String>, String, Layout) {
     read
 }
 
-fn tokenize(html: &str, scope: Scope) -> Page {
+fn tokenize(html: &str, scope: Scope, syntax: Syntax) -> Page {
     let mut page = Page::new(scope);
     let mut tag = Tag::default();
     let mut attribute = Vec::new();
@@ -99,7 +114,9 @@ fn tokenize(html: &str, scope: Scope) -> Page {
             CallbackEvent::AttributeValue { value } => {
                 tag.attribute(&attribute, &value[..value.len().min(MAX_ATTRIBUTE)]);
             }
-            CallbackEvent::CloseStartTag { .. } => page.start(&tag, false),
+            CallbackEvent::CloseStartTag { self_closing } => {
+                page.start(&tag, self_closing && syntax == Syntax::Xml);
+            }
             CallbackEvent::EndTag { name } => page.end(&String::from_utf8_lossy(name)),
             CallbackEvent::String { value } => {
                 let start = span.start.clamp(position, html.len());
@@ -118,13 +135,32 @@ fn tokenize(html: &str, scope: Scope) -> Page {
     page
 }
 
+/// XHTML whose empty scripts, styles and titles have end tags: to the tokenizer they would go on.
+fn with_end_tags(xhtml: &str) -> String {
+    let mut out = String::with_capacity(xhtml.len());
+    let mut rest = xhtml;
+    while let Some(end) = rest.find("/>") {
+        let start = rest[..end].rfind('<').unwrap_or(end);
+        let name = rest[start..end].trim_start_matches('<').split_whitespace().next();
+        let name = name.filter(|name| ["script", "style", "title", "iframe"].contains(name));
+        out.push_str(&rest[..end]);
+        match name {
+            Some(name) => out.extend(["></", name, ">"]),
+            None => out.push_str("/>"),
+        }
+        rest = &rest[end + 2..];
+    }
+    out.push_str(rest);
+    out
+}
+
 fn newlines(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.iter().filter(|&&byte| byte == b'\n').count()).unwrap_or(u32::MAX)
 }
 
 /// A start tag: its name, and what its attributes mean here.
 #[derive(Debug, Default)]
-pub(super) struct Tag {
+struct Tag {
     name: String,
     hidden: bool,
     surrounding: bool,
@@ -133,12 +169,12 @@ pub(super) struct Tag {
 }
 
 impl Tag {
-    pub fn open(&mut self, name: &[u8]) {
+    fn open(&mut self, name: &[u8]) {
         *self =
             Self { name: String::from_utf8_lossy(name).to_ascii_lowercase(), ..Self::default() };
     }
 
-    pub fn attribute(&mut self, name: &[u8], value: &[u8]) {
+    fn attribute(&mut self, name: &[u8], value: &[u8]) {
         let value = String::from_utf8_lossy(value).to_ascii_lowercase();
         let mut words = value.split_ascii_whitespace();
         match name {
@@ -169,7 +205,7 @@ struct Element {
 }
 
 /// A page that is being read.
-pub(super) struct Page {
+struct Page {
     scope: Scope,
     flow: Flow,
     title: String,
@@ -436,7 +472,7 @@ mod tests {
     use super::*;
 
     fn text(html: &str) -> String {
-        read(html).1
+        read(html, Syntax::Html).1
     }
 
     #[test]
@@ -449,7 +485,7 @@ mod tests {
             <article><header><h1>Bài một</h1><p>Hà Nội, 1/1</p></header>
             <p>Đoạn&nbsp;<b>đ</b>ầu&hellip; <span hidden>ẩn</span><span style='DISPLAY: none'>ẩn</span><!-- không -->
             hết<br>dòng<p>Đoạn hai<aside>quảng cáo</aside></article><footer>© Trang</footer></body></html>";
-        let (title, text, layout) = read(html);
+        let (title, text, layout) = read(html, Syntax::Html);
         assert_eq!(title.as_deref(), Some("Bài một"));
         assert_eq!(text, "Bài một\n\nHà Nội, 1/1\n\nĐoạn đầu… hết\ndòng\n\nĐoạn hai");
         let sections = layout.sections.unwrap();
@@ -477,7 +513,7 @@ mod tests {
         let html = "<h1>A</h1>\n<ul><li>một\n<li>hai<ol start=3><li>x<li>y</ol></ul>\n\n\
             <pre>a  b\n  c</pre>\n<table><tr><th>tên<th>giá<tr><td>x<td>\n1 &lt; 2</table>\n\
             <h2>B <i>b</i></h2><p>cuối\n<h3></h3>";
-        let (_, text, layout) = read(html);
+        let (_, text, layout) = read(html, Syntax::Html);
         assert_eq!(
             text,
             "A\n\n- một\n- hai\n  3. x\n  4. y\n\na  b\n  c\n\ntên | giá\nx | 1 < 2\n\nB b\n\ncuối"
@@ -531,7 +567,7 @@ mod tests {
             (0..SIZE / 12).map(|n| format!("<p a{n}=1>x")).collect(),
         ] {
             let begin = Instant::now();
-            read(&html);
+            read(&html, Syntax::Html);
             let took = begin.elapsed();
             let sample: String = html.chars().take(24).collect();
             assert!(took < Duration::from_secs(10), "{sample:?}: {took:?}");

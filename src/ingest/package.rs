@@ -1,14 +1,19 @@
-//! ZIP files that hold documents (DOCX, EPUB), read within bounds.
+//! ZIP files that hold documents (DOCX, EPUB), read within bounds, and what their XML has in common.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
+use quick_xml::escape::resolve_predefined_entity;
+use quick_xml::events::{BytesRef, BytesStart, Event};
+use quick_xml::{Reader, XmlVersion};
 use zip::ZipArchive;
 use zip::result::ZipError;
 
+use super::clean::clean;
 use super::encoding;
 use super::error::IngestError;
+use super::read::tidy_title;
 
 /// Most bytes of text in one document, all its parts together, as they are unpacked. A ZIP file may
 /// claim to hold a thousand times its size.
@@ -66,5 +71,37 @@ fn damaged(path: &Path, error: &ZipError) -> IngestError {
             IngestError::Encrypted { path }
         }
         error => IngestError::Damaged { path, why: error.to_string() },
+    }
+}
+
+/// An attribute by its name without the namespace.
+pub(super) fn attribute(tag: &BytesStart, name: &str) -> Option<String> {
+    let mut attributes = tag.attributes();
+    let attributes = attributes.with_checks(false).flatten();
+    let mut named = attributes.filter(|attribute| attribute.key.local_name().as_ref() == name);
+    Some(named.next()?.normalized_value(XmlVersion::Implicit1_0).ok()?.into_owned())
+}
+
+/// The character that `&…;` stands for; entities that a file defines itself stand for nothing.
+pub(super) fn entity(reference: &BytesRef) -> String {
+    match reference.resolve_char_ref() {
+        Ok(Some(character)) => character.to_string(),
+        _ => resolve_predefined_entity(reference).unwrap_or_default().to_owned(),
+    }
+}
+
+/// The text of the first element of that name, as a title; what is damaged has none.
+pub(super) fn element_text(xml: &str, name: &str) -> Option<String> {
+    let (mut text, mut inside) = (String::new(), false);
+    let mut reader = Reader::from_str(xml);
+    loop {
+        match reader.read_event().ok()? {
+            Event::Eof => return None,
+            Event::Start(tag) => inside |= tag.local_name().as_ref() == name,
+            Event::Text(part) if inside => text.push_str(&part.xml10_content()),
+            Event::GeneralRef(reference) if inside => text.push_str(&entity(&reference)),
+            Event::End(_) if inside => return tidy_title(&clean(&text)),
+            _ => {}
+        }
     }
 }

@@ -15,10 +15,14 @@ use super::clean::clean;
 use super::encoding::{self, NotText};
 use super::layout::{Layout, Places};
 use super::walk::FileKind;
-use super::{Document, Format, IngestError, LineError, docx, front_matter, html, markdown};
+use super::{
+    Document, Format, IngestError, LineError, docx, epub, front_matter, html, markdown, pdf,
+};
 
 /// Largest text file or page, in bytes.
 pub const MAX_DOCUMENT_BYTES: usize = 64 << 20;
+/// Largest PDF file, in bytes: pictures take most of them.
+pub const MAX_PDF_BYTES: usize = 512 << 20;
 /// Longest line of a JSONL file, in bytes.
 pub const MAX_LINE_BYTES: usize = 16 << 20;
 /// Longest `id` of a JSON line, in bytes. All ids of a file are in memory at once.
@@ -36,7 +40,8 @@ pub fn read(path: &Path) -> Documents {
 
 /// The documents of one file, in its order. See [`read`].
 ///
-/// After an [`IngestError::Line`] the next lines follow; any other error is the last item.
+/// After an [`IngestError::Line`] the next lines follow; any other error is the last item. A document
+/// may be followed by an error that says what of its file is missing.
 #[derive(Debug)]
 pub struct Documents {
     path: PathBuf,
@@ -47,7 +52,22 @@ pub struct Documents {
 enum State {
     Unopened,
     Lines(JsonLines),
+    /// The document was read, but not all of it.
+    Problem(Option<Box<IngestError>>),
     Done,
+}
+
+impl Documents {
+    fn read_pdf(&mut self, file: &File, id: String) -> Result<Document, IngestError> {
+        let length = file.metadata().map_err(IngestError::io(&self.path))?.len();
+        if length > MAX_PDF_BYTES as u64 {
+            return Err(IngestError::TooLarge { path: self.path.clone(), limit: MAX_PDF_BYTES });
+        }
+        let pdf = pdf::read(&self.path)?;
+        self.state = State::Problem(pdf.problem.map(Box::new));
+        let (title, text, layout) = (pdf.title, pdf.text, pdf.layout);
+        Ok(Document { id, title, text, format: Format::Plain, layout })
+    }
 }
 
 impl Iterator for Documents {
@@ -62,10 +82,19 @@ impl Iterator for Documents {
             };
             match kind {
                 FileKind::JsonLines => self.state = State::Lines(JsonLines::new(file, id)),
+                FileKind::Pdf => return Some(self.read_pdf(&file, id)),
                 kind => return Some(read_whole(file, &self.path, id, kind)),
             }
         }
-        let State::Lines(lines) = &mut self.state else { return None };
+        let lines = match &mut self.state {
+            State::Lines(lines) => lines,
+            State::Problem(problem) => {
+                let problem = problem.take();
+                self.state = State::Done;
+                return problem.map(|problem| Err(*problem));
+            }
+            State::Unopened | State::Done => return None,
+        };
         let item = lines.next_document(&self.path);
         if !matches!(item, Some(Ok(_) | Err(IngestError::Line { .. }))) {
             self.state = State::Done;
@@ -113,7 +142,8 @@ fn read_whole(
             (title, text, Format::Markdown, layout)
         }
         FileKind::Html => {
-            let (title, text, layout) = html::read(&read_text(file, path, true)?);
+            let (title, text, layout) =
+                html::read(&read_text(file, path, true)?, html::Syntax::Html);
             (title, text, Format::Plain, layout)
         }
         FileKind::Docx => {
@@ -121,8 +151,12 @@ fn read_whole(
             let (title, text, layout) = docx::read(file, path)?;
             (title, text, Format::Plain, layout)
         }
+        FileKind::Epub => {
+            let (title, text, layout) = epub::read(file, path)?;
+            (title, text, Format::Plain, layout)
+        }
         FileKind::Code => (None, read_text(file, path, false)?, Format::Code, Layout::default()),
-        FileKind::Plain | FileKind::JsonLines => {
+        FileKind::Plain | FileKind::JsonLines | FileKind::Pdf => {
             (None, read_text(file, path, false)?, Format::Plain, Layout::default())
         }
         FileKind::Legacy => return Err(IngestError::Legacy { path: path.to_owned() }),
@@ -132,13 +166,7 @@ fn read_whole(
 
 /// A text file's text, clean. `declares` where the file may say in which encoding it is.
 fn read_text(file: File, path: &Path, declares: bool) -> Result<String, IngestError> {
-    let mut bytes = Vec::new();
-    file.take(MAX_DOCUMENT_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(IngestError::io(path))?;
-    if bytes.len() > MAX_DOCUMENT_BYTES {
-        return Err(IngestError::TooLarge { path: path.to_owned() });
-    }
+    let bytes = bytes(file, path, MAX_DOCUMENT_BYTES)?;
     let declared = if declares { encoding::declared(&bytes) } else { None };
     let path = path.to_owned();
     match encoding::decode(&bytes, declared) {
@@ -146,6 +174,16 @@ fn read_text(file: File, path: &Path, declares: bool) -> Result<String, IngestEr
         Err(NotText::Binary(offset)) => Err(IngestError::Binary { path, offset: offset as u64 }),
         Err(NotText::Unknown(offset)) => Err(IngestError::UnknownEncoding { path, offset }),
     }
+}
+
+/// All of a file, of at most `limit` bytes.
+fn bytes(file: File, path: &Path, limit: usize) -> Result<Vec<u8>, IngestError> {
+    let mut bytes = Vec::new();
+    file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(IngestError::io(path))?;
+    if bytes.len() > limit {
+        return Err(IngestError::TooLarge { path: path.to_owned(), limit });
+    }
+    Ok(bytes)
 }
 
 /// An encrypted DOCX is no ZIP file but a compound file, as the formats before it were.

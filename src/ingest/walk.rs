@@ -12,7 +12,7 @@ use super::IngestError;
 
 /// The extensions that have a reader, for messages.
 pub(super) const SUPPORTED: &str =
-    ".md, .txt, .html, .docx, .jsonl, and source code such as .py or .rs";
+    ".md, .txt, .html, .pdf, .docx, .epub, .jsonl, and source code such as .py or .rs";
 
 /// What a file holds, told by its extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub(super) enum FileKind {
     JsonLines,
     Html,
     Docx,
+    Pdf,
+    Epub,
     /// Formats without a reader that people take for supported: named, not passed over.
     Legacy,
 }
@@ -36,6 +38,8 @@ impl FileKind {
             "jsonl" => Some(Self::JsonLines),
             "html" | "htm" | "xhtml" => Some(Self::Html),
             "docx" => Some(Self::Docx),
+            "pdf" => Some(Self::Pdf),
+            "epub" => Some(Self::Epub),
             "doc" | "rtf" | "odt" => Some(Self::Legacy),
             extension => CODE.contains(&extension).then_some(Self::Code),
         }

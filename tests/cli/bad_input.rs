@@ -277,6 +277,22 @@ fn unreadable_documents_are_reported_and_the_others_go_on() {
 }
 
 #[test]
+fn a_hostile_pdf_takes_down_only_its_reader() {
+    let sandbox = Sandbox::new();
+    // Deeper than any stack: the process that reads it cannot go on.
+    sandbox.write("notes/deep.pdf", format!("%PDF-1.7\n1 0 obj\n{}", "<</A ".repeat(1 << 20)));
+    sandbox.write("notes/pages.pdf", include_bytes!("../fixtures/hai-trang.pdf"));
+    sandbox.run(&["index", "notes"]).exits(0).tells(&["deep.pdf", "1 problems"]);
+    let question = "chữ quốc ngữ và lịch sử";
+    let hits = sandbox.run(&["search", "--json", "--top-k", "50", question]).exits(0).json_lines();
+    let hit = hits.iter().find(|hit| hit["document"] == "notes/pages.pdf").expect("it is found");
+    assert_eq!(hit["pages"], serde_json::json!([1, 2]), "{hit}");
+    assert!(hit.get("lines").is_none(), "{hit}");
+    let shown = sandbox.run(&["search", "--lang", "vi", "--top-k", "50", question]).exits(0).stdout;
+    assert!(shown.contains("notes/pages.pdf (trang 1–2)"), "{shown}");
+}
+
+#[test]
 fn a_document_that_becomes_unreadable_stays_as_it_was() {
     let sandbox = Sandbox::indexed();
     let before = sandbox.run(READERS[0]).exits(0).stdout;
