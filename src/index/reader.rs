@@ -11,7 +11,8 @@ use tantivy::{DocAddress, IndexReader, ReloadPolicy, Searcher, SegmentReader, Ta
 
 use super::directory::SharedDirectory;
 use super::lexical::{Fields, schema, tokenizers};
-use super::rows::Rows;
+use super::nearest::nearest;
+use super::rows::{Bits, Rows};
 use super::writer::Committed;
 use super::{ChunkId, IndexError, LexicalQuery, Manifest, Passage, lexical_error};
 
@@ -59,9 +60,9 @@ impl Index {
         let committed = Committed::read(&index, &path)?.ok_or_else(|| Committed::missing(&path))?;
         let (_, fields) = schema();
         let dim = manifest.settings.embedder.dimension;
-        let vectors = Rows::open(&data.join("vectors.i8"), dim, committed.vectors)?;
+        let vectors = Rows::open(&data.join("vectors.i8"), Bits::Sixteen, dim, committed.vectors)?;
         let tokens = match manifest.settings.token_vectors {
-            true => Some(Rows::open(&data.join("tokens.i8"), dim, committed.tokens)?),
+            true => Some(Rows::open(&data.join("tokens.i8"), Bits::Eight, dim, committed.tokens)?),
             false => None,
         };
         let (mut chunks, mut documents) = (Vec::new(), BTreeSet::new());
@@ -104,14 +105,9 @@ impl Index {
 
     /// The `limit` chunks nearest to `query` (`[dim]`, unit length) by cosine, best first.
     pub fn nearest(&self, query: &[f32], limit: usize) -> Vec<(ChunkId, f32)> {
-        let mut hits: Vec<(ChunkId, f32)> = self
-            .chunks
-            .iter()
-            .map(|chunk| (ChunkId(chunk.row), self.vectors.dot(chunk.row, query)))
-            .collect();
-        best_first(&mut hits);
-        hits.truncate(limit);
-        hits
+        let is_live = |row| self.chunks.binary_search_by_key(&row, |chunk| chunk.row).is_ok();
+        let hits = nearest(&self.vectors, query, limit, is_live);
+        hits.into_iter().map(|(row, score)| (ChunkId(row), score)).collect()
     }
 
     /// Cosine of one chunk with `query`, `[dim]`, unit length.

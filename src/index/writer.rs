@@ -9,7 +9,7 @@ use tantivy::{TantivyDocument, Term};
 
 use super::lexical::{Fields, schema, tokenizers};
 use super::reader::documents;
-use super::rows::RowWriter;
+use super::rows::{Bits, RowWriter};
 use super::{IndexError, Manifest, Passage, Settings, lexical_error};
 
 /// Tantivy's memory for a segment in the making, in bytes.
@@ -108,9 +108,12 @@ impl IndexWriter {
             None => return Err(Committed::missing(&lexical_path)),
         };
         let dim = manifest.settings.embedder.dimension;
-        let vectors = RowWriter::open(&data.join("vectors.i8"), dim, committed.vectors)?;
+        let vectors =
+            RowWriter::open(&data.join("vectors.i8"), Bits::Sixteen, dim, committed.vectors)?;
         let tokens = match manifest.settings.token_vectors {
-            true => Some(RowWriter::open(&data.join("tokens.i8"), dim, committed.tokens)?),
+            true => {
+                Some(RowWriter::open(&data.join("tokens.i8"), Bits::Eight, dim, committed.tokens)?)
+            }
             false => None,
         };
         let documents = index.reader().and_then(|r| documents(&r.searcher())).map_err(&failed)?;
