@@ -2,7 +2,8 @@
 //!
 //! Vietnamese tones carry meaning (ma, má, mà, mã, mạ are five words), so the exact terms keep
 //! every mark; the folded terms serve people who type without them. Most Vietnamese words have
-//! two syllables ("học máy"), so pairs of neighbouring syllables are terms as well. There is no
+//! two syllables ("học máy"), so pairs of neighbouring syllables are terms as well, folded, for
+//! both: they are half of the index, and marks matter less where two syllables agree. There is no
 //! stemmer and no stop list: each of them damages every language but its own.
 
 use std::ops::Range;
@@ -19,24 +20,24 @@ const MAX_TERM_BYTES: usize = 128;
 /// Joins the two syllables of a pair. Never part of a syllable, so that no pair equals a term.
 const PAIR_JOINT: char = '\u{1f}';
 
-/// Which of the two lexical fields the terms are for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Marks {
-    /// Tone and vowel marks as written.
-    Kept,
-    /// Latin letters without marks, and d for đ.
+/// Which terms of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Words and syllables, with tone and vowel marks as written.
+    Exact,
+    /// The same, Latin letters without marks, and d for đ.
     Folded,
+    /// Two neighbouring ones that only white space separates, folded.
+    Pairs,
 }
 
-/// The terms of `text`: every word or syllable in order, then every pair of neighbours that only
-/// white space separates.
-pub fn terms(text: &str, marks: Marks) -> Vec<String> {
-    let terms = Terms::new(text, marks);
+/// The terms of `text`, in its order.
+pub fn terms(text: &str, kind: Kind) -> Vec<String> {
+    let terms = Terms::new(text, kind);
     terms.spans.iter().map(|span| terms.text[span.clone()].to_owned()).collect()
 }
 
 /// The terms of a text, without a string for each.
-#[derive(Default)]
 struct Terms {
     /// The words, joined as those of a pair are.
     text: String,
@@ -45,37 +46,36 @@ struct Terms {
 }
 
 impl Terms {
-    fn new(text: &str, marks: Marks) -> Self {
+    fn new(text: &str, kind: Kind) -> Self {
         let mut terms = Self { text: String::with_capacity(text.len()), spans: Vec::new() };
-        let mut pairs = Vec::new();
         // Where the word before ends in `text`, and where it begins among the terms.
         let mut previous: Option<(usize, usize)> = None;
         each_word(text, &mut |start, word| {
             let at = terms.text.len();
-            push_term(word, marks, &mut terms.text);
+            push_word(word, kind, &mut terms.text);
             let end = terms.text.len();
             if end - at > MAX_TERM_BYTES {
                 terms.text.truncate(at);
                 previous = None;
                 return;
             }
-            if let Some((gap, left)) = previous
-                && text[gap..start].chars().all(char::is_whitespace)
-            {
-                pairs.push(left..end);
+            match previous {
+                _ if kind != Kind::Pairs => terms.spans.push(at..end),
+                Some((gap, left)) if text[gap..start].chars().all(char::is_whitespace) => {
+                    terms.spans.push(left..end);
+                }
+                _ => {}
             }
             previous = Some((start + word.len(), at));
-            terms.spans.push(at..end);
             terms.text.push(PAIR_JOINT);
         });
-        terms.spans.append(&mut pairs);
         terms
     }
 }
 
 /// [`terms`] as tantivy's tokenizer, so that documents are analysed while they are indexed.
 #[derive(Debug, Clone, Copy)]
-pub struct TermTokenizer(pub Marks);
+pub struct TermTokenizer(pub Kind);
 
 /// The terms of one text, in turn.
 pub struct TermStream {
@@ -200,23 +200,22 @@ fn latin(c: char) -> Option<[char; 2]> {
     }
 }
 
-/// Writes the term that a word is.
-fn push_term(word: &str, marks: Marks, text: &mut String) {
+/// Writes a word as terms have it.
+fn push_word(word: &str, kind: Kind, text: &mut String) {
     let start = text.len();
     for c in word.chars() {
-        match (latin(c), marks) {
+        match latin(c) {
             _ if c.is_ascii() => text.push(c.to_ascii_lowercase()),
-            (Some([exact, _]), Marks::Kept) => text.push(exact),
-            (Some([_, folded]), Marks::Folded) => text.push(folded),
-            (None, _) => {
+            Some([exact, folded]) => text.push(if kind == Kind::Exact { exact } else { folded }),
+            None => {
                 text.truncate(start);
                 let exact = exact(word);
-                text.push_str(&if marks == Marks::Kept { exact } else { fold(&exact) });
+                text.push_str(&if kind == Kind::Exact { exact } else { fold(&exact) });
                 return;
             }
         }
     }
-    if marks == Marks::Kept && text.ends_with(['a', 'e', 'y']) {
+    if kind == Kind::Exact && text.ends_with(['a', 'e', 'y']) {
         let word = unify_tone_placement(text.split_off(start));
         text.push_str(&word);
     }
@@ -262,13 +261,18 @@ fn fold(word: &str) -> String {
 mod tests {
     use super::*;
 
-    fn kept(text: &str) -> Vec<String> {
-        terms(text, Marks::Kept)
+    fn exact_terms(text: &str) -> Vec<String> {
+        terms(text, Kind::Exact)
     }
 
     #[test]
     fn syllables_and_their_pairs() {
-        assert_eq!(kept("Học máy, AI"), ["học", "máy", "ai", "học\u{1f}máy"]);
+        assert_eq!(exact_terms("Học máy, AI"), ["học", "máy", "ai"]);
+        assert_eq!(terms("Học máy, AI", Kind::Folded), ["hoc", "may", "ai"]);
+        assert_eq!(terms("Học máy, AI đó", Kind::Pairs), ["hoc\u{1f}may", "ai\u{1f}do"]);
+        let long = "x".repeat(MAX_TERM_BYTES + 1);
+        assert_eq!(terms(&format!("a {long} b c"), Kind::Pairs), ["b\u{1f}c"]);
+        assert_eq!(exact_terms(&format!("a {long} b")), ["a", "b"]);
     }
 
     #[test]
@@ -278,8 +282,8 @@ mod tests {
         {
             for (i, left) in group.iter().enumerate() {
                 for right in &group[i + 1..] {
-                    assert_ne!(kept(left), kept(right));
-                    assert_eq!(terms(left, Marks::Folded), terms(right, Marks::Folded));
+                    assert_ne!(exact_terms(left), exact_terms(right));
+                    assert_eq!(terms(left, Kind::Folded), terms(right, Kind::Folded));
                 }
             }
         }
@@ -290,8 +294,8 @@ mod tests {
         let composed = "Tiếng Việt";
         let decomposed: String = composed.nfd().collect();
         assert_ne!(composed, decomposed);
-        assert_eq!(kept(composed), kept(&decomposed));
-        assert_eq!(kept("con ma\u{301}, x"), kept("con má, x"));
+        assert_eq!(exact_terms(composed), exact_terms(&decomposed));
+        assert_eq!(exact_terms("con ma\u{301}, x"), exact_terms("con má, x"));
     }
 
     #[test]
@@ -304,16 +308,16 @@ mod tests {
             ("HÓA", "hoá"),
             ("tọa", "toạ"),
         ] {
-            assert_eq!(kept(old), kept(new), "{old} and {new}");
+            assert_eq!(exact_terms(old), exact_terms(new), "{old} and {new}");
         }
-        assert_ne!(kept("hoan"), kept("hoàn"));
-        assert_eq!(kept("toán"), ["toán"]);
+        assert_ne!(exact_terms("hoan"), exact_terms("hoàn"));
+        assert_eq!(exact_terms("toán"), ["toán"]);
     }
 
     #[test]
     fn folding_covers_d_with_stroke_and_leaves_other_scripts_alone() {
-        assert_eq!(terms("Đường", Marks::Folded), ["duong"]);
-        assert_eq!(terms("ที่", Marks::Folded), terms("ที่", Marks::Kept));
+        assert_eq!(terms("Đường", Kind::Folded), ["duong"]);
+        assert_eq!(terms("ที่", Kind::Folded), terms("ที่", Kind::Exact));
         assert!(is_unmarked("nlp la gi?"));
         assert!(!is_unmarked("NLP là gì?"));
     }
@@ -325,14 +329,14 @@ mod tests {
     }
 
     /// The words as ICU alone finds them, and their terms without any short cut.
-    fn slowly(text: &str, marks: Marks) -> Vec<String> {
+    fn slowly(text: &str, kind: Kind) -> Vec<String> {
         let segmenter = WordSegmenter::new_auto(WordBreakInvariantOptions::default());
         let mut start = 0;
         let mut words = Vec::new();
         for end in segmenter.segment_str(text) {
             if text[start..end].contains(char::is_alphanumeric) {
                 let exact = exact(&text[start..end]);
-                words.push(if marks == Marks::Kept { exact } else { fold(&exact) });
+                words.push(if kind == Kind::Exact { exact } else { fold(&exact) });
             }
             start = end;
         }
@@ -362,10 +366,8 @@ mod tests {
             "ả",
         ];
         let check = |text: &str| {
-            for marks in [Marks::Kept, Marks::Folded] {
-                let mut found = terms(text, marks);
-                found.retain(|term| !term.contains(PAIR_JOINT));
-                assert_eq!(found, slowly(text, marks), "{text:?} {marks:?}");
+            for kind in [Kind::Exact, Kind::Folded] {
+                assert_eq!(terms(text, kind), slowly(text, kind), "{text:?} {kind:?}");
             }
             for (start, word) in words(text) {
                 assert_eq!(&text[start..start + word.len()], word);

@@ -157,7 +157,7 @@ impl IndexWriter {
         let mut entry = TantivyDocument::default();
         entry.add_text(self.fields.document, document);
         entry.add_text(self.fields.hash, hash);
-        for field in [self.fields.exact, self.fields.folded] {
+        for field in [self.fields.exact, self.fields.folded, self.fields.pairs] {
             entry.add_text(field, format!("{}\n{}", passage.heading(), passage.text));
         }
         entry.add_u64(self.fields.row, row);

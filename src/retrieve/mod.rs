@@ -100,7 +100,7 @@ impl<'a> Retriever<'a> {
         let start = Instant::now();
         let lexical = self.index.lexical(question)?;
         let mut candidates = self.candidates(&embedding.vector, &lexical)?;
-        let relevance = self.relevance(question, &lexical, &candidates)?;
+        let relevance = self.relevance(&lexical, &candidates)?;
         let search = start.elapsed();
 
         let start = Instant::now();
@@ -143,18 +143,13 @@ impl<'a> Retriever<'a> {
         Ok(candidates)
     }
 
-    fn relevance(
-        &self,
-        question: &str,
-        lexical: &LexicalQuery,
-        candidates: &[(ChunkId, Scores)],
-    ) -> Result<f32> {
+    fn relevance(&self, lexical: &LexicalQuery, candidates: &[(ChunkId, Scores)]) -> Result<f32> {
         let cosine = candidates.iter().map(|(_, scores)| scores.dense).fold(0.0, f32::max);
         let mut coverage = 0f32;
         for (chunk, _) in candidates.iter().take(5) {
             let passage = self.index.passage(*chunk)?;
             let text = format!("{}\n{}", passage.heading(), passage.text);
-            coverage = coverage.max(lexical.coverage(question, &text));
+            coverage = coverage.max(lexical.coverage(&text));
         }
         Ok(COSINE_WEIGHT * cosine + coverage)
     }
