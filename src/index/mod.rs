@@ -6,8 +6,8 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `lexical/` | tantivy: terms for BM25, and each chunk's text and place |
-//! | `vectors.i8` | one row a chunk: its embedding, the high bytes of 16-bit values |
-//! | `vectors.low` | their low bytes |
+//! | `vectors.i8` | one row a chunk: its embedding, the high bytes of 12-bit values |
+//! | `vectors.low` | their low bits |
 //! | `tokens.i8` | one row a token: its contextual vector, only where the reranker needs it |
 //!
 //! Rows are appended and synced first, then tantivy commits: that one commit makes them part of

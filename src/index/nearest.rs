@@ -126,12 +126,12 @@ mod tests {
 
     fn rows(dir: &tempfile::TempDir, vectors: &[Vec<f32>]) -> Rows {
         let path = dir.path().join("rows");
-        let mut writer = RowWriter::open(&path, Bits::Sixteen, DIM, 0).unwrap();
+        let mut writer = RowWriter::open(&path, Bits::Twelve, DIM, 0).unwrap();
         for vector in vectors {
             writer.append(vector).unwrap();
         }
         writer.sync().unwrap();
-        Rows::open(&path, Bits::Sixteen, DIM, vectors.len() as u64).unwrap()
+        Rows::open(&path, Bits::Twelve, DIM, vectors.len() as u64).unwrap()
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl Index {
         let committed = Committed::read(&index, &path)?.ok_or_else(|| Committed::missing(&path))?;
         let (_, fields) = schema();
         let dim = manifest.settings.embedder.dimension;
-        let vectors = Rows::open(&data.join("vectors.i8"), Bits::Sixteen, dim, committed.vectors)?;
+        let vectors = Rows::open(&data.join("vectors.i8"), Bits::Twelve, dim, committed.vectors)?;
         let tokens = match manifest.settings.token_vectors {
             true => Some(Rows::open(&data.join("tokens.i8"), Bits::Eight, dim, committed.tokens)?),
             false => None,

@@ -1,9 +1,9 @@
 //! Flat append-only files of vectors: the dense side of the index.
 //!
-//! A row is an `f32` scale and `dim` signed bytes, `value = scale · byte`. Rows of 16 bits have a
-//! second signed byte for each value in a file beside it, `value = scale · (byte + second / 256)`:
-//! a search reads all of the first file and of the second only what it has found. Both files are
-//! little-endian, and begin with a header.
+//! A row is an `f32` scale and `dim` signed bytes, `value = scale · byte`. Rows of 12 bits have four
+//! more of each value in a file beside it, two values in a byte, the first in its lower half:
+//! `value = scale · (byte + four / 16)`. A search reads all of the first file, and of the second
+//! only what it has found. Both are little-endian, and begin with a header.
 //!
 //! Exact, so there is no graph to build and an update is an append. Rows past the last commit are
 //! left-overs of an interrupted run; the next writer cuts them off.
@@ -20,8 +20,8 @@ use crate::cpu::{Level, scan};
 /// Magic, then the dimension as a `u32`, then zeros.
 const HEADER: usize = 16;
 const SCALE: usize = size_of::<f32>();
-/// Steps of a low byte in one of a high byte.
-const LOW_STEPS: f32 = 256.0;
+/// Steps of the low four bits in one of a high byte.
+const LOW_STEPS: f32 = 16.0;
 /// The largest high byte.
 const MOST: f32 = 127.0;
 /// No embedder's vectors are longer; the sums of a scan hold that many products.
@@ -32,8 +32,8 @@ const MAX_DIM: usize = 1 << 16;
 pub enum Bits {
     /// One file: an error of 1/254 of the row's largest value at most.
     Eight,
-    /// Two files: an error of 1/65,024 of it at most.
-    Sixteen,
+    /// Two files: an error of 1/4,064 of it at most.
+    Twelve,
 }
 
 /// One of the files.
@@ -51,9 +51,9 @@ impl Layout {
         Self { magic: b"RQROWS\x00\x02", dim, row: SCALE + dim }
     }
 
-    /// Low bytes.
+    /// Low bits.
     fn low(dim: usize) -> Self {
-        Self { magic: b"RQLOWS\x00\x02", dim, row: dim }
+        Self { magic: b"RQLOWS\x00\x02", dim, row: dim.div_ceil(2) }
     }
 
     /// Where row `rows` would begin; `None` for more rows than any file has.
@@ -124,7 +124,7 @@ impl Layout {
     }
 }
 
-/// The file of low bytes beside the one at `path`.
+/// The file of low bits beside the one at `path`.
 fn low_path(path: &Path) -> PathBuf {
     path.with_extension("low")
 }
@@ -147,7 +147,7 @@ impl Rows {
         let map = map.map_err(|source| IndexError::Unreadable { path: path.to_owned(), source })?;
         let low = match bits {
             Bits::Eight => None,
-            Bits::Sixteen => Some(Layout::low(dim).open(&low_path(path), committed)?.0),
+            Bits::Twelve => Some(Layout::low(dim).open(&low_path(path), committed)?.0),
         };
         Ok(Self { map, low, dim })
     }
@@ -169,8 +169,8 @@ impl Rows {
         let (scale, high) = self.row(row);
         let mut values: Vec<f32> =
             high.iter().map(|&byte| scale * f32::from(byte.cast_signed())).collect();
-        for (value, byte) in values.iter_mut().zip(self.low(row).into_iter().flatten()) {
-            *value += scale * (f32::from(byte.cast_signed()) / LOW_STEPS);
+        for (value, four) in values.iter_mut().zip(self.low(row).into_iter().flatten()) {
+            *value += scale * (f32::from(four.cast_signed()) / LOW_STEPS);
         }
         values
     }
@@ -199,11 +199,18 @@ impl Rows {
         (scale(row), &row[SCALE..])
     }
 
-    /// A disk that fails to give the low bytes costs precision, and nothing else.
+    /// The low bits of a row, each a signed byte. A disk that fails to give them costs precision,
+    /// and nothing else.
     fn low(&self, row: u64) -> Option<Vec<u8>> {
-        let mut low = vec![0u8; self.dim];
-        let start = HEADER as u64 + row * self.dim as u64;
-        read_at(self.low.as_ref()?, &mut low, start).ok().map(|()| low)
+        let layout = Layout::low(self.dim);
+        let mut bytes = vec![0u8; layout.row];
+        let start = HEADER as u64 + row * layout.row as u64;
+        read_at(self.low.as_ref()?, &mut bytes, start).ok()?;
+        let signed = |four: u8| ((four << 4).cast_signed() >> 4).cast_unsigned();
+        let mut low: Vec<u8> =
+            bytes.iter().flat_map(|&two| [signed(two), signed(two >> 4)]).collect();
+        low.truncate(self.dim);
+        Some(low)
     }
 }
 
@@ -280,7 +287,7 @@ impl RowWriter {
         let high = Layout::high(dim).append(path, committed)?;
         let low = match bits {
             Bits::Eight => None,
-            Bits::Sixteen => Some(Layout::low(dim).append(&low_path(path), committed)?),
+            Bits::Twelve => Some(Layout::low(dim).append(&low_path(path), committed)?),
         };
         Ok(Self { high, low, dim, rows: committed })
     }
@@ -293,17 +300,18 @@ impl RowWriter {
         let steps = if self.low.is_some() { LOW_STEPS } else { 1.0 };
         let code = |value: &f32| {
             let code = (value / scale * steps).round().clamp(-MOST * steps, MOST * steps);
-            code as i32 * (LOW_STEPS / steps) as i32
+            (code * (LOW_STEPS / steps)) as i32
         };
         let codes: Vec<i32> = vector.iter().map(code).collect();
-        // The nearest high byte, so that it is as good alone as it can be.
-        let high = |code: &i32| ((code + 128) >> 8) as u8;
+        // The nearest high byte, so that it is as good alone as it can be; what is left of the
+        // code is its lowest four bits, as a signed number.
         let mut row = scale.to_le_bytes().to_vec();
-        row.extend(codes.iter().map(high));
+        row.extend(codes.iter().map(|code| ((code + 8) >> 4) as u8));
         self.high.write(&row)?;
         if let Some(file) = &mut self.low {
-            // What is left of a code is its lowest byte, as a signed number.
-            let low: Vec<u8> = codes.iter().map(|&code| code as u8).collect();
+            let four = |code: Option<&i32>| code.map_or(0, |&code| code as u8 & 15);
+            let low: Vec<u8> =
+                codes.chunks(2).map(|two| four(two.first()) | four(two.get(1)) << 4).collect();
             file.write(&low)?;
         }
         self.rows += 1;
@@ -326,7 +334,7 @@ impl RowWriter {
 mod tests {
     use super::*;
 
-    const DIM: usize = 20;
+    const DIM: usize = 21;
 
     fn vector(seed: usize) -> Vec<f32> {
         (0..DIM).map(|i| ((i * 7 + seed * 13) as f32).sin()).collect()
@@ -345,7 +353,7 @@ mod tests {
 
     #[test]
     fn rows_come_back_within_half_a_step() {
-        for (bits, step) in [(Bits::Eight, 1.0 / 127.0), (Bits::Sixteen, 1.0 / 32_512.0)] {
+        for (bits, step) in [(Bits::Eight, 1.0 / 127.0), (Bits::Twelve, 1.0 / 2_032.0)] {
             let dir = tempfile::tempdir().unwrap();
             let vectors: Vec<Vec<f32>> = (0..5).map(vector).collect();
             let rows = write(&dir.path().join("rows"), bits, &vectors);
@@ -362,22 +370,26 @@ mod tests {
     }
 
     #[test]
-    fn high_bytes_are_the_same_with_and_without_low_ones() {
+    fn high_bytes_are_the_same_with_and_without_low_bits() {
         let dir = tempfile::tempdir().unwrap();
         let vectors: Vec<Vec<f32>> = (0..50).map(vector).collect();
         let eight = write(&dir.path().join("eight"), Bits::Eight, &vectors);
-        let sixteen = write(&dir.path().join("sixteen"), Bits::Sixteen, &vectors);
-        let differing = eight.map.iter().zip(&sixteen.map[..]).filter(|(a, b)| a != b).count();
-        assert!(differing <= 10, "only ties may be rounded differently: {differing}");
+        let twelve = write(&dir.path().join("twelve"), Bits::Twelve, &vectors);
+        let differing = eight.map.iter().zip(&twelve.map[..]).filter(|(a, b)| a != b).count();
+        // Between two steps, rounded twice: one in 32.
+        assert!(differing <= 50 * DIM / 16, "{differing}");
         assert!(!dir.path().join("eight.low").exists());
-        // Beside the header and the scales: 772 bytes for 384 values.
-        let low = std::fs::metadata(dir.path().join("sixteen.low")).unwrap();
-        assert_eq!(low.len() as usize + sixteen.map.len(), 2 * HEADER + 50 * (4 + 2 * DIM));
+        // Beside the header and the scales: 580 bytes for 384 values.
+        let low = std::fs::metadata(dir.path().join("twelve.low")).unwrap();
+        assert_eq!(
+            low.len() as usize + twelve.map.len(),
+            2 * HEADER + 50 * (4 + DIM + DIM.div_ceil(2))
+        );
     }
 
     #[test]
     fn a_zero_vector_and_extremes_survive() {
-        for bits in [Bits::Eight, Bits::Sixteen] {
+        for bits in [Bits::Eight, Bits::Twelve] {
             let dir = tempfile::tempdir().unwrap();
             let tiny = f32::from_bits(1);
             let vectors =
@@ -394,7 +406,7 @@ mod tests {
     fn a_scan_finds_what_high_bytes_and_a_rounded_query_give() {
         let dir = tempfile::tempdir().unwrap();
         let vectors: Vec<Vec<f32>> = (0..201).map(vector).collect();
-        let rows = write(&dir.path().join("rows"), Bits::Sixteen, &vectors);
+        let rows = write(&dir.path().join("rows"), Bits::Twelve, &vectors);
         let query = vector(500);
         for level in Level::available() {
             for (first, count) in [(0, 201), (7, 130), (200, 1), (201, 0)] {
@@ -411,14 +423,14 @@ mod tests {
     fn the_next_writer_cuts_off_uncommitted_rows() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("rows");
-        drop(write(&path, Bits::Sixteen, &[vector(0), vector(1), vector(2), vector(3)]));
-        let mut writer = RowWriter::open(&path, Bits::Sixteen, DIM, 2).unwrap();
+        drop(write(&path, Bits::Twelve, &[vector(0), vector(1), vector(2), vector(3)]));
+        let mut writer = RowWriter::open(&path, Bits::Twelve, DIM, 2).unwrap();
         assert_eq!(writer.append(&vector(7)).unwrap(), 2);
         writer.sync().unwrap();
-        let open = |committed| Rows::open(&path, Bits::Sixteen, DIM, committed);
+        let open = |committed| Rows::open(&path, Bits::Twelve, DIM, committed);
         let rows = open(3).unwrap();
         assert_eq!(rows.len(), 3);
-        assert!((rows.vector(2)[3] - vector(7)[3]).abs() < 1e-4);
+        assert!((rows.vector(2)[3] - vector(7)[3]).abs() < 1e-3);
         assert!(matches!(open(4), Err(IndexError::Truncated { .. })));
         assert!(matches!(open(u64::MAX), Err(IndexError::Truncated { .. })));
     }
@@ -427,8 +439,8 @@ mod tests {
     fn truncated_and_foreign_files_are_errors() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("rows.i8");
-        let open = |committed| Rows::open(&path, Bits::Sixteen, DIM, committed);
-        let append = |committed| RowWriter::open(&path, Bits::Sixteen, DIM, committed);
+        let open = |committed| Rows::open(&path, Bits::Twelve, DIM, committed);
+        let append = |committed| RowWriter::open(&path, Bits::Twelve, DIM, committed);
         assert!(matches!(open(0), Err(IndexError::Damaged { .. })));
         std::fs::write(&path, b"RQ").unwrap();
         assert!(matches!(open(0), Err(IndexError::Truncated { .. })));

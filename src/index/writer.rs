@@ -109,7 +109,7 @@ impl IndexWriter {
         };
         let dim = manifest.settings.embedder.dimension;
         let vectors =
-            RowWriter::open(&data.join("vectors.i8"), Bits::Sixteen, dim, committed.vectors)?;
+            RowWriter::open(&data.join("vectors.i8"), Bits::Twelve, dim, committed.vectors)?;
         let tokens = match manifest.settings.token_vectors {
             true => {
                 Some(RowWriter::open(&data.join("tokens.i8"), Bits::Eight, dim, committed.tokens)?)
