@@ -69,6 +69,19 @@ impl Rows {
         bytes.iter().map(|&byte| scale * f32::from(byte.cast_signed())).collect()
     }
 
+    /// Row `row` as it is stored, for [`RowWriter::append_raw`]. The row must be below
+    /// [`Rows::len`].
+    pub fn raw(&self, row: u64) -> &[u8] {
+        let start = HEADER + row as usize * row_bytes(self.dim);
+        &self.map[start..start + row_bytes(self.dim)]
+    }
+
+    /// Digest of rows `from..to`, as [`RowWriter::digest`] gives it; `None` if there are fewer.
+    pub fn digest(&self, from: u64, to: u64) -> Option<blake3::Hash> {
+        let (from, to) = (end_of(self.dim, from)? as usize, end_of(self.dim, to)? as usize);
+        self.map.get(from..to).map(blake3::hash)
+    }
+
     fn row(&self, row: u64) -> (f32, &[u8]) {
         let start = HEADER + row as usize * row_bytes(self.dim);
         let (scale, bytes) = self.map[start..start + row_bytes(self.dim)].split_at(SCALE);
@@ -97,6 +110,7 @@ pub struct RowWriter {
     path: PathBuf,
     dim: usize,
     rows: u64,
+    appended: blake3::Hasher,
 }
 
 impl RowWriter {
@@ -128,7 +142,13 @@ impl RowWriter {
             file.set_len(end)?;
             file.seek(SeekFrom::Start(end))?;
         }
-        Ok(Ok(Self { file: BufWriter::new(file), path: path.to_owned(), dim, rows: committed }))
+        Ok(Ok(Self {
+            file: BufWriter::new(file),
+            path: path.to_owned(),
+            dim,
+            rows: committed,
+            appended: blake3::Hasher::new(),
+        }))
     }
 
     /// Appends `vector`, `[dim]`, and returns its row number.
@@ -139,9 +159,45 @@ impl RowWriter {
         let mut row = Vec::with_capacity(row_bytes(self.dim));
         row.extend_from_slice(&scale.to_le_bytes());
         row.extend(vector.iter().map(|value| ((value / scale).round() as i8).cast_unsigned()));
-        self.file.write_all(&row).map_err(|source| self.unwritable(source))?;
+        self.append_raw(&row)
+    }
+
+    /// Appends a row as another file has it ([`Rows::raw`]), and returns its number.
+    pub fn append_raw(&mut self, row: &[u8]) -> Result<u64, IndexError> {
+        debug_assert_eq!(row.len(), row_bytes(self.dim));
+        self.file.write_all(row).map_err(|source| self.unwritable(source))?;
+        self.appended.update(row);
         self.rows += 1;
         Ok(self.rows - 1)
+    }
+
+    /// Appends `count` rows once more that were appended before, committed or not, and returns the
+    /// number of the first copy.
+    pub fn copy(&mut self, first: u64, count: u64) -> Result<u64, IndexError> {
+        let start = end_of(self.dim, first);
+        let (Some(start), true) =
+            (start, first.checked_add(count).is_some_and(|end| end <= self.rows))
+        else {
+            return Err(IndexError::Truncated { path: self.path.clone() });
+        };
+        let mut rows = vec![0; row_bytes(self.dim) * count as usize];
+        let read = |file: &mut BufWriter<File>, rows: &mut [u8]| {
+            file.seek(SeekFrom::Start(start))?; // puts out what is buffered
+            file.get_mut().read_exact(rows)?;
+            file.seek(SeekFrom::End(0))
+        };
+        read(&mut self.file, &mut rows)
+            .map_err(|source| IndexError::Unreadable { path: self.path.clone(), source })?;
+        let copy = self.rows;
+        for row in rows.chunks_exact(row_bytes(self.dim)) {
+            self.append_raw(row)?;
+        }
+        Ok(copy)
+    }
+
+    /// Digest of the rows appended since this was last called.
+    pub fn digest(&mut self) -> blake3::Hash {
+        std::mem::take(&mut self.appended).finalize()
     }
 
     /// Number of rows, committed or not.
@@ -167,7 +223,7 @@ fn check_header(path: &Path, bytes: &[u8], dim: usize) -> Result<(), IndexError>
         return Err(IndexError::Truncated { path: path.to_owned() });
     }
     let stored = u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]) as usize;
-    if &bytes[..8] != MAGIC || stored != dim {
+    if &bytes[..8] != MAGIC || stored != dim || bytes[12..HEADER] != [0; 4] {
         return Err(IndexError::Damaged {
             path: path.to_owned(),
             what: format!("its header does not announce vectors of {dim} values"),
@@ -235,6 +291,27 @@ mod tests {
         assert_eq!(Rows::open(&path, DIM, 3).unwrap().len(), 3);
         assert!(matches!(Rows::open(&path, DIM, 4), Err(IndexError::Truncated { .. })));
         assert!(matches!(Rows::open(&path, DIM, u64::MAX), Err(IndexError::Truncated { .. })));
+    }
+
+    #[test]
+    fn rows_can_be_copied_and_their_digest_is_that_of_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rows");
+        let mut writer = RowWriter::open(&path, DIM, 0).unwrap();
+        for seed in 0..3 {
+            writer.append(&vector(seed)).unwrap();
+        }
+        let first = writer.digest();
+        assert_eq!(writer.copy(1, 2).unwrap(), 3);
+        writer.append(&vector(5)).unwrap();
+        assert!(matches!(writer.copy(5, 2), Err(IndexError::Truncated { .. })));
+        writer.sync().unwrap();
+        let rows = Rows::open(&path, DIM, 6).unwrap();
+        assert_eq!(rows.raw(3), rows.raw(1));
+        assert_eq!(rows.raw(4), rows.raw(2));
+        assert_eq!(rows.digest(0, 3), Some(first));
+        assert_eq!(rows.digest(3, 6), Some(writer.digest()));
+        assert_eq!(rows.digest(3, 7), None);
     }
 
     #[test]
