@@ -29,7 +29,9 @@ use clap::{Parser, Subcommand};
 use rag_query::bench::middle;
 use rag_query::cpu::{self, team};
 use rag_query::embed::{Embedder, Tokens};
-use rag_query::index::{EmbedderIdentity, Index, IndexWriter, NewChunk, Passage, Settings};
+use rag_query::index::{
+    DocumentState, EmbedderIdentity, Index, IndexWriter, Passage, Settings, Start,
+};
 use rag_query::ingest::{ChunkSettings, Format};
 use rag_query::models::Catalogue;
 use serde_json::{Value, json};
@@ -114,9 +116,9 @@ fn make(
 
     let (mut texts, mut vectors) = (create("texts.txt")?, create("vectors.f32")?);
     let index = folder.join("index");
-    let mut writer = IndexWriter::open(&index, settings(), true)?;
+    let mut writer = IndexWriter::open(&index, settings(), Start::Update)?;
     let mut questions = [const { Vec::new() }; 2];
-    let (mut bytes, mut seconds) = (0, 0.0);
+    let (mut bytes, mut seconds, mut uncommitted) = (0, 0.0, 0);
     for chunk in 0..chunks {
         let words = language.chunk(&mut random);
         let text = words.join(" ");
@@ -143,9 +145,16 @@ fn make(
             format: Format::Markdown,
         };
         let start = Instant::now();
-        writer.add(&document, "", &NewChunk { passage, vector, tokens: Vec::new() })?;
-        if (chunk + 1) % commit == 0 {
+        writer.add(&passage, &vector, &[])?;
+        let of_document = (chunk % DOCUMENT + 1) as u64;
+        if of_document == DOCUMENT as u64 || chunk + 1 == chunks {
+            let hash = String::new();
+            writer.finish_document(&document, DocumentState { hash, chunks: of_document });
+            uncommitted += of_document as usize;
+        }
+        if uncommitted >= commit {
             writer.commit()?;
+            uncommitted = 0;
         }
         seconds += start.elapsed().as_secs_f64();
     }

@@ -24,8 +24,6 @@ const MAX_QUERY_TERMS: usize = 1024;
 pub(super) struct Fields {
     /// Identity of the document that the chunk is part of.
     pub document: Field,
-    /// Content hash of that document.
-    pub hash: Field,
     /// Words of heading and text, marks kept.
     pub exact: Field,
     /// The same, marks folded.
@@ -34,9 +32,6 @@ pub(super) struct Fields {
     pub pairs: Field,
     /// Row of the chunk in the vector file.
     pub row: Field,
-    /// First row and number of rows in the token file.
-    pub first_token: Field,
-    pub tokens: Field,
     /// The [`super::Passage`] as JSON.
     pub passage: Field,
 }
@@ -51,14 +46,11 @@ pub(super) fn schema() -> (Schema, Fields) {
     };
     let mut schema = Schema::builder();
     let fields = Fields {
-        document: schema.add_text_field("document", STRING | FAST),
-        hash: schema.add_text_field("hash", TextOptions::default().set_fast("raw")),
+        document: schema.add_text_field("document", STRING),
         exact: schema.add_text_field("exact", text("exact")),
         folded: schema.add_text_field("folded", text("folded")),
         pairs: schema.add_text_field("pairs", text("pairs")),
         row: schema.add_u64_field("row", FAST),
-        first_token: schema.add_u64_field("first_token", FAST),
-        tokens: schema.add_u64_field("tokens", FAST),
         passage: schema.add_text_field("passage", STORED),
     };
     (schema.build(), fields)

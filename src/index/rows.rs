@@ -72,7 +72,7 @@ impl Layout {
         if bytes.len() < HEADER {
             return Err(IndexError::Truncated { path: path.to_owned() });
         }
-        if self.dim > MAX_DIM || bytes[..12] != self.header()[..12] {
+        if self.dim > MAX_DIM || bytes[..HEADER] != self.header() {
             let what = format!("its header does not announce vectors of {} values", self.dim);
             return Err(IndexError::Damaged { path: path.to_owned(), what });
         }
@@ -120,13 +120,30 @@ impl Layout {
             file.set_len(end).map_err(unwritable)?;
             file.seek(SeekFrom::Start(end)).map_err(unwritable)?;
         }
-        Ok(Appender { file: BufWriter::new(file), path: path.to_owned() })
+        Ok(Appender {
+            file: BufWriter::new(file),
+            path: path.to_owned(),
+            appended: blake3::Hasher::new(),
+        })
     }
 }
 
 /// The file of low bits beside the one at `path`.
 fn low_path(path: &Path) -> PathBuf {
     path.with_extension("low")
+}
+
+/// A row as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Raw<'a> {
+    high: &'a [u8],
+    low: Option<Vec<u8>>,
+}
+
+/// One digest of what two files hold.
+fn both(high: blake3::Hash, low: Option<blake3::Hash>) -> blake3::Hash {
+    let Some(low) = low else { return high };
+    blake3::hash(&[*high.as_bytes(), *low.as_bytes()].concat())
 }
 
 /// The rows of a file, mapped for reading.
@@ -173,6 +190,41 @@ impl Rows {
             *value += scale * (f32::from(four.cast_signed()) / LOW_STEPS);
         }
         values
+    }
+
+    /// Row `row` as it is stored, for [`RowWriter::append_raw`]; `None` if it cannot be read. The
+    /// row must be below [`Rows::len`].
+    pub fn raw(&self, row: u64) -> Option<Raw<'_>> {
+        let layout = Layout::high(self.dim);
+        let start = HEADER + row as usize * layout.row;
+        let low = match &self.low {
+            Some(file) => {
+                let layout = Layout::low(self.dim);
+                let mut bytes = vec![0; layout.row];
+                read_at(file, &mut bytes, layout.end(row)?).ok()?;
+                Some(bytes)
+            }
+            None => None,
+        };
+        Some(Raw { high: self.map.get(start..start + layout.row)?, low })
+    }
+
+    /// Digest of rows `from..to`, as [`RowWriter::digest`] gives it; `None` if they cannot be read.
+    pub fn digest(&self, from: u64, to: u64) -> Option<blake3::Hash> {
+        const BLOCK: u64 = 1 << 20;
+        let range = |layout: Layout| Some((layout.end(from)?, layout.end(to)?));
+        let (start, end) = range(Layout::high(self.dim))?;
+        let high = blake3::hash(self.map.get(start as usize..end as usize)?);
+        let Some(file) = &self.low else { return Some(high) };
+        let (mut start, end) = range(Layout::low(self.dim))?;
+        let mut low = blake3::Hasher::new();
+        while start < end {
+            let mut block = vec![0; BLOCK.min(end - start) as usize];
+            read_at(file, &mut block, start).ok()?;
+            low.update(&block);
+            start += block.len() as u64;
+        }
+        Some(both(high, Some(low.finalize())))
     }
 
     /// Dot products of the rows from `first` on with `query`, by their high bytes alone, for as
@@ -256,11 +308,31 @@ fn dot(row: &[u8], query: &[f32]) -> f32 {
 struct Appender {
     file: BufWriter<File>,
     path: PathBuf,
+    /// What was written since the last digest.
+    appended: blake3::Hasher,
 }
 
 impl Appender {
     fn write(&mut self, bytes: &[u8]) -> Result<(), IndexError> {
+        self.appended.update(bytes);
         self.file.write_all(bytes).map_err(|source| self.unwritable(source))
+    }
+
+    /// Writes once more what begins at `start` and has `length` bytes.
+    fn copy(&mut self, start: u64, length: usize) -> Result<(), IndexError> {
+        let mut bytes = vec![0; length];
+        let read = |file: &mut BufWriter<File>, bytes: &mut [u8]| {
+            file.seek(SeekFrom::Start(start))?; // puts out what is buffered
+            file.get_mut().read_exact(bytes)?;
+            file.seek(SeekFrom::End(0))
+        };
+        read(&mut self.file, &mut bytes)
+            .map_err(|source| IndexError::Unreadable { path: self.path.clone(), source })?;
+        self.write(&bytes)
+    }
+
+    fn digest(&mut self) -> blake3::Hash {
+        std::mem::take(&mut self.appended).finalize()
     }
 
     fn sync(&mut self) -> Result<(), IndexError> {
@@ -316,6 +388,40 @@ impl RowWriter {
         }
         self.rows += 1;
         Ok(self.rows - 1)
+    }
+
+    /// Appends a row as another file of this kind has it.
+    pub fn append_raw(&mut self, row: &Raw<'_>) -> Result<(), IndexError> {
+        self.high.write(row.high)?;
+        if let (Some(file), Some(low)) = (&mut self.low, &row.low) {
+            file.write(low)?;
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Appends `count` rows once more that were appended before, committed or not, and returns the
+    /// number of the first copy.
+    pub fn copy(&mut self, first: u64, count: u64) -> Result<u64, IndexError> {
+        let is_there = first.checked_add(count).is_some_and(|end| end <= self.rows);
+        let files = [
+            (Some(&mut self.high), Layout::high(self.dim)),
+            (self.low.as_mut(), Layout::low(self.dim)),
+        ];
+        for (file, layout) in files {
+            let Some(file) = file else { continue };
+            let Some(start) = layout.end(first).filter(|_| is_there) else {
+                return Err(IndexError::Truncated { path: file.path.clone() });
+            };
+            file.copy(start, layout.row * count as usize)?;
+        }
+        self.rows += count;
+        Ok(self.rows - count)
+    }
+
+    /// Digest of the rows appended since this was last called.
+    pub fn digest(&mut self) -> blake3::Hash {
+        both(self.high.digest(), self.low.as_mut().map(Appender::digest))
     }
 
     /// Number of rows, committed or not.
@@ -385,6 +491,33 @@ mod tests {
             low.len() as usize + twelve.map.len(),
             2 * HEADER + 50 * (4 + DIM + DIM.div_ceil(2))
         );
+    }
+
+    #[test]
+    fn rows_can_be_copied_and_their_digest_is_that_of_the_files() {
+        for bits in [Bits::Eight, Bits::Twelve] {
+            let dir = tempfile::tempdir().unwrap();
+            let (path, other) = (dir.path().join("rows"), dir.path().join("other"));
+            let mut writer = RowWriter::open(&path, bits, DIM, 0).unwrap();
+            for seed in 0..3 {
+                writer.append(&vector(seed)).unwrap();
+            }
+            let first = writer.digest();
+            assert_eq!(writer.copy(1, 2).unwrap(), 3);
+            writer.append(&vector(5)).unwrap();
+            assert!(matches!(writer.copy(5, 2), Err(IndexError::Truncated { .. })));
+            writer.sync().unwrap();
+            let rows = Rows::open(&path, bits, DIM, 6).unwrap();
+            assert_eq!(rows.vector(3), rows.vector(1));
+            assert_eq!(rows.raw(4), rows.raw(2));
+            assert_eq!(rows.digest(0, 3), Some(first));
+            assert_eq!(rows.digest(3, 6), Some(writer.digest()));
+            assert_eq!(rows.digest(3, 7), None);
+            let mut copy = RowWriter::open(&other, bits, DIM, 0).unwrap();
+            copy.append_raw(&rows.raw(5).unwrap()).unwrap();
+            copy.sync().unwrap();
+            assert_eq!(Rows::open(&other, bits, DIM, 1).unwrap().vector(0), rows.vector(5));
+        }
     }
 
     #[test]

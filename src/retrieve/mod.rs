@@ -167,10 +167,8 @@ impl<'a> Retriever<'a> {
         match self.reranker {
             None => return Ok(false),
             Some(Reranker::CrossEncoder(model)) => {
-                let texts: Vec<String> = hits
-                    .iter()
-                    .map(|hit| embedding_text(&hit.passage.headings, &hit.passage.text))
-                    .collect();
+                let texts: Vec<String> =
+                    hits.iter().map(|hit| hit.passage.text_to_embed()).collect();
                 let scores = model.get()?.score(question, &texts)?;
                 for (hit, score) in hits.iter_mut().zip(scores) {
                     hit.scores.rerank = Some(score);
@@ -190,14 +188,6 @@ impl<'a> Retriever<'a> {
         }
         Ok(true)
     }
-}
-
-/// What the embedder and the reranker read of a chunk: its headings in one line, then its text.
-pub fn embedding_text(headings: &[String], text: &str) -> String {
-    if headings.is_empty() {
-        return text.to_owned();
-    }
-    format!("{}\n{text}", headings.join(" > "))
 }
 
 /// The question's tokens, each with the idf of the word that it is part of.
