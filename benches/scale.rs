@@ -5,6 +5,7 @@
 //! cargo bench --bench scale -- make FOLDER --chunks 1000000 [--text corpus.jsonl] [--vectors FILE]
 //! cargo bench --bench scale -- search FOLDER
 //! cargo bench --bench scale -- embed MODEL corpus.jsonl FILE
+//! cargo bench --bench scale -- cut MODEL DOCUMENTS
 //! ```
 //!
 //! `make` writes into FOLDER the index, and beside it what others are to index and find:
@@ -15,7 +16,8 @@
 //! (0.78 between any two, 0.88 within a cluster); `--vectors` takes a file of real ones instead,
 //! `[any, 384]`, and adds a little noise each time that it is used anew. Text is words of one or two
 //! Vietnamese-like syllables, drawn by Zipf's law; `--text` takes the sentences of a JSONL file's
-//! `text` in random order. `benches/scale` compares the index with others on the same data.
+//! `text` in random order. `benches/vs-sqlite-usearch` compares the
+//! index with others on the same data. `cut` reads and cuts documents and does nothing else.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -32,7 +34,8 @@ use rag_query::embed::{Embedder, Tokens};
 use rag_query::index::{
     DocumentState, EmbedderIdentity, Index, IndexWriter, Passage, Settings, Start,
 };
-use rag_query::ingest::{ChunkSettings, Format};
+use rag_query::indexing::preview;
+use rag_query::ingest::{self, ChunkSettings, Filter, Format};
 use rag_query::models::Catalogue;
 use serde_json::{Value, json};
 use unicode_normalization::UnicodeNormalization;
@@ -76,6 +79,8 @@ enum Step {
     Search { folder: PathBuf },
     /// Embeds the `text`s of a JSONL file
     Embed { model: PathBuf, texts: PathBuf, vectors: PathBuf },
+    /// Reads the documents in a folder and cuts them into chunks
+    Cut { model: PathBuf, documents: PathBuf },
 }
 
 fn main() -> Result<()> {
@@ -85,6 +90,7 @@ fn main() -> Result<()> {
         }
         Step::Search { folder } => search(&folder)?,
         Step::Embed { model, texts, vectors } => embed(&model, &texts, &vectors)?,
+        Step::Cut { model, documents } => cut(&model, &documents)?,
     };
     println!("{line}");
     Ok(())
@@ -582,16 +588,37 @@ fn foreign(random: &mut Random) -> String {
         .collect()
 }
 
-fn embed(model: &Path, file: &Path, vectors: &Path) -> Result<Value> {
+fn embedder(model: &Path) -> Result<Embedder> {
     let catalogue = Catalogue::load(None)?;
     let spec = catalogue.model("multilingual-e5-small")?.embedder()?.clone();
     let file_of = |name: &str| model.join(name);
-    let embedder = Embedder::load(
-        &file_of("config.json"),
-        &file_of("tokenizer.json"),
-        &file_of("model.safetensors"),
-        spec,
-    )?;
+    let (config, tokenizer) = (file_of("config.json"), file_of("tokenizer.json"));
+    Embedder::load(&config, &tokenizer, &file_of("model.safetensors"), spec)
+}
+
+fn cut(model: &Path, documents: &Path) -> Result<Value> {
+    let embedder = embedder(model)?;
+    let walk = ingest::walk(&[documents.to_owned()], &Filter::default())?;
+    let files = walk.files.iter().flat_map(|file| file.metadata()).map(|file| file.len());
+    let bytes: u64 = files.sum();
+    let mut chunks = 0;
+    let start = Instant::now();
+    preview(&walk, &ChunkSettings::default(), &embedder, &mut |_, passages| {
+        chunks += passages.len();
+        Ok(())
+    })?;
+    let seconds = start.elapsed().as_secs_f64();
+    Ok(json!({
+        "files": walk.files.len(),
+        "bytes": bytes,
+        "chunks": chunks,
+        "seconds": seconds,
+        "mb_per_s": bytes as f64 / 1e6 / seconds,
+    }))
+}
+
+fn embed(model: &Path, file: &Path, vectors: &Path) -> Result<Value> {
+    let embedder = embedder(model)?;
     let texts = texts(file)?;
     let mut out = BufWriter::new(File::create(vectors)?);
     for texts in texts.chunks(64) {

@@ -22,7 +22,7 @@ use crate::models::json;
 const MAX_TEXT_BYTES: usize = 256 << 10;
 
 /// Words whose number of tokens a thread remembers.
-const REMEMBERED_WORDS: usize = 1 << 16;
+const REMEMBERED_WORDS: usize = 1 << 17;
 /// Longer words are rare, and those of scripts without spaces never come again.
 const MAX_REMEMBERED_BYTES: usize = 48;
 
@@ -113,8 +113,7 @@ impl TextTokenizer {
     ///
     /// A text has few different words, so each is tokenized once and remembered.
     pub fn count(&self, text: &str) -> usize {
-        let composed = composed(text);
-        let Some(own) = self.words else { return self.count_all(&composed) };
+        let Some(own) = self.words else { return self.count_all(text) };
         WORDS.with_borrow_mut(|(of, known)| {
             if *of != own || known.len() >= REMEMBERED_WORDS {
                 known.clear();
@@ -130,14 +129,15 @@ impl TextTokenizer {
                     count
                 }
             };
-            composed.split_ascii_whitespace().map(count).sum()
+            text.split_ascii_whitespace().map(count).sum()
         })
     }
 
     fn count_all(&self, text: &str) -> usize {
+        let composed = composed(text);
         let encoding = match &self.kind {
-            Kind::Library(tokenizer) => tokenizer.encode_fast(text, false),
-            Kind::Unigram(tokenizer) => tokenizer.encode_fast(text, false),
+            Kind::Library(tokenizer) => tokenizer.encode_fast(composed, false),
+            Kind::Unigram(tokenizer) => tokenizer.encode_fast(composed, false),
         };
         // The models that are accepted tokenize any text; should one not, its text is as long as
         // it could be.
