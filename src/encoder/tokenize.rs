@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Result, anyhow};
+use foldhash::fast::RandomState;
 use serde::Deserialize;
 use tokenizers::{
     AddedToken, DecoderWrapper, EncodeInput, Encoding, NormalizerWrapper, PostProcessorWrapper,
@@ -28,7 +29,7 @@ const MAX_REMEMBERED_BYTES: usize = 48;
 
 thread_local! {
     /// How many tokens words have, for the tokenizer with the number that goes before.
-    static WORDS: RefCell<(u64, HashMap<Box<str>, u32>)> = RefCell::default();
+    static WORDS: RefCell<(u64, HashMap<Box<str>, u32, RandomState>)> = RefCell::default();
 }
 
 /// A tokenizer that treats everything it is given as ordinary text.
