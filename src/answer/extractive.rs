@@ -28,9 +28,9 @@ pub struct Sentence {
     pub passage: usize,
 }
 
-/// The sentences of `passages` (best first) that answer the question best, in reading order.
+/// The sentences of `passages` (best first) that answer the question best, in reading order. The
+/// question is `query`, `[dim]`, to the embedder, and `lexical` to BM25.
 pub fn select(
-    question: &str,
     query: &[f32],
     lexical: &LexicalQuery,
     passages: &[Passage],
@@ -75,7 +75,7 @@ pub fn select(
         .enumerate()
         .map(|(i, embedding)| {
             let cosine: f32 = embedding.vector.iter().zip(query).map(|(a, b)| a * b).sum();
-            let coverage = lexical.coverage(question, &in_context[i]);
+            let coverage = lexical.coverage(&in_context[i]);
             let rank = (candidates[i].passage - 1) as f32;
             (cosine + 0.2 * coverage - RANK_COST * rank, i)
         })

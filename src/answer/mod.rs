@@ -345,8 +345,7 @@ impl<'a> Answerer<'a> {
         let passages: Vec<Passage> = sources.iter().map(|source| source.passage.clone()).collect();
         let lexical = self.index.lexical(question)?;
         let embedder = self.models.embedder.get()?;
-        let sentences =
-            extractive::select(question, &retrieval.question, &lexical, &passages, embedder)?;
+        let sentences = extractive::select(&retrieval.question, &lexical, &passages, embedder)?;
         let lines: Vec<String> = sentences
             .iter()
             .map(|sentence| format!("{} [{}]", sentence.text, sentence.passage))

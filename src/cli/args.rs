@@ -36,7 +36,8 @@ pub struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// The index [default: ./index if it is one, else one in your data folder]
+    /// The index: a folder, or `@NAME` for one of several in your data folder [default: ./index if
+    /// it is one, else the data folder's own]
     #[arg(long, global = true, value_name = "DIR", env = "RAG_QUERY_INDEX")]
     pub index: Option<PathBuf>,
 
@@ -134,7 +135,8 @@ pub struct SamplingArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Builds or updates the index from files and folders (Markdown, PDF, DOCX, HTML, …)
+    /// Builds or updates the index from files and folders (Markdown, PDF, DOCX, HTML, …), and looks
+    /// after it
     Index(IndexArgs),
     /// Lists the passages for a question; without one, reads a question a line from standard input
     Search {
@@ -162,14 +164,57 @@ pub enum Command {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct IndexArgs {
-    /// Files and folders: Markdown, PDF, DOCX, HTML, EPUB, plain text, source code, JSON Lines
+    #[command(subcommand)]
+    pub action: Option<IndexAction>,
+
+    /// Files and folders (Markdown, PDF, DOCX, HTML, EPUB, plain text, source code, JSON Lines): what
+    /// is new or changed under them is taken in, what is gone is removed, documents from other places
+    /// stay
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
 
     /// Build a new index from these paths alone; the old one stays in use until it is done
-    #[arg(long)]
+    #[arg(long, conflicts_with = "dry_run")]
     pub rebuild: bool,
+
+    /// Show the passages that the documents would be cut into, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Of the files in folders take only those that match, as in .gitignore: '*.md', 'notes/**';
+    /// can be repeated
+    #[arg(long, value_name = "PATTERN")]
+    pub include: Vec<String>,
+
+    /// Leave out the files in folders that match; can be repeated
+    #[arg(long, value_name = "PATTERN")]
+    pub exclude: Vec<String>,
+
+    /// End with exit code 1 if anything could not be read
+    #[arg(long)]
+    pub strict: bool,
+}
+
+#[derive(Debug, PartialEq, Eq, Subcommand)]
+pub enum IndexAction {
+    /// Lists the documents of the index
+    List,
+    /// Tells what the index holds, how large it is, and what it was built with
+    Info,
+    /// Lists the indexes that have a name, which `--index @NAME` uses
+    Names,
+    /// Removes documents from the index, be their files still there or not
+    Remove {
+        /// Files and folders, or lines of JSONL files as `index list` names them
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+    },
+    /// Checks every byte and every passage of the index
+    Verify,
+    /// Writes the index anew without what was removed or replaced
+    Compact,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::args::Cli;
 use super::exit::Exit;
-use super::interrupt::{self, Answering};
+use super::interrupt::{self, Interruptible};
 use super::lines;
 use super::repl;
 use super::setup::Setup;
@@ -92,7 +92,7 @@ impl<'a> Session<'a> {
     /// Answers one question on the terminal and returns the answer.
     pub fn answer(&self, question: &str) -> Result<Answer> {
         self.terminal.say(&self.terminal.lang.question(question));
-        let answering = Answering::begin();
+        let answering = Interruptible::begin();
         let mut narrator =
             Narrator { session: self, step: None, text: String::new(), printing: Ok(()) };
         let answer = self

@@ -1,16 +1,16 @@
-//! Ctrl-C: stops the answer that is being written, or else the program.
+//! Ctrl-C: stops the answer that is being written or the indexing, or else the program.
 
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-static ANSWERING: AtomicBool = AtomicBool::new(false);
+static BUSY: AtomicBool = AtomicBool::new(false);
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Takes over Ctrl-C. Where that is not possible, it ends the program as usual.
 pub fn install() {
     let installed = ctrlc::set_handler(|| {
-        // The second Ctrl-C does not wait for the answer to stop.
-        if !ANSWERING.load(Ordering::SeqCst) || INTERRUPTED.swap(true, Ordering::SeqCst) {
+        // The second Ctrl-C does not wait for the work to stop.
+        if !BUSY.load(Ordering::SeqCst) || INTERRUPTED.swap(true, Ordering::SeqCst) {
             process::exit(130);
         }
     });
@@ -20,13 +20,13 @@ pub fn install() {
 }
 
 /// While it lives, Ctrl-C sets the flag and leaves the program running.
-pub struct Answering(());
+pub struct Interruptible(());
 
-impl Answering {
-    /// Begins an answer.
+impl Interruptible {
+    /// Begins an answer, or indexing.
     pub fn begin() -> Self {
         INTERRUPTED.store(false, Ordering::SeqCst);
-        ANSWERING.store(true, Ordering::SeqCst);
+        BUSY.store(true, Ordering::SeqCst);
         Self(())
     }
 
@@ -36,8 +36,8 @@ impl Answering {
     }
 }
 
-impl Drop for Answering {
+impl Drop for Interruptible {
     fn drop(&mut self) {
-        ANSWERING.store(false, Ordering::SeqCst);
+        BUSY.store(false, Ordering::SeqCst);
     }
 }

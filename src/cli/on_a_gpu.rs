@@ -11,9 +11,9 @@ use super::exit::{Exit, report};
 use crate::answer::{Answer, AnswerOptions, Answerer, Event};
 use crate::gpu::fake::{FakeDriver, GIB, allow_allocations, gpu};
 use crate::gpu::{GpuError, gib};
-use crate::index::{Index, IndexWriter};
+use crate::index::{Index, IndexWriter, Start};
 use crate::indexing::Indexer;
-use crate::ingest;
+use crate::ingest::{self, Filter};
 use crate::llm::SamplingOptions;
 use crate::models::{Catalogue, HubSettings, ModelStore};
 use crate::pipeline::{Models, Overrides};
@@ -76,11 +76,14 @@ impl World {
         let profile = profile.profile("tiny").unwrap();
         let models = Models::new(&profile, &store, &Overrides::default()).unwrap();
         let paths = [root.join("note.txt")];
-        let walk = ingest::walk(&paths).unwrap();
+        let walk = ingest::walk(&paths, &Filter::default()).unwrap();
         let index = root.join("index");
-        let writer = IndexWriter::open(&index, models.index_settings.clone(), false).unwrap();
-        let indexer = Indexer::new(writer, models.embedder.get().unwrap(), false);
-        indexer.update(&paths, &walk, &mut |_, _| {}).unwrap();
+        let settings = models.index_settings.clone();
+        let writer = IndexWriter::open(&index, settings, Start::Update).unwrap();
+        let (stop, mut watch) = (AtomicBool::new(false), |_| {});
+        let embedder = models.embedder.get().unwrap();
+        let indexer = Indexer::new(writer, embedder, Start::Update, &stop, &mut watch);
+        indexer.update(&paths, &walk).unwrap();
         let index = Index::open(&index).unwrap();
         Self { _folder: folder, terminal, index, models }
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::args::Global;
 use crate::index::{Index, Manifest};
@@ -50,7 +50,10 @@ impl<'a> Setup<'a> {
             state_dir: data.clone(),
             progress: Arc::new(DownloadBars::new(terminal)),
         };
-        let index_dir = global.index.clone().unwrap_or_else(|| default_index(&data));
+        let index_dir = match &global.index {
+            Some(index) => named_index(index, &data)?,
+            None => default_index(&data),
+        };
         Ok(Self { global, terminal, catalogue, profile, store, index_dir })
     }
 
@@ -103,6 +106,24 @@ pub fn data_dir() -> Result<PathBuf> {
     let dir = dirs::data_dir()
         .context("there is no data folder for this user; set HOME or XDG_DATA_HOME")?;
     Ok(dir.join("rag-query"))
+}
+
+/// The folder of the indexes that have a name.
+pub fn named_indexes(data: &Path) -> PathBuf {
+    data.join("indexes")
+}
+
+/// `@NAME` is an index in the data folder, anything else a folder.
+fn named_index(index: &Path, data: &Path) -> Result<PathBuf> {
+    let Some(name) = index.to_str().and_then(|index| index.strip_prefix('@')) else {
+        return Ok(index.to_owned());
+    };
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    ensure!(
+        !name.is_empty() && !name.starts_with('.') && name.chars().all(plain),
+        "`@{name}` cannot be the name of an index; use letters, digits, `-`, `_` and `.`"
+    );
+    Ok(named_indexes(data).join(name))
 }
 
 /// A project's own index where there is one. A folder that only has that name is left alone.

@@ -1,11 +1,12 @@
-//! What models on the CPU share: threads, instruction sets, and the kernels of the encoders.
+//! What models and search on the CPU share: threads, instruction sets, and the innermost loops.
 //!
 //! One portable build is fast everywhere: which instructions there are is asked at run time, and
-//! [`tile`] is the one module that names them.
+//! [`tile`] and [`scan`] are the modules that name them.
 
 #[cfg(target_arch = "x86_64")]
 pub mod amx;
 pub mod rows;
+pub mod scan;
 pub mod team;
 pub mod tile;
 

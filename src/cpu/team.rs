@@ -1,41 +1,71 @@
-//! Work shared among the cores: candle's spinning pool, whose start costs under a microsecond where
-//! waking sleeping threads costs tens, hundreds of times for each token.
+//! Work shared among the cores by threads that spin between its pieces: waking sleeping ones costs
+//! tens of microseconds, hundreds of times for each token.
+//!
+//! Nobody waits for a core that other programs hold: a caller does what no worker takes, and waits
+//! only for workers that have begun.
 
-use std::cell::Cell;
+use std::any::Any;
+use std::cell::{Cell, UnsafeCell};
+use std::hint::spin_loop;
 use std::marker::PhantomData;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::thread::{self, Thread};
 
-use candle_core::utils::barrier_pool;
+use candle_core::utils::{get_num_threads, set_thread_affinity};
+
+/// How often a worker looks for work before it sleeps: about a millisecond.
+const LOOKS: u32 = 20_000;
+/// How often a caller looks whether the last worker is done before it offers its core to others: one
+/// that is not running may need it.
+const PATIENCE: u32 = 2_000;
+
+/// Of a team's state: how many workers are at the job.
+const AT_WORK: u64 = OPEN - 1;
+/// Of a team's state: whether workers may still begin. The bits above are the job's number.
+const OPEN: u64 = 1 << 16;
 
 thread_local! {
     /// Whether this thread works on its part of something.
     static BUSY: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `work` on parts of `0..items`, on all cores; within such work, on this one alone.
+/// Runs `work` on parts of `0..items`, on all cores; within such work, and while another thread has
+/// the cores, on this one alone.
 ///
 /// Parts are large at first and single items in the end: the cores finish together, and where they
 /// wait for memory, each reads on and on for a while (guided self-scheduling, Polychronopoulos and
 /// Kuck 1987).
+///
+/// # Panics
+/// When `work` does, once nobody is at it any more.
 pub fn share(items: usize, work: impl Fn(Range<usize>) + Sync) {
-    if items == 0 {
-        return;
-    }
-    if BUSY.get() {
-        work(0..items);
-        return;
-    }
-    let cores = threads();
-    let next = AtomicUsize::new(0);
-    let take =
-        |start: usize| (start < items).then(|| start + ((items - start) / (2 * cores)).max(1));
-    barrier_pool().execute(|_| {
+    let team = team();
+    if items > 1
+        && team.members > 1
+        && !BUSY.get()
+        && let Some(_turn) = team.turn()
+    {
         let _busy = Busy::new();
-        while let Ok(start) = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
-            work(start..take(start).expect("the update was made"));
-        }
-    });
+        let take = |start: usize| {
+            (start < items).then(|| start + ((items - start) / (2 * team.members)).max(1))
+        };
+        team.run(&|| {
+            let next = &team.next;
+            while let Ok(start) = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
+                work(start..take(start).expect("the update was made"));
+            }
+        });
+    } else if items > 0 {
+        work(0..items);
+    }
+}
+
+/// Cores that [`share`] uses.
+pub fn threads() -> usize {
+    team().members
 }
 
 /// Marks this thread as busy until it is dropped, by a panic too.
@@ -54,9 +84,158 @@ impl Drop for Busy {
     }
 }
 
-/// Cores that [`share`] uses.
-pub fn threads() -> usize {
-    barrier_pool().n_workers() + 1
+/// What one thread has for all: a job.
+type Job = *const (dyn Fn() + Sync);
+
+/// The threads that share work, and what they work at. State and items, which all write, are in one
+/// cache line: it goes to and fro as a whole.
+#[repr(C, align(128))]
+struct Team {
+    state: AtomicU64,
+    /// The first item that nobody has taken.
+    next: AtomicUsize,
+    /// Written while nobody is at work and no one may begin.
+    job: UnsafeCell<Option<Job>>,
+    /// Workers that sleep, or are about to.
+    asleep: AtomicUsize,
+    /// The first panic of a worker.
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+    /// Held by the thread whose job it is.
+    turn: Mutex<()>,
+    /// Workers, and the caller.
+    members: usize,
+    workers: OnceLock<Vec<Thread>>,
+}
+
+// SAFETY: `job` is read only by workers that have begun, and written only when there are none.
+unsafe impl Sync for Team {}
+// SAFETY: a job may be run by any thread.
+unsafe impl Send for Team {}
+
+/// As many threads as `RAYON_NUM_THREADS` says, or one a core.
+fn team() -> &'static Team {
+    static TEAM: OnceLock<Team> = OnceLock::new();
+    let team = TEAM.get_or_init(|| Team::new(get_num_threads()));
+    team.workers.get_or_init(|| {
+        let worker = |_| {
+            let thread = thread::Builder::new().name("worker".into()).spawn(|| team.serve());
+            // Fewer do the work too.
+            Some(thread.ok()?.thread().clone())
+        };
+        (1..team.members).filter_map(worker).collect()
+    });
+    team
+}
+
+impl Team {
+    fn new(members: usize) -> Self {
+        Self {
+            state: AtomicU64::new(0),
+            next: AtomicUsize::new(0),
+            job: UnsafeCell::new(None),
+            asleep: AtomicUsize::new(0),
+            panic: Mutex::new(None),
+            turn: Mutex::new(()),
+            members: members.min(AT_WORK as usize),
+            workers: OnceLock::new(),
+        }
+    }
+
+    /// `None`: another thread has the team.
+    fn turn(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.turn.try_lock() {
+            Ok(turn) => Some(turn),
+            // A caller has panicked; its job is over all the same.
+            Err(TryLockError::Poisoned(turn)) => Some(turn.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Runs the job here, and on workers that come in time. The caller has the turn.
+    fn run<'a>(&self, job: &'a (dyn Fn() + Sync + 'a)) {
+        // SAFETY: only the lifetime changes; whoever uses the job is waited for (see `Over`).
+        let job_for_workers: Job = unsafe { std::mem::transmute(&raw const *job) };
+        // SAFETY: the last job is over, so nobody reads this.
+        unsafe { *self.job.get() = Some(job_for_workers) };
+        self.next.store(0, Ordering::Relaxed);
+        let number = (self.state.load(Ordering::Relaxed) / OPEN / 2).wrapping_add(1);
+        // In one order with `asleep` for all threads: a worker that misses the job is seen here.
+        self.state.swap(number * 2 * OPEN + OPEN, Ordering::SeqCst);
+        let over = Over(self);
+        if self.asleep.load(Ordering::SeqCst) > 0 {
+            self.workers.get().into_iter().flatten().for_each(Thread::unpark);
+        }
+        job();
+        drop(over);
+        let panic = self.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(panic) = panic {
+            resume_unwind(panic);
+        }
+    }
+
+    /// Takes part in jobs, for ever.
+    fn serve(&self) {
+        set_thread_affinity();
+        let _busy = Busy::new();
+        let (mut last, mut looks) = (0, 0);
+        loop {
+            let state = self.state.load(Ordering::Acquire);
+            let number = state / OPEN / 2;
+            if state & OPEN == 0 || number == last {
+                looks += 1;
+                if looks < LOOKS {
+                    spin_loop();
+                } else {
+                    self.sleep(state);
+                    looks = 0;
+                }
+                continue;
+            }
+            let begun =
+                self.state.compare_exchange(state, state + 1, Ordering::Acquire, Ordering::Relaxed);
+            if begun.is_err() {
+                continue;
+            }
+            // SAFETY: this worker has begun: the job was written before, and its caller waits.
+            let job = unsafe { (*self.job.get()).map(|job| &*job) };
+            if let Some(job) = job
+                && let Err(panic) = catch_unwind(AssertUnwindSafe(job))
+            {
+                let mut first = self.panic.lock().unwrap_or_else(PoisonError::into_inner);
+                first.get_or_insert(panic);
+            }
+            self.state.fetch_sub(1, Ordering::Release);
+            (last, looks) = (number, 0);
+        }
+    }
+
+    /// Sleeps until somebody calls, unless something has happened.
+    fn sleep(&self, state: u64) {
+        self.asleep.fetch_add(1, Ordering::SeqCst);
+        if self.state.load(Ordering::SeqCst) == state {
+            thread::park();
+        }
+        self.asleep.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Ends a job when it is dropped, by a panic too: nobody may begin, and who has begun is waited for.
+struct Over<'a>(&'a Team);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        let Self(team) = self;
+        team.state.fetch_and(!OPEN, Ordering::Relaxed);
+        let mut looks = 0;
+        while team.state.load(Ordering::Acquire) & AT_WORK != 0 {
+            looks += 1;
+            if looks < PATIENCE {
+                spin_loop();
+            } else {
+                thread::yield_now();
+            }
+        }
+    }
 }
 
 /// A slice that several threads write, each its own part.
@@ -89,6 +268,8 @@ impl<'a, T> Parts<'a, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     #[test]
@@ -108,5 +289,81 @@ mod tests {
             });
             assert!(counts.iter().all(|&count| count == 1), "{items}");
         }
+    }
+
+    /// Many short jobs of several callers: most find the team taken, and all their own sums.
+    #[test]
+    fn callers_do_not_disturb_each_other() {
+        thread::scope(|scope| {
+            for caller in 0..8 {
+                scope.spawn(move || {
+                    for round in 0..500 {
+                        let sum = AtomicUsize::new(0);
+                        share(50, |some| {
+                            sum.fetch_add(some.map(|i| i + caller).sum(), Ordering::Relaxed);
+                        });
+                        assert_eq!(sum.into_inner(), 1225 + 50 * caller, "round {round}");
+                    }
+                });
+            }
+        });
+    }
+
+    /// Whoever panics, the caller hears of it, after all are done; the next job runs as ever.
+    #[test]
+    fn panics_reach_the_caller() {
+        for bad in [0, 40, 99] {
+            let (begun, ended) = (AtomicUsize::new(0), AtomicUsize::new(0));
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                share(100, |some| {
+                    begun.fetch_add(1, Ordering::SeqCst);
+                    let is_bad = some.contains(&bad);
+                    thread::sleep(Duration::from_micros(50));
+                    ended.fetch_add(1, Ordering::SeqCst);
+                    assert!(!is_bad, "item {bad}");
+                });
+            }));
+            assert!(outcome.is_err(), "{bad}");
+            assert_eq!(begun.into_inner(), ended.into_inner());
+            let sum = AtomicUsize::new(0);
+            share(100, |some| {
+                sum.fetch_add(some.len(), Ordering::Relaxed);
+            });
+            assert_eq!(sum.into_inner(), 100);
+        }
+    }
+
+    /// Workers that do not come, as if other programs had their cores.
+    #[test]
+    fn a_caller_without_workers_does_it_all() {
+        let team = Team::new(5);
+        for round in 1..4 {
+            let done = AtomicUsize::new(0);
+            team.run(&|| {
+                done.fetch_add(1, Ordering::Relaxed);
+            });
+            assert_eq!(done.into_inner(), 1, "round {round}");
+        }
+    }
+
+    /// Sleeping workers are woken.
+    #[test]
+    fn workers_come_back_from_sleep() {
+        if threads() == 1 {
+            return;
+        }
+        let start = Instant::now();
+        let mut helped = false;
+        while !helped && start.elapsed() < Duration::from_secs(60) {
+            thread::sleep(Duration::from_millis(20));
+            let caller = thread::current().id();
+            let others = AtomicUsize::new(0);
+            share(100, |some| {
+                thread::sleep(Duration::from_micros(20 * some.len() as u64));
+                others.fetch_add((thread::current().id() != caller) as usize, Ordering::Relaxed);
+            });
+            helped = others.into_inner() > 0;
+        }
+        assert!(helped, "no worker came");
     }
 }

@@ -1,8 +1,13 @@
 //! Text → token ids, for the encoders.
 
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Result, anyhow};
+use foldhash::fast::RandomState;
 use serde::Deserialize;
 use tokenizers::{
     AddedToken, DecoderWrapper, EncodeInput, Encoding, NormalizerWrapper, PostProcessorWrapper,
@@ -17,8 +22,23 @@ use crate::models::json;
 /// tokens is never longer, and a megabyte without a space costs nothing.
 const MAX_TEXT_BYTES: usize = 256 << 10;
 
+/// Words whose number of tokens a thread remembers.
+const REMEMBERED_WORDS: usize = 1 << 17;
+/// Longer words are rare, and those of scripts without spaces never come again.
+const MAX_REMEMBERED_BYTES: usize = 48;
+
+thread_local! {
+    /// How many tokens words have, for the tokenizer with the number that goes before.
+    static WORDS: RefCell<(u64, HashMap<Box<str>, u32, RandomState>)> = RefCell::default();
+}
+
 /// A tokenizer that treats everything it is given as ordinary text.
-pub struct TextTokenizer(Kind);
+pub struct TextTokenizer {
+    kind: Kind,
+    /// Tells this one from others of the process; none where the words of a text cannot be
+    /// tokenized one by one.
+    words: Option<u64>,
+}
 
 /// The library's tokenizer, around a model of its own or around ours.
 enum Kind {
@@ -39,7 +59,8 @@ impl TextTokenizer {
     pub fn load(path: &Path) -> Result<Self> {
         let json = json::bytes(path)?;
         if let Some(tokenizer) = unigram(&json) {
-            return Ok(Self(Kind::Unigram(Box::new(tokenizer))));
+            let words = number(tokenizer.get_pre_tokenizer());
+            return Ok(Self { kind: Kind::Unigram(Box::new(tokenizer)), words });
         }
         Self::library(&json).map_err(|error| {
             anyhow!("cannot use the tokenizer in {}: {error}; download it again", path.display())
@@ -52,7 +73,8 @@ impl TextTokenizer {
         tokenizer.with_truncation(None)?;
         // A document that contains `</s>` is data, not the end of a sequence.
         tokenizer.set_encode_special_tokens(true);
-        Ok(Self(Kind::Library(Box::new(tokenizer))))
+        let words = number(tokenizer.get_pre_tokenizer());
+        Ok(Self { kind: Kind::Library(Box::new(tokenizer)), words })
     }
 
     /// Cuts the longer part of a pair so that the whole has at most `max_tokens`.
@@ -62,7 +84,7 @@ impl TextTokenizer {
             strategy: TruncationStrategy::LongestFirst,
             ..TruncationParams::default()
         });
-        match &mut self.0 {
+        match &mut self.kind {
             Kind::Library(tokenizer) => tokenizer.with_truncation(window).map(drop),
             Kind::Unigram(tokenizer) => tokenizer.with_truncation(window).map(drop),
         }
@@ -81,7 +103,7 @@ impl TextTokenizer {
     }
 
     fn with_own_tokens(&self, input: EncodeInput) -> Result<Encoding> {
-        match &self.0 {
+        match &self.kind {
             Kind::Library(tokenizer) => tokenizer.encode(input, true),
             Kind::Unigram(tokenizer) => tokenizer.encode(input, true),
         }
@@ -89,9 +111,32 @@ impl TextTokenizer {
     }
 
     /// Number of tokens in `text`, without the model's own.
+    ///
+    /// A text has few different words, so each is tokenized once and remembered.
     pub fn count(&self, text: &str) -> usize {
+        let Some(own) = self.words else { return self.count_all(text) };
+        WORDS.with_borrow_mut(|(of, known)| {
+            if *of != own || known.len() >= REMEMBERED_WORDS {
+                known.clear();
+                *of = own;
+            }
+            let count = |word: &str| match known.get(word) {
+                Some(&count) => count as usize,
+                None => {
+                    let count = self.count_all(word);
+                    if word.len() <= MAX_REMEMBERED_BYTES {
+                        known.insert(word.into(), count as u32);
+                    }
+                    count
+                }
+            };
+            text.split_ascii_whitespace().map(count).sum()
+        })
+    }
+
+    fn count_all(&self, text: &str) -> usize {
         let composed = composed(text);
-        let encoding = match &self.0 {
+        let encoding = match &self.kind {
             Kind::Library(tokenizer) => tokenizer.encode_fast(composed, false),
             Kind::Unigram(tokenizer) => tokenizer.encode_fast(composed, false),
         };
@@ -102,11 +147,26 @@ impl TextTokenizer {
 
     /// Number of different tokens.
     pub fn vocabulary(&self) -> usize {
-        match &self.0 {
+        match &self.kind {
             Kind::Library(tokenizer) => tokenizer.get_vocab_size(true),
             Kind::Unigram(tokenizer) => tokenizer.get_vocab_size(true),
         }
     }
+}
+
+/// A number for a tokenizer that cuts a text at white space before all else, as those of XLM-R and
+/// BERT do: there the tokens of a text are those of its words.
+fn number(pre_tokenizer: Option<&PreTokenizerWrapper>) -> Option<u64> {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let first = match pre_tokenizer? {
+        PreTokenizerWrapper::Sequence(all) => all.as_ref().first()?,
+        one => one,
+    };
+    let cuts = matches!(
+        first,
+        PreTokenizerWrapper::WhitespaceSplit(_) | PreTokenizerWrapper::BertPreTokenizer(_)
+    );
+    cuts.then(|| NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A tokenizer around our own model; `None` where the file describes anything that it has not.
@@ -163,9 +223,9 @@ fn bounded(text: &str) -> &str {
 
 /// The normalizer of XLM-R's published tokenizers drops the tone marks of decomposed Vietnamese,
 /// so every text is composed (NFC) before it.
-fn composed(text: &str) -> String {
+fn composed(text: &str) -> Cow<'_, str> {
     match is_nfc_quick(text.chars()) {
-        IsNormalized::Yes => text.to_owned(),
+        IsNormalized::Yes => text.into(),
         _ => text.nfc().collect(),
     }
 }
@@ -215,7 +275,7 @@ mod tests {
     }
 
     fn is_ours(part: &str, other: &str) -> bool {
-        matches!(load(&file(part, other)).unwrap().0, Kind::Unigram(_))
+        matches!(load(&file(part, other)).unwrap().kind, Kind::Unigram(_))
     }
 
     #[test]

@@ -2,8 +2,12 @@
 //!
 //! Vietnamese tones carry meaning (ma, má, mà, mã, mạ are five words), so the exact terms keep
 //! every mark; the folded terms serve people who type without them. Most Vietnamese words have
-//! two syllables ("học máy"), so pairs of neighbouring syllables are terms as well. There is no
+//! two syllables ("học máy"), so pairs of neighbouring syllables are terms as well, folded, for
+//! both: they are half of the index, and marks matter less where two syllables agree. There is no
 //! stemmer and no stop list: each of them damages every language but its own.
+
+use std::ops::Range;
+use std::sync::LazyLock;
 
 use icu_segmenter::WordSegmenter;
 use icu_segmenter::options::WordBreakInvariantOptions;
@@ -16,49 +20,67 @@ const MAX_TERM_BYTES: usize = 128;
 /// Joins the two syllables of a pair. Never part of a syllable, so that no pair equals a term.
 const PAIR_JOINT: char = '\u{1f}';
 
-/// Which of the two lexical fields the terms are for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Marks {
-    /// Tone and vowel marks as written.
-    Kept,
-    /// Latin letters without marks, and d for đ.
+/// Which terms of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Words and syllables, with tone and vowel marks as written.
+    Exact,
+    /// The same, Latin letters without marks, and d for đ.
     Folded,
+    /// Two neighbouring ones that only white space separates, folded.
+    Pairs,
 }
 
-/// The terms of `text`: every word or syllable in order, then every pair of neighbours that only
-/// white space separates.
-pub fn terms(text: &str, marks: Marks) -> Vec<String> {
-    let mut terms = Vec::new();
-    let mut pairs = Vec::new();
-    let mut previous: Option<(usize, String)> = None;
-    for (start, word) in words(text) {
-        let term = match marks {
-            Marks::Kept => exact(word),
-            Marks::Folded => fold(&exact(word)),
-        };
-        if term.len() > MAX_TERM_BYTES {
-            previous = None;
-            continue;
-        }
-        if let Some((end, left)) = &previous
-            && text[*end..start].chars().all(char::is_whitespace)
-        {
-            pairs.push(format!("{left}{PAIR_JOINT}{term}"));
-        }
-        previous = Some((start + word.len(), term.clone()));
-        terms.push(term);
+/// The terms of `text`, in its order.
+pub fn terms(text: &str, kind: Kind) -> Vec<String> {
+    let terms = Terms::new(text, kind);
+    terms.spans.iter().map(|span| terms.text[span.clone()].to_owned()).collect()
+}
+
+/// The terms of a text, without a string for each.
+struct Terms {
+    /// The words, joined as those of a pair are.
+    text: String,
+    /// Each term: a part of that.
+    spans: Vec<Range<usize>>,
+}
+
+impl Terms {
+    fn new(text: &str, kind: Kind) -> Self {
+        let mut terms = Self { text: String::with_capacity(text.len()), spans: Vec::new() };
+        // Where the word before ends in `text`, and where it begins among the terms.
+        let mut previous: Option<(usize, usize)> = None;
+        each_word(text, &mut |start, word| {
+            let at = terms.text.len();
+            push_word(word, kind, &mut terms.text);
+            let end = terms.text.len();
+            if end - at > MAX_TERM_BYTES {
+                terms.text.truncate(at);
+                previous = None;
+                return;
+            }
+            match previous {
+                _ if kind != Kind::Pairs => terms.spans.push(at..end),
+                Some((gap, left)) if text[gap..start].chars().all(char::is_whitespace) => {
+                    terms.spans.push(left..end);
+                }
+                _ => {}
+            }
+            previous = Some((start + word.len(), at));
+            terms.text.push(PAIR_JOINT);
+        });
+        terms
     }
-    terms.append(&mut pairs);
-    terms
 }
 
 /// [`terms`] as tantivy's tokenizer, so that documents are analysed while they are indexed.
 #[derive(Debug, Clone, Copy)]
-pub struct TermTokenizer(pub Marks);
+pub struct TermTokenizer(pub Kind);
 
 /// The terms of one text, in turn.
 pub struct TermStream {
-    terms: std::vec::IntoIter<String>,
+    terms: Terms,
+    next: usize,
     token: Token,
 }
 
@@ -66,14 +88,16 @@ impl Tokenizer for TermTokenizer {
     type TokenStream<'a> = TermStream;
 
     fn token_stream<'a>(&'a mut self, text: &'a str) -> TermStream {
-        TermStream { terms: terms(text, self.0).into_iter(), token: Token::default() }
+        TermStream { terms: Terms::new(text, self.0), next: 0, token: Token::default() }
     }
 }
 
 impl TokenStream for TermStream {
     fn advance(&mut self) -> bool {
-        let Some(term) = self.terms.next() else { return false };
-        self.token.text = term;
+        let Some(span) = self.terms.spans.get(self.next) else { return false };
+        self.next += 1;
+        self.token.text.clear();
+        self.token.text.push_str(&self.terms.text[span.clone()]);
         self.token.position = self.token.position.wrapping_add(1);
         true
     }
@@ -96,16 +120,105 @@ pub fn is_unmarked(text: &str) -> bool {
 /// The words of `text` by Unicode's rules (UAX #29), with a dictionary or a model for scripts
 /// that do not separate them, each with its byte offset.
 pub fn words(text: &str) -> Vec<(usize, &str)> {
-    let segmenter = WordSegmenter::new_auto(WordBreakInvariantOptions::default());
-    let mut start = 0;
     let mut words = Vec::new();
-    for (end, kind) in segmenter.segment_str(text).iter_with_word_type() {
-        if kind.is_word_like() {
-            words.push((start, &text[start..end]));
-        }
-        start = end;
-    }
+    each_word(text, &mut |start, word| words.push((start, word)));
     words
+}
+
+/// Calls `found` with every word of `text` and its byte offset.
+///
+/// ASCII white space always separates words, so what is between is cut by itself: plain Latin
+/// text here, a tenth of the work, and all else by ICU.
+fn each_word<'a>(text: &'a str, found: &mut impl FnMut(usize, &'a str)) {
+    let mut segmenter = None;
+    let mut start = 0;
+    for run in text.split(|c: char| c.is_ascii_whitespace()) {
+        if !each_latin_word(run, &mut |at, word| found(start + at, word)) {
+            let segmenter = segmenter.get_or_insert_with(|| {
+                WordSegmenter::new_auto(WordBreakInvariantOptions::default())
+            });
+            let mut from = 0;
+            // Not ICU's own word types: a word that ends in a combining mark has none.
+            for end in segmenter.segment_str(run).skip(1) {
+                if run[from..end].contains(char::is_alphanumeric) {
+                    found(start + from, &run[from..end]);
+                }
+                from = end;
+            }
+        }
+        start += run.len() + 1;
+    }
+}
+
+/// Finds the words of a run without white space, or says that it takes ICU to do so, and finds
+/// none: where there is a letter of another script, or a sign that may join what is beside it.
+fn each_latin_word<'a>(run: &'a str, found: &mut impl FnMut(usize, &'a str)) -> bool {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || latin(c).is_some();
+    // What joins two letters or two digits, as in "3.5" or "can't".
+    let joins = |c: char| matches!(c, '.' | ',' | ':' | ';' | '\'');
+    let mut before = [' '; 2];
+    for c in run.chars() {
+        if !(is_word(c) || c.is_ascii_punctuation() && c != '_')
+            || is_word(before[0]) && joins(before[1]) && is_word(c)
+        {
+            return false;
+        }
+        before = [before[1], c];
+    }
+    let mut start = 0;
+    for word in run.split(|c: char| c.is_ascii_punctuation()) {
+        if !word.is_empty() {
+            found(start, word);
+        }
+        start += word.len() + 1;
+    }
+    true
+}
+
+/// Latin letters that are one character however they are normalized: each as terms have it, with
+/// its mark and folded.
+static LATIN: LazyLock<[Option<[char; 2]>; 0x350]> = LazyLock::new(|| {
+    std::array::from_fn(|at| {
+        let letter = char::from_u32(if at < 0x250 { at } else { at - 0x250 + 0x1e00 } as u32)?;
+        let one = |text: String| {
+            let mut letters = text.chars();
+            letters.next().filter(|_| letters.next().is_none())
+        };
+        if !letter.is_alphabetic() || letter < '\u{c0}' {
+            return None;
+        }
+        let exact = exact(letter.encode_utf8(&mut [0; 4]));
+        Some([one(exact.clone())?, one(fold(&exact))?])
+    })
+});
+
+fn latin(c: char) -> Option<[char; 2]> {
+    match c as usize {
+        at @ 0..0x250 => LATIN[at],
+        at @ 0x1e00..0x1f00 => LATIN[at - 0x1e00 + 0x250],
+        _ => None,
+    }
+}
+
+/// Writes a word as terms have it.
+fn push_word(word: &str, kind: Kind, text: &mut String) {
+    let start = text.len();
+    for c in word.chars() {
+        match latin(c) {
+            _ if c.is_ascii() => text.push(c.to_ascii_lowercase()),
+            Some([exact, folded]) => text.push(if kind == Kind::Exact { exact } else { folded }),
+            None => {
+                text.truncate(start);
+                let exact = exact(word);
+                text.push_str(&if kind == Kind::Exact { exact } else { fold(&exact) });
+                return;
+            }
+        }
+    }
+    if kind == Kind::Exact && text.ends_with(['a', 'e', 'y']) {
+        let word = unify_tone_placement(text.split_off(start));
+        text.push_str(&word);
+    }
 }
 
 /// Lower case, composed, and with one tone placement.
@@ -148,13 +261,18 @@ fn fold(word: &str) -> String {
 mod tests {
     use super::*;
 
-    fn kept(text: &str) -> Vec<String> {
-        terms(text, Marks::Kept)
+    fn exact_terms(text: &str) -> Vec<String> {
+        terms(text, Kind::Exact)
     }
 
     #[test]
     fn syllables_and_their_pairs() {
-        assert_eq!(kept("Học máy, AI"), ["học", "máy", "ai", "học\u{1f}máy"]);
+        assert_eq!(exact_terms("Học máy, AI"), ["học", "máy", "ai"]);
+        assert_eq!(terms("Học máy, AI", Kind::Folded), ["hoc", "may", "ai"]);
+        assert_eq!(terms("Học máy, AI đó", Kind::Pairs), ["hoc\u{1f}may", "ai\u{1f}do"]);
+        let long = "x".repeat(MAX_TERM_BYTES + 1);
+        assert_eq!(terms(&format!("a {long} b c"), Kind::Pairs), ["b\u{1f}c"]);
+        assert_eq!(exact_terms(&format!("a {long} b")), ["a", "b"]);
     }
 
     #[test]
@@ -164,8 +282,8 @@ mod tests {
         {
             for (i, left) in group.iter().enumerate() {
                 for right in &group[i + 1..] {
-                    assert_ne!(kept(left), kept(right));
-                    assert_eq!(terms(left, Marks::Folded), terms(right, Marks::Folded));
+                    assert_ne!(exact_terms(left), exact_terms(right));
+                    assert_eq!(terms(left, Kind::Folded), terms(right, Kind::Folded));
                 }
             }
         }
@@ -176,7 +294,8 @@ mod tests {
         let composed = "Tiếng Việt";
         let decomposed: String = composed.nfd().collect();
         assert_ne!(composed, decomposed);
-        assert_eq!(kept(composed), kept(&decomposed));
+        assert_eq!(exact_terms(composed), exact_terms(&decomposed));
+        assert_eq!(exact_terms("con ma\u{301}, x"), exact_terms("con má, x"));
     }
 
     #[test]
@@ -189,16 +308,16 @@ mod tests {
             ("HÓA", "hoá"),
             ("tọa", "toạ"),
         ] {
-            assert_eq!(kept(old), kept(new), "{old} and {new}");
+            assert_eq!(exact_terms(old), exact_terms(new), "{old} and {new}");
         }
-        assert_ne!(kept("hoan"), kept("hoàn"));
-        assert_eq!(kept("toán"), ["toán"]);
+        assert_ne!(exact_terms("hoan"), exact_terms("hoàn"));
+        assert_eq!(exact_terms("toán"), ["toán"]);
     }
 
     #[test]
     fn folding_covers_d_with_stroke_and_leaves_other_scripts_alone() {
-        assert_eq!(terms("Đường", Marks::Folded), ["duong"]);
-        assert_eq!(terms("ที่", Marks::Folded), terms("ที่", Marks::Kept));
+        assert_eq!(terms("Đường", Kind::Folded), ["duong"]);
+        assert_eq!(terms("ที่", Kind::Folded), terms("ที่", Kind::Exact));
         assert!(is_unmarked("nlp la gi?"));
         assert!(!is_unmarked("NLP là gì?"));
     }
@@ -207,5 +326,64 @@ mod tests {
     fn scripts_without_spaces_are_cut_into_words() {
         let words = words("自然语言处理很有趣");
         assert!(words.len() > 2, "{words:?}");
+    }
+
+    /// The words as ICU alone finds them, and their terms without any short cut.
+    fn slowly(text: &str, kind: Kind) -> Vec<String> {
+        let segmenter = WordSegmenter::new_auto(WordBreakInvariantOptions::default());
+        let mut start = 0;
+        let mut words = Vec::new();
+        for end in segmenter.segment_str(text) {
+            if text[start..end].contains(char::is_alphanumeric) {
+                let exact = exact(&text[start..end]);
+                words.push(if kind == Kind::Exact { exact } else { fold(&exact) });
+            }
+            start = end;
+        }
+        words
+    }
+
+    #[test]
+    fn short_cuts_find_what_icu_finds() {
+        let signs: String = ('\t'..='\n').chain(' '..='~').collect();
+        let parts = [
+            "a",
+            "Ế",
+            "1",
+            "đ",
+            "ƀ",
+            "İ",
+            "ß",
+            "a\u{301}",
+            "ไทย",
+            "你好",
+            "\u{200d}",
+            "\u{a0}",
+            "’",
+            "😀",
+            "\u{301}",
+            "ŉ",
+            "ả",
+        ];
+        let check = |text: &str| {
+            for kind in [Kind::Exact, Kind::Folded] {
+                assert_eq!(terms(text, kind), slowly(text, kind), "{text:?} {kind:?}");
+            }
+            for (start, word) in words(text) {
+                assert_eq!(&text[start..start + word.len()], word);
+            }
+        };
+        for left in parts {
+            for right in parts {
+                for sign in signs.chars() {
+                    check(&format!("{left}{sign}{right}"));
+                    check(&format!("x{sign}{left}{sign}{sign}{right}{sign}"));
+                    check(&format!("{left}.{sign}{right} {sign}"));
+                }
+            }
+        }
+        for letter in (0x80..0x250).chain(0x1e00..0x1f00).filter_map(char::from_u32) {
+            check(&format!("a{letter} {letter}y.{letter}-{letter}1'"));
+        }
     }
 }

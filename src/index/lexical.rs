@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use tantivy::collector::TopDocs;
-use tantivy::query::{BooleanQuery, EnableScoring, Query, TermQuery};
+use tantivy::query::{
+    Bm25StatisticsProvider, BooleanQuery, EnableScoring, Query, TermQuery, Weight,
+};
 use tantivy::schema::{
     FAST, Field, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions,
 };
 use tantivy::tokenizer::{TextAnalyzer, TokenizerManager};
 use tantivy::{DocAddress, DocSet, Searcher, TERMINATED, Term};
 
-use super::analyze::{Marks, TermTokenizer, is_unmarked, terms};
+use super::analyze::{Kind, TermTokenizer, is_unmarked, terms};
 
 /// BM25's k1, as tantivy has it (Robertson and Zaragoza 2009, 3.1); b is 0.75.
 const K1: f32 = 1.2;
@@ -23,17 +24,14 @@ const MAX_QUERY_TERMS: usize = 1024;
 pub(super) struct Fields {
     /// Identity of the document that the chunk is part of.
     pub document: Field,
-    /// Content hash of that document.
-    pub hash: Field,
-    /// Heading and text, marks kept.
+    /// Words of heading and text, marks kept.
     pub exact: Field,
-    /// Heading and text, marks folded.
+    /// The same, marks folded.
     pub folded: Field,
+    /// Pairs of them, marks folded.
+    pub pairs: Field,
     /// Row of the chunk in the vector file.
     pub row: Field,
-    /// First row and number of rows in the token file.
-    pub first_token: Field,
-    pub tokens: Field,
     /// The [`super::Passage`] as JSON.
     pub passage: Field,
 }
@@ -48,13 +46,11 @@ pub(super) fn schema() -> (Schema, Fields) {
     };
     let mut schema = Schema::builder();
     let fields = Fields {
-        document: schema.add_text_field("document", STRING | FAST),
-        hash: schema.add_text_field("hash", TextOptions::default().set_fast("raw")),
+        document: schema.add_text_field("document", STRING),
         exact: schema.add_text_field("exact", text("exact")),
         folded: schema.add_text_field("folded", text("folded")),
+        pairs: schema.add_text_field("pairs", text("pairs")),
         row: schema.add_u64_field("row", FAST),
-        first_token: schema.add_u64_field("first_token", FAST),
-        tokens: schema.add_u64_field("tokens", FAST),
         passage: schema.add_text_field("passage", STORED),
     };
     (schema.build(), fields)
@@ -62,18 +58,65 @@ pub(super) fn schema() -> (Schema, Fields) {
 
 pub(super) fn tokenizers() -> TokenizerManager {
     let manager = TokenizerManager::default();
-    manager.register("exact", TextAnalyzer::from(TermTokenizer(Marks::Kept)));
-    manager.register("folded", TextAnalyzer::from(TermTokenizer(Marks::Folded)));
+    for (name, kind) in [("exact", Kind::Exact), ("folded", Kind::Folded), ("pairs", Kind::Pairs)] {
+        manager.register(name, TextAnalyzer::from(TermTokenizer(kind)));
+    }
     manager
 }
 
 /// A question as BM25 sees it.
 pub struct LexicalQuery {
-    query: BooleanQuery,
-    field: Field,
-    marks: Marks,
+    /// Sorted and unique: the same question gives the same sum, bit for bit.
+    terms: Vec<AskedTerm>,
+    /// What the words are compared as.
+    words: Kind,
+    weight: Box<dyn Weight>,
     searcher: Searcher,
-    best_possible: f32,
+}
+
+/// A term of a question.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct AskedTerm {
+    kind: Kind,
+    text: String,
+    term: Term,
+    /// Chunks that have it, of all.
+    holding: u64,
+    chunks: u64,
+}
+
+impl AskedTerm {
+    /// ln(1 + (N − n + ½) / (n + ½)), as tantivy's BM25 has it.
+    fn idf(&self) -> f32 {
+        let x = ((self.chunks - self.holding) as f32 + 0.5) / (self.holding as f32 + 0.5);
+        (1.0 + x).ln()
+    }
+}
+
+/// The counts that BM25 asks for, each looked up once.
+struct Statistics<'a> {
+    searcher: &'a Searcher,
+    terms: &'a [AskedTerm],
+}
+
+impl Bm25StatisticsProvider for Statistics<'_> {
+    fn total_num_tokens(&self, field: Field) -> tantivy::Result<u64> {
+        self.searcher.total_num_tokens(field)
+    }
+
+    fn total_num_docs(&self) -> tantivy::Result<u64> {
+        Ok(chunks(self.searcher))
+    }
+
+    fn doc_freq(&self, term: &Term) -> tantivy::Result<u64> {
+        let asked = self.terms.iter().find(|asked| asked.term == *term);
+        asked.map_or_else(|| self.searcher.doc_freq(term), |asked| Ok(asked.holding))
+    }
+}
+
+/// Deleted chunks count until their segment is merged, as they do in the counts of terms.
+fn chunks(searcher: &Searcher) -> u64 {
+    searcher.segment_readers().iter().map(|segment| u64::from(segment.max_doc())).sum()
 }
 
 impl LexicalQuery {
@@ -83,43 +126,71 @@ impl LexicalQuery {
         question: &str,
     ) -> tantivy::Result<Self> {
         // A question typed without marks is compared without marks.
-        let (field, marks) = if is_unmarked(question) {
-            (fields.folded, Marks::Folded)
-        } else {
-            (fields.exact, Marks::Kept)
+        let (field, words) = match is_unmarked(question) {
+            true => (fields.folded, Kind::Folded),
+            false => (fields.exact, Kind::Exact),
         };
-        // Sorted and unique: the same question gives the same sum, bit for bit.
-        let unique: BTreeSet<String> = terms(question, marks).into_iter().collect();
-        let mut clauses: Vec<Box<dyn Query>> = Vec::new();
-        let mut best_possible = 0.0;
-        for term in unique.iter().take(MAX_QUERY_TERMS) {
-            let term = Term::from_field_text(field, term);
-            best_possible += idf(&searcher, &term)? * (K1 + 1.0);
-            clauses.push(Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs)));
-        }
-        Ok(Self { query: BooleanQuery::union(clauses), field, marks, searcher, best_possible })
+        let unique = |kind| terms(question, kind).into_iter().collect::<BTreeSet<String>>();
+        let (words_asked, pairs) = (unique(words), unique(Kind::Pairs));
+        let of_kind = |kind, field, terms: BTreeSet<String>| {
+            terms.into_iter().map(move |text| (kind, Term::from_field_text(field, &text), text))
+        };
+        let all = of_kind(words, field, words_asked);
+        let all = all.chain(of_kind(Kind::Pairs, fields.pairs, pairs)).take(MAX_QUERY_TERMS);
+        let chunks = chunks(&searcher);
+        let terms: Vec<AskedTerm> = all
+            .map(|(kind, term, text)| {
+                let holding = searcher.doc_freq(&term)?.min(chunks);
+                Ok(AskedTerm { kind, text, term, holding, chunks })
+            })
+            .collect::<tantivy::Result<_>>()?;
+        let clause = |asked: &AskedTerm| -> Box<dyn Query> {
+            Box::new(TermQuery::new(asked.term.clone(), IndexRecordOption::WithFreqs))
+        };
+        let query = BooleanQuery::union(terms.iter().map(clause).collect());
+        let statistics = Statistics { searcher: &searcher, terms: &terms };
+        let scoring = EnableScoring::enabled_from_statistics_provider(&statistics, &searcher);
+        let weight = query.weight(scoring)?;
+        Ok(Self { terms, words, weight, searcher })
     }
 
     /// The `limit` best chunks and their BM25 scores, best first.
     pub(super) fn top(&self, limit: usize) -> tantivy::Result<Vec<(f32, DocAddress)>> {
-        if self.query.clauses().is_empty() {
-            return Ok(Vec::new());
+        let mut best: Vec<(f32, DocAddress)> = Vec::with_capacity(limit + 1);
+        if self.terms.is_empty() || limit == 0 {
+            return Ok(best);
         }
-        self.searcher.search(&self.query, &TopDocs::with_limit(limit).order_by_score())
+        // What one segment has found is what the next has to beat.
+        let mut floor = f32::MIN;
+        for (ordinal, segment) in (0..).zip(self.searcher.segment_readers()) {
+            let alive = segment.alive_bitset();
+            self.weight.for_each_pruning(floor, segment, &mut |doc, score| {
+                if score > floor && alive.is_none_or(|alive| alive.is_alive(doc)) {
+                    // Behind its equals: they are earlier in the index.
+                    let at = best.partition_point(|&(other, _)| other >= score);
+                    best.insert(at, (score, DocAddress::new(ordinal, doc)));
+                    best.truncate(limit);
+                    if best.len() == limit {
+                        floor = best[limit - 1].0;
+                    }
+                }
+                floor
+            })?;
+        }
+        Ok(best)
     }
 
     /// BM25 scores of the given chunks, in their order; 0 where no term occurs.
     pub(super) fn scores(&self, chunks: &[DocAddress]) -> tantivy::Result<Vec<f32>> {
         let mut scores = vec![0.0; chunks.len()];
-        if self.query.clauses().is_empty() {
+        if self.terms.is_empty() {
             return Ok(scores);
         }
-        let weight = self.query.weight(EnableScoring::enabled_from_searcher(&self.searcher))?;
         let mut order: Vec<usize> = (0..chunks.len()).collect();
         order.sort_by_key(|&i| chunks[i]);
         for group in order.chunk_by(|&a, &b| chunks[a].segment_ord == chunks[b].segment_ord) {
             let segment = self.searcher.segment_reader(chunks[group[0]].segment_ord);
-            let mut scorer = weight.scorer(segment, 1.0)?;
+            let mut scorer = self.weight.scorer(segment, 1.0)?;
             for &i in group {
                 let wanted = chunks[i].doc_id;
                 let mut at = scorer.doc();
@@ -137,43 +208,34 @@ impl LexicalQuery {
         Ok(scores)
     }
 
-    /// The highest BM25 score that any text could reach for this question: Σ idf · (k1 + 1).
+    /// A BM25 score that no text exceeds for this question: Σ idf · (k1 + 1).
     ///
     /// A score as a share of it says how much of the question's weight the text covers. It is
     /// near zero where the words do not occur, so in a fusion it steps back by itself when
     /// question and documents are in different languages.
     pub fn best_possible(&self) -> f32 {
-        self.best_possible
+        self.terms.iter().map(|asked| asked.idf() * (K1 + 1.0)).sum()
     }
 
-    /// Inverse document frequency of `word`'s first term in the field that the question uses.
+    /// Inverse document frequency of `word`'s first term; 0 for a word that the question lacks.
     pub fn word_idf(&self, word: &str) -> f32 {
-        let Some(term) = terms(word, self.marks).into_iter().next() else { return 0.0 };
-        idf(&self.searcher, &Term::from_field_text(self.field, &term)).unwrap_or(0.0)
+        let Some(term) = terms(word, self.words).into_iter().next() else { return 0.0 };
+        let asked = self.terms.iter().find(|asked| asked.kind == self.words && asked.text == term);
+        asked.map_or(0.0, AskedTerm::idf)
     }
 
     /// The share of the question's idf weight whose words and pairs occur in `text`, 0 to 1.
-    pub fn coverage(&self, question: &str, text: &str) -> f32 {
-        let present: BTreeSet<String> = terms(text, self.marks).into_iter().collect();
-        let asked: BTreeSet<String> = terms(question, self.marks).into_iter().collect();
+    pub fn coverage(&self, text: &str) -> f32 {
+        let [words, pairs] =
+            [self.words, Kind::Pairs].map(|kind| BTreeSet::from_iter(terms(text, kind)));
         let (mut covered, mut total) = (0.0, 0.0);
-        for term in asked.iter().take(MAX_QUERY_TERMS) {
-            let weight =
-                idf(&self.searcher, &Term::from_field_text(self.field, term)).unwrap_or(0.0);
-            total += weight;
-            if present.contains(term) {
-                covered += weight;
+        for asked in &self.terms {
+            let present = if asked.kind == Kind::Pairs { &pairs } else { &words };
+            total += asked.idf();
+            if present.contains(&asked.text) {
+                covered += asked.idf();
             }
         }
         if total > 0.0 { covered / total } else { 0.0 }
     }
-}
-
-/// ln(1 + (N − n + ½) / (n + ½)), as tantivy's BM25 has it.
-fn idf(searcher: &Searcher, term: &Term) -> tantivy::Result<f32> {
-    // Deleted chunks count until their segment is merged, as they do in tantivy's own scores.
-    let chunks: u64 = searcher.segment_readers().iter().map(|s| u64::from(s.max_doc())).sum();
-    let holding = searcher.doc_freq(term)?;
-    let x = (chunks.saturating_sub(holding) as f32 + 0.5) / (holding as f32 + 0.5);
-    Ok((1.0 + x).ln())
 }

@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::IndexError;
 use crate::ingest::ChunkSettings;
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const FILE: &str = "manifest.json";
+/// In a generation that is not current yet: what it is being built with.
+const PENDING: &str = "pending.json";
 /// No honest manifest is larger.
 const MAX_BYTES: u64 = 64 << 10;
 
@@ -46,6 +48,8 @@ pub struct Manifest {
     /// What the index was built with.
     #[serde(flatten)]
     pub settings: Settings,
+    /// BLAKE3 of this manifest's JSON with this field empty.
+    checksum: String,
 }
 
 impl Manifest {
@@ -54,7 +58,45 @@ impl Manifest {
         let taken = |name: &String| dir.join(name).exists();
         let generation = (1u32..).map(|n| format!("generation-{n}")).find(|name| !taken(name));
         let generation = generation.expect("a directory cannot hold 2^32 generations");
-        Self { format: FORMAT, generation, settings }
+        Self::of(generation, settings)
+    }
+
+    fn of(generation: String, settings: Settings) -> Self {
+        let mut manifest = Self { format: FORMAT, generation, settings, checksum: String::new() };
+        manifest.checksum = manifest.expected_checksum();
+        manifest
+    }
+
+    fn expected_checksum(&self) -> String {
+        let bare = Self { checksum: String::new(), ..self.clone() };
+        let json = serde_json::to_vec(&bare).expect("a manifest is plain data");
+        blake3::hash(&json).to_hex().to_string()
+    }
+
+    /// A generation in `dir` that was begun with `settings` and not finished, if there is one.
+    pub(super) fn unfinished(dir: &Path, settings: &Settings) -> Option<Self> {
+        let mut generations: Vec<String> = fs::read_dir(dir)
+            .ok()?
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .filter(|name| is_generation(name))
+            .collect();
+        generations.sort();
+        generations.into_iter().find_map(|generation| {
+            let path = dir.join(&generation).join(PENDING);
+            if fs::metadata(&path).ok()?.len() > MAX_BYTES {
+                return None;
+            }
+            let begun: Settings = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+            (begun == *settings).then(|| Self::of(generation, begun))
+        })
+    }
+
+    /// Marks this generation, whose directory exists, as one to go on with.
+    pub(super) fn mark_unfinished(&self, dir: &Path) -> Result<(), IndexError> {
+        let path = self.data(dir).join(PENDING);
+        let json = serde_json::to_vec(&self.settings).expect("settings are plain data");
+        fs::write(&path, json).map_err(|source| IndexError::Unwritable { path, source })
     }
 
     /// Whether `dir` is an index of ours, be it damaged or of another version.
@@ -98,6 +140,9 @@ impl Manifest {
                 manifest.generation
             )));
         }
+        if manifest.checksum != manifest.expected_checksum() {
+            return Err(damaged("its checksum is not the one it was written with".to_owned()));
+        }
         Ok(manifest)
     }
 
@@ -113,7 +158,20 @@ impl Manifest {
             fs::rename(&temporary, &path)?;
             File::open(dir)?.sync_all()
         };
-        write().map_err(|source| IndexError::Unwritable { path: path.clone(), source })
+        write().map_err(|source| IndexError::Unwritable { path: path.clone(), source })?;
+        let _ = fs::remove_file(self.data(dir).join(PENDING));
+        Ok(())
+    }
+
+    /// Whether the file in `dir` is byte for byte what would be written.
+    pub(super) fn is_as_written(&self, dir: &Path) -> bool {
+        let json = serde_json::to_vec_pretty(self).expect("a manifest is plain data");
+        fs::read(dir.join(FILE)).is_ok_and(|stored| stored == json)
+    }
+
+    /// Whether both name the same data.
+    pub(super) fn is_same_generation(&self, other: &Self) -> bool {
+        self.generation == other.generation
     }
 
     /// The directory of the current data.
@@ -157,6 +215,16 @@ impl Manifest {
         }
         Ok(())
     }
+}
+
+/// The manifest and the generations in `dir`.
+pub(super) fn files(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let ours = |name: &str| name == FILE || is_generation(name);
+    entries
+        .filter(|entry| entry.file_name().to_str().is_some_and(ours))
+        .map(|entry| entry.path())
+        .collect()
 }
 
 /// `generation-` and a number.

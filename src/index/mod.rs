@@ -6,19 +6,28 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `lexical/` | tantivy: terms for BM25, and each chunk's text and place |
-//! | `vectors.i8` | one row a chunk: its embedding |
+//! | `vectors.i8` | one row a chunk: its embedding, the high bytes of 12-bit values |
+//! | `vectors.low` | their low bits |
+//! | `chunks.bin` | one record a row: the hash of what was embedded, and which tokens it has |
 //! | `tokens.i8` | one row a token: its contextual vector, only where the reranker needs it |
+//! | `documents-N.log` | which files and documents were read, and what they held |
 //!
-//! Rows are appended and synced first, then tantivy commits: that one commit makes them part of
-//! the index, and a crash at any moment leaves the previous state readable. A rebuild writes a new
-//! generation and then renames its manifest over the old one.
+//! All but tantivy's files are only appended to. What is new is synced first, then tantivy commits
+//! with a note of how much of each file is valid: that one commit makes it part of the index, and
+//! a crash at any moment leaves the previous state readable. A rebuild or a compaction writes a new
+//! generation and then renames its manifest over the old one. Every byte has a checksum, which
+//! [`verify`] compares.
 
 pub mod analyze;
 mod directory;
+mod ledger;
 mod lexical;
 mod manifest;
+mod nearest;
 mod reader;
 mod rows;
+mod table;
+mod verify;
 mod writer;
 
 use std::io;
@@ -27,10 +36,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use ledger::{DocumentState, FileState, Ledger, file_of};
 pub use lexical::LexicalQuery;
 pub use manifest::{EmbedderIdentity, Manifest, Settings};
 pub use reader::Index;
-pub use writer::{IndexWriter, NewChunk};
+pub use verify::verify;
+pub use writer::{IndexWriter, Start};
 
 use crate::ingest::{Format, Place};
 
@@ -60,6 +71,14 @@ impl Passage {
     /// The heading path in one line, `A > B`.
     pub fn heading(&self) -> String {
         self.headings.join(" > ")
+    }
+
+    /// What the embedder and the reranker read of it: the headings in one line, then the text.
+    pub fn text_to_embed(&self) -> String {
+        match self.headings.is_empty() {
+            true => self.text.clone(),
+            false => format!("{}\n{}", self.heading(), self.text),
+        }
     }
 }
 
@@ -150,6 +169,23 @@ impl IndexError {
             }
             Self::Locked(_) => "wait until the other `rag-query index` has finished",
         }
+    }
+}
+
+/// The same for a writer: where tantivy only says that one of its threads gave up, no file is
+/// damaged, and the system refused to write.
+fn lexical_write_error(path: &Path) -> impl Fn(tantivy::TantivyError) -> IndexError + use<> {
+    let path = path.to_owned();
+    move |source| match source {
+        tantivy::TantivyError::ErrorInThread(_) => IndexError::Unwritable {
+            path: path.clone(),
+            source: io::Error::other("writing failed in the background, as on a full disk"),
+        },
+        tantivy::TantivyError::IoError(source) => IndexError::Unwritable {
+            path: path.clone(),
+            source: io::Error::new(source.kind(), source.to_string()),
+        },
+        source => lexical_error(&path)(source),
     }
 }
 

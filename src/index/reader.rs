@@ -1,90 +1,119 @@
 //! Reading: one consistent state of an index, for any number of questions.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use tantivy::columnar::{Column, StrColumn};
-use tantivy::directory::MmapDirectory;
+use tantivy::columnar::Cardinality;
 use tantivy::schema::Value;
 use tantivy::{DocAddress, IndexReader, ReloadPolicy, Searcher, SegmentReader, TantivyDocument};
 
-use super::directory::SharedDirectory;
+use super::directory::SealedDirectory;
+use super::ledger::{self, Ledger};
 use super::lexical::{Fields, schema, tokenizers};
-use super::rows::Rows;
+use super::nearest::nearest;
+use super::rows::{Bits, Raw, Rows};
+use super::table::{Entry, Table};
 use super::writer::Committed;
 use super::{ChunkId, IndexError, LexicalQuery, Manifest, Passage, lexical_error};
 
 /// A lexical part of up to this many bytes is checked whole when it is opened: some 0.1 s.
 const CHECKED_BYTES: u64 = 256 << 20;
-/// Bytes at the end of every file of tantivy's: length of its footer and a magic number.
-const FOOTER: u64 = 8;
 /// Token vectors that are enough to estimate their mean.
 const MEAN_SAMPLE: u64 = 16_384;
+/// How often a reader looks again when a writer replaced what it was about to open.
+const ATTEMPTS: usize = 20;
 
 /// An open index.
 pub struct Index {
     manifest: Manifest,
-    path: PathBuf,
+    /// Where the data of this generation are.
+    data: PathBuf,
+    committed: Committed,
     searcher: Searcher,
     fields: Fields,
     vectors: Rows,
     tokens: Option<Rows>,
-    /// Every live chunk, by row.
-    chunks: Vec<Chunk>,
-    documents: usize,
+    table: Table,
+    log: File,
+    /// Where the chunk of each row is; [`GONE`] for rows that have none any more.
+    addresses: Vec<DocAddress>,
+    live: usize,
 }
 
-/// Where the parts of a chunk are.
-#[derive(Clone, Copy)]
-struct Chunk {
-    row: u64,
-    address: DocAddress,
-    first_token: u64,
-    tokens: u64,
+/// The address of a chunk that is no more.
+const GONE: DocAddress = DocAddress { segment_ord: u32::MAX, doc_id: u32::MAX };
+
+/// A row as it is stored.
+pub(super) struct Stored<'a> {
+    pub vector: Raw<'a>,
+    pub tokens: Vec<Raw<'a>>,
+    pub entry: Entry,
 }
 
 impl Index {
     /// Opens the index in `dir` as it is now. Later commits do not change what is seen.
     pub fn open(dir: &Path) -> Result<Self, IndexError> {
-        let manifest = Manifest::read(dir)?;
+        let mut attempt = 1;
+        loop {
+            let manifest = Manifest::read(dir)?;
+            let error = match Self::open_generation(dir, &manifest) {
+                Ok(index) => return Ok(index),
+                Err(error) => error,
+            };
+            // A writer may remove what it has just replaced; what it wrote instead is looked at
+            // then. Anything else is what it says.
+            let replaced = Manifest::read(dir).is_ok_and(|now| !now.is_same_generation(&manifest));
+            let removed = matches!(&error, IndexError::Damaged { path, .. } if !path.exists());
+            if attempt == ATTEMPTS || !(replaced || removed) {
+                return Err(error);
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Opens the data that `manifest` names, be it current or not.
+    pub(super) fn open_generation(dir: &Path, manifest: &Manifest) -> Result<Self, IndexError> {
         let data = manifest.data(dir);
         let path = data.join("lexical");
         let failed = lexical_error(&path);
         let index = open_lexical(&path)?;
-        let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into();
-        let reader: IndexReader = reader.map_err(&failed)?;
-        let searcher = reader.searcher();
-        // Asked after the searcher was made, so that it covers every chunk that this one sees.
-        let committed = Committed::read(&index, &path)?.ok_or_else(|| Committed::missing(&path))?;
+        let (searcher, committed) = one_commit(&index, &path)?;
+        let log = ledger::open(&data.join(ledger::file_name(committed.log)))?;
         let (_, fields) = schema();
         let dim = manifest.settings.embedder.dimension;
-        let vectors = Rows::open(&data.join("vectors.i8"), dim, committed.vectors)?;
+        let vectors = Rows::open(&data.join("vectors.i8"), Bits::Twelve, dim, committed.rows)?;
+        let table = Table::open(&data.join("chunks.bin"), committed.rows)?;
         let tokens = match manifest.settings.token_vectors {
-            true => Some(Rows::open(&data.join("tokens.i8"), dim, committed.tokens)?),
+            true => Some(Rows::open(&data.join("tokens.i8"), Bits::Eight, dim, committed.tokens)?),
             false => None,
         };
-        let (mut chunks, mut documents) = (Vec::new(), BTreeSet::new());
+        let mut addresses = vec![GONE; committed.rows as usize];
+        let mut live = 0;
         for (ordinal, segment) in searcher.segment_readers().iter().enumerate() {
-            let columns = Columns::open(segment).map_err(&failed)?;
+            let rows = rows_of(segment).map_err(&failed)?;
             for doc in segment.doc_ids_alive() {
-                let address = DocAddress::new(ordinal as u32, doc);
-                chunks.push(columns.chunk(address));
-            }
-            documents.extend(columns.documents(segment).map_err(&failed)?.into_keys());
-        }
-        chunks.sort_unstable_by_key(|chunk| chunk.row);
-        for chunk in &chunks {
-            if chunk.row >= vectors.len() {
-                return Err(IndexError::Truncated { path: data.join("vectors.i8") });
-            }
-            let last_token = chunk.first_token.saturating_add(chunk.tokens);
-            if tokens.as_ref().is_some_and(|tokens| last_token > tokens.len()) {
-                return Err(IndexError::Truncated { path: data.join("tokens.i8") });
+                let row = rows.get(doc as usize).copied().unwrap_or(u64::MAX);
+                let address = usize::try_from(row).ok().and_then(|row| addresses.get_mut(row));
+                let address = address
+                    .ok_or_else(|| IndexError::Truncated { path: data.join("vectors.i8") })?;
+                *address = DocAddress::new(ordinal as u32, doc);
+                live += 1;
             }
         }
-        let documents = documents.len();
-        Ok(Self { manifest, path, searcher, fields, vectors, tokens, chunks, documents })
+        Ok(Self {
+            manifest: manifest.clone(),
+            data,
+            committed,
+            searcher,
+            fields,
+            vectors,
+            tokens,
+            table,
+            log,
+            addresses,
+            live,
+        })
     }
 
     /// What the index was built with.
@@ -94,24 +123,46 @@ impl Index {
 
     /// Number of chunks.
     pub fn chunk_count(&self) -> usize {
-        self.chunks.len()
+        self.live
+    }
+
+    /// Every chunk, in the order in which they were added.
+    pub fn chunks(&self) -> impl Iterator<Item = ChunkId> {
+        let rows = self.addresses.iter().enumerate();
+        rows.filter(|(_, address)| **address != GONE).map(|(row, _)| ChunkId(row as u64))
+    }
+
+    /// When the index was last changed.
+    pub fn changed(&self) -> Option<SystemTime> {
+        self.lexical_path().join("meta.json").metadata().ok()?.modified().ok()
+    }
+
+    /// The files and folders in `dir` that are the index, current or not.
+    pub fn files(dir: &Path) -> Vec<PathBuf> {
+        super::manifest::files(dir)
+    }
+
+    /// Number of rows, those included whose chunks are gone.
+    pub fn row_count(&self) -> usize {
+        self.addresses.len()
+    }
+
+    /// Reads which documents and files the index holds.
+    pub fn ledger(&self) -> Result<Ledger, IndexError> {
+        let path = self.data.join(ledger::file_name(self.committed.log));
+        Ledger::read(&self.log, &path, self.committed.log_bytes).map(|(ledger, _)| ledger)
     }
 
     /// Number of documents that have at least one chunk.
     pub fn document_count(&self) -> usize {
-        self.documents
+        self.committed.documents as usize
     }
 
     /// The `limit` chunks nearest to `query` (`[dim]`, unit length) by cosine, best first.
     pub fn nearest(&self, query: &[f32], limit: usize) -> Vec<(ChunkId, f32)> {
-        let mut hits: Vec<(ChunkId, f32)> = self
-            .chunks
-            .iter()
-            .map(|chunk| (ChunkId(chunk.row), self.vectors.dot(chunk.row, query)))
-            .collect();
-        best_first(&mut hits);
-        hits.truncate(limit);
-        hits
+        let is_live = |row: u64| self.addresses[row as usize] != GONE;
+        let hits = nearest(&self.vectors, query, limit, is_live);
+        hits.into_iter().map(|(row, score)| (ChunkId(row), score)).collect()
     }
 
     /// Cosine of one chunk with `query`, `[dim]`, unit length.
@@ -122,7 +173,7 @@ impl Index {
     /// Prepares BM25 for a question.
     pub fn lexical(&self, question: &str) -> Result<LexicalQuery, IndexError> {
         LexicalQuery::new(self.searcher.clone(), &self.fields, question)
-            .map_err(lexical_error(&self.path))
+            .map_err(lexical_error(&self.lexical_path()))
     }
 
     /// The `limit` best chunks by BM25, best first.
@@ -131,7 +182,7 @@ impl Index {
         query: &LexicalQuery,
         limit: usize,
     ) -> Result<Vec<(ChunkId, f32)>, IndexError> {
-        let failed = lexical_error(&self.path);
+        let failed = lexical_error(&self.lexical_path());
         let mut hits = Vec::new();
         for (score, address) in query.top(limit).map_err(&failed)? {
             let segment = self.searcher.segment_reader(address.segment_ord);
@@ -148,27 +199,56 @@ impl Index {
         query: &LexicalQuery,
         chunks: &[ChunkId],
     ) -> Result<Vec<f32>, IndexError> {
-        let addresses: Vec<DocAddress> =
-            chunks.iter().map(|&chunk| self.chunk(chunk).address).collect();
-        query.scores(&addresses).map_err(lexical_error(&self.path))
+        let addresses: Vec<DocAddress> = chunks.iter().map(|&chunk| self.address(chunk)).collect();
+        query.scores(&addresses).map_err(lexical_error(&self.lexical_path()))
     }
 
     /// The text and place of a chunk.
     pub fn passage(&self, chunk: ChunkId) -> Result<Passage, IndexError> {
         let document: TantivyDocument =
-            self.searcher.doc(self.chunk(chunk).address).map_err(lexical_error(&self.path))?;
+            self.searcher.doc(self.address(chunk)).map_err(lexical_error(&self.lexical_path()))?;
         let json = document.get_first(self.fields.passage).and_then(|value| value.as_str());
         json.and_then(|json| serde_json::from_str(json).ok()).ok_or_else(|| IndexError::Damaged {
-            path: self.path.clone(),
+            path: self.lexical_path(),
             what: format!("chunk {} has no readable passage", chunk.0),
         })
     }
 
     /// The vectors of a chunk's tokens, `[tokens, dim]`; none if the index keeps none.
     pub fn token_vectors(&self, chunk: ChunkId) -> Vec<Vec<f32>> {
-        let Some(rows) = &self.tokens else { return Vec::new() };
-        let Chunk { first_token, tokens, .. } = *self.chunk(chunk);
-        (first_token..first_token + tokens).map(|row| rows.vector(row)).collect()
+        let rows = self.tokens.as_ref().zip(self.table.get(chunk.0));
+        let Some((rows, Entry { first_token, tokens, .. })) = rows else { return Vec::new() };
+        // Past the file's end there is nothing, whatever a damaged table says.
+        let end = first_token.saturating_add(u64::from(tokens)).min(rows.len());
+        (first_token..end).map(|row| rows.vector(row)).collect()
+    }
+
+    /// A chunk's row and those of its tokens, as they are stored.
+    pub(super) fn stored(&self, chunk: ChunkId) -> Result<Stored<'_>, IndexError> {
+        let truncated = |name: &str| IndexError::Truncated { path: self.data.join(name) };
+        let entry = self.table.get(chunk.0).ok_or_else(|| truncated("chunks.bin"))?;
+        let mut tokens = Vec::new();
+        if let Some(rows) = &self.tokens {
+            let end = entry.first_token.checked_add(u64::from(entry.tokens));
+            let end = end.filter(|&end| end <= rows.len()).ok_or_else(|| truncated("tokens.i8"))?;
+            tokens.extend((entry.first_token..end).filter_map(|row| rows.raw(row)));
+        }
+        let vector = self.vectors.raw(chunk.0).ok_or_else(|| truncated("vectors.low"))?;
+        Ok(Stored { vector, tokens, entry })
+    }
+
+    /// The row files, for comparison with their digests.
+    pub(super) fn row_files(&self) -> (&Rows, &Table, Option<&Rows>) {
+        (&self.vectors, &self.table, self.tokens.as_ref())
+    }
+
+    /// Where the data of this generation are.
+    pub(super) fn data(&self) -> &Path {
+        &self.data
+    }
+
+    fn lexical_path(&self) -> PathBuf {
+        self.data.join("lexical")
     }
 
     /// Mean of the index' token vectors, `[dim]`, from an even sample of them.
@@ -186,9 +266,8 @@ impl Index {
         mean
     }
 
-    fn chunk(&self, chunk: ChunkId) -> &Chunk {
-        let at = self.chunks.binary_search_by_key(&chunk.0, |chunk| chunk.row);
-        &self.chunks[at.expect("chunk ids come from this index")]
+    fn address(&self, chunk: ChunkId) -> DocAddress {
+        self.addresses[chunk.0 as usize]
     }
 }
 
@@ -197,92 +276,49 @@ fn best_first(hits: &mut [(ChunkId, f32)]) {
     hits.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
 }
 
-/// Opens tantivy's part, and checks it: tantivy panics on files that are not what it wrote.
-fn open_lexical(path: &Path) -> Result<tantivy::Index, IndexError> {
+/// Opens tantivy's part, and checks it if it is small: tantivy panics on files that are not what
+/// it wrote.
+pub(super) fn open_lexical(path: &Path) -> Result<tantivy::Index, IndexError> {
+    open_checked(path, CHECKED_BYTES)
+}
+
+/// Opens tantivy's part, and checks it unless it has more than `limit` bytes.
+pub(super) fn open_checked(path: &Path, limit: u64) -> Result<tantivy::Index, IndexError> {
     let failed = lexical_error(path);
-    let mut bytes = 0;
-    for file in fs::read_dir(path).into_iter().flatten().flatten() {
-        let length = file.metadata().map_or(0, |metadata| metadata.len());
-        let is_segment =
-            file.path().extension().is_some_and(|kind| kind != "json" && kind != "lock");
-        // Tantivy looks for a footer of at least this length without asking.
-        if is_segment && length < FOOTER {
-            return Err(IndexError::Truncated { path: file.path() });
-        }
-        bytes += length;
-    }
-    let directory = MmapDirectory::open(path).map_err(|error| failed(error.into()))?;
-    let mut index = tantivy::Index::open(SharedDirectory(directory)).map_err(&failed)?;
+    let directory = SealedDirectory::open(path)?;
+    let mut index = tantivy::Index::open(directory.clone()).map_err(&failed)?;
     index.set_tokenizers(tokenizers());
-    if bytes <= CHECKED_BYTES {
-        let damaged = index.validate_checksum().map_err(&failed)?;
-        if let Some(file) = damaged.iter().min() {
-            return Err(IndexError::Damaged {
-                path: path.join(file),
-                what: "its checksum is not the one it was written with".to_owned(),
-            });
-        }
-    }
+    directory.check(index.load_metas().map_err(&failed)?.list_segment_files(), limit)?;
     Ok(index)
 }
 
-/// Every document of the index and its content hash.
-pub(super) fn documents(searcher: &Searcher) -> tantivy::Result<BTreeMap<String, String>> {
-    let mut documents = BTreeMap::new();
-    for segment in searcher.segment_readers() {
-        documents.extend(Columns::open(segment)?.documents(segment)?);
+/// The segments of a commit, and what else it makes valid.
+fn one_commit(index: &tantivy::Index, path: &Path) -> Result<(Searcher, Committed), IndexError> {
+    let failed = lexical_error(path);
+    let noted = || Committed::read(index, path)?.ok_or_else(|| Committed::missing(path));
+    let mut committed = noted()?;
+    loop {
+        let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into();
+        let reader: IndexReader = reader.map_err(&failed)?;
+        // Each commit notes something else, so that the segments are this one's if it is still
+        // the last. A writer commits far less often than this can be asked.
+        let now = noted()?;
+        if now == committed {
+            return Ok((reader.searcher(), committed));
+        }
+        committed = now;
     }
-    Ok(documents)
 }
 
-/// The fast columns of a segment.
-struct Columns {
-    row: Column<u64>,
-    first_token: Column<u64>,
-    tokens: Column<u64>,
-    document: Option<StrColumn>,
-    hash: Option<StrColumn>,
-}
-
-impl Columns {
-    fn open(segment: &SegmentReader) -> tantivy::Result<Self> {
-        let fast = segment.fast_fields();
-        Ok(Self {
-            row: fast.u64("row")?,
-            first_token: fast.u64("first_token")?,
-            tokens: fast.u64("tokens")?,
-            document: fast.str("document")?,
-            hash: fast.str("hash")?,
-        })
+/// The row of every chunk of a segment, the deleted ones included.
+fn rows_of(segment: &SegmentReader) -> tantivy::Result<Vec<u64>> {
+    let column = segment.fast_fields().u64("row")?;
+    // A chunk without a row is damage; no row has this number, so that it is told.
+    let mut rows = vec![u64::MAX; segment.max_doc() as usize];
+    if column.get_cardinality() == Cardinality::Full
+        && column.values.num_vals() as usize == rows.len()
+    {
+        column.values.get_range(0, &mut rows);
     }
-
-    fn chunk(&self, address: DocAddress) -> Chunk {
-        let value = |column: &Column<u64>| column.first(address.doc_id);
-        Chunk {
-            // A chunk without a row is damage; this row is past every file's end and says so.
-            row: value(&self.row).unwrap_or(u64::MAX),
-            address,
-            first_token: value(&self.first_token).unwrap_or(0),
-            tokens: value(&self.tokens).unwrap_or(0),
-        }
-    }
-
-    /// The documents that live chunks of this segment are part of, and their hashes.
-    fn documents(&self, segment: &SegmentReader) -> tantivy::Result<BTreeMap<String, String>> {
-        let (Some(document), Some(hash)) = (&self.document, &self.hash) else {
-            return Ok(BTreeMap::new());
-        };
-        let pairs: BTreeSet<(u64, u64)> = segment
-            .doc_ids_alive()
-            .filter_map(|doc| Some((document.ords().first(doc)?, hash.ords().first(doc)?)))
-            .collect();
-        let mut documents = BTreeMap::new();
-        for (document_ord, hash_ord) in pairs {
-            let (mut name, mut content) = (String::new(), String::new());
-            document.ord_to_str(document_ord, &mut name)?;
-            hash.ord_to_str(hash_ord, &mut content)?;
-            documents.insert(name, content);
-        }
-        Ok(documents)
-    }
+    Ok(rows)
 }

@@ -1,8 +1,12 @@
-//! A flat append-only file of unit vectors: the dense side of the index.
+//! Flat append-only files of vectors: the dense side of the index.
 //!
-//! A row is an `f32` scale and `dim` signed bytes, `value = scale * byte`. The file is mapped and
-//! scanned exactly: no graph to build, recall 1.0, and an update is an append. Rows past the last
-//! commit are left-overs of an interrupted run; the next writer cuts them off.
+//! A row is an `f32` scale and `dim` signed bytes, `value = scale · byte`. Rows of 12 bits have four
+//! more of each value in a file beside it, two values in a byte, the first in its lower half:
+//! `value = scale · (byte + four / 16)`. A search reads all of the first file, and of the second
+//! only what it has found. Both are little-endian, and begin with a header.
+//!
+//! Exact, so there is no graph to build and an update is an append. Rows past the last commit are
+//! left-overs of an interrupted run; the next writer cuts them off.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
@@ -11,69 +15,278 @@ use std::path::{Path, PathBuf};
 use memmap2::{Mmap, MmapOptions};
 
 use super::IndexError;
+use crate::cpu::{Level, scan};
 
-const MAGIC: &[u8; 8] = b"RQROWS\x00\x01";
-/// Magic, then the dimension as a little-endian `u32`, then zeros.
+/// Magic, then the dimension as a `u32`, then zeros.
 const HEADER: usize = 16;
 const SCALE: usize = size_of::<f32>();
+/// Steps of the low four bits in one of a high byte.
+const LOW_STEPS: f32 = 16.0;
+/// The largest high byte.
+const MOST: f32 = 127.0;
+/// No embedder's vectors are longer; the sums of a scan hold that many products.
+const MAX_DIM: usize = 1 << 16;
 
-fn row_bytes(dim: usize) -> usize {
-    SCALE + dim
+/// How precisely values are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bits {
+    /// One file: an error of 1/254 of the row's largest value at most.
+    Eight,
+    /// Two files: an error of 1/4,064 of it at most.
+    Twelve,
 }
 
-/// Where row `rows` would begin; `None` for more rows than any file has.
-fn end_of(dim: usize, rows: u64) -> Option<u64> {
-    rows.checked_mul(row_bytes(dim) as u64)?.checked_add(HEADER as u64)
-}
-
-/// The rows of a file, mapped for reading.
-pub struct Rows {
-    map: Mmap,
+/// One of the files.
+#[derive(Clone, Copy)]
+struct Layout {
+    magic: &'static [u8; 8],
     dim: usize,
+    /// Bytes of a row.
+    row: usize,
 }
 
-impl Rows {
-    /// Maps the first `committed` rows of the file at `path`, which holds vectors of `dim` values.
-    pub fn open(path: &Path, dim: usize, committed: u64) -> Result<Self, IndexError> {
+impl Layout {
+    /// Scales and high bytes.
+    fn high(dim: usize) -> Self {
+        Self { magic: b"RQROWS\x00\x02", dim, row: SCALE + dim }
+    }
+
+    /// Low bits.
+    fn low(dim: usize) -> Self {
+        Self { magic: b"RQLOWS\x00\x02", dim, row: dim.div_ceil(2) }
+    }
+
+    /// Where row `rows` would begin; `None` for more rows than any file has.
+    fn end(self, rows: u64) -> Option<u64> {
+        rows.checked_mul(self.row as u64)?.checked_add(HEADER as u64)
+    }
+
+    fn header(self) -> [u8; HEADER] {
+        let mut header = [0u8; HEADER];
+        header[..8].copy_from_slice(self.magic);
+        header[8..12].copy_from_slice(&(self.dim as u32).to_le_bytes());
+        header
+    }
+
+    fn check(self, path: &Path, bytes: &[u8]) -> Result<(), IndexError> {
+        if bytes.len() < HEADER {
+            return Err(IndexError::Truncated { path: path.to_owned() });
+        }
+        if self.dim > MAX_DIM || bytes[..HEADER] != self.header() {
+            let what = format!("its header does not announce vectors of {} values", self.dim);
+            return Err(IndexError::Damaged { path: path.to_owned(), what });
+        }
+        Ok(())
+    }
+
+    /// Opens a file for reading that has `rows` rows at least, and says where they end.
+    fn open(self, path: &Path, rows: u64) -> Result<(File, usize), IndexError> {
         let unreadable = |source: io::Error| match source.kind() {
             io::ErrorKind::NotFound => {
                 IndexError::Damaged { path: path.to_owned(), what: "it is missing".to_owned() }
             }
             _ => IndexError::Unreadable { path: path.to_owned(), source },
         };
-        let truncated = || IndexError::Truncated { path: path.to_owned() };
-        let file = File::open(path).map_err(unreadable)?;
+        let mut file = File::open(path).map_err(unreadable)?;
+        let mut header = Vec::with_capacity(HEADER);
+        (&mut file).take(HEADER as u64).read_to_end(&mut header).map_err(unreadable)?;
+        self.check(path, &header)?;
         let length = file.metadata().map_err(unreadable)?.len();
-        let end = end_of(dim, committed).filter(|&end| end <= length).ok_or_else(truncated)?;
+        let end = self.end(rows).filter(|&end| end <= length);
+        let end = end.ok_or_else(|| IndexError::Truncated { path: path.to_owned() })?;
+        Ok((file, end as usize))
+    }
+
+    /// Opens a file for appending, or makes it, and cuts it to `rows` rows.
+    fn append(self, path: &Path, rows: u64) -> Result<Appender, IndexError> {
+        let unwritable =
+            |source: io::Error| IndexError::Unwritable { path: path.to_owned(), source };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(unwritable)?;
+        let length = file.metadata().map_err(unwritable)?.len();
+        if length == 0 && rows == 0 {
+            file.write_all(&self.header()).map_err(unwritable)?;
+        } else {
+            let mut header = Vec::with_capacity(HEADER);
+            (&mut file).take(HEADER as u64).read_to_end(&mut header).map_err(unwritable)?;
+            self.check(path, &header)?;
+            let end = self.end(rows).filter(|&end| end <= length);
+            let end = end.ok_or_else(|| IndexError::Truncated { path: path.to_owned() })?;
+            file.set_len(end).map_err(unwritable)?;
+            file.seek(SeekFrom::Start(end)).map_err(unwritable)?;
+        }
+        Ok(Appender {
+            file: BufWriter::new(file),
+            path: path.to_owned(),
+            appended: blake3::Hasher::new(),
+        })
+    }
+}
+
+/// The file of low bits beside the one at `path`.
+fn low_path(path: &Path) -> PathBuf {
+    path.with_extension("low")
+}
+
+/// A row as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Raw<'a> {
+    high: &'a [u8],
+    low: Option<Vec<u8>>,
+}
+
+/// One digest of what two files hold.
+fn both(high: blake3::Hash, low: Option<blake3::Hash>) -> blake3::Hash {
+    let Some(low) = low else { return high };
+    blake3::hash(&[*high.as_bytes(), *low.as_bytes()].concat())
+}
+
+/// The rows of a file, mapped for reading.
+pub struct Rows {
+    map: Mmap,
+    /// Not mapped: what a search reads of it here and there would stay in memory as whole pages.
+    low: Option<File>,
+    dim: usize,
+}
+
+impl Rows {
+    /// Opens the first `committed` rows at `path`, which are vectors of `dim` values.
+    pub fn open(path: &Path, bits: Bits, dim: usize, committed: u64) -> Result<Self, IndexError> {
+        let (file, end) = Layout::high(dim).open(path, committed)?;
         // SAFETY: writers only append behind the committed rows, or cut off what is behind them.
         // Against other programs' meddling no mapping is safe.
-        let map = unsafe { MmapOptions::new().len(end as usize).map(&file) }.map_err(unreadable)?;
-        check_header(path, &map, dim)?;
-        Ok(Self { map, dim })
+        let map = unsafe { MmapOptions::new().len(end).map(&file) };
+        let map = map.map_err(|source| IndexError::Unreadable { path: path.to_owned(), source })?;
+        let low = match bits {
+            Bits::Eight => None,
+            Bits::Twelve => Some(Layout::low(dim).open(&low_path(path), committed)?.0),
+        };
+        Ok(Self { map, low, dim })
     }
 
     /// Number of rows.
     pub fn len(&self) -> u64 {
-        ((self.map.len() - HEADER) / row_bytes(self.dim)) as u64
+        ((self.map.len() - HEADER) / Layout::high(self.dim).row) as u64
     }
 
     /// Dot product of row `row` with `query`, `[dim]`. The row must be below [`Rows::len`].
     pub fn dot(&self, row: u64, query: &[f32]) -> f32 {
-        let (scale, bytes) = self.row(row);
-        scale * dot(bytes, query)
+        let (scale, high) = self.row(row);
+        let low = self.low(row).map_or(0.0, |low| dot(&low, query) / LOW_STEPS);
+        scale * (dot(high, query) + low)
     }
 
-    /// Row `row` as `[dim]` values.
+    /// Row `row` as `[dim]` values. The row must be below [`Rows::len`].
     pub fn vector(&self, row: u64) -> Vec<f32> {
-        let (scale, bytes) = self.row(row);
-        bytes.iter().map(|&byte| scale * f32::from(byte.cast_signed())).collect()
+        let (scale, high) = self.row(row);
+        let mut values: Vec<f32> =
+            high.iter().map(|&byte| scale * f32::from(byte.cast_signed())).collect();
+        for (value, four) in values.iter_mut().zip(self.low(row).into_iter().flatten()) {
+            *value += scale * (f32::from(four.cast_signed()) / LOW_STEPS);
+        }
+        values
+    }
+
+    /// Row `row` as it is stored, for [`RowWriter::append_raw`]; `None` if it cannot be read. The
+    /// row must be below [`Rows::len`].
+    pub fn raw(&self, row: u64) -> Option<Raw<'_>> {
+        let layout = Layout::high(self.dim);
+        let start = HEADER + row as usize * layout.row;
+        let low = match &self.low {
+            Some(file) => {
+                let layout = Layout::low(self.dim);
+                let mut bytes = vec![0; layout.row];
+                read_at(file, &mut bytes, layout.end(row)?).ok()?;
+                Some(bytes)
+            }
+            None => None,
+        };
+        Some(Raw { high: self.map.get(start..start + layout.row)?, low })
+    }
+
+    /// Digest of rows `from..to`, as [`RowWriter::digest`] gives it; `None` if they cannot be read.
+    pub fn digest(&self, from: u64, to: u64) -> Option<blake3::Hash> {
+        const BLOCK: u64 = 1 << 20;
+        let range = |layout: Layout| Some((layout.end(from)?, layout.end(to)?));
+        let (start, end) = range(Layout::high(self.dim))?;
+        let high = blake3::hash(self.map.get(start as usize..end as usize)?);
+        let Some(file) = &self.low else { return Some(high) };
+        let (mut start, end) = range(Layout::low(self.dim))?;
+        let mut low = blake3::Hasher::new();
+        while start < end {
+            let mut block = vec![0; BLOCK.min(end - start) as usize];
+            read_at(file, &mut block, start).ok()?;
+            low.update(&block);
+            start += block.len() as u64;
+        }
+        Some(both(high, Some(low.finalize())))
+    }
+
+    /// Dot products of the rows from `first` on with `query`, by their high bytes alone, for as
+    /// many rows as `scores` has places. The rows must be below [`Rows::len`].
+    pub fn scan(&self, level: Level, query: &scan::Query, first: u64, scores: &mut [f32]) {
+        const BLOCK: usize = 64;
+        let stride = Layout::high(self.dim).row;
+        let mut products = [0i32; BLOCK];
+        let rows = &self.map[HEADER + first as usize * stride..];
+        for (rows, scores) in rows.chunks(BLOCK * stride).zip(scores.chunks_mut(BLOCK)) {
+            let products = &mut products[..scores.len()];
+            query.products(level, &rows[SCALE..], stride, products);
+            let scales = rows.chunks_exact(stride).map(scale);
+            for ((score, &product), scale) in scores.iter_mut().zip(&*products).zip(scales) {
+                *score = product as f32 * query.scale() * scale;
+            }
+        }
     }
 
     fn row(&self, row: u64) -> (f32, &[u8]) {
-        let start = HEADER + row as usize * row_bytes(self.dim);
-        let (scale, bytes) = self.map[start..start + row_bytes(self.dim)].split_at(SCALE);
-        (f32::from_le_bytes([scale[0], scale[1], scale[2], scale[3]]), bytes)
+        let layout = Layout::high(self.dim);
+        let start = HEADER + row as usize * layout.row;
+        let row = &self.map[start..start + layout.row];
+        (scale(row), &row[SCALE..])
     }
+
+    /// The low bits of a row, each a signed byte. A disk that fails to give them costs precision,
+    /// and nothing else.
+    fn low(&self, row: u64) -> Option<Vec<u8>> {
+        let layout = Layout::low(self.dim);
+        let mut bytes = vec![0u8; layout.row];
+        let start = HEADER as u64 + row * layout.row as u64;
+        read_at(self.low.as_ref()?, &mut bytes, start).ok()?;
+        let signed = |four: u8| ((four << 4).cast_signed() >> 4).cast_unsigned();
+        let mut low: Vec<u8> =
+            bytes.iter().flat_map(|&two| [signed(two), signed(two >> 4)]).collect();
+        low.truncate(self.dim);
+        Some(low)
+    }
+}
+
+/// The scale that a row begins with.
+fn scale(row: &[u8]) -> f32 {
+    f32::from_le_bytes([row[0], row[1], row[2], row[3]])
+}
+
+#[cfg(unix)]
+fn read_at(file: &File, bytes: &mut [u8], start: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, start)
+}
+
+#[cfg(windows)]
+fn read_at(file: &File, mut bytes: &mut [u8], mut start: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let read = std::os::windows::fs::FileExt::seek_read(file, bytes, start)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        bytes = &mut bytes[read..];
+        start += read as u64;
+    }
+    Ok(())
 }
 
 /// `sum(row * query)`, in independent lanes so that the compiler can use vector registers.
@@ -91,57 +304,124 @@ fn dot(row: &[u8], query: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + rest.map(|(&r, q)| f32::from(r.cast_signed()) * q).sum::<f32>()
 }
 
-/// Appends rows to a file.
-pub struct RowWriter {
+/// A file that grows.
+struct Appender {
     file: BufWriter<File>,
     path: PathBuf,
+    /// What was written since the last digest.
+    appended: blake3::Hasher,
+}
+
+impl Appender {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), IndexError> {
+        self.appended.update(bytes);
+        self.file.write_all(bytes).map_err(|source| self.unwritable(source))
+    }
+
+    /// Writes once more what begins at `start` and has `length` bytes.
+    fn copy(&mut self, start: u64, length: usize) -> Result<(), IndexError> {
+        let mut bytes = vec![0; length];
+        let read = |file: &mut BufWriter<File>, bytes: &mut [u8]| {
+            file.seek(SeekFrom::Start(start))?; // puts out what is buffered
+            file.get_mut().read_exact(bytes)?;
+            file.seek(SeekFrom::End(0))
+        };
+        read(&mut self.file, &mut bytes)
+            .map_err(|source| IndexError::Unreadable { path: self.path.clone(), source })?;
+        self.write(&bytes)
+    }
+
+    fn digest(&mut self) -> blake3::Hash {
+        std::mem::take(&mut self.appended).finalize()
+    }
+
+    fn sync(&mut self) -> Result<(), IndexError> {
+        let synced = self.file.flush().and_then(|()| self.file.get_ref().sync_data());
+        synced.map_err(|source| self.unwritable(source))
+    }
+
+    fn unwritable(&self, source: io::Error) -> IndexError {
+        IndexError::Unwritable { path: self.path.clone(), source }
+    }
+}
+
+/// Appends rows.
+pub struct RowWriter {
+    high: Appender,
+    low: Option<Appender>,
     dim: usize,
     rows: u64,
 }
 
 impl RowWriter {
-    /// Opens the file, or makes it, and cuts it to the `committed` rows.
-    pub fn open(path: &Path, dim: usize, committed: u64) -> Result<Self, IndexError> {
-        Self::open_file(path, dim, committed)
-            .map_err(|source| IndexError::Unwritable { path: path.to_owned(), source })?
-    }
-
-    fn open_file(path: &Path, dim: usize, committed: u64) -> io::Result<Result<Self, IndexError>> {
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        let length = file.metadata()?.len();
-        let end = end_of(dim, committed).unwrap_or(u64::MAX);
-        if length == 0 && committed == 0 {
-            let mut header = [0u8; HEADER];
-            header[..8].copy_from_slice(MAGIC);
-            header[8..12].copy_from_slice(&(dim as u32).to_le_bytes());
-            file.write_all(&header)?;
-        } else {
-            let mut header = [0u8; HEADER];
-            let read = file.read(&mut header)?;
-            if let Err(error) = check_header(path, &header[..read], dim) {
-                return Ok(Err(error));
-            }
-            if length < end {
-                return Ok(Err(IndexError::Truncated { path: path.to_owned() }));
-            }
-            file.set_len(end)?;
-            file.seek(SeekFrom::Start(end))?;
-        }
-        Ok(Ok(Self { file: BufWriter::new(file), path: path.to_owned(), dim, rows: committed }))
+    /// Opens what is at `path`, or makes it, and cuts it to the `committed` rows.
+    pub fn open(path: &Path, bits: Bits, dim: usize, committed: u64) -> Result<Self, IndexError> {
+        let high = Layout::high(dim).append(path, committed)?;
+        let low = match bits {
+            Bits::Eight => None,
+            Bits::Twelve => Some(Layout::low(dim).append(&low_path(path), committed)?),
+        };
+        Ok(Self { high, low, dim, rows: committed })
     }
 
     /// Appends `vector`, `[dim]`, and returns its row number.
     pub fn append(&mut self, vector: &[f32]) -> Result<u64, IndexError> {
         debug_assert_eq!(vector.len(), self.dim);
         let largest = vector.iter().fold(0f32, |largest, value| largest.max(value.abs()));
-        let scale = if largest > 0.0 { largest / 127.0 } else { 1.0 };
-        let mut row = Vec::with_capacity(row_bytes(self.dim));
-        row.extend_from_slice(&scale.to_le_bytes());
-        row.extend(vector.iter().map(|value| ((value / scale).round() as i8).cast_unsigned()));
-        self.file.write_all(&row).map_err(|source| self.unwritable(source))?;
+        let scale = if largest > 0.0 { largest / MOST } else { 1.0 };
+        let steps = if self.low.is_some() { LOW_STEPS } else { 1.0 };
+        let code = |value: &f32| {
+            let code = (value / scale * steps).round().clamp(-MOST * steps, MOST * steps);
+            (code * (LOW_STEPS / steps)) as i32
+        };
+        let codes: Vec<i32> = vector.iter().map(code).collect();
+        // The nearest high byte, so that it is as good alone as it can be; what is left of the
+        // code is its lowest four bits, as a signed number.
+        let mut row = scale.to_le_bytes().to_vec();
+        row.extend(codes.iter().map(|code| ((code + 8) >> 4) as u8));
+        self.high.write(&row)?;
+        if let Some(file) = &mut self.low {
+            let four = |code: Option<&i32>| code.map_or(0, |&code| code as u8 & 15);
+            let low: Vec<u8> =
+                codes.chunks(2).map(|two| four(two.first()) | four(two.get(1)) << 4).collect();
+            file.write(&low)?;
+        }
         self.rows += 1;
         Ok(self.rows - 1)
+    }
+
+    /// Appends a row as another file of this kind has it.
+    pub fn append_raw(&mut self, row: &Raw<'_>) -> Result<(), IndexError> {
+        self.high.write(row.high)?;
+        if let (Some(file), Some(low)) = (&mut self.low, &row.low) {
+            file.write(low)?;
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Appends `count` rows once more that were appended before, committed or not, and returns the
+    /// number of the first copy.
+    pub fn copy(&mut self, first: u64, count: u64) -> Result<u64, IndexError> {
+        let is_there = first.checked_add(count).is_some_and(|end| end <= self.rows);
+        let files = [
+            (Some(&mut self.high), Layout::high(self.dim)),
+            (self.low.as_mut(), Layout::low(self.dim)),
+        ];
+        for (file, layout) in files {
+            let Some(file) = file else { continue };
+            let Some(start) = layout.end(first).filter(|_| is_there) else {
+                return Err(IndexError::Truncated { path: file.path.clone() });
+            };
+            file.copy(start, layout.row * count as usize)?;
+        }
+        self.rows += count;
+        Ok(self.rows - count)
+    }
+
+    /// Digest of the rows appended since this was last called.
+    pub fn digest(&mut self) -> blake3::Hash {
+        both(self.high.digest(), self.low.as_mut().map(Appender::digest))
     }
 
     /// Number of rows, committed or not.
@@ -151,103 +431,163 @@ impl RowWriter {
 
     /// Puts everything appended so far on the disk.
     pub fn sync(&mut self) -> Result<(), IndexError> {
-        self.file
-            .flush()
-            .and_then(|()| self.file.get_ref().sync_data())
-            .map_err(|source| self.unwritable(source))
+        self.high.sync()?;
+        self.low.as_mut().map_or(Ok(()), Appender::sync)
     }
-
-    fn unwritable(&self, source: io::Error) -> IndexError {
-        IndexError::Unwritable { path: self.path.clone(), source }
-    }
-}
-
-fn check_header(path: &Path, bytes: &[u8], dim: usize) -> Result<(), IndexError> {
-    if bytes.len() < HEADER {
-        return Err(IndexError::Truncated { path: path.to_owned() });
-    }
-    let stored = u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]) as usize;
-    if &bytes[..8] != MAGIC || stored != dim {
-        return Err(IndexError::Damaged {
-            path: path.to_owned(),
-            what: format!("its header does not announce vectors of {dim} values"),
-        });
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const DIM: usize = 20;
+    const DIM: usize = 21;
 
     fn vector(seed: usize) -> Vec<f32> {
         (0..DIM).map(|i| ((i * 7 + seed * 13) as f32).sin()).collect()
     }
 
+    fn write(path: &Path, bits: Bits, vectors: &[Vec<f32>]) -> Rows {
+        let dim = vectors[0].len();
+        let mut writer = RowWriter::open(path, bits, dim, 0).unwrap();
+        for (row, vector) in (0..).zip(vectors) {
+            assert_eq!(writer.append(vector).unwrap(), row);
+        }
+        assert_eq!(writer.len(), vectors.len() as u64);
+        writer.sync().unwrap();
+        Rows::open(path, bits, dim, vectors.len() as u64).unwrap()
+    }
+
     #[test]
     fn rows_come_back_within_half_a_step() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("rows");
-        let mut writer = RowWriter::open(&path, DIM, 0).unwrap();
-        for seed in 0..5 {
-            assert_eq!(writer.append(&vector(seed)).unwrap(), seed as u64);
-        }
-        writer.sync().unwrap();
-        let rows = Rows::open(&path, DIM, 5).unwrap();
-        assert_eq!(rows.len(), 5);
-        for seed in 0..5 {
-            for (stored, value) in rows.vector(seed as u64).iter().zip(vector(seed)) {
-                assert!((stored - value).abs() <= 0.5 / 127.0 + 1e-6);
+        for (bits, step) in [(Bits::Eight, 1.0 / 127.0), (Bits::Twelve, 1.0 / 2_032.0)] {
+            let dir = tempfile::tempdir().unwrap();
+            let vectors: Vec<Vec<f32>> = (0..5).map(vector).collect();
+            let rows = write(&dir.path().join("rows"), bits, &vectors);
+            assert_eq!(rows.len(), 5);
+            for (row, vector) in (0..).zip(&vectors) {
+                for (stored, value) in rows.vector(row).iter().zip(vector) {
+                    assert!((stored - value).abs() <= 0.5 * step + 1e-6, "{bits:?}");
+                }
+                let query = self::vector(9);
+                let exact: f32 = vector.iter().zip(&query).map(|(a, b)| a * b).sum();
+                assert!((rows.dot(row, &query) - exact).abs() < 3.0 * step, "{bits:?}");
             }
-            let exact: f32 = vector(seed).iter().zip(vector(9)).map(|(a, b)| a * b).sum();
-            assert!((rows.dot(seed as u64, &vector(9)) - exact).abs() < 0.02);
+        }
+    }
+
+    #[test]
+    fn high_bytes_are_the_same_with_and_without_low_bits() {
+        let dir = tempfile::tempdir().unwrap();
+        let vectors: Vec<Vec<f32>> = (0..50).map(vector).collect();
+        let eight = write(&dir.path().join("eight"), Bits::Eight, &vectors);
+        let twelve = write(&dir.path().join("twelve"), Bits::Twelve, &vectors);
+        let differing = eight.map.iter().zip(&twelve.map[..]).filter(|(a, b)| a != b).count();
+        // Between two steps, rounded twice: one in 32.
+        assert!(differing <= 50 * DIM / 16, "{differing}");
+        assert!(!dir.path().join("eight.low").exists());
+        // Beside the header and the scales: 580 bytes for 384 values.
+        let low = std::fs::metadata(dir.path().join("twelve.low")).unwrap();
+        assert_eq!(
+            low.len() as usize + twelve.map.len(),
+            2 * HEADER + 50 * (4 + DIM + DIM.div_ceil(2))
+        );
+    }
+
+    #[test]
+    fn rows_can_be_copied_and_their_digest_is_that_of_the_files() {
+        for bits in [Bits::Eight, Bits::Twelve] {
+            let dir = tempfile::tempdir().unwrap();
+            let (path, other) = (dir.path().join("rows"), dir.path().join("other"));
+            let mut writer = RowWriter::open(&path, bits, DIM, 0).unwrap();
+            for seed in 0..3 {
+                writer.append(&vector(seed)).unwrap();
+            }
+            let first = writer.digest();
+            assert_eq!(writer.copy(1, 2).unwrap(), 3);
+            writer.append(&vector(5)).unwrap();
+            assert!(matches!(writer.copy(5, 2), Err(IndexError::Truncated { .. })));
+            writer.sync().unwrap();
+            let rows = Rows::open(&path, bits, DIM, 6).unwrap();
+            assert_eq!(rows.vector(3), rows.vector(1));
+            assert_eq!(rows.raw(4), rows.raw(2));
+            assert_eq!(rows.digest(0, 3), Some(first));
+            assert_eq!(rows.digest(3, 6), Some(writer.digest()));
+            assert_eq!(rows.digest(3, 7), None);
+            let mut copy = RowWriter::open(&other, bits, DIM, 0).unwrap();
+            copy.append_raw(&rows.raw(5).unwrap()).unwrap();
+            copy.sync().unwrap();
+            assert_eq!(Rows::open(&other, bits, DIM, 1).unwrap().vector(0), rows.vector(5));
         }
     }
 
     #[test]
     fn a_zero_vector_and_extremes_survive() {
+        for bits in [Bits::Eight, Bits::Twelve] {
+            let dir = tempfile::tempdir().unwrap();
+            let tiny = f32::from_bits(1);
+            let vectors =
+                [[0.0, 0.0], [-1.0, 1.0], [f32::INFINITY, 1.0], [f32::NAN, 2.0], [tiny, 0.0]];
+            let rows = write(&dir.path().join("rows"), bits, &vectors.map(Vec::from));
+            assert_eq!(rows.vector(0), [0.0, 0.0]);
+            assert_eq!(rows.vector(1), [-1.0, 1.0]);
+            assert_eq!(rows.vector(3), [0.0, 2.0]);
+            assert_eq!(rows.dot(1, &[0.25, 0.5]), 0.25);
+        }
+    }
+
+    #[test]
+    fn a_scan_finds_what_high_bytes_and_a_rounded_query_give() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("rows");
-        let mut writer = RowWriter::open(&path, 2, 0).unwrap();
-        writer.append(&[0.0, 0.0]).unwrap();
-        writer.append(&[-1.0, 1.0]).unwrap();
-        writer.sync().unwrap();
-        let rows = Rows::open(&path, 2, 2).unwrap();
-        assert_eq!(rows.vector(0), [0.0, 0.0]);
-        assert_eq!(rows.vector(1), [-1.0, 1.0]);
+        let vectors: Vec<Vec<f32>> = (0..201).map(vector).collect();
+        let rows = write(&dir.path().join("rows"), Bits::Twelve, &vectors);
+        let query = vector(500);
+        for level in Level::available() {
+            for (first, count) in [(0, 201), (7, 130), (200, 1), (201, 0)] {
+                let mut scores = vec![f32::NAN; count];
+                rows.scan(level, &scan::Query::new(&query), first, &mut scores);
+                for (row, score) in (first..).zip(scores) {
+                    assert!((score - rows.dot(row, &query)).abs() < 0.05, "{level:?} {row}");
+                }
+            }
+        }
     }
 
     #[test]
     fn the_next_writer_cuts_off_uncommitted_rows() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("rows");
-        let mut writer = RowWriter::open(&path, DIM, 0).unwrap();
-        for seed in 0..4 {
-            writer.append(&vector(seed)).unwrap();
-        }
-        writer.sync().unwrap();
-        drop(writer);
-        let mut writer = RowWriter::open(&path, DIM, 2).unwrap();
+        drop(write(&path, Bits::Twelve, &[vector(0), vector(1), vector(2), vector(3)]));
+        let mut writer = RowWriter::open(&path, Bits::Twelve, DIM, 2).unwrap();
         assert_eq!(writer.append(&vector(7)).unwrap(), 2);
         writer.sync().unwrap();
-        assert_eq!(Rows::open(&path, DIM, 3).unwrap().len(), 3);
-        assert!(matches!(Rows::open(&path, DIM, 4), Err(IndexError::Truncated { .. })));
-        assert!(matches!(Rows::open(&path, DIM, u64::MAX), Err(IndexError::Truncated { .. })));
+        let open = |committed| Rows::open(&path, Bits::Twelve, DIM, committed);
+        let rows = open(3).unwrap();
+        assert_eq!(rows.len(), 3);
+        assert!((rows.vector(2)[3] - vector(7)[3]).abs() < 1e-3);
+        assert!(matches!(open(4), Err(IndexError::Truncated { .. })));
+        assert!(matches!(open(u64::MAX), Err(IndexError::Truncated { .. })));
     }
 
     #[test]
     fn truncated_and_foreign_files_are_errors() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("rows");
+        let path = dir.path().join("rows.i8");
+        let open = |committed| Rows::open(&path, Bits::Twelve, DIM, committed);
+        let append = |committed| RowWriter::open(&path, Bits::Twelve, DIM, committed);
+        assert!(matches!(open(0), Err(IndexError::Damaged { .. })));
         std::fs::write(&path, b"RQ").unwrap();
-        assert!(matches!(Rows::open(&path, DIM, 0), Err(IndexError::Truncated { .. })));
+        assert!(matches!(open(0), Err(IndexError::Truncated { .. })));
         std::fs::write(&path, [7u8; 64]).unwrap();
-        assert!(matches!(Rows::open(&path, DIM, 0), Err(IndexError::Damaged { .. })));
-        assert!(matches!(RowWriter::open(&path, DIM, 0), Err(IndexError::Damaged { .. })));
+        assert!(matches!(open(0), Err(IndexError::Damaged { .. })));
+        assert!(matches!(append(0), Err(IndexError::Damaged { .. })));
         std::fs::remove_file(&path).unwrap();
-        RowWriter::open(&path, DIM, 0).unwrap().append(&vector(0)).unwrap();
-        assert!(matches!(RowWriter::open(&path, DIM, 3), Err(IndexError::Truncated { .. })));
+        append(0).unwrap().append(&vector(0)).unwrap();
+        assert!(matches!(append(3), Err(IndexError::Truncated { .. })));
+        assert!(open(1).is_ok());
+        let low = dir.path().join("rows.low");
+        File::options().write(true).open(&low).unwrap().set_len(HEADER as u64 + 3).unwrap();
+        assert!(matches!(open(1), Err(IndexError::Truncated { path }) if path == low));
+        std::fs::remove_file(&low).unwrap();
+        assert!(matches!(open(1), Err(IndexError::Damaged { path, .. }) if path == low));
     }
 }

@@ -1,43 +1,39 @@
 //! Writing: one process at a time, one commit point.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tantivy::{TantivyDocument, Term};
+use tantivy::{IndexSettings, TantivyDocument, Term};
 
+use super::directory::SealedDirectory;
+use super::ledger::{DocumentState, Extent, FileState, Ledger, LedgerWriter};
 use super::lexical::{Fields, schema, tokenizers};
-use super::reader::documents;
-use super::rows::RowWriter;
-use super::{IndexError, Manifest, Passage, Settings, lexical_error};
+use super::rows::{Bits, RowWriter};
+use super::table::{Entry, Key, TableWriter};
+use super::{ChunkId, Index, IndexError, Manifest, Passage, Settings, lexical_write_error};
 
 /// Tantivy's memory for a segment in the making, in bytes.
 const LEXICAL_MEMORY: usize = 64 << 20;
 
-/// A chunk on its way into the index.
-pub struct NewChunk {
-    /// Text and place.
-    pub passage: Passage,
-    /// Its embedding, `[dim]`, unit length.
-    pub vector: Vec<f32>,
-    /// The vectors of its tokens, `[tokens, dim]`; empty unless the index keeps them.
-    pub tokens: Vec<Vec<f32>>,
-}
-
 /// What a commit makes valid, kept in tantivy's own commit.
-#[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Committed {
-    /// Rows in the vector file.
-    pub vectors: u64,
+    /// Rows in the vector file and records in the chunk table.
+    pub rows: u64,
     /// Rows in the token file.
     pub tokens: u64,
+    /// Number of the log, and its length in bytes.
+    pub log: u32,
+    pub log_bytes: u64,
+    /// Documents with at least one chunk.
+    pub documents: u64,
 }
 
 impl Committed {
     /// What the last commit of `index` says; `None` before the first.
     pub(super) fn read(index: &tantivy::Index, path: &Path) -> Result<Option<Self>, IndexError> {
-        let metas = index.load_metas().map_err(lexical_error(path))?;
+        let metas = index.load_metas().map_err(lexical_write_error(path))?;
         let Some(json) = metas.payload else { return Ok(None) };
         serde_json::from_str(&json).map(Some).map_err(|error| IndexError::Damaged {
             path: path.to_owned(),
@@ -50,83 +46,150 @@ impl Committed {
     }
 }
 
+/// Whether to go on with what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// Change the index, or make one: what is committed is seen at once.
+    Update,
+    /// Build a new one beside it, which [`IndexWriter::publish`] puts in its place. A rebuild with
+    /// the same settings that was interrupted goes on.
+    Rebuild,
+}
+
 /// The one writer of an index.
 pub struct IndexWriter {
     dir: PathBuf,
     manifest: Manifest,
-    /// The manifest is not on the disk yet: its first commit makes this generation current.
-    fresh: bool,
+    /// The directory's manifest names this generation.
+    current: bool,
+    start: Start,
     lexical: tantivy::IndexWriter,
     lexical_path: PathBuf,
     fields: Fields,
     vectors: RowWriter,
     tokens: Option<RowWriter>,
-    documents: BTreeMap<String, String>,
-    /// Held until the writer is dropped.
-    _lock: File,
+    table: TableWriter,
+    log: LedgerWriter,
+    documents: u64,
+    live: u64,
+    /// Rows at the last commit; none before the first.
+    committed: Option<u64>,
+    lock: File,
 }
 
 impl IndexWriter {
     /// Opens the index in `dir` for writing, or starts one with `settings`.
-    ///
-    /// With `rebuild` a new generation is started beside the old one, which stays current until
-    /// the first commit.
-    pub fn open(dir: &Path, settings: Settings, rebuild: bool) -> Result<Self, IndexError> {
-        let unwritable = |path: &Path| {
-            let path = path.to_owned();
-            move |source| IndexError::Unwritable { path: path.clone(), source }
-        };
+    pub fn open(dir: &Path, settings: Settings, start: Start) -> Result<Self, IndexError> {
         fs::create_dir_all(dir).map_err(unwritable(dir))?;
         let lock = lock(dir)?;
         let existing = match Manifest::read(dir) {
             Ok(manifest) => Some(manifest),
             Err(IndexError::Missing(_)) => None,
-            Err(_) if rebuild => None,
+            Err(_) if start == Start::Rebuild => None,
             Err(error) => return Err(error),
         };
-        let (manifest, fresh) = match existing {
-            Some(manifest) if !rebuild => {
+        match (existing, start) {
+            (Some(manifest), Start::Update) => {
                 manifest.check(&settings)?;
-                (manifest, false)
+                Self::existing(dir, manifest, true, start, lock)
             }
-            _ => (Manifest::fresh(dir, settings), true),
-        };
+            (None, Start::Update) => Self::fresh(dir, Manifest::fresh(dir, settings), start, lock),
+            (current, Start::Rebuild) => {
+                // Data that a crash may have damaged is not built upon.
+                let unfinished = Manifest::unfinished(dir, &settings)
+                    .filter(|begun| current.is_none_or(|now| !now.is_same_generation(begun)))
+                    .filter(|begun| super::verify::generation(dir, begun).is_ok());
+                match unfinished {
+                    Some(manifest) => Self::existing(dir, manifest, false, start, lock),
+                    None => Self::fresh(dir, Manifest::fresh(dir, settings), start, lock),
+                }
+            }
+        }
+    }
+
+    /// Opens the index in `dir`, which exists, with the settings that it has.
+    pub fn open_existing(dir: &Path) -> Result<Self, IndexError> {
+        let manifest = Manifest::read(dir)?;
+        let lock = lock(dir)?;
+        // Once more: another writer may have replaced it before the lock was ours.
+        drop(manifest);
+        Self::existing(dir, Manifest::read(dir)?, true, Start::Update, lock)
+    }
+
+    fn fresh(dir: &Path, manifest: Manifest, start: Start, lock: File) -> Result<Self, IndexError> {
+        let lexical = manifest.data(dir).join("lexical");
+        fs::create_dir_all(&lexical).map_err(unwritable(&lexical))?;
+        if start == Start::Rebuild {
+            manifest.mark_unfinished(dir)?;
+        }
+        let (schema, _) = schema();
+        let files = SealedDirectory::open(&lexical)?;
+        let index = tantivy::Index::create(files, schema, IndexSettings::default())
+            .map_err(lexical_write_error(&lexical))?;
+        Self::of(dir, manifest, false, start, lock, index, None)
+    }
+
+    fn existing(
+        dir: &Path,
+        manifest: Manifest,
+        current: bool,
+        start: Start,
+        lock: File,
+    ) -> Result<Self, IndexError> {
+        let lexical = manifest.data(dir).join("lexical");
+        let index = super::reader::open_lexical(&lexical)?;
+        let committed =
+            Committed::read(&index, &lexical)?.ok_or_else(|| Committed::missing(&lexical))?;
+        Self::of(dir, manifest, current, start, lock, index, Some(committed))
+    }
+
+    fn of(
+        dir: &Path,
+        manifest: Manifest,
+        current: bool,
+        start: Start,
+        lock: File,
+        mut index: tantivy::Index,
+        last: Option<Committed>,
+    ) -> Result<Self, IndexError> {
+        let committed = last.unwrap_or_default();
         let data = manifest.data(dir);
         let lexical_path = data.join("lexical");
-        fs::create_dir_all(&lexical_path).map_err(unwritable(&lexical_path))?;
-        let failed = lexical_error(&lexical_path);
-        let (schema, fields) = schema();
-        let mut index = match fresh {
-            true => tantivy::Index::create_in_dir(&lexical_path, schema),
-            false => tantivy::Index::open_in_dir(&lexical_path),
-        }
-        .map_err(&failed)?;
+        let failed = lexical_write_error(&lexical_path);
         index.set_tokenizers(tokenizers());
-        let committed = match Committed::read(&index, &lexical_path)? {
-            Some(committed) => committed,
-            None if fresh => Committed::default(),
-            None => return Err(Committed::missing(&lexical_path)),
-        };
+        let (_, fields) = schema();
         let dim = manifest.settings.embedder.dimension;
-        let vectors = RowWriter::open(&data.join("vectors.i8"), dim, committed.vectors)?;
+        let vectors = RowWriter::open(&data.join("vectors.i8"), Bits::Twelve, dim, committed.rows)?;
+        let table = TableWriter::open(&data.join("chunks.bin"), committed.rows)?;
         let tokens = match manifest.settings.token_vectors {
-            true => Some(RowWriter::open(&data.join("tokens.i8"), dim, committed.tokens)?),
+            true => {
+                Some(RowWriter::open(&data.join("tokens.i8"), Bits::Eight, dim, committed.tokens)?)
+            }
             false => None,
         };
-        let documents = index.reader().and_then(|r| documents(&r.searcher())).map_err(&failed)?;
+        let log = LedgerWriter::open(&data, committed.log, committed.log_bytes)?;
+        let live = log.ledger.documents().values().map(|document| document.chunks).sum();
         // One thread: embedding is what takes the time, and segments come out the same each run.
-        let lexical = index.writer_with_num_threads(1, LEXICAL_MEMORY).map_err(&failed)?;
+        let lexical: tantivy::IndexWriter =
+            index.writer_with_num_threads(1, LEXICAL_MEMORY).map_err(&failed)?;
+        // What a writer that was killed left behind would be in the way: file names repeat.
+        lexical.garbage_collect_files().wait().map_err(&failed)?;
         Ok(Self {
             dir: dir.to_owned(),
             manifest,
-            fresh,
+            current,
+            start,
             lexical,
             lexical_path,
             fields,
             vectors,
             tokens,
-            documents,
-            _lock: lock,
+            table,
+            log,
+            documents: committed.documents,
+            live,
+            committed: last.map(|last| last.rows),
+            lock,
         })
     }
 
@@ -135,79 +198,216 @@ impl IndexWriter {
         &self.manifest.settings
     }
 
-    /// Every document that has chunks here, and the content hash it was indexed with.
-    pub fn documents(&self) -> &BTreeMap<String, String> {
-        &self.documents
+    /// What the index holds, with all changes so far.
+    pub fn ledger(&self) -> &Ledger {
+        &self.log.ledger
     }
 
-    /// Adds a chunk to `document`, whose content has `hash`. Visible after the next commit; what
-    /// the document had before is to be removed first.
-    pub fn add(&mut self, document: &str, hash: &str, chunk: &NewChunk) -> Result<(), IndexError> {
-        let NewChunk { passage, vector, tokens } = chunk;
-        let row = self.vectors.append(vector)?;
+    /// Number of chunks, with all changes so far.
+    pub fn chunk_count(&self) -> u64 {
+        self.live
+    }
+
+    /// Adds a chunk with its embedding, `[dim]`, and the vectors of its tokens, `[tokens, dim]`
+    /// (empty unless the index keeps them). What the document had before is to be removed first.
+    pub fn add(
+        &mut self,
+        passage: &Passage,
+        vector: &[f32],
+        tokens: &[Vec<f32>],
+    ) -> Result<(), IndexError> {
+        self.vectors.append(vector)?;
         let first_token = self.tokens.as_ref().map_or(0, RowWriter::len);
         if let Some(rows) = &mut self.tokens {
             for token in tokens {
                 rows.append(token)?;
             }
         }
-        let mut entry = TantivyDocument::default();
-        entry.add_text(self.fields.document, document);
-        entry.add_text(self.fields.hash, hash);
-        for field in [self.fields.exact, self.fields.folded] {
-            entry.add_text(field, format!("{}\n{}", passage.heading(), passage.text));
+        let key = Key::of(&passage.text_to_embed());
+        self.enter(passage, Entry { key, first_token, tokens: tokens.len() as u32 })
+    }
+
+    /// Whether a text equal to the passage's was embedded here before.
+    pub fn knows(&mut self, passage: &Passage) -> Result<bool, IndexError> {
+        Ok(self.table.find(Key::of(&passage.text_to_embed()))?.is_some())
+    }
+
+    /// Adds a chunk with the embedding that an equal text has here; false if none has.
+    pub fn add_known(&mut self, passage: &Passage) -> Result<bool, IndexError> {
+        let key = Key::of(&passage.text_to_embed());
+        let Some((row, entry)) = self.table.find(key)? else { return Ok(false) };
+        self.vectors.copy(row, 1)?;
+        let first_token = match &mut self.tokens {
+            Some(rows) => rows.copy(entry.first_token, u64::from(entry.tokens))?,
+            None => 0,
+        };
+        self.enter(passage, Entry { first_token, ..entry })?;
+        Ok(true)
+    }
+
+    /// Adds what belongs to the row that was appended last.
+    fn enter(&mut self, passage: &Passage, entry: Entry) -> Result<(), IndexError> {
+        self.table.append(entry)?;
+        let mut document = TantivyDocument::default();
+        document.add_text(self.fields.document, &passage.document);
+        for field in [self.fields.exact, self.fields.folded, self.fields.pairs] {
+            document.add_text(field, format!("{}\n{}", passage.heading(), passage.text));
         }
-        entry.add_u64(self.fields.row, row);
-        entry.add_u64(self.fields.first_token, first_token);
-        entry.add_u64(self.fields.tokens, tokens.len() as u64);
+        document.add_u64(self.fields.row, self.vectors.len() - 1);
         let json = serde_json::to_string(passage).expect("a passage is plain data");
-        entry.add_text(self.fields.passage, json);
-        self.lexical.add_document(entry).map_err(lexical_error(&self.lexical_path))?;
-        if !self.documents.contains_key(document) {
-            self.documents.insert(document.to_owned(), hash.to_owned());
-        }
+        document.add_text(self.fields.passage, json);
+        self.lexical.add_document(document).map_err(lexical_write_error(&self.lexical_path))?;
         Ok(())
     }
 
-    /// Removes the chunks of `document`. Visible after the next commit.
-    pub fn remove(&mut self, document: &str) {
-        if self.documents.remove(document).is_some() {
-            self.lexical.delete_term(Term::from_field_text(self.fields.document, document));
+    /// Records that all chunks of the document `id` have been added.
+    pub fn finish_document(&mut self, id: &str, state: DocumentState) {
+        self.live += state.chunks;
+        self.documents += u64::from(state.chunks > 0);
+        self.log.record_document(id, state);
+    }
+
+    /// Takes back the chunks of a document that has been begun and will not be finished.
+    pub fn abandon_document(&mut self, id: &str) {
+        self.lexical.delete_term(Term::from_field_text(self.fields.document, id));
+    }
+
+    /// Records that all documents of the file at `path` are in the index.
+    pub fn finish_file(&mut self, path: &str, state: FileState) {
+        self.log.record_file(path, state);
+    }
+
+    /// Removes the document `id` and its chunks. Seen after the next commit.
+    pub fn remove_document(&mut self, id: &str) {
+        let Some(state) = self.log.ledger.documents().get(id) else { return };
+        self.live -= state.chunks;
+        self.documents -= u64::from(state.chunks > 0);
+        if state.chunks > 0 {
+            self.lexical.delete_term(Term::from_field_text(self.fields.document, id));
         }
+        self.log.forget_document(id);
+    }
+
+    /// Removes all documents of the file at `path`, and that it was read. Seen after the next
+    /// commit.
+    pub fn remove_file(&mut self, path: &str) {
+        let documents: Vec<String> =
+            self.log.ledger.documents_of(path).map(|(id, _)| id.clone()).collect();
+        documents.iter().for_each(|id| self.remove_document(id));
+        self.log.forget_file(path);
     }
 
     /// Makes everything since the last commit part of the index, all or nothing.
     pub fn commit(&mut self) -> Result<(), IndexError> {
-        let failed = lexical_error(&self.lexical_path);
+        if self.committed != Some(self.vectors.len()) || self.log.has_changes() {
+            self.write_commit()?;
+        }
+        match self.start {
+            Start::Update => self.make_current(),
+            Start::Rebuild => Ok(()),
+        }
+    }
+
+    /// Commits, and puts this generation in the place of the one in use, if it is another.
+    pub fn publish(&mut self) -> Result<(), IndexError> {
+        self.commit()?;
+        self.make_current()
+    }
+
+    fn make_current(&mut self) -> Result<(), IndexError> {
+        if self.current {
+            return Ok(());
+        }
+        let data = self.manifest.data(&self.dir);
+        File::open(&data)
+            .and_then(|data| data.sync_all())
+            .map_err(|source| IndexError::Unwritable { path: data, source })?;
+        self.manifest.write(&self.dir)?;
+        self.manifest.remove_other_generations(&self.dir);
+        self.current = true;
+        Ok(())
+    }
+
+    fn write_commit(&mut self) -> Result<(), IndexError> {
+        let failed = lexical_write_error(&self.lexical_path);
         self.vectors.sync()?;
+        self.table.sync()?;
         if let Some(tokens) = &mut self.tokens {
             tokens.sync()?;
         }
-        let committed = Committed {
-            vectors: self.vectors.len(),
-            tokens: self.tokens.as_ref().map_or(0, RowWriter::len),
-        };
-        let payload = serde_json::to_string(&committed).expect("two numbers");
+        let rows = self.vectors.len();
+        let tokens = self.tokens.as_ref().map_or(0, RowWriter::len);
+        if rows > self.committed.unwrap_or(0) {
+            self.log.record_extent(Extent {
+                rows,
+                vectors: self.vectors.digest().to_hex().to_string(),
+                chunks: self.table.digest().to_hex().to_string(),
+                tokens,
+                token_vectors: self.tokens.as_mut().map(|rows| rows.digest().to_hex().to_string()),
+            });
+        }
+        let (log, log_bytes) = self.log.sync()?;
+        let committed = Committed { rows, tokens, log, log_bytes, documents: self.documents };
+        let payload = serde_json::to_string(&committed).expect("some numbers");
         let mut commit = self.lexical.prepare_commit().map_err(&failed)?;
         commit.set_payload(&payload);
         commit.commit().map_err(&failed)?;
-        if self.fresh {
-            let data = self.manifest.data(&self.dir);
-            File::open(&data)
-                .and_then(|data| data.sync_all())
-                .map_err(|source| IndexError::Unwritable { path: data, source })?;
-            self.manifest.write(&self.dir)?;
-            self.manifest.remove_other_generations(&self.dir);
-            self.fresh = false;
-        }
+        self.log.remove_old();
+        self.committed = Some(rows);
         Ok(())
     }
 
     /// Waits for tantivy's background merges, so that they are not cut off.
     pub fn finish(self) -> Result<(), IndexError> {
-        let failed = lexical_error(&self.lexical_path);
+        let failed = lexical_write_error(&self.lexical_path);
         self.lexical.wait_merging_threads().map_err(&failed)
     }
+
+    /// Number of rows, those included whose chunks are gone.
+    pub fn row_count(&self) -> u64 {
+        self.vectors.len()
+    }
+
+    /// Writes the index anew without the rows whose chunks are gone, and puts that in its place.
+    /// Commits first.
+    pub fn compact(mut self) -> Result<(), IndexError> {
+        self.commit()?;
+        let Self { dir, lexical, lexical_path, log, lock, .. } = self;
+        // The old generation is only read from here on.
+        lexical.wait_merging_threads().map_err(lexical_write_error(&lexical_path))?;
+        let old = Index::open(&dir)?;
+        let manifest = Manifest::fresh(&dir, old.manifest().settings.clone());
+        let mut new = Self::fresh(&dir, manifest, Start::Update, lock)?;
+        // Not marked as one to go on with: it is worth nothing before it is whole.
+        for chunk in old.chunks() {
+            new.copy_chunk(&old, chunk)?;
+        }
+        for (id, state) in log.ledger.documents() {
+            new.finish_document(id, state.clone());
+        }
+        for (path, state) in log.ledger.files() {
+            new.finish_file(path, state.clone());
+        }
+        new.publish()?;
+        new.finish()
+    }
+
+    fn copy_chunk(&mut self, from: &Index, chunk: ChunkId) -> Result<(), IndexError> {
+        let stored = from.stored(chunk)?;
+        self.vectors.append_raw(&stored.vector)?;
+        let first_token = self.tokens.as_ref().map_or(0, RowWriter::len);
+        if let Some(rows) = &mut self.tokens {
+            for token in stored.tokens {
+                rows.append_raw(&token)?;
+            }
+        }
+        self.enter(&from.passage(chunk)?, Entry { first_token, ..stored.entry })
+    }
+}
+
+fn unwritable(path: &Path) -> impl FnOnce(std::io::Error) -> IndexError + use<> {
+    let path = path.to_owned();
+    move |source| IndexError::Unwritable { path, source }
 }
 
 /// The lock is the system's, on an open file: it goes with the process, however that ends.

@@ -37,7 +37,11 @@ pub use pdf::main as pdf_worker;
 pub use plain_text::plain_text;
 pub use read::{Documents, MAX_DOCUMENT_BYTES, MAX_LINE_BYTES, read};
 pub use sentence::sentences;
-pub use walk::{Walk, walk};
+pub use walk::{Filter, Walk, walk};
+
+/// Version of the way from a file to its chunks. Raised when that changes, so that indexes take in
+/// anew what they have read the old way.
+pub const READER: u32 = 1;
 
 /// How a document's text is marked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -100,7 +100,7 @@ impl<'a> Retriever<'a> {
         let start = Instant::now();
         let lexical = self.index.lexical(question)?;
         let mut candidates = self.candidates(&embedding.vector, &lexical)?;
-        let relevance = self.relevance(question, &lexical, &candidates)?;
+        let relevance = self.relevance(&lexical, &candidates)?;
         let search = start.elapsed();
 
         let start = Instant::now();
@@ -143,18 +143,13 @@ impl<'a> Retriever<'a> {
         Ok(candidates)
     }
 
-    fn relevance(
-        &self,
-        question: &str,
-        lexical: &LexicalQuery,
-        candidates: &[(ChunkId, Scores)],
-    ) -> Result<f32> {
+    fn relevance(&self, lexical: &LexicalQuery, candidates: &[(ChunkId, Scores)]) -> Result<f32> {
         let cosine = candidates.iter().map(|(_, scores)| scores.dense).fold(0.0, f32::max);
         let mut coverage = 0f32;
         for (chunk, _) in candidates.iter().take(5) {
             let passage = self.index.passage(*chunk)?;
             let text = format!("{}\n{}", passage.heading(), passage.text);
-            coverage = coverage.max(lexical.coverage(question, &text));
+            coverage = coverage.max(lexical.coverage(&text));
         }
         Ok(COSINE_WEIGHT * cosine + coverage)
     }
@@ -172,10 +167,8 @@ impl<'a> Retriever<'a> {
         match self.reranker {
             None => return Ok(false),
             Some(Reranker::CrossEncoder(model)) => {
-                let texts: Vec<String> = hits
-                    .iter()
-                    .map(|hit| embedding_text(&hit.passage.headings, &hit.passage.text))
-                    .collect();
+                let texts: Vec<String> =
+                    hits.iter().map(|hit| hit.passage.text_to_embed()).collect();
                 let scores = model.get()?.score(question, &texts)?;
                 for (hit, score) in hits.iter_mut().zip(scores) {
                     hit.scores.rerank = Some(score);
@@ -195,14 +188,6 @@ impl<'a> Retriever<'a> {
         }
         Ok(true)
     }
-}
-
-/// What the embedder and the reranker read of a chunk: its headings in one line, then its text.
-pub fn embedding_text(headings: &[String], text: &str) -> String {
-    if headings.is_empty() {
-        return text.to_owned();
-    }
-    format!("{}\n{text}", headings.join(" > "))
 }
 
 /// The question's tokens, each with the idf of the word that it is part of.

@@ -215,23 +215,138 @@ impl Lang {
     }
 
     pub(crate) fn indexed(self, summary: &Summary, took: &str, place: &str) -> String {
-        let Summary { indexed, chunks, unchanged, removed, problems } = summary;
+        let Summary { indexed, chunks, reused, unchanged, removed, problems, interrupted } =
+            summary;
         let skipped = problems.len();
-        match self {
+        let text = match self {
             Self::Vi => format!(
-                "✅ {indexed} tài liệu ({chunks} đoạn) mới hoặc thay đổi, {unchanged} không đổi, \
-                 {removed} đã xóa, {skipped} lỗi; {took} → {place}"
+                "{indexed} tài liệu ({chunks} đoạn, {reused} đã có vectơ) mới hoặc thay đổi, \
+                 {unchanged} không đổi, {removed} đã xóa, {skipped} lỗi; {took} → {place}"
             ),
             Self::En => format!(
-                "✅ {indexed} documents ({chunks} chunks) new or changed, {unchanged} unchanged, \
-                 {removed} removed, {skipped} problems; {took} → {place}"
+                "{indexed} documents ({chunks} chunks, {reused} embedded before) new or changed, \
+                 {unchanged} unchanged, {removed} removed, {skipped} problems; {took} → {place}"
+            ),
+        };
+        if *interrupted {
+            let stopped = self.pick(
+                "Đã dừng; phần đã làm được giữ lại, lần chạy sau sẽ làm tiếp:",
+                "Stopped; what was done is kept, and the next run goes on from there:",
+            );
+            return format!("⏸️  {stopped} {text}");
+        }
+        format!("✅ {text}")
+    }
+
+    pub(crate) fn indexing(self, (done, all): (usize, usize), chunks_a_second: f64) -> String {
+        match self {
+            Self::Vi => format!("Lập chỉ mục {done}/{all} tệp, {chunks_a_second:.0} đoạn/s"),
+            Self::En => format!("Indexing {done}/{all} files, {chunks_a_second:.0} chunks/s"),
+        }
+    }
+
+    pub(crate) fn previewed(self, documents: usize, chunks: usize) -> String {
+        match self {
+            Self::Vi => format!("{documents} tài liệu, {chunks} đoạn; chỉ mục không thay đổi"),
+            Self::En => format!("{documents} documents, {chunks} chunks; the index is unchanged"),
+        }
+    }
+
+    pub(crate) fn listed(self, documents: usize) -> String {
+        match self {
+            Self::Vi => format!("{documents} tài liệu"),
+            Self::En => format!("{documents} documents"),
+        }
+    }
+
+    pub(crate) fn removed(self, documents: usize) -> String {
+        match self {
+            Self::Vi if documents == 0 => "không có tài liệu nào ở đó trong chỉ mục".to_owned(),
+            Self::En if documents == 0 => "the index has no document there".to_owned(),
+            Self::Vi => format!("✅ đã xóa {documents} tài liệu khỏi chỉ mục"),
+            Self::En => format!("✅ removed {documents} documents from the index"),
+        }
+    }
+
+    pub(crate) fn verified(self, documents: usize, chunks: usize, took: &str) -> String {
+        match self {
+            Self::Vi => {
+                format!("✅ chỉ mục nguyên vẹn: {documents} tài liệu, {chunks} đoạn; {took}")
+            }
+            Self::En => {
+                format!("✅ the index is whole: {documents} documents, {chunks} chunks; {took}")
+            }
+        }
+    }
+
+    pub(crate) fn named(self, documents: usize, chunks: usize, size: &str) -> String {
+        match self {
+            Self::Vi => format!("{documents} tài liệu, {chunks} đoạn, {size}"),
+            Self::En => format!("{documents} documents, {chunks} chunks, {size}"),
+        }
+    }
+
+    pub(crate) fn no_names(self) -> &'static str {
+        self.pick(
+            "Chưa có chỉ mục nào có tên; tạo bằng `rag-query --index @TÊN index ĐƯỜNG_DẪN…`",
+            "No index has a name yet; make one with `rag-query --index @NAME index PATH…`",
+        )
+    }
+
+    /// `counts`: files, documents, chunks, and rows without a chunk.
+    pub(crate) fn index_info(
+        self,
+        index: &str,
+        counts: [usize; 4],
+        size: &str,
+        age: Duration,
+        embedder: &str,
+    ) -> String {
+        let [files, documents, chunks, dead] = counts;
+        let age = self.age(age);
+        match self {
+            Self::Vi => format!(
+                "chỉ mục     {index}\ntệp         {files}\ntài liệu    {documents}\n\
+                 đoạn        {chunks} (và {dead} đã bỏ, chờ thu gọn)\nkích thước  {size}\n\
+                 thay đổi    {age}\nembedder    {embedder}\n"
+            ),
+            Self::En => format!(
+                "index      {index}\nfiles      {files}\ndocuments  {documents}\n\
+                 chunks     {chunks} (and {dead} removed, until it is compacted)\nsize       {size}\n\
+                 changed    {age}\nembedder   {embedder}\n"
             ),
         }
     }
 
-    pub(crate) fn indexing(self) -> &'static str {
-        self.pick("Đang lập chỉ mục", "Indexing")
+    /// How long ago: `5 min ago`.
+    fn age(self, age: Duration) -> String {
+        let seconds = age.as_secs();
+        let (count, vi, en) = match seconds {
+            0..60 => (seconds, "giây", "s"),
+            60..3600 => (seconds / 60, "phút", "min"),
+            3600..86_400 => (seconds / 3600, "giờ", "h"),
+            _ => (seconds / 86_400, "ngày", "days"),
+        };
+        match self {
+            Self::Vi => format!("{count} {vi} trước"),
+            Self::En => format!("{count} {en} ago"),
+        }
     }
+}
+
+/// Bytes for people: `812 B`, `4.7 MiB`.
+pub fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
 }
 
 /// A duration for people: `12 ms`, `3.1 s`.
@@ -267,6 +382,14 @@ mod tests {
             "✅ cuda:0 (NVIDIA GeForce RTX 4090), 59.0 GiB VRAM (planned 61.0 GiB), 3.2 s"
         );
         assert!(Lang::Vi.llm_loaded(&gpu, took).contains("59.0 GiB VRAM (dự tính 61.0 GiB)"));
+    }
+
+    #[test]
+    fn sizes_have_a_unit_that_fits() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(u64::MAX), "16777216.0 TiB");
+        assert_eq!(Lang::En.age(Duration::from_secs(7200)), "2 h ago");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-pub use messages::{Lang, time};
+pub use messages::{Lang, bytes, time};
 
 use crate::models::hub::DownloadProgress;
 

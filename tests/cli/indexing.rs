@@ -10,12 +10,20 @@ use crate::harness::Sandbox;
 fn index(sandbox: &Sandbox, args: &[&str]) -> Value {
     let mut summary = sandbox.run(&[&["--json", "index"], args].concat()).exits(0).json();
     // How many chunks depends on the chunker, not on what is tested here.
-    summary.as_object_mut().unwrap().remove("chunks").unwrap();
+    for field in ["chunks", "reused"] {
+        summary.as_object_mut().unwrap().remove(field).unwrap();
+    }
     summary
 }
 
 fn counts(indexed: usize, unchanged: usize, removed: usize) -> Value {
-    json!({ "indexed": indexed, "unchanged": unchanged, "removed": removed, "problems": [] })
+    json!({
+        "indexed": indexed,
+        "unchanged": unchanged,
+        "removed": removed,
+        "problems": [],
+        "interrupted": false,
+    })
 }
 
 /// The documents of the index, sorted.

@@ -6,10 +6,13 @@
 
 mod bad_input;
 mod bench;
+#[cfg(unix)]
+mod crash;
 mod devices;
 mod docs;
 mod exit_codes;
 mod harness;
+mod index_commands;
 mod indexing;
 mod json;
 #[cfg(target_os = "linux")]

@@ -41,6 +41,9 @@ pub struct Activations {
     pub form: Form,
     /// `[columns / 32, rows, 32]`
     pub codes: Lines<i8>,
+    /// Of a single row: the codes of four blocks at a time, first 16 of each, then 16 of each, and
+    /// zeros after the last block. `[⌈columns / 128⌉, 2, 4, 16]`
+    pub quads: Lines<i8>,
     /// `[columns / 32, rows]`
     pub scales: Lines<f32>,
     /// Sums of the values of a block's two halves, `[columns / 32, rows, 2]`.
@@ -116,12 +119,27 @@ impl Activations {
         // One row is done before another core has heard of it.
         if rows == 1 {
             some_rows(0, 1);
+            self.fill_quads();
         } else {
             share(rows.div_ceil(ROWS), |some| {
                 for first in some.map(|i| i * ROWS) {
                     some_rows(first, ROWS.min(rows - first));
                 }
             });
+        }
+    }
+
+    fn fill_quads(&mut self) {
+        self.quads.resize(self.columns.next_multiple_of(4 * BLOCK));
+        let quads = self.quads.as_chunks_mut::<{ 4 * BLOCK }>().0;
+        for (quad, codes) in quads.iter_mut().zip(self.codes.chunks(4 * BLOCK)) {
+            let (first, second) = quad.split_at_mut(2 * BLOCK);
+            for (i, codes) in codes.as_chunks::<BLOCK>().0.iter().enumerate() {
+                first[16 * i..][..16].copy_from_slice(&codes[..16]);
+                second[16 * i..][..16].copy_from_slice(&codes[16..]);
+            }
+            first[codes.len() / 2..].fill(0);
+            second[codes.len() / 2..].fill(0);
         }
     }
 }

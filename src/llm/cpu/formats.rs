@@ -20,8 +20,9 @@ use std::arch::x86_64::{
     _mm512_loadu_si512, _mm512_mask_broadcast_i32x4, _mm512_mask_mov_epi16, _mm512_mask_mov_epi32,
     _mm512_mask_permutexvar_epi32, _mm512_maskz_loadu_epi16, _mm512_maskz_loadu_epi32,
     _mm512_mul_ps, _mm512_permutex2var_epi16, _mm512_permutex2var_epi32, _mm512_rolv_epi32,
-    _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setr_epi32, _mm512_srli_epi32,
-    _mm512_srlv_epi32, _mm512_ternarylogic_epi32, _mm512_zextps256_ps512,
+    _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_si512,
+    _mm512_shuffle_i32x4, _mm512_srli_epi32, _mm512_srlv_epi32, _mm512_ternarylogic_epi32,
+    _mm512_zextps256_ps512, _mm512_zextsi256_si512,
 };
 
 /// Weights in a span: what the kernels take at once.
@@ -90,6 +91,55 @@ pub trait Format {
             _mm512_inserti64x4::<1>(low, Self::codes(span, 2 * pair + 1))
         }
     }
+
+    /// The codes of the first `groups` groups, up to four, from group `4 · quad` of a span on: first
+    /// 16 of each, then 16 of each. Those of other groups are zero.
+    ///
+    /// # Safety
+    /// The CPU has AVX-512 (F, BW, DQ, VL); `span` points to these groups.
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+    #[inline]
+    unsafe fn codes_of_four(span: *const u8, quad: usize, groups: usize) -> [__m512i; 2] {
+        // SAFETY: the caller's.
+        let two = |pair: usize| unsafe {
+            match groups.saturating_sub(2 * pair) {
+                0 => _mm512_setzero_si512(),
+                1 => _mm512_zextsi256_si512(Self::codes(span, 4 * quad + 2 * pair)),
+                _ => Self::codes_of_two(span, 2 * quad + pair),
+            }
+        };
+        halves(two(0), two(1))
+    }
+}
+
+/// The first and the second halves of four groups, `[4, 16]` each, from two groups each, `[2, 2, 16]`.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn halves(first: __m512i, second: __m512i) -> [__m512i; 2] {
+    [
+        _mm512_shuffle_i32x4::<0b10_00_10_00>(first, second),
+        _mm512_shuffle_i32x4::<0b11_01_11_01>(first, second),
+    ]
+}
+
+/// The halves of up to four groups in blocks of 20 bytes that end with nibbles.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+unsafe fn nibbles_of_four(blocks: *const u8, groups: usize) -> [__m512i; 2] {
+    // SAFETY: the caller's: what the mask leaves out is not touched.
+    let (first, last) = unsafe {
+        if groups == 4 {
+            let last = _mm_loadu_si128(blocks.add(64).cast::<__m128i>());
+            (_mm512_loadu_si512(blocks.cast()), _mm512_castsi128_si512(last))
+        } else {
+            let there = ((1u32 << (5 * groups)) - 1) as u16;
+            (_mm512_maskz_loadu_epi32(there, blocks.cast::<i32>()), _mm512_setzero_si512())
+        }
+    };
+    let places = _mm512_setr_epi32(1, 2, 3, 4, 6, 7, 8, 9, 11, 12, 13, 14, 16, 17, 18, 19);
+    let both = _mm512_permutex2var_epi32(first, places, last);
+    let nibble = _mm512_set1_epi8(0x0f);
+    [_mm512_and_si512(both, nibble), _mm512_and_si512(_mm512_srli_epi32::<4>(both), nibble)]
 }
 
 /// [`nibbles`] of two groups.
@@ -335,6 +385,7 @@ macro_rules! blocks_of_32 {
         $name:ident, $bytes:literal, $codes:expr, $eight:expr, $one:expr, $block:ident => $read:expr
         $(, $first:ident, $second:ident => $read_two:expr)?
         $(; $scales_of_span:expr)?
+        $(, four => $codes_of_four:expr)?
     ) => {
         #[doc = concat!("Blocks of 32 weights in ", stringify!($bytes), " bytes.")]
         pub struct $name;
@@ -393,6 +444,19 @@ macro_rules! blocks_of_32 {
                     unsafe { $scales_of_span(span, groups) }
                 }
             )?
+
+            $(
+                #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+                #[inline]
+                unsafe fn codes_of_four(
+                    span: *const u8,
+                    quad: usize,
+                    groups: usize,
+                ) -> [__m512i; 2] {
+                    // SAFETY: these groups are there.
+                    unsafe { $codes_of_four(span.add(4 * quad * $bytes), groups) }
+                }
+            )?
         }
     };
 }
@@ -401,7 +465,7 @@ blocks_of_32!(Q4_0, 18, Some(16), eight_centred::<8>, centred::<8>,
     block => nibbles(block.add(2)),
     first, second => nibbles_of_two(first.add(2), second.add(2)); centred_of_span::<18, 8>);
 blocks_of_32!(Q4_1, 20, Some(16), eight_pairs, pair, block => nibbles(block.add(4)),
-    first, second => nibbles_of_two(first.add(4), second.add(4)); pairs_of_span::<20>);
+    first, second => nibbles_of_two(first.add(4), second.add(4)); pairs_of_span::<20>, four => nibbles_of_four);
 blocks_of_32!(Q5_0, 22, Some(32), eight_centred::<16>, centred::<16>,
     block => _mm256_or_si256(nibbles(block.add(6)), fifth_bits(block.add(2)));
     centred_of_span::<22, 16>);

@@ -2,6 +2,7 @@
 
 use std::arch::x86_64::{_mm256_loadu_ps, _mm256_mul_ps, _mm256_storeu_ps};
 use std::cell::RefCell;
+use std::ops::Range;
 use std::ptr;
 
 use candle_core::quantized::GgmlDType;
@@ -16,6 +17,8 @@ use crate::cpu::team::{Parts, share, threads};
 use crate::cpu::{Level, level};
 use crate::llm::gguf::{Mapped, TensorView};
 
+/// Rows of a matrix, one after the other, times the only row of activations.
+type Dots = unsafe fn(*const u8, &Activations, &mut [f32]);
 /// Eight rows of a matrix times activations, into `[xs.rows, 8]`.
 type Few = unsafe fn([*const u8; PANEL], &Activations, &mut [f32]);
 /// Some rows of a matrix times activations, into the scratch's sums, `[xs.rows, rows]` at least.
@@ -25,8 +28,8 @@ type Many = unsafe fn(&[*const u8], &Activations, &mut Scratch);
 struct Kernels {
     weights: usize,
     bytes: usize,
-    dots: Few,
-    wide_dots: Few,
+    dots: Dots,
+    wide_dots: Dots,
     panel: Few,
     wide_band: Many,
     tiles_band: Many,
@@ -124,14 +127,21 @@ impl Matrix {
         self.rows.div_ceil(way.rows)
     }
 
-    /// Rows `way.rows · band ..` times the activations, into the scratch's sums: `[xs.rows,
-    /// way.rows]` at least. Rows past the end are the last one again.
-    fn band(&self, way: Way, band: usize, xs: &Activations, scratch: &mut Scratch) {
-        let row = |i: usize| self.row((band * way.rows + i).min(self.rows - 1));
-        // SAFETY: the instructions are there (see `way`), the rows are whole (see `new`), and the
-        // activations in the form that the kernel takes.
+    /// Rows of some bands, which are [`Way::rows`] each, times the activations, into the scratch's
+    /// sums: `[xs.rows, bands.len() · way.rows]` at least. What is there for rows past the end has no
+    /// meaning.
+    fn multiply(&self, way: Way, bands: Range<usize>, xs: &Activations, scratch: &mut Scratch) {
+        let start = bands.start * way.rows;
+        let row = |i: usize| self.row((start + i).min(self.rows - 1));
+        // SAFETY: the instructions are there (see `way`), the rows are whole (see `new`) and lie one
+        // after the other, and the activations in the form that the kernel takes.
         unsafe {
             match way.kernel {
+                Kernel::Dots(of) => {
+                    scratch.sums.resize(bands.len() * way.rows);
+                    let count = scratch.sums.len().min(self.rows - start);
+                    of(self.kernels)(row(0), xs, &mut scratch.sums[..count]);
+                }
                 Kernel::Few(of) => {
                     scratch.sums.resize(xs.rows * PANEL);
                     of(self.kernels)(std::array::from_fn(row), xs, &mut scratch.sums);
@@ -157,27 +167,36 @@ struct Way {
     kernel: Kernel,
 }
 
+impl Way {
+    /// Bands that are multiplied at once, at most.
+    fn together(self) -> usize {
+        // The products stay in the first cache.
+        if matches!(self.kernel, Kernel::Dots(_)) { 64 } else { 1 }
+    }
+}
+
 #[derive(Clone, Copy)]
 enum Kernel {
+    Dots(fn(&Kernels) -> Dots),
     Few(fn(&Kernels) -> Few),
     Many(fn(&Kernels) -> Many),
 }
 
 /// The best way on a CPU of this level, for matrices of so many rows together.
 fn way(level: Level, rows: usize, xs: &Activations) -> Way {
-    let few = |of| Way { rows: PANEL, kernel: Kernel::Few(of) };
+    let dots = |of| Way { rows: PANEL, kernel: Kernel::Dots(of) };
     let wide = level >= Level::Avx512;
     match xs.form {
         Form::Rounded => Way {
             rows: tiles::band(rows, threads()),
             kernel: Kernel::Many(|kernels| kernels.tiles_band),
         },
-        Form::Codes if xs.rows == 1 && wide => few(|kernels| kernels.wide_dots),
-        Form::Codes if xs.rows == 1 => few(|kernels| kernels.dots),
+        Form::Codes if xs.rows == 1 && wide => dots(|kernels| kernels.wide_dots),
+        Form::Codes if xs.rows == 1 => dots(|kernels| kernels.dots),
         Form::Codes if wide => {
             Way { rows: wide::band(xs.columns), kernel: Kernel::Many(|kernels| kernels.wide_band) }
         }
-        Form::Codes => few(|kernels| kernels.panel),
+        Form::Codes => Way { rows: PANEL, kernel: Kernel::Few(|kernels| kernels.panel) },
     }
 }
 
@@ -220,14 +239,16 @@ fn products_at(level: Level, matrices: &[&Matrix], xs: &Activations, then: Then,
     let out = Parts::new(out);
     share(bands, |some| {
         SCRATCH.with_borrow_mut(|[scratch, _]| {
-            for band in some {
-                let (matrix, band, first) = locate(matrices, way, band);
-                matrix.band(way, band, xs, scratch);
-                let start = band * way.rows;
-                let count = way.rows.min(matrix.rows - start);
-                for (row, sums) in scratch.sums.chunks_exact(way.rows).take(xs.rows).enumerate() {
+            let mut next = some.start;
+            while next < some.end {
+                let (matrix, bands, first) = locate(matrices, way, next..some.end);
+                next += bands.len();
+                let (start, wide) = (bands.start * way.rows, bands.len() * way.rows);
+                matrix.multiply(way, bands, xs, scratch);
+                let count = wide.min(matrix.rows - start);
+                for (row, sums) in scratch.sums.chunks_exact(wide).take(xs.rows).enumerate() {
                     let at = row * width + first + start;
-                    // SAFETY: no other call has this band.
+                    // SAFETY: no other call has these bands.
                     let out = unsafe { out.part(at..at + count) };
                     match then {
                         Then::Replace => out.copy_from_slice(&sums[..count]),
@@ -252,15 +273,16 @@ pub fn gated_product(gate: &Matrix, up: &Matrix, xs: &Activations, out: &mut [f3
     let parts = Parts::new(out);
     share(gate.bands(way), |some| {
         SCRATCH.with_borrow_mut(|[gates, ups]| {
-            for band in some {
-                gate.band(way, band, xs, gates);
-                up.band(way, band, xs, ups);
-                let start = band * way.rows;
-                let count = way.rows.min(width - start);
-                let both = gates.sums.chunks_exact(way.rows).zip(ups.sums.chunks_exact(way.rows));
+            for first in some.clone().step_by(way.together()) {
+                let bands = first..some.end.min(first + way.together());
+                let (start, wide) = (first * way.rows, bands.len() * way.rows);
+                gate.multiply(way, bands.clone(), xs, gates);
+                up.multiply(way, bands, xs, ups);
+                let count = wide.min(width - start);
+                let both = gates.sums.chunks_exact(wide).zip(ups.sums.chunks_exact(wide));
                 for (row, (gates, ups)) in both.take(xs.rows).enumerate() {
                     let at = row * width + start;
-                    // SAFETY: no other call has this band.
+                    // SAFETY: no other call has these bands.
                     let out = unsafe { parts.part(at..at + count) };
                     let eights = gates.chunks_exact(PANEL).zip(ups.chunks_exact(PANEL));
                     for (out, (gates, ups)) in out.chunks_mut(PANEL).zip(eights) {
@@ -287,14 +309,21 @@ fn silu_times(gates: &[f32], ups: &[f32], out: &mut [f32]) {
     out.copy_from_slice(&values[..out.len()]);
 }
 
-/// The matrix that has the band, the band's number in it, and its first output's place.
-fn locate<'a>(matrices: &[&'a Matrix], way: Way, mut band: usize) -> (&'a Matrix, usize, usize) {
-    let mut first = 0;
+/// The matrix that has the first of these bands, its numbers of as many as it has and are multiplied
+/// at once, and its first output's place.
+fn locate<'a>(
+    matrices: &[&'a Matrix],
+    way: Way,
+    some: Range<usize>,
+) -> (&'a Matrix, Range<usize>, usize) {
+    let (mut band, mut first) = (some.start, 0);
     for matrix in matrices {
-        if band < matrix.bands(way) {
-            return (matrix, band, first);
+        let all = matrix.bands(way);
+        if band < all {
+            let end = all.min(band + some.len().min(way.together()));
+            return (matrix, band..end, first);
         }
-        band -= matrix.bands(way);
+        band -= all;
         first += matrix.rows;
     }
     unreachable!("bands are counted over the same matrices")

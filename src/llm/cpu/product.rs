@@ -43,16 +43,18 @@ pub const fn span_bytes<F: Format>() -> usize {
     SPAN / F::WEIGHTS * F::BYTES
 }
 
-/// The dot products of eight rows of a matrix with the only row of `xs`.
+/// The dot products of rows of a matrix, which lie one after the other from `rows` on, with the only
+/// row of `xs`: as many as `out` has room for.
 ///
 /// # Safety
-/// The CPU has AVX2, FMA and F16C; every pointer is to `xs.columns / WEIGHTS` whole blocks, and
+/// The CPU has AVX2, FMA and F16C; there are so many rows of `xs.columns / WEIGHTS` whole blocks, and
 /// `xs` is one row of codes.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub unsafe fn dots<F: Format>(rows: [*const u8; PANEL], xs: &Activations, sums: &mut [f32]) {
-    for (sum, row) in sums.iter_mut().zip(rows) {
+pub unsafe fn dots<F: Format>(rows: *const u8, xs: &Activations, out: &mut [f32]) {
+    let row_bytes = xs.columns / F::WEIGHTS * F::BYTES;
+    for (i, out) in out.iter_mut().enumerate() {
         // SAFETY: the caller's.
-        *sum = unsafe { dot::<F>(row, xs) };
+        *out = unsafe { dot::<F>(rows.add(i * row_bytes), xs) };
     }
 }
 

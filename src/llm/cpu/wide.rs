@@ -13,14 +13,14 @@ use std::arch::x86_64::{
     _mm512_loadu_si512, _mm512_maskz_loadu_ps, _mm512_mul_ps, _mm512_permutexvar_ps,
     _mm512_reduce_add_ps, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setr_epi32,
     _mm512_setzero_ps, _mm512_setzero_si512, _mm512_storeu_ps, _mm512_xor_si512,
-    _mm512_zextps256_ps512, _mm512_zextsi256_si512,
+    _mm512_zextps256_ps512,
 };
 
 use super::activations::Activations;
 use super::formats::{Format, GROUP, SPAN};
 use super::lines::Lines;
 use super::matrix::Scratch;
-use super::product::{self, AHEAD, ask_for, span_bytes, transposed};
+use super::product::{AHEAD, ask_for, span_bytes, transposed};
 
 /// Rows of a panel: one for each 32-bit lane.
 pub const PANEL: usize = 16;
@@ -144,29 +144,27 @@ pub unsafe fn products<F: Format>(
     }
 }
 
-/// The dot products of eight rows of a matrix with the only row of `xs`.
+/// The dot products of rows of a matrix, which lie one after the other from `rows` on, with the only
+/// row of `xs`: as many as `out` has room for.
 ///
 /// # Safety
-/// The CPU has AVX-512 (F, BW, DQ, VL, VNNI); every pointer is to `xs.columns / WEIGHTS` whole
+/// The CPU has AVX-512 (F, BW, DQ, VL, VNNI); there are so many rows of `xs.columns / WEIGHTS` whole
 /// blocks, and `xs` is one row of codes.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub unsafe fn dots<F: Format>(
-    rows: [*const u8; product::PANEL],
-    xs: &Activations,
-    sums: &mut [f32],
-) {
+pub unsafe fn dots<F: Format>(rows: *const u8, xs: &Activations, out: &mut [f32]) {
     let row_bytes = xs.columns / F::WEIGHTS * F::BYTES;
+    let (fours, rest) = match 4 * row_bytes <= FOUR_BYTES {
+        true => out.as_chunks_mut(),
+        false => (Default::default(), out),
+    };
+    let first = 4 * fours.len();
     // SAFETY: the caller's.
     unsafe {
-        if 4 * row_bytes <= FOUR_BYTES {
-            let [a, b, c, d, e, f, g, h] = rows;
-            let (first, last) = sums.split_at_mut(4);
-            four_dots::<F>([a, b, c, d], row_bytes, xs, first);
-            four_dots::<F>([e, f, g, h], row_bytes, xs, last);
-        } else {
-            for (sum, row) in sums.iter_mut().zip(rows) {
-                *sum = dot::<F>(row, xs);
-            }
+        for (i, out) in fours.iter_mut().enumerate() {
+            *out = four_dots::<F>(rows.add(4 * i * row_bytes), row_bytes, xs);
+        }
+        for (i, out) in rest.iter_mut().enumerate() {
+            *out = dot::<F>(rows.add((first + i) * row_bytes), xs);
         }
     }
 }
@@ -177,16 +175,14 @@ pub unsafe fn dots<F: Format>(
 /// As for [`dots`].
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 #[inline]
-unsafe fn four_dots<F: Format>(
-    rows: [*const u8; 4],
-    row_bytes: usize,
-    xs: &Activations,
-    out: &mut [f32],
-) {
+unsafe fn four_dots<F: Format>(rows: *const u8, row_bytes: usize, xs: &Activations) -> [f32; 4] {
     let mut sums = [_mm512_setzero_ps(); 4];
     let (whole, rest) = (xs.columns / SPAN, xs.columns % SPAN / GROUP);
+    let rows_at = |span: usize| {
+        std::array::from_fn(|row| rows.wrapping_add(row * row_bytes + span * span_bytes::<F>()))
+    };
     for span in 0..whole {
-        let at = rows.map(|row| row.wrapping_add(span * span_bytes::<F>()));
+        let at: [_; 4] = rows_at(span);
         for bytes in at {
             ask_for::<F>(bytes.wrapping_add(4 * row_bytes));
         }
@@ -194,17 +190,17 @@ unsafe fn four_dots<F: Format>(
         unsafe { four_spans::<F, true>(at, xs, span, 0, &mut sums) };
     }
     if rest > 0 {
-        let at = rows.map(|row| row.wrapping_add(whole * span_bytes::<F>()));
         // SAFETY: the rows end with so many groups.
-        unsafe { four_spans::<F, false>(at, xs, whole, rest, &mut sums) };
+        unsafe { four_spans::<F, false>(rows_at(whole), xs, whole, rest, &mut sums) };
     }
     let [a, b, c, d] = sums
         .map(|sum| _mm256_add_ps(_mm512_castps512_ps256(sum), _mm512_extractf32x8_ps::<1>(sum)));
     let lanes = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
     let four = _mm_add_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps::<1>(lanes));
-    assert_eq!(out.len(), 4);
+    let mut out = [0f32; 4];
     // SAFETY: there is room for four.
     unsafe { _mm_storeu_ps(out.as_mut_ptr(), four) };
+    out
 }
 
 /// Adds a span of four rows, whole or the first `groups` groups of it.
@@ -237,40 +233,36 @@ unsafe fn four_spans<F: Format, const WHOLE: bool>(
         } else {
             load(xs.sums.as_ptr().add(at), groups)
         };
-        let mut scales = [_mm512_setzero_ps(); 4];
-        for (row, bytes) in rows.into_iter().enumerate() {
-            let [scale, mut offset] = F::scales_of_span(bytes, groups);
+        for (bytes, sum) in rows.into_iter().zip(sums) {
+            let [scales, mut offsets] = F::scales_of_span(bytes, groups);
             if F::CODES.is_none() {
-                offset = _mm512_mul_ps(scale, _mm512_set1_ps(ZERO));
+                offsets = _mm512_mul_ps(scales, _mm512_set1_ps(ZERO));
             }
-            sums[row] = _mm512_fmadd_ps(offset, column_sums, sums[row]);
-            scales[row] = _mm512_mul_ps(scale, column_scales);
-        }
-        let mut add = |pair: usize, codes: [__m512i; 4], x: __m512i| {
-            let first = if each == 2 {
-                _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3)
-            } else {
-                _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1)
-            };
-            let of = _mm512_add_epi32(first, _mm512_set1_epi32((2 * each * pair) as i32));
-            for (row, codes) in codes.into_iter().enumerate() {
-                let codes = unsigned::<F>(codes);
-                let products = _mm512_dpbusd_epi32(_mm512_setzero_si512(), codes, x);
-                let scale = _mm512_permutexvar_ps(of, scales[row]);
-                sums[row] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), scale, sums[row]);
+            *sum = _mm512_fmadd_ps(offsets, column_sums, *sum);
+            let scales = _mm512_mul_ps(scales, column_scales);
+            for quad in 0..groups.div_ceil(4) {
+                let there = if WHOLE { 4 } else { (groups - 4 * quad).min(4) };
+                let codes = F::codes_of_four(bytes, quad, there).map(|codes| unsigned::<F>(codes));
+                let x = xs.quads.as_ptr().add((at + 4 * quad) * GROUP);
+                let x = [x, x.add(2 * GROUP)].map(|x| _mm512_loadu_si512(x.cast()));
+                let first = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+                let group = _mm512_add_epi32(first, _mm512_set1_epi32(4 * quad as i32));
+                let none = _mm512_setzero_si512();
+                if each == 1 {
+                    let both = _mm512_dpbusd_epi32(none, codes[0], x[0]);
+                    let both = _mm512_dpbusd_epi32(both, codes[1], x[1]);
+                    let scale = _mm512_permutexvar_ps(group, scales);
+                    *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(both), scale, *sum);
+                } else {
+                    for half in 0..2 {
+                        let products = _mm512_dpbusd_epi32(none, codes[half], x[half]);
+                        let of = _mm512_add_epi32(group, group);
+                        let of = _mm512_add_epi32(of, _mm512_set1_epi32(half as i32));
+                        let scale = _mm512_permutexvar_ps(of, scales);
+                        *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), scale, *sum);
+                    }
+                }
             }
-        };
-        let x = xs.codes.as_ptr().add(at * GROUP);
-        for pair in 0..groups / 2 {
-            let x = _mm512_loadu_si512(x.add(2 * pair * GROUP).cast());
-            add(pair, rows.map(|row| F::codes_of_two(row, pair)), x);
-        }
-        if !WHOLE && groups % 2 == 1 {
-            let group = groups - 1;
-            let x = _mm256_loadu_si256(x.add(group * GROUP).cast());
-            // The upper half counts for nothing: what it is multiplied with is zero.
-            let codes = rows.map(|row| _mm512_zextsi256_si512(F::codes(row, group)));
-            add(group / 2, codes, _mm512_zextsi256_si512(x));
         }
     }
 }

@@ -1,0 +1,192 @@
+//! `index list`, `info`, `names`, `remove`, `verify` and `compact`. None of them loads a model.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::super::exit::Exit;
+use super::super::setup::{Setup, data_dir, named_indexes};
+use crate::index::{self, Index, IndexWriter, Manifest, Settings, file_of};
+use crate::indexing;
+use crate::terminal::{bytes, document_name, time};
+
+pub fn list(setup: &Setup) -> Result<Exit> {
+    #[derive(Serialize)]
+    struct Listed<'a> {
+        document: &'a str,
+        chunks: u64,
+        /// Of the file that it is from.
+        bytes: Option<u64>,
+    }
+    let ledger = Index::open(&setup.index_dir)?.ledger()?;
+    for (document, state) in ledger.documents() {
+        if setup.global.json {
+            let bytes = ledger.files().get(file_of(document)).map(|file| file.size);
+            setup.terminal.print_json(&Listed { document, chunks: state.chunks, bytes })?;
+        } else {
+            let line = format!("{:>6}  {}\n", state.chunks, document_name(document));
+            setup.terminal.print(&line)?;
+        }
+    }
+    setup.terminal.say(&setup.terminal.lang.listed(ledger.documents().len()));
+    Ok(Exit::Answered)
+}
+
+/// What is told of an index.
+#[derive(Serialize)]
+struct Info {
+    index: PathBuf,
+    files: usize,
+    documents: usize,
+    chunks: usize,
+    /// Rows whose chunks are gone, until the next compaction.
+    dead_rows: usize,
+    /// Of all its files.
+    bytes: u64,
+    /// Since the last change.
+    age_seconds: u64,
+    #[serde(flatten)]
+    settings: Settings,
+}
+
+impl Info {
+    fn of(dir: &Path) -> Result<Self> {
+        let index = Index::open(dir)?;
+        let ledger = index.ledger()?;
+        Ok(Self {
+            index: dir.to_owned(),
+            files: ledger.files().len(),
+            documents: ledger.documents().len(),
+            chunks: index.chunk_count(),
+            dead_rows: index.row_count() - index.chunk_count(),
+            bytes: size_of(dir),
+            age_seconds: index.changed().map_or(0, |changed| age(changed).as_secs()),
+            settings: index.manifest().settings.clone(),
+        })
+    }
+}
+
+fn age(time: SystemTime) -> Duration {
+    SystemTime::now().duration_since(time).unwrap_or_default()
+}
+
+pub fn info(setup: &Setup) -> Result<Exit> {
+    let info = Info::of(&setup.index_dir)?;
+    if setup.global.json {
+        setup.terminal.print_json(&info)?;
+        return Ok(Exit::Answered);
+    }
+    let age = Duration::from_secs(info.age_seconds);
+    let lines = setup.terminal.lang.index_info(
+        &info.index.display().to_string(),
+        [info.files, info.documents, info.chunks, info.dead_rows],
+        &bytes(info.bytes),
+        age,
+        &info.settings.embedder.id,
+    );
+    setup.terminal.print(&lines)?;
+    Ok(Exit::Answered)
+}
+
+pub fn names(setup: &Setup) -> Result<Exit> {
+    #[derive(Serialize)]
+    struct Named<'a> {
+        name: &'a str,
+        #[serde(flatten)]
+        info: Option<Info>,
+        problem: Option<String>,
+    }
+    let folder = named_indexes(&data_dir()?);
+    let mut names: Vec<String> = fs::read_dir(&folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| Manifest::exists(&entry.path()))
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    for name in &names {
+        let (info, problem) = match Info::of(&folder.join(name)) {
+            Ok(info) => (Some(info), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        if setup.global.json {
+            setup.terminal.print_json(&Named { name, info, problem })?;
+        } else {
+            let what = match (&info, problem) {
+                (Some(info), _) => {
+                    setup.terminal.lang.named(info.documents, info.chunks, &bytes(info.bytes))
+                }
+                (None, problem) => format!("❌ {}", problem.unwrap_or_default()),
+            };
+            setup.terminal.print(&format!("@{name}  {what}\n"))?;
+        }
+    }
+    if names.is_empty() {
+        setup.terminal.say(setup.terminal.lang.no_names());
+    }
+    Ok(Exit::Answered)
+}
+
+pub fn remove(setup: &Setup, paths: &[PathBuf]) -> Result<Exit> {
+    #[derive(Serialize)]
+    struct Removed {
+        removed: usize,
+    }
+    let mut writer = IndexWriter::open_existing(&setup.index_dir)?;
+    let removed = indexing::remove(&mut writer, paths)?;
+    writer.finish()?;
+    if setup.global.json {
+        setup.terminal.print_json(&Removed { removed })?;
+    }
+    setup.terminal.say(&setup.terminal.lang.removed(removed));
+    Ok(if removed > 0 { Exit::Answered } else { Exit::Error })
+}
+
+pub fn verify(setup: &Setup) -> Result<Exit> {
+    #[derive(Serialize)]
+    struct Verified {
+        documents: usize,
+        chunks: usize,
+    }
+    let begun = Instant::now();
+    let index = index::verify(&setup.index_dir)?;
+    let (documents, chunks) = (index.document_count(), index.chunk_count());
+    if setup.global.json {
+        setup.terminal.print_json(&Verified { documents, chunks })?;
+    }
+    setup.terminal.say(&setup.terminal.lang.verified(documents, chunks, &time(begun.elapsed())));
+    Ok(Exit::Answered)
+}
+
+pub fn compact(setup: &Setup) -> Result<Exit> {
+    #[derive(Serialize)]
+    struct Compacted {
+        before: u64,
+        after: u64,
+    }
+    let before = size_of(&setup.index_dir);
+    IndexWriter::open_existing(&setup.index_dir)?.compact()?;
+    let after = size_of(&setup.index_dir);
+    if setup.global.json {
+        setup.terminal.print_json(&Compacted { before, after })?;
+    }
+    setup.terminal.say(&format!("✅ {} → {}", bytes(before), bytes(after)));
+    Ok(Exit::Answered)
+}
+
+/// Bytes of the manifest and the data in an index directory, which may hold the user's own files
+/// as well.
+fn size_of(dir: &Path) -> u64 {
+    fn below(path: &Path) -> u64 {
+        let Ok(metadata) = path.symlink_metadata() else { return 0 };
+        if !metadata.is_dir() {
+            return metadata.len();
+        }
+        fs::read_dir(path).into_iter().flatten().flatten().map(|entry| below(&entry.path())).sum()
+    }
+    Index::files(dir).iter().map(|path| below(path)).sum()
+}

@@ -1,0 +1,76 @@
+//! `rag-query index`: builds, updates and looks after an index.
+
+mod manage;
+mod preview;
+
+use std::time::Instant;
+
+use anyhow::Result;
+use indicatif::ProgressBar;
+
+use super::args::{IndexAction, IndexArgs};
+use super::exit::Exit;
+use super::interrupt::{self, Interruptible};
+use super::setup::Setup;
+use crate::index::{IndexWriter, Start};
+use crate::indexing::{Indexer, Progress};
+use crate::ingest::{self, Filter};
+use crate::terminal::{Lang, time};
+
+pub fn run(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
+    match &args.action {
+        None if args.dry_run => preview::run(setup, args),
+        None => update(setup, args),
+        Some(IndexAction::List) => manage::list(setup),
+        Some(IndexAction::Info) => manage::info(setup),
+        Some(IndexAction::Names) => manage::names(setup),
+        Some(IndexAction::Remove { paths }) => manage::remove(setup, paths),
+        Some(IndexAction::Verify) => manage::verify(setup),
+        Some(IndexAction::Compact) => manage::compact(setup),
+    }
+}
+
+fn update(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
+    let (terminal, lang) = (setup.terminal, setup.terminal.lang);
+    let models = setup.models()?;
+    let begun = Instant::now();
+    // Before the embedder is loaded: a path or an index that cannot be used is said at once.
+    let walk = ingest::walk(&args.paths, &Filter::new(&args.include, &args.exclude)?)?;
+    let start = if args.rebuild { Start::Rebuild } else { Start::Update };
+    let writer = IndexWriter::open(&setup.index_dir, models.index_settings.clone(), start)?;
+    let step = terminal.begin(lang.loading_models(false));
+    let loading = Instant::now();
+    let embedder = models.embedder.get()?;
+    step.done_in(loading.elapsed());
+    interrupt::install();
+    let busy = Interruptible::begin();
+    let bar = terminal.bar(0, true);
+    let embedding = Instant::now();
+    let mut watch = |progress: Progress| {
+        let seconds = embedding.elapsed().as_secs_f64().max(1e-3);
+        show(&bar, lang, progress, progress.chunks as f64 / seconds);
+    };
+    let indexer = Indexer::new(writer, embedder, start, busy.interrupted(), &mut watch);
+    let summary = indexer.update(&args.paths, &walk);
+    bar.finish_and_clear();
+    let summary = summary?;
+    for problem in &summary.problems {
+        terminal.warn(problem);
+    }
+    if setup.global.json {
+        terminal.print_json(&summary)?;
+    }
+    let took = time(begun.elapsed());
+    terminal.say(&lang.indexed(&summary, &took, &setup.index_dir.display().to_string()));
+    Ok(match summary.problems.is_empty() {
+        _ if summary.interrupted => Exit::Interrupted,
+        false if args.strict => Exit::Error,
+        _ => Exit::Answered,
+    })
+}
+
+fn show(bar: &ProgressBar, lang: Lang, progress: Progress, chunks_a_second: f64) {
+    bar.set_length(progress.bytes.1);
+    bar.set_position(progress.bytes.0);
+    bar.set_message(lang.indexing(progress.files, chunks_a_second));
+}

@@ -1,0 +1,322 @@
+//! An index survives whatever happens to the process that writes it.
+//!
+//! Most of these tests work on the library with synthetic vectors, so that hundreds of crashes
+//! take seconds: the writer is this test program itself, started once more and killed.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SigHandler, Signal, kill, signal};
+use nix::unistd::Pid;
+use rag_query::index::{
+    self, DocumentState, EmbedderIdentity, FileState, Index, IndexError, IndexWriter, Passage,
+    Settings, Start,
+};
+use rag_query::ingest::{ChunkSettings, Format, Place};
+use serde_json::Value;
+
+use crate::harness::{Outcome, Sandbox};
+
+/// Names the folder that [`writes_until_it_is_killed`] writes in; without it that test does nothing.
+const FOLDER: &str = "RAG_QUERY_CRASH_FOLDER";
+const DIM: usize = 16;
+const KILLS: u64 = 200;
+
+/// What an index holds: the version of each document.
+type State = BTreeMap<String, u64>;
+
+/// Small numbers that look random (Steele et al. 2014, `SplitMix64`).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % limit
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        embedder: EmbedderIdentity {
+            id: "synthetic@1".to_owned(),
+            dimension: DIM,
+            pooling: "mean".to_owned(),
+            passage_prefix: String::new(),
+        },
+        chunking: ChunkSettings::default(),
+        token_vectors: true,
+    }
+}
+
+/// The chunks of a document's version.
+fn passages(document: &str, version: u64) -> Vec<Passage> {
+    let chunks = 1 + (version + document.len() as u64) % 4;
+    (0..chunks)
+        .map(|n| Passage {
+            document: document.to_owned(),
+            headings: vec![format!("Version {version}")],
+            place: Some(Place::Lines(1, 1)),
+            span: (0, 1),
+            text: format!("part {n} of {document} in version {version}"),
+            format: Format::Plain,
+        })
+        .collect()
+}
+
+fn put(writer: &mut IndexWriter, document: &str, version: u64) -> Result<(), IndexError> {
+    writer.remove_document(document);
+    let passages = passages(document, version);
+    for passage in &passages {
+        if !writer.add_known(passage)? {
+            let vector: Vec<f32> = (0..DIM as u64).map(|i| ((i + version) as f32).sin()).collect();
+            writer.add(passage, &vector, &[vector.clone(), vector.clone()])?;
+        }
+    }
+    let chunks = passages.len() as u64;
+    writer.finish_document(document, DocumentState { hash: version.to_string(), chunks });
+    let hash = version.to_string();
+    writer.finish_file(document, FileState { size: version, modified: None, hash, reader: 1 });
+    Ok(())
+}
+
+/// What the index in `dir` holds. It must be whole, and its passages those of its documents.
+fn state(dir: &Path) -> State {
+    let index = match index::verify(dir) {
+        Ok(index) => index,
+        Err(IndexError::Missing(_)) => return State::new(),
+        Err(error) => panic!("{error:?}"),
+    };
+    consistent(&index)
+}
+
+fn consistent(index: &Index) -> State {
+    let ledger = index.ledger().unwrap();
+    let state: State = ledger
+        .documents()
+        .iter()
+        .map(|(document, state)| (document.clone(), state.hash.parse().unwrap()))
+        .collect();
+    let mut expected: Vec<String> = state
+        .iter()
+        .flat_map(|(document, version)| passages(document, *version))
+        .map(|passage| passage.text)
+        .collect();
+    let mut found: Vec<String> =
+        index.chunks().map(|chunk| index.passage(chunk).unwrap().text).collect();
+    expected.sort();
+    found.sort();
+    assert_eq!(found, expected);
+    state
+}
+
+/// The writer. It notes each state before it begins to make it, and changes the index until it is
+/// killed, or for ten seconds.
+#[test]
+fn writes_until_it_is_killed() {
+    let Some(folder) = std::env::var_os(FOLDER) else { return };
+    let folder = Path::new(&folder);
+    let mut journal =
+        File::options().append(true).create(true).open(folder.join("journal")).unwrap();
+    let seed = fs::read(folder.join("journal")).unwrap().len() as u64;
+    let mut random = Random(seed + u64::from(std::process::id()));
+    let dir = folder.join("index");
+    let mut now = state(&dir);
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(10) {
+        let mut writer = IndexWriter::open(&dir, settings(), Start::Update).unwrap();
+        for _ in 0..=random.below(4) {
+            for _ in 0..=random.below(3) {
+                let document = format!("/document-{}", random.below(12));
+                if random.below(3) == 0 {
+                    writer.remove_file(&document);
+                    now.remove(&document);
+                } else {
+                    let version = random.below(1000);
+                    put(&mut writer, &document, version).unwrap();
+                    now.insert(document, version);
+                }
+            }
+            let line = serde_json::to_string(&now).unwrap() + "\n";
+            journal.write_all(line.as_bytes()).unwrap();
+            writer.commit().unwrap();
+        }
+        match random.below(3) {
+            0 => writer.compact().unwrap(),
+            _ => writer.finish().unwrap(),
+        }
+    }
+}
+
+/// The writer as a process, which ends with this.
+struct Writer(Child);
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn writer(folder: &Path) -> Writer {
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "crash::writes_until_it_is_killed", "--nocapture"])
+        .env(FOLDER, folder)
+        .stdout(Stdio::null())
+        .spawn();
+    Writer(child.unwrap())
+}
+
+/// The last two states that the writer began to make, older first.
+fn last_states(folder: &Path) -> [State; 2] {
+    let journal = fs::read_to_string(folder.join("journal")).unwrap_or_default();
+    let mut states: Vec<State> =
+        journal.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let last = states.pop().unwrap_or_default();
+    [states.pop().unwrap_or_default(), last]
+}
+
+#[test]
+fn a_writer_that_is_killed_at_any_moment_leaves_the_state_before_or_after() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut random = Random(6);
+    let (mut before, mut after) = (0, 0);
+    for round in 0..KILLS {
+        let mut child = writer(folder.path());
+        thread::sleep(Duration::from_micros(4000 + random.below(90_000)));
+        child.0.kill().unwrap();
+        let status = child.0.wait().unwrap();
+        assert_eq!(status.code(), None, "round {round}: the writer ended by itself");
+        let now = state(&folder.path().join("index"));
+        let [older, newer] = last_states(folder.path());
+        assert!(now == older || now == newer, "round {round}: {now:?}\n{older:?}\n{newer:?}");
+        before += u64::from(now == older && now != newer);
+        after += u64::from(now == newer);
+        // What counts from here on is what is there.
+        let line = serde_json::to_string(&now).unwrap() + "\n";
+        let mut journal =
+            File::options().append(true).create(true).open(folder.path().join("journal")).unwrap();
+        journal.write_all(line.as_bytes()).unwrap();
+    }
+    // Otherwise no kill came between the beginning and the end of a commit, or none came late.
+    assert!(before > 5 && after > 5, "{before} kills before a commit, {after} after");
+}
+
+#[test]
+fn readers_see_one_state_while_an_index_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("index");
+    let child = writer(folder.path());
+    let begin = Instant::now();
+    let mut states = Vec::new();
+    while begin.elapsed() < Duration::from_secs(3) {
+        match Index::open(&dir) {
+            Ok(index) => states.push(consistent(&index)),
+            Err(IndexError::Missing(_)) => assert!(states.is_empty()),
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    drop(child);
+    states.dedup();
+    assert!(states.len() > 5, "only {} states were seen", states.len());
+}
+
+/// Limits the size of files, as a full disk does, for the writer of a sandbox.
+fn with_limit(sandbox: &Sandbox, bytes: u64, args: &[&str]) -> Outcome {
+    let mut command = sandbox.command(args);
+    // SAFETY: only async-signal-safe system calls are made between fork and exec.
+    unsafe {
+        command.pre_exec(move || {
+            setrlimit(Resource::RLIMIT_FSIZE, bytes, bytes)?;
+            signal(Signal::SIGXFSZ, SigHandler::SigIgn)?;
+            Ok(())
+        });
+    }
+    Outcome::of(command.output().unwrap())
+}
+
+fn hits(sandbox: &Sandbox) -> String {
+    sandbox.run(&["search", "--json", "--top-k", "100", "tokens"]).exits(0).stdout
+}
+
+#[test]
+fn a_disk_that_is_full_leaves_the_state_before() {
+    let sandbox = Sandbox::indexed();
+    let before = hits(&sandbox);
+    for n in 0..30 {
+        sandbox.write(
+            &format!("notes/more-{n}.md"),
+            format!("# Note {n}\n\nMore about {n} tokens.\n"),
+        );
+    }
+    let mut failed = 0;
+    for kib in (0..400).step_by(16) {
+        let args: &[&str] =
+            if kib % 32 == 0 { &["index", "notes"] } else { &["index", "--rebuild", "notes"] };
+        let outcome = with_limit(&sandbox, kib << 10, args);
+        sandbox.run(&["index", "verify"]).exits(0);
+        match outcome.status {
+            Some(0) => break,
+            _ => drop(outcome.fails(1, &["hint: "])),
+        }
+        failed += 1;
+        assert_eq!(hits(&sandbox), before, "with {kib} KiB a file");
+    }
+    assert!(failed > 2, "{failed} runs met a full disk");
+    sandbox.run(&["index", "notes"]).exits(0);
+    sandbox.run(&["index", "verify"]).exits(0);
+    assert_ne!(hits(&sandbox), before);
+}
+
+fn many_notes(sandbox: &Sandbox, count: usize) {
+    fs::create_dir(sandbox.path("many")).unwrap();
+    for n in 0..count {
+        let text = format!("# Note {n}\n\nNote number {n} is about the token {}.\n", n * n);
+        sandbox.write(&format!("many/{n}.md"), text);
+    }
+}
+
+#[test]
+fn ctrl_c_keeps_what_is_done_and_the_next_run_goes_on() {
+    for rebuild in [false, true] {
+        let sandbox = Sandbox::indexed();
+        many_notes(&sandbox, 4000);
+        let args: &[&str] = match rebuild {
+            true => &["index", "--rebuild", "many"],
+            false => &["index", "many"],
+        };
+        let mut command = sandbox.command(args);
+        let child = command.arg("--json").stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = child.spawn().unwrap();
+        // At work as soon as vectors reach the disk.
+        let data = if rebuild { "index/generation-2" } else { "index/generation-1" };
+        let vectors = sandbox.path(data).join("tokens.i8");
+        let size = || fs::metadata(&vectors).map_or(0, |file| file.len());
+        let begun = size();
+        while size() < begun + 50_000 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+        let outcome = Outcome::of(child.wait_with_output().unwrap()).exits(130);
+        let summary: Value = serde_json::from_str(&outcome.stdout).unwrap();
+        assert_eq!(summary["interrupted"], true);
+        sandbox.run(&["index", "verify"]).exits(0);
+        let rest = sandbox.run(&[args, &["--json"]].concat()).exits(0).json();
+        sandbox.run(&["index", "verify"]).exits(0);
+        // Each document was read once: it is either unchanged now, or had not been done.
+        let count = |value: &Value, field: &str| value[field].as_u64().unwrap();
+        assert!(count(&rest, "unchanged") > 0, "{summary} {rest}");
+        assert_eq!(count(&rest, "unchanged") + count(&rest, "indexed"), 4000, "{rest}");
+        let info = sandbox.run(&["index", "info", "--json"]).exits(0).json();
+        assert_eq!(info["documents"], if rebuild { 4000 } else { 4005 });
+    }
+}
