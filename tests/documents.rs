@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rag_query::ingest::{Filter, self, Chunk, ChunkSettings, Document, Place, chunk};
+use rag_query::ingest::{self, Chunk, ChunkSettings, Document, Filter, Place, chunk};
 
 /// About as many tokens as a real tokenizer counts.
 fn count(text: &str) -> usize {
@@ -140,7 +140,8 @@ fn a_book_in_pdf_keeps_its_marks_and_pages() {
 #[test]
 #[ignore = "reads ../shared/eval"]
 fn scans_are_named() {
-    let walk = ingest::walk(&[documents("pdf-scanned-gov")], &Filter::default()).expect("the folder is there");
+    let walk = ingest::walk(&[documents("pdf-scanned-gov")], &Filter::default())
+        .expect("the folder is there");
     assert_eq!(walk.files.len(), 4);
     for file in &walk.files {
         let error = ingest::read(file).next().expect("an item").expect_err("a scan");
