@@ -12,6 +12,7 @@
 //! answers a GPU that cannot be used with an error, never with the CPU.
 
 pub mod cpu;
+pub mod random;
 
 pub mod ingest;
 
