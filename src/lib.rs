@@ -40,4 +40,5 @@ pub mod pipeline;
 
 pub mod bench;
 pub mod cli;
+pub mod eval;
 pub mod terminal;
