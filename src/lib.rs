@@ -12,6 +12,7 @@
 //! answers a GPU that cannot be used with an error, never with the CPU.
 
 pub mod cpu;
+pub mod random;
 
 pub mod ingest;
 
@@ -39,4 +40,5 @@ pub mod pipeline;
 
 pub mod bench;
 pub mod cli;
+pub mod eval;
 pub mod terminal;

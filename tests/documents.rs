@@ -118,7 +118,11 @@ fn every_document_is_read_or_named() {
                     assert!(!chunks.is_empty() || text < 200, "{name}: {text} bytes, no chunk");
                     assert!(!document.text.contains('\u{fffd}'), "{name}");
                 }
-                Err(error) => assert!(name.ends_with(".doc"), "{error}"),
+                Err(error) => {
+                    let scan =
+                        name.contains("pdf-scanned-gov") && error.to_string().contains("scan");
+                    assert!(scan || name.ends_with(".doc"), "{error}");
+                }
             }
         }
     }

@@ -243,7 +243,7 @@ impl<'a> Answerer<'a> {
             watch(Event::Reranked(&retrieval));
         }
         let mut answer = self.begin(question, &retrieval);
-        if retrieval.hits.is_empty() || self.is_irrelevant(question, &retrieval) {
+        if self.refuses(question, &retrieval) {
             watch(Event::NotInDocuments);
             answer.reason = Some(Reason::NotInDocuments);
             return Ok(answer);
@@ -257,6 +257,11 @@ impl<'a> Answerer<'a> {
             None => self.extract(question, &retrieval, &sources, &mut answer, watch)?,
         }
         Ok(answer)
+    }
+
+    /// Whether a question is answered with "your documents say nothing about this".
+    pub fn refuses(&self, question: &str, retrieval: &Retrieval) -> bool {
+        retrieval.hits.is_empty() || self.is_irrelevant(question, retrieval)
     }
 
     /// Whether even the best passage is irrelevant, by a threshold calibrated where question and

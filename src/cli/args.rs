@@ -156,6 +156,8 @@ pub enum Command {
         #[arg(long)]
         with_llm: bool,
     },
+    /// Measures retrieval, refusal and, if asked to, answers on your own labelled questions
+    Eval(EvalArgs),
     /// Prints a completion script for a shell
     Completions {
         /// The shell
@@ -195,6 +197,34 @@ pub struct IndexArgs {
     /// End with exit code 1 if anything could not be read
     #[arg(long)]
     pub strict: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct EvalArgs {
+    /// JSON Lines, `{"id", "question", "relevant": [documents], "answers": [texts]}`; see
+    /// docs/eval.md
+    #[arg(
+        value_name = "QUESTIONS",
+        required_unless_present = "compare",
+        conflicts_with = "compare"
+    )]
+    pub questions: Option<PathBuf>,
+
+    /// Ask only the first N questions
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
+
+    /// Draw the N questions at random, always the same ones
+    #[arg(long, requires = "limit")]
+    pub sample: bool,
+
+    /// Load the LLM too and measure its answers
+    #[arg(long, conflicts_with = "compare")]
+    pub with_llm: bool,
+
+    /// Compare two reports that `eval --json` wrote, with a paired test for each measure
+    #[arg(long, num_args = 2, value_names = ["A", "B"])]
+    pub compare: Vec<PathBuf>,
 }
 
 #[derive(Debug, PartialEq, Eq, Subcommand)]

@@ -32,6 +32,24 @@ pub fn run(setup: &Setup, cli: &Cli) -> Result<Exit> {
     }
 }
 
+/// What the options say about answers.
+pub fn answer_options(cli: &Cli) -> AnswerOptions {
+    let sampling = &cli.sampling;
+    AnswerOptions {
+        top_k: cli.global.top_k,
+        extractive: cli.global.extractive,
+        sampling: SamplingOptions {
+            max_tokens: sampling.max_tokens as usize,
+            temperature: sampling.temperature,
+            top_k: sampling.sample_top_k.map(|k| k as usize),
+            top_p: sampling.top_p,
+            min_p: sampling.min_p,
+            repeat_penalty: sampling.repeat_penalty,
+            seed: sampling.seed,
+        },
+    }
+}
+
 /// Says which LLM will answer and where, before it is loaded.
 fn announce(setup: &Setup, models: &Models) {
     let terminal = setup.terminal;
@@ -60,23 +78,9 @@ impl<'a> Session<'a> {
         models: &'a Models,
         load_index: std::time::Duration,
     ) -> Self {
-        let sampling = &cli.sampling;
-        let options = AnswerOptions {
-            top_k: setup.global.top_k,
-            extractive: setup.global.extractive,
-            sampling: SamplingOptions {
-                max_tokens: sampling.max_tokens as usize,
-                temperature: sampling.temperature,
-                top_k: sampling.sample_top_k.map(|k| k as usize),
-                top_p: sampling.top_p,
-                min_p: sampling.min_p,
-                repeat_penalty: sampling.repeat_penalty,
-                seed: sampling.seed,
-            },
-        };
         Self {
             terminal: setup.terminal,
-            answerer: Answerer::new(index, models, options, load_index),
+            answerer: Answerer::new(index, models, answer_options(cli), load_index),
             llm_name: &models.llm_name,
             llm_device: models.llm_device,
             json: setup.global.json,

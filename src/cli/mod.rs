@@ -4,6 +4,7 @@ mod args;
 mod ask;
 mod bench;
 mod doctor;
+mod eval;
 mod exit;
 mod index;
 mod interrupt;
@@ -52,6 +53,7 @@ fn run(cli: &Cli, terminal: &crate::terminal::Terminal) -> anyhow::Result<Exit> 
         Some(Command::Models { action }) => models::run(&setup, *action),
         Some(Command::Doctor) => doctor::run(&setup),
         Some(Command::Bench { with_llm }) => bench::run(&setup, *with_llm),
+        Some(Command::Eval(args)) => eval::run(&setup, cli, args),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "rag-query", &mut script);

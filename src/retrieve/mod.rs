@@ -4,11 +4,13 @@
 //! stage's score stays on the hit.
 
 mod fuse;
+mod stages;
 
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde::Serialize;
+pub use stages::{Ranking, Stages};
 
 use crate::embed::{Embedder, Embedding, Tokens};
 use crate::index::{ChunkId, Index, LexicalQuery, Passage};
@@ -91,19 +93,39 @@ impl<'a> Retriever<'a> {
 
     /// The `limit` best passages for a question.
     pub fn retrieve(&self, question: &str, limit: usize) -> Result<Retrieval> {
-        let late = matches!(self.reranker, Some(Reranker::LateInteraction));
         let start = Instant::now();
-        let tokens = if late { Tokens::Kept } else { Tokens::Dropped };
-        let embedding = self.embedder.get()?.embed_query(question, tokens)?;
+        let embedding = self.embed(question)?;
         let embed = start.elapsed();
 
         let start = Instant::now();
         let lexical = self.index.lexical(question)?;
-        let mut candidates = self.candidates(&embedding.vector, &lexical)?;
+        let nearest = self.index.nearest(&embedding.vector, CANDIDATES);
+        let matching = self.index.bm25(&lexical, CANDIDATES)?;
+        let candidates = self.fuse(&embedding.vector, &lexical, &nearest, &matching)?;
         let relevance = self.relevance(&lexical, &candidates)?;
         let search = start.elapsed();
 
         let start = Instant::now();
+        let hits = self.best(question, &embedding, &lexical, candidates, limit)?;
+        let rerank = start.elapsed();
+        Ok(Retrieval { hits, relevance, question: embedding.vector, embed, search, rerank })
+    }
+
+    fn embed(&self, question: &str) -> Result<Embedding> {
+        let late = matches!(self.reranker, Some(Reranker::LateInteraction));
+        let tokens = if late { Tokens::Kept } else { Tokens::Dropped };
+        self.embedder.get()?.embed_query(question, tokens)
+    }
+
+    /// The `limit` best candidates, reranked where there is a reranker.
+    fn best(
+        &self,
+        question: &str,
+        embedding: &Embedding,
+        lexical: &LexicalQuery,
+        mut candidates: Vec<(ChunkId, Scores)>,
+        limit: usize,
+    ) -> Result<Vec<Hit>> {
         candidates.truncate(RERANKED.max(limit));
         let mut hits = candidates
             .into_iter()
@@ -112,21 +134,25 @@ impl<'a> Retriever<'a> {
                 Ok(Hit { chunk, passage, score: scores.fused, scores })
             })
             .collect::<Result<Vec<Hit>>>()?;
-        if self.rerank(question, &embedding, &lexical, &mut hits)? {
+        if self.rerank(question, embedding, lexical, &mut hits)? {
             // What the reranker did not look at keeps its place behind what it did.
             let seen = hits.len().min(RERANKED);
             hits[..seen].sort_by(|a, b| b.score.total_cmp(&a.score).then(a.chunk.cmp(&b.chunk)));
         }
         hits.truncate(limit);
-        let rerank = start.elapsed();
-        Ok(Retrieval { hits, relevance, question: embedding.vector, embed, search, rerank })
+        Ok(hits)
     }
 
     /// The union of both searches, each candidate with both scores, best fused score first.
-    fn candidates(&self, query: &[f32], lexical: &LexicalQuery) -> Result<Vec<(ChunkId, Scores)>> {
+    fn fuse(
+        &self,
+        query: &[f32],
+        lexical: &LexicalQuery,
+        nearest: &[(ChunkId, f32)],
+        matching: &[(ChunkId, f32)],
+    ) -> Result<Vec<(ChunkId, Scores)>> {
         let mut chunks: Vec<ChunkId> =
-            self.index.nearest(query, CANDIDATES).into_iter().map(|(chunk, _)| chunk).collect();
-        chunks.extend(self.index.bm25(lexical, CANDIDATES)?.into_iter().map(|(chunk, _)| chunk));
+            nearest.iter().chain(matching).map(|&(chunk, _)| chunk).collect();
         chunks.sort_unstable();
         chunks.dedup();
         let bm25 = self.index.bm25_of(lexical, &chunks)?;

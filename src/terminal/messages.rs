@@ -73,6 +73,21 @@ impl Lang {
         format!("📏 {} {}… ", self.pick("Đang đo", "Measuring"), self.pick(vi, en))
     }
 
+    pub(crate) fn evaluating(self) -> &'static str {
+        self.pick("Đang hỏi", "Asking")
+    }
+
+    pub(crate) fn not_in_both(self, only_a: usize, only_b: usize) -> String {
+        match self {
+            Self::Vi => format!(
+                "chỉ so sánh các câu hỏi chung; {only_a} câu chỉ có ở báo cáo A, {only_b} câu chỉ có ở B"
+            ),
+            Self::En => format!(
+                "only the questions that both reports have are compared; {only_a} are in A alone, {only_b} in B"
+            ),
+        }
+    }
+
     pub(crate) fn question(self, question: &str) -> String {
         format!("💬 {}: {question}", self.pick("Câu hỏi", "Question"))
     }

@@ -32,7 +32,8 @@ fn reference(command: &[&str], text: &mut String) {
 fn the_reference_says_what_help_says() {
     let mut text = INTRODUCTION.to_owned();
     reference(&[], &mut text);
-    for command in ["index", "search", "models", "models verify", "doctor", "bench", "completions"]
+    for command in
+        ["index", "search", "models", "models verify", "doctor", "bench", "eval", "completions"]
     {
         assert!(text.contains(&format!("## `rag-query {command}`")), "{command}: {text}");
     }

@@ -10,6 +10,7 @@ mod bench;
 mod crash;
 mod devices;
 mod docs;
+mod eval;
 mod exit_codes;
 mod harness;
 mod index_commands;

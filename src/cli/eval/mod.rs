@@ -1,0 +1,111 @@
+//! `rag-query eval`: how good retrieval and answers are on one's own labelled questions. Gathers a
+//! report, then prints it as a table or JSON; compares two of them.
+
+mod table;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::args::{Cli, EvalArgs};
+use super::ask::answer_options;
+use super::exit::Exit;
+use super::interrupt::{self, Interruptible};
+use super::setup::Setup;
+use crate::answer::Answerer;
+use crate::eval::{self, Documents, Evaluator, Report};
+use crate::retrieve::Retriever;
+
+/// The largest report that is read, in bytes; a question has about one kilobyte.
+const MAX_REPORT: u64 = 1 << 30;
+
+pub fn run(setup: &Setup, cli: &Cli, args: &EvalArgs) -> Result<Exit> {
+    match (&args.compare[..], &args.questions) {
+        ([a, b], _) => compare(setup, a, b),
+        (_, Some(questions)) => measure(setup, cli, args, questions),
+        // The parser sees to it that one of them is there.
+        _ => bail!("there is no file of questions"),
+    }
+}
+
+fn measure(setup: &Setup, cli: &Cli, args: &EvalArgs, path: &Path) -> Result<Exit> {
+    ensure!(
+        !(args.with_llm && setup.global.extractive),
+        "`--with-llm` and `--extractive` contradict each other; leave one of them out"
+    );
+    interrupt::install();
+    let lang = setup.terminal.lang;
+    let models = setup.models()?;
+    let (index, load_index) = setup.open_index(&models)?;
+    let ledger = index.ledger()?;
+    let documents = Documents::new(ledger.documents().keys().map(String::as_str));
+    let mut questions = eval::read(path, &documents)?;
+    if let Some(limit) = args.limit {
+        questions = eval::some(questions, limit as usize, args.sample);
+    }
+    let evaluator = Evaluator {
+        retriever: &Retriever::new(&index, &models.embedder, models.reranker.as_ref()),
+        answerer: &Answerer::new(&index, &models, answer_options(cli), load_index),
+        top_k: setup.global.top_k,
+        with_llm: args.with_llm,
+    };
+    let busy = Interruptible::begin();
+    let bar = setup.terminal.bar(questions.len() as u64, false);
+    bar.set_message(lang.evaluating());
+    let mut asked = Vec::new();
+    for question in &questions {
+        let measured = evaluator.ask(question, busy.interrupted());
+        if busy.interrupted().load(std::sync::atomic::Ordering::SeqCst) {
+            return Ok(Exit::Interrupted);
+        }
+        asked.push(measured.with_context(|| format!("question {}", question.id))?);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let report = Report {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        profile: setup.profile.name.clone(),
+        embedder: setup.profile.embedder.name.clone(),
+        reranker: models.reranker.as_ref().map(|_| setup.profile.reranker.name.clone()),
+        questions_file: path.display().to_string(),
+        questions: asked.len(),
+        stages: eval::stages(&asked),
+        refusal: eval::refusals(&asked, models.relevance_threshold),
+        answers: eval::answers(&asked, &models.llm_name),
+        per_question: eval::per_question(asked),
+    };
+    if setup.global.json {
+        setup.terminal.print_json(&report)?;
+    } else {
+        setup.terminal.print(&table::report(&report, lang))?;
+    }
+    Ok(Exit::Answered)
+}
+
+fn compare(setup: &Setup, a: &PathBuf, b: &PathBuf) -> Result<Exit> {
+    let comparison = eval::compare(&read_report(a)?, &read_report(b)?)?;
+    let lang = setup.terminal.lang;
+    if comparison.only_a + comparison.only_b > 0 {
+        setup.terminal.warn(&lang.not_in_both(comparison.only_a, comparison.only_b));
+    }
+    if setup.global.json {
+        setup.terminal.print_json(&comparison)?;
+    } else {
+        setup.terminal.print(&table::comparison(&comparison, lang))?;
+    }
+    Ok(Exit::Answered)
+}
+
+/// A report that `eval --json` wrote.
+fn read_report(path: &Path) -> Result<Report> {
+    let failed = || format!("{} cannot be read", path.display());
+    let mut text = Vec::new();
+    let file = File::open(path).with_context(failed)?;
+    file.take(MAX_REPORT + 1).read_to_end(&mut text).with_context(failed)?;
+    ensure!(text.len() as u64 <= MAX_REPORT, "{} is too large for a report", path.display());
+    serde_json::from_slice(&text).with_context(|| {
+        format!("{} is no report; make one with `rag-query eval --json`", path.display())
+    })
+}

@@ -1,0 +1,168 @@
+//! Reports and comparisons for people, in both languages.
+
+use crate::eval::{Answers, Comparison, Estimate, Refusal, Report};
+use crate::terminal::Lang;
+
+/// Points of the refusal curve that are shown.
+const POINTS: usize = 8;
+
+pub fn report(report: &Report, lang: Lang) -> String {
+    let mut lines = vec![format!(
+        "{}: {} {}, {} {}, {}{}",
+        report.questions_file,
+        report.questions,
+        lang.pick("câu hỏi", "questions"),
+        lang.pick("cấu hình", "profile"),
+        report.profile,
+        report.embedder,
+        report.reranker.iter().map(|name| format!(" + {name}")).collect::<String>()
+    )];
+    if !report.stages.is_empty() {
+        lines.push(String::new());
+        let median = lang.pick("trung vị", "median");
+        let mut head = format!("{:10}", "");
+        for name in ["hit@1", "recall@10", "MRR@10", "nDCG@10"] {
+            head += &format!("{name:21}");
+        }
+        lines.push(format!("{head}{median:>10}{:>10}", "p95"));
+    }
+    for stage in &report.stages {
+        let mut row = format!("{:10}", stage_name(&stage.stage, lang));
+        for (_, value) in stage.measures.named() {
+            row += &format!("{:21}", with_interval(value));
+        }
+        lines.push(format!("{row}{:>10}{:>10}", time(stage.median_ms), time(stage.p95_ms)));
+    }
+    lines.extend(report.refusal.iter().flat_map(|refusal| self::refusal(refusal, lang)));
+    lines.extend(report.answers.iter().flat_map(|answers| self::answers(answers, lang)));
+    lines.join("\n") + "\n"
+}
+
+fn refusal(refusal: &Refusal, lang: Lang) -> Vec<String> {
+    let Refusal { answerable, unanswerable, threshold, precision, recall, auroc, .. } = refusal;
+    let counts = match lang {
+        Lang::Vi => {
+            format!("Từ chối: {answerable} câu có lời đáp, {unanswerable} câu không có")
+        }
+        Lang::En => {
+            format!("Refusal: {answerable} questions with an answer, {unanswerable} without")
+        }
+    };
+    let auroc = auroc.map_or_else(String::new, |auroc| format!("; AUROC {auroc:.3}"));
+    let words = (
+        lang.pick("ngưỡng", "threshold"),
+        lang.pick("độ chính xác", "precision"),
+        lang.pick("độ phủ", "recall"),
+    );
+    let row = |threshold: &str, precision, recall| {
+        format!("  {threshold:12} {:>14} {:>10}", share(precision), share(recall))
+    };
+    let configured = threshold.map_or_else(
+        || lang.pick("không có", "none").to_owned(),
+        |threshold| format!("{threshold:.3} *"),
+    );
+    let mut lines = vec![
+        String::new(),
+        counts + &auroc,
+        format!("  {:12} {:>14} {:>10}", words.0, words.1, words.2),
+        row(&configured, *precision, *recall),
+    ];
+    let step = refusal.curve.len().div_ceil(POINTS).max(1);
+    lines.extend(
+        refusal
+            .curve
+            .iter()
+            .step_by(step)
+            .map(|point| row(&format!("{:.3}", point.threshold), point.precision, point.recall)),
+    );
+    lines.push(format!("  * {}", lang.pick("đang dùng", "in use")));
+    lines
+}
+
+fn answers(answers: &Answers, lang: Lang) -> Vec<String> {
+    let estimate = |value: &Option<Estimate>| value.as_ref().map_or("–".to_owned(), with_interval);
+    let row = |label: &str, value: &str| format!("  {label:34} {value}");
+    vec![
+        String::new(),
+        format!("{}: {}", lang.pick("Câu trả lời", "Answers"), answers.model),
+        row(
+            lang.pick("câu có đáp án", "questions with expected answers"),
+            &answers.questions.to_string(),
+        ),
+        row(lang.pick("do LLM viết", "written by the LLM"), &answers.generated.to_string()),
+        row(lang.pick("trùng khớp", "exact match"), &estimate(&answers.exact_match)),
+        row(lang.pick("F1 theo từ", "F1 of the words"), &estimate(&answers.f1)),
+        row(
+            lang.pick("trích dẫn đúng tài liệu", "citation precision"),
+            &estimate(&answers.citation_precision),
+        ),
+        row(
+            lang.pick("câu trả lời có trích dẫn", "answers that cite"),
+            &share(Some(answers.citing)),
+        ),
+        row(lang.pick("thời gian, trung vị", "time, median"), &time(answers.median_ms)),
+    ]
+}
+
+pub fn comparison(comparison: &Comparison, lang: Lang) -> String {
+    let count = match lang {
+        Lang::Vi => format!("{} câu hỏi chung", comparison.questions),
+        Lang::En => format!("{} questions in both", comparison.questions),
+    };
+    let mut lines = vec![
+        count,
+        String::new(),
+        format!("{:10}{:20}{:>7} {:>7}   {:26} {:>7}", "", "", "A", "B", "B − A", "p"),
+    ];
+    for difference in &comparison.differences {
+        let Estimate { mean, low, high } = difference.difference;
+        let gain = format!("{mean:+.4} [{low:+.4}, {high:+.4}]");
+        lines.push(format!(
+            "{:10}{:20}{:7.4} {:7.4}   {gain:26} {:7.4}",
+            stage_name(&difference.stage, lang),
+            measure_name(difference.measure, lang),
+            difference.a,
+            difference.b,
+            difference.p
+        ));
+    }
+    lines.join("\n") + "\n"
+}
+
+fn stage_name(stage: &str, lang: Lang) -> &str {
+    match stage {
+        "bm25" => "BM25",
+        "dense" => lang.pick("vectơ", "dense"),
+        "fused" => lang.pick("kết hợp", "fused"),
+        "reranked" => lang.pick("xếp lại", "reranked"),
+        "refusal" => lang.pick("từ chối", "refusal"),
+        "answers" => lang.pick("trả lời", "answers"),
+        other => other,
+    }
+}
+
+fn measure_name(measure: &str, lang: Lang) -> &str {
+    match measure {
+        "hit_at_1" => "hit@1",
+        "recall_at_10" => "recall@10",
+        "mrr_at_10" => "MRR@10",
+        "ndcg_at_10" => "nDCG@10",
+        "accuracy" => lang.pick("đúng", "accuracy"),
+        "exact_match" => lang.pick("trùng khớp", "exact match"),
+        "f1" => "F1",
+        "citation_precision" => lang.pick("trích dẫn đúng", "citation precision"),
+        other => other,
+    }
+}
+
+fn with_interval(Estimate { mean, low, high }: &Estimate) -> String {
+    format!("{mean:.3} [{low:.3}, {high:.3}]")
+}
+
+fn share(share: Option<f64>) -> String {
+    share.map_or_else(|| "–".to_owned(), |share| format!("{:.1} %", 100.0 * share))
+}
+
+fn time(ms: f64) -> String {
+    if ms < 10.0 { format!("{ms:.2} ms") } else { format!("{ms:.0} ms") }
+}

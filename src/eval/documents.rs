@@ -1,0 +1,99 @@
+//! Which document of the index a question file means.
+
+use std::collections::HashMap;
+
+use thiserror::Error;
+
+use crate::index::file_of;
+
+/// A name that is not the name of one document.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum DocumentError {
+    /// Of none.
+    #[error("no document of the index is called {0:?}")]
+    Unknown(String),
+    /// Of several.
+    #[error("{name:?} may be {first} or {second}; write more of its path")]
+    Ambiguous {
+        /// The name.
+        name: String,
+        /// One document.
+        first: String,
+        /// Another one.
+        second: String,
+    },
+}
+
+/// The documents of an index by all their names: a document is called by its whole id; by the end
+/// of its path, from a `/` on; and, as a line of a JSONL file, by what is after the `#`.
+pub struct Documents<'a> {
+    named: HashMap<&'a str, (&'a str, Option<&'a str>)>,
+}
+
+impl<'a> Documents<'a> {
+    /// Of the ids that an index has.
+    pub fn new(ids: impl Iterator<Item = &'a str>) -> Self {
+        let mut named: HashMap<&str, (&str, Option<&str>)> = HashMap::new();
+        for id in ids {
+            let file = file_of(id);
+            let ends = file
+                .char_indices()
+                .filter(|&(_, c)| c == '/' || c == std::path::MAIN_SEPARATOR)
+                .map(|(at, separator)| &id[at + separator.len_utf8()..]);
+            let line = id[file.len()..].strip_prefix('#');
+            for name in ends.chain(line) {
+                named
+                    .entry(name)
+                    .and_modify(|(first, second)| {
+                        if *first != id {
+                            *second = Some(id);
+                        }
+                    })
+                    .or_insert((id, None));
+            }
+            // A whole id is never ambiguous.
+            named.insert(id, (id, None));
+        }
+        Self { named }
+    }
+
+    /// The id of the document called `name`.
+    pub fn find(&self, name: &str) -> Result<&'a str, DocumentError> {
+        let name = name.strip_prefix("./").unwrap_or(name);
+        match self.named.get(name) {
+            Some((id, None)) => Ok(id),
+            Some((first, Some(second))) => Err(DocumentError::Ambiguous {
+                name: name.to_owned(),
+                first: (*first).to_owned(),
+                second: (*second).to_owned(),
+            }),
+            None => Err(DocumentError::Unknown(name.to_owned())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_are_found_by_id_line_and_end_of_path() {
+        let ids = ["/n/a/x.md", "/n/b/x.md", "/n/faq.jsonl#a/b", "/n/y#1.md"];
+        let documents = Documents::new(ids.into_iter());
+        for (name, id) in [
+            ("/n/a/x.md", ids[0]),
+            ("b/x.md", ids[1]),
+            ("./b/x.md", ids[1]),
+            ("a/b", ids[2]),
+            ("faq.jsonl#a/b", ids[2]),
+            ("y#1.md", ids[3]),
+        ] {
+            assert_eq!(documents.find(name), Ok(id));
+        }
+        let error = documents.find("x.md").unwrap_err().to_string();
+        assert!(error.contains("/n/a/x.md or /n/b/x.md"), "{error}");
+        for name in ["faq.jsonl", "b", ".md", "", "1.md"] {
+            assert!(matches!(documents.find(name), Err(DocumentError::Unknown(_))), "{name}");
+        }
+    }
+}

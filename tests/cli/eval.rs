@@ -1,0 +1,128 @@
+//! `eval`: its figures follow from the rankings, its errors name the line, and two runs compare.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::harness::{DEMO, Sandbox};
+
+const QUESTIONS: &str = r#"{"id":"a","question":"What is it that tokenization splits a text into?","relevant":["tokenization.md"],"answers":["tokens"]}
+{"id":"b","question":"The office is open from eight to five on weekdays.","relevant":["office-hours"]}
+{"id":"c","question":"What is the capital of Mongolia?","relevant":[]}
+"#;
+
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::indexed();
+    sandbox.write("q.jsonl", QUESTIONS);
+    sandbox
+}
+
+fn figure(report: &Value, pointer: &str) -> f64 {
+    report.pointer(pointer).and_then(Value::as_f64).unwrap_or_else(|| panic!("{pointer}: {report}"))
+}
+
+#[test]
+fn every_stage_is_measured_and_the_right_words_are_found() {
+    let report = sandbox().run(&["eval", "q.jsonl", "--json"]).exits(0).json();
+    assert_eq!(report["questions"], 3);
+    let stages = report["stages"].as_array().unwrap();
+    let names: Vec<&str> = stages.iter().map(|stage| stage["stage"].as_str().unwrap()).collect();
+    assert_eq!(names, ["bm25", "dense", "fused", "reranked"]);
+    for stage in stages {
+        assert_eq!(stage["questions"], 2);
+        let mean = |measure: &str| figure(stage, &format!("/{measure}/mean"));
+        assert!(mean("hit_at_1") <= mean("ndcg_at_10") && mean("mrr_at_10") <= 1.0, "{stage}");
+        assert!(figure(stage, "/median_ms") <= figure(stage, "/p95_ms"));
+    }
+    // The words are the documents' own, whatever random embeddings say.
+    assert_eq!(figure(&stages[0], "/hit_at_1/mean"), 1.0);
+    assert_eq!(figure(&stages[0], "/ndcg_at_10/low"), 1.0);
+    assert_eq!(report["refusal"]["unanswerable"], 1);
+    assert_eq!(report["refusal"]["threshold"], Value::Null);
+    assert_eq!(report["answers"], Value::Null);
+    assert_eq!(report["per_question"][2]["scores"], serde_json::json!({}));
+}
+
+#[test]
+fn without_a_reranker_there_are_three_stages_and_a_strict_threshold_refuses_all() {
+    let sandbox = sandbox();
+    let report = sandbox.run(&["eval", "q.jsonl", "--json", "--no-rerank"]).exits(0).json();
+    assert_eq!(report["stages"].as_array().unwrap().len(), 3);
+    assert_eq!(report["reranker"], Value::Null);
+    let strict = Sandbox::new();
+    strict.write("q.jsonl", QUESTIONS);
+    strict.run(&["--profile", "tiny-strict", "index", "notes"]).exits(0);
+    let report =
+        strict.run(&["--profile", "tiny-strict", "eval", "q.jsonl", "--json"]).exits(0).json();
+    assert_eq!(report["refusal"]["recall"], 1.0);
+}
+
+#[test]
+fn the_llm_answers_only_where_it_is_asked_to() {
+    let sandbox = sandbox();
+    let args = ["--max-tokens", "8", "eval", "q.jsonl", "--json", "--with-llm", "--limit", "1"];
+    let report = sandbox.run(&args).exits(0).json();
+    assert_eq!(report["questions"], 1);
+    assert_eq!(report["answers"]["questions"], 1);
+    assert_eq!(report["answers"]["generated"], 1);
+    assert!(figure(&report, "/answers/f1/mean") <= 1.0);
+    sandbox
+        .run(&["eval", "q.jsonl", "--with-llm", "--extractive"])
+        .fails(1, &["--with-llm", "--extractive"]);
+}
+
+#[test]
+fn a_sample_is_always_the_same() {
+    let sandbox = sandbox();
+    let sample = || {
+        let report =
+            sandbox.run(&["eval", "q.jsonl", "--json", "--limit", "2", "--sample"]).exits(0).json();
+        let questions = report["per_question"].as_array().unwrap().clone();
+        questions.iter().map(|question| question["id"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(sample().len(), 2);
+    assert_eq!(sample(), sample());
+}
+
+#[test]
+fn two_reports_compare_question_by_question() {
+    let sandbox = sandbox();
+    for (name, args) in [("a.json", &[][..]), ("b.json", &["--no-rerank", "--limit", "2"][..])] {
+        let args = [&["eval", "q.jsonl", "--json"], args].concat();
+        sandbox.write(name, sandbox.run(&args).exits(0).stdout);
+    }
+    let args = ["eval", "--compare", "a.json", "b.json"];
+    let outcome = sandbox.run(&[&args[..], &["--json"]].concat()).exits(0).tells(&["1 are in A"]);
+    let comparison = outcome.json();
+    assert_eq!(comparison["questions"], 2);
+    for difference in comparison["differences"].as_array().unwrap() {
+        assert_ne!(difference["stage"], "reranked");
+        assert_eq!(difference["difference"]["mean"], 0.0);
+        assert_eq!(difference["p"], 1.0);
+    }
+    let table = sandbox.run(&args).exits(0).stdout;
+    assert!(table.contains("nDCG@10") && table.contains("B − A"), "{table}");
+    sandbox.run(&["eval", "--compare", "a.json", "q.jsonl"]).fails(1, &["q.jsonl is no report"]);
+}
+
+#[test]
+fn errors_name_the_file_the_line_and_the_document() {
+    let sandbox = sandbox();
+    sandbox
+        .write("bad.jsonl", format!("{QUESTIONS}{{\"question\":\"x\",\"relevant\":[\"y.md\"]}}"));
+    sandbox.run(&["eval", "bad.jsonl"]).fails(1, &["bad.jsonl, line 4", "\"y.md\""]);
+    sandbox.run(&["eval", "none.jsonl"]).fails(1, &["none.jsonl"]);
+    assert_eq!(sandbox.run(&["eval"]).status, Some(2));
+    assert_eq!(sandbox.run(&["eval", "q.jsonl", "--sample"]).status, Some(2));
+}
+
+#[test]
+fn people_get_a_table_in_their_language() {
+    DEMO.write("q.jsonl", QUESTIONS);
+    let table = DEMO.run(&["eval", "q.jsonl", "--lang", "vi"]).exits(0).stdout;
+    for part in ["nDCG@10", "xếp lại", "Từ chối: 2 câu có lời đáp, 1 câu không có", "đang dùng"]
+    {
+        assert!(table.contains(part), "{part}: {table}");
+    }
+    fs::remove_file(DEMO.path("q.jsonl")).unwrap();
+}
