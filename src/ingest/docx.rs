@@ -108,7 +108,7 @@ fn styles_of(xml: &str) -> quick_xml::Result<HashMap<String, Style>> {
                 let Some((_, style)) = &mut current else { continue };
                 match name.as_ref() {
                     "name" => {
-                        style.heading = style.heading.or(value().and_then(|it| level_of(&it)))
+                        style.heading = style.heading.or(value().and_then(|it| level_of(&it)));
                     }
                     "basedOn" => style.based_on = value(),
                     "outlineLvl" => style.heading = value().and_then(|it| outline_level(&it)),
@@ -118,7 +118,7 @@ fn styles_of(xml: &str) -> quick_xml::Result<HashMap<String, Style>> {
                 }
             }
             Event::End(tag) if tag.local_name().as_ref() == "style" => {
-                styles.extend(current.take())
+                styles.extend(current.take());
             }
             _ => {}
         }
@@ -341,10 +341,8 @@ impl Word {
                 }
             }
             "tab" | "ptab" => self.flow.text(" "),
-            "br" | "cr" => {
-                if attribute(tag, "type").as_deref() != Some("page") {
-                    self.flow.line_break();
-                }
+            "br" | "cr" if attribute(tag, "type").as_deref() != Some("page") => {
+                self.flow.line_break();
             }
             // Word writes it after each page break, of its own or by hand.
             "lastRenderedPageBreak" => self.turn_page(),

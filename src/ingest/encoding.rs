@@ -82,13 +82,16 @@ fn utf16(bytes: &[u8]) -> Option<&'static Encoding> {
     }
 }
 
+/// Reads bytes in one encoding; `None` if they have no meaning there.
+type Decoder = fn(&[u8]) -> Option<String>;
+
 /// The text, if it is Vietnamese in one of the encodings from before Unicode.
 fn vietnamese(bytes: &[u8]) -> Option<String> {
     // No letters but ASCII's: the quotes and dashes are the same in all of them.
     if bytes.iter().all(|&byte| byte < 0x80 || punctuation(byte).is_some()) {
         return windows_1258(bytes);
     }
-    let decoders: [fn(&[u8]) -> Option<String>; 3] = [windows_1258, tcvn3, vni];
+    let decoders: [Decoder; 3] = [windows_1258, tcvn3, vni];
     let sample = &bytes[..bytes.len().min(SAMPLE)];
     let shares = decoders.map(|decode| decode(sample).map_or(0.0, |text| share(&text)));
     let best = (0..decoders.len()).max_by(|&a, &b| shares[a].total_cmp(&shares[b]))?;

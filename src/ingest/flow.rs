@@ -65,6 +65,7 @@ struct Table {
 
 /// See the module's documentation.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a state of its own")]
 pub(super) struct Flow {
     document: Marked,
     sections: Vec<Section>,

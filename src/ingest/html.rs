@@ -10,7 +10,7 @@ use html5gum::emitters::callback::{CallbackEmitter, CallbackEvent};
 use html5gum::{Span, Tokenizer};
 
 use super::flow::Flow;
-use super::layout::{Layout, Places};
+use super::layout::{Layout, Places, newlines};
 use super::read::tidy_title;
 
 /// Elements whose content is never text of the page.
@@ -152,10 +152,6 @@ fn with_end_tags(xhtml: &str) -> String {
     }
     out.push_str(rest);
     out
-}
-
-fn newlines(bytes: &[u8]) -> u32 {
-    u32::try_from(bytes.iter().filter(|&&byte| byte == b'\n').count()).unwrap_or(u32::MAX)
 }
 
 /// A start tag: its name, and what its attributes mean here.

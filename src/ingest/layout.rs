@@ -56,6 +56,15 @@ impl Places {
     }
 }
 
+/// Line breaks in a text. In chunks whose counts fit a byte, so that the loop becomes vector code.
+pub(super) fn newlines(text: &[u8]) -> u32 {
+    let count = |chunk: &[u8]| {
+        let breaks = chunk.iter().fold(0_u8, |sum, &byte| sum + u8::from(byte == b'\n'));
+        u32::from(breaks)
+    };
+    text.chunks(255).map(count).fold(0, u32::saturating_add)
+}
+
 /// Turns byte spans into line numbers. Spans come in order of their starts, so each line break is
 /// counted about once and no table of lines is needed.
 pub(super) struct LineCounter<'t> {
@@ -70,10 +79,7 @@ impl<'t> LineCounter<'t> {
     }
 
     fn lines(&mut self, span: &Range<usize>) -> Place {
-        let breaks = |span: Range<usize>| {
-            let count = self.text.as_bytes()[span].iter().filter(|&&byte| byte == b'\n').count();
-            u32::try_from(count).unwrap_or(u32::MAX)
-        };
+        let breaks = |span: Range<usize>| newlines(&self.text.as_bytes()[span]);
         debug_assert!(span.start >= self.position, "spans come in order");
         self.line = self.line.saturating_add(breaks(self.position..span.start));
         self.position = span.start;

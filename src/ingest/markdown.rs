@@ -97,7 +97,8 @@ pub(super) fn without_comments(text: &str) -> Option<(String, Marks)> {
     let mut rest = String::with_capacity(text.len());
     let mut marks = Marks::new();
     let (mut position, mut line) = (0, 1);
-    for comment in comments.into_iter().chain([text.len()..text.len()]) {
+    comments.push(text.len()..text.len());
+    for comment in comments {
         for kept in text[position..comment.start.max(position)].split_inclusive('\n') {
             marks.push((rest.len(), line));
             rest.push_str(kept);

@@ -164,10 +164,10 @@ fn read_whole(
     Ok(Document { id, title, text, format, layout })
 }
 
-/// A text file's text, clean. `declares` where the file may say in which encoding it is.
-fn read_text(file: File, path: &Path, declares: bool) -> Result<String, IngestError> {
+/// A text file's text, clean. `may_declare` where the file may say in which encoding it is.
+fn read_text(file: File, path: &Path, may_declare: bool) -> Result<String, IngestError> {
     let bytes = bytes(file, path, MAX_DOCUMENT_BYTES)?;
-    let declared = if declares { encoding::declared(&bytes) } else { None };
+    let declared = if may_declare { encoding::declared(&bytes) } else { None };
     let path = path.to_owned();
     match encoding::decode(&bytes, declared) {
         Ok(text) => Ok(clean(&text).into_owned()),

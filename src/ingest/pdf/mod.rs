@@ -12,7 +12,7 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use unpdf::model::{Block, Page, Paragraph};
+use unpdf::model::{Block, Page, Paragraph, TableCell};
 
 use super::error::IngestError;
 use super::flow::Flow;
@@ -204,7 +204,7 @@ fn part(block: Block) -> Option<Part> {
             table
                 .rows
                 .iter()
-                .map(|row| row.cells.iter().map(|cell| cell.plain_text()).collect())
+                .map(|row| row.cells.iter().map(TableCell::plain_text).collect())
                 .collect(),
         ),
         Block::Code { content } => Part::Code(content),

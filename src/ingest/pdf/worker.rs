@@ -22,6 +22,8 @@ use super::{MAX_TEXT, Sheet, title};
 
 /// The first argument of the tool when it is to read a PDF file for itself.
 const ARGUMENT: &str = "__read-pdf";
+/// Set in the environment of such a process: it starts no other.
+const MARK: &str = "RAG_QUERY_PDF_WORKER";
 /// Stack of the thread that reads.
 const STACK: usize = 64 << 20;
 /// Memory that the process may take, besides eight times the file's size.
@@ -61,8 +63,10 @@ impl Worker {
     /// Begins to read a file.
     pub fn start(path: &Path) -> std::io::Result<Self> {
         let tool = std::env::current_exe()?;
-        if tool.file_stem().is_some_and(|name| name == env!("CARGO_PKG_NAME")) {
-            Self::process(Command::new(tool).arg(ARGUMENT).arg(path))
+        // A program of the tool's name that does not call `main` would start itself without end.
+        let is_worker = std::env::var_os(MARK).is_some();
+        if tool.file_stem().is_some_and(|name| name == env!("CARGO_PKG_NAME")) && !is_worker {
+            Self::process(Command::new(tool).arg(ARGUMENT).arg(path).env(MARK, "1"))
         } else {
             let mut bytes = Vec::new();
             File::open(path)?.take(MAX_PDF_BYTES as u64).read_to_end(&mut bytes)?;
