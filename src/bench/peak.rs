@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::cpu::level;
 use crate::cpu::team::{share, threads};
-use crate::cpu::tile::{self, CODE_ROWS, CodePanel, CodeRows, GROUP, Out, PANEL, ROWS, Rows};
+use crate::cpu::tile::{self, CODE_ROWS, CodePanel, CodeRows, GROUP, Line, Out, PANEL, ROWS, Rows};
 use crate::models::catalogue::Precision;
 
 /// Bytes to read: more than the caches of any CPU hold for a few cores.
@@ -22,13 +22,13 @@ pub fn operations(precision: Precision) -> f64 {
     let level = level();
     let work = |_: Range<usize>| match precision {
         Precision::F32 => {
-            let (values, panel) = ([0.5; ROWS * DEPTH], [0.5; DEPTH * PANEL]);
-            let mut tiles = [[0.0; ROWS * PANEL]; 2];
+            let (values, panel) = ([0.5; ROWS * DEPTH], [Line([0.5; PANEL]); DEPTH]);
+            let mut tile = [0.0; ROWS * 2 * PANEL];
             for _ in 0..TILES / 2 {
                 let values = black_box(values.as_slice());
                 let rows = Rows { values, stride: DEPTH, count: ROWS };
-                let outs = tiles.each_mut().map(|values| Out { values, stride: PANEL });
-                tile::product_two(level, rows, [&panel; 2], outs);
+                let out = Out { values: &mut tile, stride: 2 * PANEL };
+                tile::product_two(level, rows, [&panel; 2], out);
             }
         }
         Precision::Int8 => {

@@ -15,8 +15,13 @@ use std::sync::OnceLock;
 /// Instruction sets that the kernels know, from the least to the most able.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// What the compiler makes of plain loops: SSE2 on x86-64, NEON on ARM.
+    /// What the compiler makes of plain loops.
     Portable,
+    /// Vectors of 128 bits: every 64-bit ARM CPU.
+    Neon,
+    /// And sums of four 8-bit products in one instruction: ARMv8.2 with `dotprod`, and all since
+    /// ARMv8.4.
+    Dotprod,
     /// AVX2 and FMA: x86-64 since 2013.
     Avx2,
     /// AVX2, and sums of four 8-bit products in one instruction (AVX-VNNI, or AVX-512 VNNI on
@@ -33,6 +38,8 @@ impl Level {
     pub fn name(self) -> &'static str {
         match self {
             Self::Portable => "portable",
+            Self::Neon => "neon",
+            Self::Dotprod => "dotprod",
             Self::Avx2 => "avx2",
             Self::Vnni => "vnni",
             Self::Avx512 => "avx512",
@@ -42,11 +49,13 @@ impl Level {
 
     /// All that this CPU has, the least first.
     pub fn available() -> Vec<Self> {
+        const ALL: &[Level] = if cfg!(target_arch = "aarch64") {
+            &[Level::Portable, Level::Neon, Level::Dotprod]
+        } else {
+            &[Level::Portable, Level::Avx2, Level::Vnni, Level::Avx512, Level::Amx]
+        };
         let best = detect();
-        [Self::Portable, Self::Avx2, Self::Vnni, Self::Avx512, Self::Amx]
-            .into_iter()
-            .filter(|&level| level <= best)
-            .collect()
+        ALL.iter().copied().filter(|&level| level <= best).collect()
     }
 }
 
@@ -82,7 +91,12 @@ fn has_avx512() -> bool {
         && is_x86_feature_detected!("avx512vnni")
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "aarch64")]
+fn detect() -> Level {
+    if std::arch::is_aarch64_feature_detected!("dotprod") { Level::Dotprod } else { Level::Neon }
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn detect() -> Level {
     Level::Portable
 }

@@ -80,9 +80,22 @@ for_each_level! {
                 *square += (value - mean) * (value - mean);
             }
         }
-        let scale = 1.0 / (squares.iter().sum::<f32>() / count + epsilon).sqrt();
+        let scale = 1.0 / (fold(squares, |a, b| a + b) / count + epsilon).sqrt();
         for ((value, weight), bias) in row.iter_mut().zip(weight).zip(bias) {
             *value = (*value - mean) * scale * weight + bias;
+        }
+    }
+}
+
+for_each_level! {
+    /// Adds `bias` to each row of a tile that is `width` wide, a multiple of 16; where the bias is
+    /// shorter, the rest of the rows stays as it is.
+    pub fn add_bias(tile: &mut [f32], width: usize, bias: &[f32]) {
+        let bias = bias.as_chunks::<LANES>().0;
+        for row in tile.chunks_exact_mut(width) {
+            for (values, bias) in row.as_chunks_mut::<LANES>().0.iter_mut().zip(bias) {
+                values.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
+            }
         }
     }
 }
@@ -113,45 +126,89 @@ for_each_level! {
         let (scores, rest) = row.split_at_mut(count);
         let most = largest(scores);
         let mut sums = [0f32; LANES];
-        for scores in scores.chunks_mut(LANES) {
-            for (sum, score) in sums.iter_mut().zip(scores) {
-                *score = exp::<FMA>((*score - most) * scale);
-                *sum += *score;
-            }
+        let (whole, last) = scores.as_chunks_mut::<LANES>();
+        for scores in whole {
+            *scores = weights::<FMA>(scores, most, scale, &mut sums);
+        }
+        let length = last.len();
+        if length > 0 {
+            let scores = padded(last);
+            last.copy_from_slice(&weights::<FMA>(&scores, most, scale, &mut sums)[..length]);
         }
         rest.fill(0.0);
-        sums.iter().sum()
+        fold(sums, |a, b| a + b)
     }
 }
 
 for_each_level! {
-    /// [`softmax`] of the first `count` scores to bf16; `weights` may be longer than that.
-    pub fn softmax_narrow(scores: &[f32], count: usize, weights: &mut [u16]) -> f32 {
-        let (weights, rest) = weights.split_at_mut(count);
+    /// [`softmax`] of the first `count` scores to bf16; `halves` may be longer than that.
+    pub fn softmax_narrow(scores: &[f32], count: usize, halves: &mut [u16]) -> f32 {
+        let (halves, rest) = halves.split_at_mut(count);
         let scores = &scores[..count];
         let most = largest(scores);
         let mut sums = [0f32; LANES];
-        for (scores, weights) in scores.chunks(LANES).zip(weights.chunks_mut(LANES)) {
-            for ((sum, score), weight) in sums.iter_mut().zip(scores).zip(weights) {
-                let value = exp::<FMA>(score - most);
-                *weight = to_bf16(value);
-                *sum += value;
-            }
+        let (whole, last) = scores.as_chunks::<LANES>();
+        let (whole_halves, last_halves) = halves.as_chunks_mut::<LANES>();
+        for (scores, halves) in whole.iter().zip(whole_halves) {
+            *halves = weights::<FMA>(scores, most, 1.0, &mut sums).map(to_bf16);
+        }
+        if !last.is_empty() {
+            let weights = weights::<FMA>(&padded(last), most, 1.0, &mut sums).map(to_bf16);
+            last_halves.copy_from_slice(&weights[..last.len()]);
         }
         rest.fill(0);
-        sums.iter().sum()
+        fold(sums, |a, b| a + b)
     }
+}
+
+/// The last few scores, filled up with those that weigh nothing.
+#[inline(always)]
+fn padded(scores: &[f32]) -> [f32; LANES] {
+    let mut all = [f32::NEG_INFINITY; LANES];
+    all[..scores.len()].copy_from_slice(scores);
+    all
+}
+
+/// `exp((score − most) · scale)` of each score, added to `sums`; of −∞, 0.
+#[inline(always)]
+fn weights<const FMA: bool>(
+    scores: &[f32; LANES],
+    most: f32,
+    scale: f32,
+    sums: &mut [f32; LANES],
+) -> [f32; LANES] {
+    let mut weights = [0f32; LANES];
+    for ((weight, score), sum) in weights.iter_mut().zip(scores).zip(sums) {
+        let value = exp::<FMA>((score - most) * scale);
+        *weight = if *score == f32::NEG_INFINITY { 0.0 } else { value };
+        *sum += *weight;
+    }
+    weights
 }
 
 #[inline(always)]
 fn largest(scores: &[f32]) -> f32 {
     let mut most = [f32::NEG_INFINITY; LANES];
-    for values in scores.chunks(LANES) {
+    let (whole, last) = scores.as_chunks::<LANES>();
+    for values in whole.iter().chain(std::iter::once(&padded(last))) {
         for (most, value) in most.iter_mut().zip(values) {
             *most = if *value > *most { *value } else { *most };
         }
     }
-    most.into_iter().fold(f32::NEG_INFINITY, f32::max)
+    fold(most, |a, b| if a > b { a } else { b })
+}
+
+/// Combines the lanes in pairs: one by one, each would wait for the one before.
+#[inline(always)]
+fn fold(mut lanes: [f32; LANES], combine: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] = combine(lanes[i], lanes[i + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
 }
 
 for_each_level! {
@@ -188,7 +245,7 @@ fn step(row: &[f32], most: f32) -> (f32, f32) {
             *largest = if value.abs() > *largest { value.abs() } else { *largest };
         }
     }
-    let scale = largest.into_iter().fold(0f32, f32::max) / most;
+    let scale = fold(largest, |a, b| if a > b { a } else { b }) / most;
     // The smallest numbers have no reciprocal.
     (scale, if scale > f32::MIN_POSITIVE { 1.0 / scale } else { 0.0 })
 }
@@ -201,7 +258,7 @@ fn sum(row: &[f32]) -> f32 {
             *sum += value;
         }
     }
-    sums.iter().sum()
+    fold(sums, |a, b| a + b)
 }
 
 /// To the nearest integer, ties to even, for |x| < 2²²: adding 1.5 · 2²³ leaves no bits for a
@@ -296,6 +353,20 @@ mod tests {
                 gelu(level, &mut row);
                 softmax(level, &mut row, 17, 1.0);
                 layer_norm(level, &mut row, &[1.0; 20], &[0.0; 20], 1e-5);
+            }
+        });
+    }
+
+    #[test]
+    fn the_bias_is_added_where_there_is_one() {
+        each(|level| {
+            let bias: Vec<f32> = (0..16).map(|i| i as f32).collect();
+            let mut tile = [1.0; 3 * 32];
+            add_bias(level, &mut tile, 32, &bias);
+            for (i, value) in tile.iter().enumerate() {
+                let column = i % 32;
+                let expected = if column < 16 { 1.0 + column as f32 } else { 1.0 };
+                assert_eq!(*value, expected, "{level:?} {i}");
             }
         });
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::amx::{self, Tiles};
 use crate::cpu::team::{Parts, share};
-use crate::cpu::tile::{Out, PANEL, ROWS, Rows, product};
+use crate::cpu::tile::{Line, Out, PANEL, ROWS, Rows, product, product_two};
 use crate::cpu::{Level, level, rows};
 use crate::models::catalogue::Precision;
 
@@ -71,23 +71,33 @@ impl Task<'_> {
         &self.qkv[self.at(token, part, head)..][..self.heads.dim]
     }
 
-    /// Writes columns `16 · panel ..` of a head's result for one token.
-    fn write(&self, token: usize, head: usize, panel: usize, values: &[f32], scale: f32) {
-        let columns = panel * PANEL..self.heads.dim.min((panel + 1) * PANEL);
+    /// Writes a head's result for one token, from `column` on; `values` may be longer than that.
+    fn write(&self, token: usize, head: usize, column: usize, values: &[f32], scale: f32) {
+        let end = self.heads.dim.min(column + values.len());
         let at = token * self.heads.width() + head * self.heads.dim;
         // SAFETY: no other call has this head of this token.
-        let out = unsafe { self.out.part(at + columns.start..at + columns.end) };
+        let out = unsafe { self.out.part(at + column..at + end) };
         out.iter_mut().zip(values).for_each(|(out, value)| *out = value * scale);
+    }
+}
+
+/// `rows` times one panel or two, each `depth` deep.
+fn products(level: Level, rows: Rows, panels: &[Line], depth: usize, out: Out) {
+    match panels.split_at_checked(depth) {
+        Some((first, second)) if !second.is_empty() => {
+            product_two(level, rows, [first, second], out);
+        }
+        _ => product(level, rows, panels, out),
     }
 }
 
 /// What one head works with, kept from text to text.
 #[derive(Default)]
 struct Head {
-    /// Kᵀ: `[panels, dim, 16]`, sixteen tokens a panel.
-    keys: Vec<f32>,
-    /// V: `[panels, tokens, 16]`, sixteen dimensions a panel.
-    values: Vec<f32>,
+    /// Kᵀ: `[panels, dim]`, sixteen tokens a panel.
+    keys: Vec<Line>,
+    /// V: `[panels, tokens]`, sixteen dimensions a panel.
+    values: Vec<Line>,
     /// `[12, panels · 16]`
     scores: Vec<f32>,
 }
@@ -102,45 +112,49 @@ impl Head {
         let row = count.next_multiple_of(PANEL);
         self.scores.resize(ROWS * row, 0.0);
         let scale = 1.0 / (dim as f32).sqrt();
-        let mut tile = [[0f32; PANEL]; ROWS];
+        let mut tile = [[0f32; 2 * PANEL]; ROWS];
         for first in (0..count).step_by(ROWS) {
             let rows = ROWS.min(count - first);
             let values = &task.qkv[task.at(text.start + first, 0, head)..];
             let queries = Rows { values, stride: 3 * task.heads.width(), count: rows };
-            for (panel, keys) in self.keys.chunks_exact(dim * PANEL).enumerate() {
-                let values = &mut self.scores[panel * PANEL..];
-                product(level, queries, keys, Out { values, stride: row });
+            for (pair, keys) in self.keys.chunks(2 * dim).enumerate() {
+                let values = &mut self.scores[pair * 2 * PANEL..];
+                products(level, queries, keys, dim, Out { values, stride: row });
             }
             let mut sums = [1f32; ROWS];
             for (scores, sum) in self.scores.chunks_exact_mut(row).zip(&mut sums).take(rows) {
                 *sum = rows::softmax(level, scores, count, scale);
             }
             let weights = Rows { values: &self.scores, stride: row, count: rows };
-            for (panel, values) in self.values.chunks_exact(count * PANEL).enumerate() {
-                let out = Out { values: tile.as_flattened_mut(), stride: PANEL };
-                product(level, weights, values, out);
+            for (pair, values) in self.values.chunks(2 * count).enumerate() {
+                let out = Out { values: tile.as_flattened_mut(), stride: 2 * PANEL };
+                products(level, weights, values, count, out);
                 for (i, (tile, sum)) in tile.iter().zip(sums).enumerate().take(rows) {
-                    task.write(text.start + first + i, head, panel, tile, 1.0 / sum);
+                    task.write(text.start + first + i, head, pair * 2 * PANEL, tile, 1.0 / sum);
                 }
             }
         }
     }
 
     fn pack(&mut self, task: &Task, text: Range<usize>, head: usize) {
+        const ZEROS: Line = Line([0.0; PANEL]);
         let (count, dim) = (text.len(), task.heads.dim);
         self.keys.clear();
-        self.keys.resize(count.div_ceil(PANEL) * dim * PANEL, 0.0);
+        self.keys.resize(count.div_ceil(PANEL) * dim, ZEROS);
         self.values.clear();
-        self.values.resize(dim.div_ceil(PANEL) * count * PANEL, 0.0);
+        self.values.resize(dim.div_ceil(PANEL) * count, ZEROS);
         for (i, token) in text.enumerate() {
             let (panel, lane) = (i / PANEL, i % PANEL);
-            let keys = &mut self.keys[panel * dim * PANEL..][..dim * PANEL];
-            for (keys, key) in keys.chunks_exact_mut(PANEL).zip(task.vector(token, 1, head)) {
-                keys[lane] = *key;
+            let keys = &mut self.keys[panel * dim..][..dim];
+            for (line, key) in keys.iter_mut().zip(task.vector(token, 1, head)) {
+                line.0[lane] = *key;
             }
-            for (panel, value) in task.vector(token, 2, head).chunks(PANEL).enumerate() {
-                let at = (panel * count + i) * PANEL;
-                self.values[at..at + value.len()].copy_from_slice(value);
+            let (whole, last) = task.vector(token, 2, head).as_chunks();
+            for (panel, value) in whole.iter().enumerate() {
+                self.values[panel * count + i].0 = *value;
+            }
+            if !last.is_empty() {
+                self.values[whole.len() * count + i].0[..last.len()].copy_from_slice(last);
             }
         }
     }
@@ -205,7 +219,7 @@ impl NarrowHead {
                     amx::product_bf16(tiles, weights, 2 * deep, values, steps, out, 4 * PANEL);
                 }
                 for (i, (tile, sum)) in tile.0.iter().zip(sums).enumerate().take(rows) {
-                    task.write(text.start + first + i, head, panel, tile, 1.0 / sum);
+                    task.write(text.start + first + i, head, panel * PANEL, tile, 1.0 / sum);
                 }
             }
         }

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::checkpoint::{Checkpoint, Table};
 use crate::cpu::team::{Parts, share, threads};
 use crate::cpu::tile::{
-    CODE_ROWS, CodePanel, CodeProducts, CodeRows, GROUP, Out, PANEL, ROWS, Rows, product,
+    CODE_ROWS, CodePanel, CodeProducts, CodeRows, GROUP, Line, Out, PANEL, ROWS, Rows, product,
     product_two, weight_zero,
 };
 use crate::cpu::{Level, level, rows};
@@ -40,8 +40,8 @@ pub struct Linear {
 
 /// Panels of sixteen outputs; the last is filled up with zeros.
 enum Weights {
-    /// `[panels, inputs, 16]`
-    F32(Vec<f32>),
+    /// `[panels, inputs]` lines of sixteen.
+    F32(Vec<Line>),
     /// Codes `[panels, inputs / 4, 16, 4]` and scales `[panels, inputs / 64, 16]`.
     Int8 { codes: Vec<u8>, scales: Vec<f32> },
 }
@@ -97,30 +97,29 @@ impl Linear {
         let level = level();
         let out = Parts::new(out);
         let panels = self.bias.len() / PANEL;
-        // Many rows: each core takes some, with all panels. Few: each core takes some panels.
-        let block_rows = match self.weights {
-            Weights::F32(_) => BLOCK,
-            Weights::Int8 { .. } => CODE_BLOCK,
+        let (block_rows, panels_at_once) = match self.weights {
+            Weights::F32(_) => (BLOCK, 2),
+            Weights::Int8 { .. } => (CODE_BLOCK, 1),
         };
+        // Many rows: each core takes some, with all panels. Few: each core takes some panels.
         let blocks = count.div_ceil(block_rows);
-        let cuts = if blocks >= 4 * threads() { 1 } else { (8 * threads()).min(panels) };
-        let each = |some: Range<usize>,
-                    panels_at_once: usize,
-                    work: &mut dyn FnMut(Range<usize>, Range<usize>)| {
+        let steps = panels.div_ceil(panels_at_once);
+        let cuts = if blocks >= 4 * threads() { 1 } else { (8 * threads()).min(steps) };
+        let each = |some: Range<usize>, work: &mut dyn FnMut(Range<usize>, Range<usize>)| {
             for item in some {
                 let (block, cut) = (item / cuts, item % cuts);
                 let rows = block * block_rows..count.min((block + 1) * block_rows);
-                let end = (cut + 1) * panels / cuts;
-                for panel in (cut * panels / cuts..end).step_by(panels_at_once) {
-                    work(rows.clone(), panel..end.min(panel + panels_at_once));
+                for step in cut * steps / cuts..(cut + 1) * steps / cuts {
+                    let first = step * panels_at_once;
+                    work(rows.clone(), first..panels.min(first + panels_at_once));
                 }
             }
         };
         match &self.weights {
             Weights::F32(weights) => share(blocks * cuts, |some| {
-                let mut tiles = [[[0.0; PANEL]; ROWS]; 2];
-                each(some, 2, &mut |rows, panels| {
-                    let size = self.inputs * PANEL;
+                let mut tile = [[0.0; 2 * PANEL]; ROWS];
+                each(some, &mut |rows, panels| {
+                    let size = self.inputs;
                     let (weights, more) =
                         weights[panels.start * size..panels.end * size].split_at(size);
                     for first in rows.clone().step_by(ROWS) {
@@ -128,15 +127,11 @@ impl Linear {
                         let values = &xs[first * self.inputs..];
                         let some = Rows { values, stride: self.inputs, count };
                         if more.is_empty() {
-                            product(level, some, weights, whole(&mut tiles[0]));
+                            product(level, some, weights, whole(&mut tile));
                         } else {
-                            let [first, second] = &mut tiles;
-                            let outs = [whole(first), whole(second)];
-                            product_two(level, some, [weights, more], outs);
+                            product_two(level, some, [weights, more], whole(&mut tile));
                         }
-                        for (panel, tile) in panels.clone().zip(&mut tiles) {
-                            self.finish(level, first, panel, &mut tile[..count], &out, finish);
-                        }
+                        self.finish(level, first, panels.start, &mut tile[..count], &out, finish);
                     }
                 });
             }),
@@ -148,7 +143,7 @@ impl Linear {
                     // SAFETY: nothing below has another.
                     let products = unsafe { CodeProducts::new(level) };
                     let mut tile = [[0.0; PANEL]; CODE_ROWS];
-                    each(some, 1, &mut |rows, panels| {
+                    each(some, &mut |rows, panels| {
                         let panel = panels.start;
                         let size = self.inputs * PANEL;
                         let weights = CodePanel {
@@ -167,45 +162,41 @@ impl Linear {
         }
     }
 
-    /// Adds the bias to the tile whose first row is `first`, and writes what is inside of the
-    /// outputs.
-    fn finish(
+    /// Adds the bias to the tile whose first row is `first` and whose columns start with `panel`,
+    /// and writes what is inside of the outputs.
+    fn finish<const WIDTH: usize>(
         &self,
         level: Level,
         first: usize,
         panel: usize,
-        tile: &mut [[f32; PANEL]],
+        tile: &mut [[f32; WIDTH]],
         out: &Parts<f32>,
         finish: Finish,
     ) {
         let column = panel * PANEL;
-        let bias = &self.bias[column..column + PANEL];
-        for values in tile.iter_mut() {
-            values.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
-        }
+        let columns = WIDTH.min(self.outputs - column);
+        rows::add_bias(level, tile.as_flattened_mut(), WIDTH, &self.bias[column..]);
         if finish == Finish::Gelu {
             rows::gelu(level, tile.as_flattened_mut());
         }
-        let columns = PANEL.min(self.outputs - column);
         for (row, values) in tile.iter().enumerate() {
             let at = (first + row) * self.outputs + column;
             // SAFETY: no other call has this tile.
             let out = unsafe { out.part(at..at + columns) };
-            // A length that is known is a vector and not a call.
-            if finish == Finish::Add {
-                out.iter_mut().zip(values).for_each(|(out, value)| *out += *value);
-            } else if let Ok(out) = <&mut [f32; PANEL]>::try_from(&mut *out) {
-                *out = *values;
-            } else {
-                out.copy_from_slice(&values[..columns]);
+            // A length that is known is vectors and not a call.
+            match (finish, <&mut [f32; WIDTH]>::try_from(&mut *out)) {
+                (Finish::Add, Ok(out)) => out.iter_mut().zip(values).for_each(|(o, v)| *o += *v),
+                (Finish::Add, _) => out.iter_mut().zip(values).for_each(|(o, v)| *o += *v),
+                (_, Ok(out)) => *out = *values,
+                (..) => out.copy_from_slice(&values[..columns]),
             }
         }
     }
 }
 
 /// All of a tile, as the place for a product.
-fn whole(tile: &mut [[f32; PANEL]]) -> Out<'_> {
-    Out { values: tile.as_flattened_mut(), stride: PANEL }
+fn whole<const WIDTH: usize>(tile: &mut [[f32; WIDTH]]) -> Out<'_> {
+    Out { values: tile.as_flattened_mut(), stride: WIDTH }
 }
 
 impl Codes {
@@ -266,18 +257,17 @@ fn read(tables: &[Table], output: usize, row: &mut [f32]) {
 }
 
 fn pack(tables: &[Table], panels: usize, inputs: usize) -> Weights {
-    let mut packed = vec![0f32; panels * inputs * PANEL];
+    let mut packed = vec![Line([0.0; PANEL]); panels * inputs];
     let parts = Parts::new(&mut packed);
     share(panels, |some| {
         let mut row = vec![0f32; inputs];
         for panel in some {
-            let size = inputs * PANEL;
             // SAFETY: no other call has this panel.
-            let packed = unsafe { parts.part(panel * size..(panel + 1) * size) };
+            let packed = unsafe { parts.part(panel * inputs..(panel + 1) * inputs) };
             for lane in 0..PANEL {
                 read(tables, panel * PANEL + lane, &mut row);
-                for (packed, value) in packed.chunks_exact_mut(PANEL).zip(&row) {
-                    packed[lane] = *value;
+                for (packed, value) in packed.iter_mut().zip(&row) {
+                    packed.0[lane] = *value;
                 }
             }
         }

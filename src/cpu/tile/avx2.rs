@@ -9,7 +9,7 @@ use std::arch::x86_64::{
     _mm256_setzero_ps, _mm256_storeu_ps,
 };
 
-use super::{CODE_ROWS, CodePanel, CodeRows, GROUP, Out, PANEL, Rows};
+use super::{CODE_ROWS, CodePanel, CodeRows, GROUP, Line, Out, PANEL, Rows, prefetch};
 
 /// Rows whose sums are in registers together: twelve vectors.
 const FEW: usize = 6;
@@ -19,7 +19,7 @@ const FEW_CODES: usize = 4;
 /// # Safety
 /// The CPU has AVX2 and FMA; the slices are as long as [`super::product`] checks.
 #[target_feature(enable = "avx2,fma")]
-pub unsafe fn product(rows: Rows, panel: &[f32], out: Out) {
+pub unsafe fn product(rows: Rows, panel: &[Line], out: Out) {
     for first in (0..rows.count).step_by(FEW) {
         // SAFETY: the caller's; there are that many rows from `first` on.
         unsafe {
@@ -41,16 +41,18 @@ pub unsafe fn product(rows: Rows, panel: &[f32], out: Out) {
 unsafe fn few<const N: usize>(
     rows: *const f32,
     stride: usize,
-    panel: &[f32],
+    panel: &[Line],
     out: *mut f32,
     out_stride: usize,
 ) {
     let mut sums = [[_mm256_setzero_ps(); 2]; N];
-    for (k, weights) in panel.chunks_exact(PANEL).enumerate() {
+    for (k, line) in panel.iter().enumerate() {
+        let Line(weights) = line;
         // SAFETY: every row is as deep as the panel, which has sixteen values for each.
         unsafe {
             let weights =
                 [_mm256_loadu_ps(weights.as_ptr()), _mm256_loadu_ps(&raw const weights[8])];
+            prefetch(line);
             for (i, sums) in sums.iter_mut().enumerate() {
                 let x = _mm256_broadcast_ss(&*rows.add(i * stride + k));
                 sums[0] = _mm256_fmadd_ps(x, weights[0], sums[0]);
@@ -92,6 +94,7 @@ macro_rules! code_product {
                         for quad in 0..GROUP / 4 {
                             let w0 = _mm256_loadu_si256(weights.cast::<__m256i>());
                             let w1 = _mm256_loadu_si256(weights.add(32).cast::<__m256i>());
+                            prefetch(weights);
                             weights = weights.add(4 * PANEL);
                             for (i, sums) in sums.iter_mut().enumerate() {
                                 let x = rows

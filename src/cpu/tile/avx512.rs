@@ -1,12 +1,12 @@
 //! Vectors of 512 bits, and matrix tiles.
 
 use std::arch::x86_64::{
-    __m512, __m512i, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_load_si512,
-    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps,
-    _mm512_setzero_ps, _mm512_storeu_ps,
+    __m512, __m512i, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_load_ps,
+    _mm512_load_si512, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mul_ps, _mm512_set1_epi32,
+    _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
 };
 
-use super::{CODE_ROWS, CodePanel, CodeRows, GROUP, Out, PANEL, ROWS, Rows};
+use super::{CODE_ROWS, CodePanel, CodeRows, GROUP, Line, Out, PANEL, ROWS, Rows, prefetch};
 use crate::cpu::amx::{self, Sums, Tiles};
 
 /// Rows of codes whose sums and totals are in registers together.
@@ -15,9 +15,9 @@ const FEW_CODES: usize = 8;
 /// # Safety
 /// The CPU has AVX-512 F; the slices are as long as [`super::product`] checks.
 #[target_feature(enable = "avx512f")]
-pub unsafe fn product(rows: Rows, panel: &[f32], out: Out) {
+pub unsafe fn product(rows: Rows, panel: &[Line], out: Out) {
     // SAFETY: the caller's.
-    unsafe { products(rows, [panel], [out]) };
+    unsafe { products(rows, [panel], out) };
 }
 
 /// Each value of the rows is read once for both panels.
@@ -25,21 +25,21 @@ pub unsafe fn product(rows: Rows, panel: &[f32], out: Out) {
 /// # Safety
 /// As for [`product`].
 #[target_feature(enable = "avx512f")]
-pub unsafe fn product_two(rows: Rows, panels: [&[f32]; 2], outs: [Out; 2]) {
+pub unsafe fn product_two(rows: Rows, panels: [&[Line]; 2], out: Out) {
     // SAFETY: the caller's.
-    unsafe { products(rows, panels, outs) };
+    unsafe { products(rows, panels, out) };
 }
 
 #[target_feature(enable = "avx512f")]
 #[inline]
-unsafe fn products<const P: usize>(rows: Rows, panels: [&[f32]; P], outs: [Out; P]) {
+unsafe fn products<const P: usize>(rows: Rows, panels: [&[Line]; P], out: Out) {
     macro_rules! by_count {
         ($($count:literal)*) => {
             match rows.count {
                 // SAFETY: the caller's.
-                $($count => unsafe { some::<$count, P>(rows, panels, outs) },)*
+                $($count => unsafe { some::<$count, P>(rows, panels, out) },)*
                 // SAFETY: the caller's.
-                _ => unsafe { some::<ROWS, P>(rows, panels, outs) },
+                _ => unsafe { some::<ROWS, P>(rows, panels, out) },
             }
         };
     }
@@ -47,17 +47,18 @@ unsafe fn products<const P: usize>(rows: Rows, panels: [&[f32]; P], outs: [Out; 
 }
 
 #[target_feature(enable = "avx512f")]
-unsafe fn some<const N: usize, const P: usize>(rows: Rows, panels: [&[f32]; P], outs: [Out; P]) {
+unsafe fn some<const N: usize, const P: usize>(rows: Rows, panels: [&[Line]; P], out: Out) {
     let mut sums = [[_mm512_setzero_ps(); P]; N];
     let stride = rows.stride;
     // A pointer for three rows: sixteen registers hold them all.
     let mut threes: [*const f32; ROWS / 3] =
         std::array::from_fn(|i| rows.values.as_ptr().wrapping_add(3 * i * stride));
-    let mut weights = panels.map(<[f32]>::as_ptr);
-    for _ in 0..panels[0].len() / PANEL {
+    let mut weights = panels.map(<[Line]>::as_ptr);
+    for _ in 0..panels[0].len() {
         // SAFETY: every row is as deep as the panels, which have sixteen values for each.
         unsafe {
-            let columns = weights.map(|weights| _mm512_loadu_ps(weights));
+            let columns = weights.map(|weights| _mm512_load_ps(weights.cast()));
+            weights.iter().for_each(|weights| prefetch(*weights));
             for (i, sums) in sums.iter_mut().enumerate() {
                 let x = _mm512_set1_ps(*threes[i / 3].add(i % 3 * stride));
                 for (sum, columns) in sums.iter_mut().zip(columns) {
@@ -66,12 +67,14 @@ unsafe fn some<const N: usize, const P: usize>(rows: Rows, panels: [&[f32]; P], 
             }
         }
         threes.iter_mut().for_each(|three| *three = three.wrapping_add(1));
-        weights.iter_mut().for_each(|weights| *weights = weights.wrapping_add(PANEL));
+        weights.iter_mut().for_each(|weights| *weights = weights.wrapping_add(1));
     }
-    for (p, out) in outs.into_iter().enumerate() {
-        for (i, sums) in sums.iter().enumerate() {
+    for (i, sums) in sums.iter().enumerate() {
+        for (p, sum) in sums.iter().enumerate() {
             // SAFETY: there is room for sixteen.
-            unsafe { _mm512_storeu_ps(out.values.as_mut_ptr().add(i * out.stride), sums[p]) };
+            unsafe {
+                _mm512_storeu_ps(out.values.as_mut_ptr().add(i * out.stride + p * PANEL), *sum)
+            };
         }
     }
 }
@@ -110,6 +113,7 @@ unsafe fn some_codes<const N: usize>(rows: CodeRows, first: usize, panel: CodePa
                 std::array::from_fn(|i| codes.wrapping_add(4 * i * depth));
             for quad in 0..GROUP / 4 {
                 let w = _mm512_loadu_si512(weights.cast());
+                prefetch(weights);
                 weights = weights.add(4 * PANEL);
                 for (i, sum) in sums.iter_mut().enumerate() {
                     let x = fours[i / 4].add(i % 4 * depth + 4 * quad);

@@ -8,6 +8,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 
 use super::Level;
 #[cfg(target_arch = "x86_64")]
@@ -25,11 +27,19 @@ pub const GROUP: usize = 64;
 /// products with activations of eight then fit into the 16 bits that AVX2 adds them in.
 pub const WEIGHT_MAX: f32 = 63.0;
 
-/// What stands for a weight of zero: vectors multiply unsigned with signed codes, matrix tiles
-/// signed ones.
+/// What stands for a weight of zero: the vectors of x86-64 multiply unsigned with signed codes;
+/// matrix tiles and NEON, signed ones.
 pub fn weight_zero(level: Level) -> i32 {
-    if level == Level::Amx { 0 } else { 64 }
+    match level {
+        Level::Amx | Level::Neon | Level::Dotprod => 0,
+        _ => 64,
+    }
 }
+
+/// A row of a panel, in one line of the cache: a vector of 512 bits across two costs two reads.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub struct Line(pub [f32; PANEL]);
 
 /// Rows of activations.
 #[derive(Clone, Copy)]
@@ -43,14 +53,13 @@ pub struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    fn check(&self, panel: &[f32]) {
-        let depth = panel.len() / PANEL;
-        assert!((1..=ROWS).contains(&self.count) && panel.len() == depth * PANEL);
-        assert!(self.values.len() >= (self.count - 1) * self.stride + depth);
+    fn check(&self, panel: &[Line]) {
+        assert!((1..=ROWS).contains(&self.count));
+        assert!(self.values.len() >= (self.count - 1) * self.stride + panel.len());
     }
 }
 
-/// Where a tile goes: as many rows of sixteen as there are rows.
+/// Where a tile goes: as many rows of sixteen, or of 32 for two panels, as there are rows.
 pub struct Out<'a> {
     /// The first row's first place and what follows it.
     pub values: &'a mut [f32],
@@ -59,8 +68,9 @@ pub struct Out<'a> {
 }
 
 impl Out<'_> {
-    fn check(&self, count: usize) {
-        assert!(self.values.len() >= (count - 1) * self.stride + PANEL);
+    /// Whether there is room for `count` rows of `columns`.
+    fn check(&self, count: usize, columns: usize) {
+        assert!(self.values.len() >= (count - 1) * self.stride + columns);
     }
 
     fn row(&mut self, row: usize) -> &mut [f32] {
@@ -68,10 +78,21 @@ impl Out<'_> {
     }
 }
 
+/// Asks for weights long before they are needed: they come from the third cache or from memory,
+/// which answer after hundreds of cycles, and a step of the depth takes twelve at most.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn prefetch<T>(weights: *const T) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    const AHEAD: usize = 4096;
+    // SAFETY: nothing is read, whatever is there.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(weights.cast::<i8>().wrapping_add(AHEAD)) };
+}
+
 /// `rows · panel`: the panel is `[depth, 16]`, and as deep are the rows.
-pub fn product(level: Level, rows: Rows, panel: &[f32], out: Out) {
+pub fn product(level: Level, rows: Rows, panel: &[Line], out: Out) {
     rows.check(panel);
-    out.check(rows.count);
+    out.check(rows.count, PANEL);
     match level {
         // SAFETY: the level is one that this CPU has, and the slices were checked.
         #[cfg(target_arch = "x86_64")]
@@ -79,30 +100,33 @@ pub fn product(level: Level, rows: Rows, panel: &[f32], out: Out) {
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 | Level::Vnni => unsafe { avx2::product(rows, panel, out) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon | Level::Dotprod => unsafe { neon::product(rows, panel, out) },
         _ => portable_product(rows, panel, out),
     }
 }
 
-/// [`product`] with two panels, each into a tile of its own.
-pub fn product_two(level: Level, rows: Rows, panels: [&[f32]; 2], outs: [Out; 2]) {
+/// [`product`] with two panels, whose tiles come to lie side by side.
+pub fn product_two(level: Level, rows: Rows, panels: [&[Line]; 2], out: Out) {
     #[cfg(target_arch = "x86_64")]
     if level >= Level::Avx512 {
         panels.iter().for_each(|panel| rows.check(panel));
         assert_eq!(panels[0].len(), panels[1].len());
-        outs.iter().for_each(|out| out.check(rows.count));
+        out.check(rows.count, 2 * PANEL);
         // SAFETY: the level is one that this CPU has, and the slices were checked.
-        return unsafe { avx512::product_two(rows, panels, outs) };
+        return unsafe { avx512::product_two(rows, panels, out) };
     }
-    for (panel, out) in panels.into_iter().zip(outs) {
-        product(level, rows, panel, out);
-    }
+    let Out { values, stride } = out;
+    product(level, rows, panels[0], Out { values, stride });
+    product(level, rows, panels[1], Out { values: &mut values[PANEL..], stride });
 }
 
-fn portable_product(rows: Rows, panel: &[f32], mut out: Out) {
+fn portable_product(rows: Rows, panel: &[Line], mut out: Out) {
     for i in 0..rows.count {
         let mut sums = [0f32; PANEL];
-        for (x, weights) in rows.values[i * rows.stride..].iter().zip(panel.chunks_exact(PANEL)) {
-            for (sum, weight) in sums.iter_mut().zip(weights) {
+        for (x, weights) in rows.values[i * rows.stride..].iter().zip(panel) {
+            for (sum, weight) in sums.iter_mut().zip(&weights.0) {
                 *sum += x * weight;
             }
         }
@@ -163,7 +187,7 @@ impl CodeProducts {
         assert!(rows.codes.len() == CODE_ROWS * depth);
         assert!(rows.scales.len() == CODE_ROWS * groups);
         assert!(rows.offsets.len() == CODE_ROWS * groups);
-        out.check(rows.count);
+        out.check(rows.count, PANEL);
         // SAFETY: the level is one that this CPU has, and the slices were checked.
         #[cfg(target_arch = "x86_64")]
         unsafe {
@@ -178,7 +202,16 @@ impl CodeProducts {
                 _ => portable_code_product(rows, panel, out),
             }
         }
-        #[cfg(not(target_arch = "x86_64"))]
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        unsafe {
+            match self.level {
+                Level::Dotprod => neon::code_product_dots(rows, panel, out),
+                Level::Neon => neon::code_product(rows, panel, out),
+                _ => portable_code_product(rows, panel, out),
+            }
+        }
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
         portable_code_product(rows, panel, out);
     }
 }
@@ -237,21 +270,21 @@ mod tests {
                 let mut value = || next() as f32 / (1u64 << 52) as f32 - 1.0;
                 let stride = depth + 3;
                 let values: Vec<f32> = (0..ROWS * stride).map(|_| value()).collect();
-                let panel: Vec<f32> = (0..depth * PANEL).map(|_| value()).collect();
+                let mut line = || Line(std::array::from_fn(|_| value()));
+                let panel: Vec<Line> = (0..depth).map(|_| line()).collect();
                 let mut out = [f32::NAN; ROWS * 20];
                 let rows = Rows { values: &values, stride, count };
                 product(level, rows, &panel, Out { values: &mut out, stride: 20 });
-                let reversed: Vec<f32> = panel.iter().rev().copied().collect();
-                let mut two = [[f32::NAN; ROWS * 20]; 2];
-                let [first, second] = &mut two;
-                let outs = [first, second].map(|values| Out { values, stride: 20 });
-                product_two(level, rows, [&panel, &reversed], outs);
+                let reversed: Vec<Line> = panel.iter().rev().copied().collect();
+                let mut two = [f32::NAN; ROWS * 36];
+                product_two(level, rows, [&panel, &reversed], Out { values: &mut two, stride: 36 });
                 let mut second = [f32::NAN; ROWS * 20];
                 product(level, rows, &reversed, Out { values: &mut second, stride: 20 });
-                assert_eq!(
-                    two.map(|out| out.map(f32::to_bits)),
-                    [out, second].map(|out| out.map(f32::to_bits))
-                );
+                let each = out.chunks_exact(20).zip(second.chunks_exact(20));
+                for (two, (first, second)) in two.chunks_exact(36).zip(each) {
+                    let bits = |row: &[f32]| row.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                    assert_eq!(bits(two), bits(&[&first[..PANEL], second].concat()), "{level:?}");
+                }
                 for (i, out) in out.chunks_exact(20).enumerate() {
                     for (column, found) in out.iter().enumerate() {
                         if i >= count || column >= PANEL {
@@ -260,7 +293,7 @@ mod tests {
                         }
                         let exact: f64 = (0..depth)
                             .map(|k| {
-                                let weight = panel[k * PANEL + column];
+                                let weight = panel[k].0[column];
                                 f64::from(values[i * stride + k]) * f64::from(weight)
                             })
                             .sum();
