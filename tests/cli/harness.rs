@@ -271,7 +271,11 @@ impl Sandbox {
         // To root, modes mean nothing: somebody else it must be, with a program within reach.
         set_mode(&self.root, 0o755);
         let program = self.path("rag-query");
-        fs::copy(env!("CARGO_BIN_EXE_rag-query"), &program).unwrap();
+        // By another process: what this one has open for writing, a child that another test starts
+        // just now would hold, and the program could not be run.
+        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_rag-query")).arg(&program).status();
+        assert!(copied.unwrap().success());
+        set_mode(&program, 0o755);
         let mut command = Command::new(program);
         command.args(args).env_clear().uid(NOBODY).gid(NOBODY);
         self.surround(command)
