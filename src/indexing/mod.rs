@@ -277,10 +277,12 @@ impl<'a> Indexer<'a> {
 
     /// Adds passages to the index, and embeds those whose text it does not know.
     fn add(&mut self, passages: &[&Passage]) -> Result<()> {
-        let mut new = Vec::new();
+        // Each text once, in order: the second time the index knows it.
+        let mut new: Vec<String> = Vec::new();
         for passage in passages {
-            if !self.writer.knows(passage)? {
-                new.push(passage.text_to_embed());
+            let text = passage.text_to_embed();
+            if !self.writer.knows(passage)? && !new.contains(&text) {
+                new.push(text);
             }
         }
         let tokens = match self.writer.settings().token_vectors {

@@ -80,6 +80,26 @@ fn no_text_is_embedded_twice() {
     sandbox.run(&["index", "verify"]).exits(0);
 }
 
+/// Two equal texts took one embedding of two, and what followed took the other.
+#[test]
+fn equal_texts_beside_each_other_leave_their_neighbours_alone() {
+    let dense = |twins: bool| {
+        let sandbox = Sandbox::new();
+        fs::create_dir(sandbox.path("some")).unwrap();
+        if twins {
+            sandbox.write("some/a.txt", "The same words in two files.\n");
+            sandbox.write("some/b.txt", "The same words in two files.\n");
+        }
+        sandbox.write("some/c.txt", "Quite another text, about rivers.\n");
+        let indexed = sandbox.run(&["--json", "index", "some"]).exits(0).json();
+        assert_eq!(indexed["reused"], u64::from(twins));
+        let hits = sandbox.run(&["search", "--json", "rivers"]).exits(0).json_lines();
+        let hit = hits.iter().find(|hit| hit["document"] == "some/c.txt").unwrap();
+        hit["scores"]["dense"].as_f64().unwrap()
+    };
+    assert!((dense(true) - dense(false)).abs() < 1e-6);
+}
+
 #[test]
 fn compaction_drops_what_is_gone_and_nothing_else() {
     let sandbox = Sandbox::indexed();
