@@ -20,6 +20,7 @@
 
 pub mod analyze;
 mod directory;
+mod flat;
 mod ledger;
 mod lexical;
 mod manifest;

@@ -8,17 +8,16 @@
 //! Exact, so there is no graph to build and an update is an append. Rows past the last commit are
 //! left-overs of an interrupted run; the next writer cuts them off.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use memmap2::{Mmap, MmapOptions};
+use memmap2::Mmap;
 
 use super::IndexError;
+use super::flat::{Appender, HEADER, Layout};
 use crate::cpu::{Level, scan};
 
-/// Magic, then the dimension as a `u32`, then zeros.
-const HEADER: usize = 16;
 const SCALE: usize = size_of::<f32>();
 /// Steps of the low four bits in one of a high byte.
 const LOW_STEPS: f32 = 16.0;
@@ -36,96 +35,23 @@ pub enum Bits {
     Twelve,
 }
 
-/// One of the files.
-#[derive(Clone, Copy)]
-struct Layout {
-    magic: &'static [u8; 8],
-    dim: usize,
-    /// Bytes of a row.
-    row: usize,
+/// Scales and high bytes.
+fn high(dim: usize) -> Layout {
+    Layout { magic: b"RQROWS\x00\x02", number: dim as u32, record: SCALE + dim }
 }
 
-impl Layout {
-    /// Scales and high bytes.
-    fn high(dim: usize) -> Self {
-        Self { magic: b"RQROWS\x00\x02", dim, row: SCALE + dim }
-    }
+/// Low bits.
+fn low(dim: usize) -> Layout {
+    Layout { magic: b"RQLOWS\x00\x02", number: dim as u32, record: dim.div_ceil(2) }
+}
 
-    /// Low bits.
-    fn low(dim: usize) -> Self {
-        Self { magic: b"RQLOWS\x00\x02", dim, row: dim.div_ceil(2) }
+/// No file has vectors of any other size.
+fn check_size(path: &Path, dim: usize) -> Result<(), IndexError> {
+    if dim > MAX_DIM {
+        let what = format!("it cannot hold vectors of {dim} values");
+        return Err(IndexError::Damaged { path: path.to_owned(), what });
     }
-
-    /// Where row `rows` would begin; `None` for more rows than any file has.
-    fn end(self, rows: u64) -> Option<u64> {
-        rows.checked_mul(self.row as u64)?.checked_add(HEADER as u64)
-    }
-
-    fn header(self) -> [u8; HEADER] {
-        let mut header = [0u8; HEADER];
-        header[..8].copy_from_slice(self.magic);
-        header[8..12].copy_from_slice(&(self.dim as u32).to_le_bytes());
-        header
-    }
-
-    fn check(self, path: &Path, bytes: &[u8]) -> Result<(), IndexError> {
-        if bytes.len() < HEADER {
-            return Err(IndexError::Truncated { path: path.to_owned() });
-        }
-        if self.dim > MAX_DIM || bytes[..HEADER] != self.header() {
-            let what = format!("its header does not announce vectors of {} values", self.dim);
-            return Err(IndexError::Damaged { path: path.to_owned(), what });
-        }
-        Ok(())
-    }
-
-    /// Opens a file for reading that has `rows` rows at least, and says where they end.
-    fn open(self, path: &Path, rows: u64) -> Result<(File, usize), IndexError> {
-        let unreadable = |source: io::Error| match source.kind() {
-            io::ErrorKind::NotFound => {
-                IndexError::Damaged { path: path.to_owned(), what: "it is missing".to_owned() }
-            }
-            _ => IndexError::Unreadable { path: path.to_owned(), source },
-        };
-        let mut file = File::open(path).map_err(unreadable)?;
-        let mut header = Vec::with_capacity(HEADER);
-        (&mut file).take(HEADER as u64).read_to_end(&mut header).map_err(unreadable)?;
-        self.check(path, &header)?;
-        let length = file.metadata().map_err(unreadable)?.len();
-        let end = self.end(rows).filter(|&end| end <= length);
-        let end = end.ok_or_else(|| IndexError::Truncated { path: path.to_owned() })?;
-        Ok((file, end as usize))
-    }
-
-    /// Opens a file for appending, or makes it, and cuts it to `rows` rows.
-    fn append(self, path: &Path, rows: u64) -> Result<Appender, IndexError> {
-        let unwritable =
-            |source: io::Error| IndexError::Unwritable { path: path.to_owned(), source };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(unwritable)?;
-        let length = file.metadata().map_err(unwritable)?.len();
-        if length == 0 && rows == 0 {
-            file.write_all(&self.header()).map_err(unwritable)?;
-        } else {
-            let mut header = Vec::with_capacity(HEADER);
-            (&mut file).take(HEADER as u64).read_to_end(&mut header).map_err(unwritable)?;
-            self.check(path, &header)?;
-            let end = self.end(rows).filter(|&end| end <= length);
-            let end = end.ok_or_else(|| IndexError::Truncated { path: path.to_owned() })?;
-            file.set_len(end).map_err(unwritable)?;
-            file.seek(SeekFrom::Start(end)).map_err(unwritable)?;
-        }
-        Ok(Appender {
-            file: BufWriter::new(file),
-            path: path.to_owned(),
-            appended: blake3::Hasher::new(),
-        })
-    }
+    Ok(())
 }
 
 /// The file of low bits beside the one at `path`.
@@ -157,21 +83,18 @@ pub struct Rows {
 impl Rows {
     /// Opens the first `committed` rows at `path`, which are vectors of `dim` values.
     pub fn open(path: &Path, bits: Bits, dim: usize, committed: u64) -> Result<Self, IndexError> {
-        let (file, end) = Layout::high(dim).open(path, committed)?;
-        // SAFETY: writers only append behind the committed rows, or cut off what is behind them.
-        // Against other programs' meddling no mapping is safe.
-        let map = unsafe { MmapOptions::new().len(end).map(&file) };
-        let map = map.map_err(|source| IndexError::Unreadable { path: path.to_owned(), source })?;
+        check_size(path, dim)?;
+        let map = high(dim).map(path, committed)?;
         let low = match bits {
             Bits::Eight => None,
-            Bits::Twelve => Some(Layout::low(dim).open(&low_path(path), committed)?.0),
+            Bits::Twelve => Some(low(dim).open(&low_path(path), committed)?.0),
         };
         Ok(Self { map, low, dim })
     }
 
     /// Number of rows.
     pub fn len(&self) -> u64 {
-        ((self.map.len() - HEADER) / Layout::high(self.dim).row) as u64
+        ((self.map.len() - HEADER) / high(self.dim).record) as u64
     }
 
     /// Dot product of row `row` with `query`, `[dim]`. The row must be below [`Rows::len`].
@@ -195,28 +118,27 @@ impl Rows {
     /// Row `row` as it is stored, for [`RowWriter::append_raw`]; `None` if it cannot be read. The
     /// row must be below [`Rows::len`].
     pub fn raw(&self, row: u64) -> Option<Raw<'_>> {
-        let layout = Layout::high(self.dim);
-        let start = HEADER + row as usize * layout.row;
+        let layout = high(self.dim);
+        let start = HEADER + row as usize * layout.record;
         let low = match &self.low {
             Some(file) => {
-                let layout = Layout::low(self.dim);
-                let mut bytes = vec![0; layout.row];
+                let layout = low(self.dim);
+                let mut bytes = vec![0; layout.record];
                 read_at(file, &mut bytes, layout.end(row)?).ok()?;
                 Some(bytes)
             }
             None => None,
         };
-        Some(Raw { high: self.map.get(start..start + layout.row)?, low })
+        Some(Raw { high: self.map.get(start..start + layout.record)?, low })
     }
 
     /// Digest of rows `from..to`, as [`RowWriter::digest`] gives it; `None` if they cannot be read.
     pub fn digest(&self, from: u64, to: u64) -> Option<blake3::Hash> {
         const BLOCK: u64 = 1 << 20;
-        let range = |layout: Layout| Some((layout.end(from)?, layout.end(to)?));
-        let (start, end) = range(Layout::high(self.dim))?;
-        let high = blake3::hash(self.map.get(start as usize..end as usize)?);
+        let high = high(self.dim).digest(&self.map, from, to)?;
         let Some(file) = &self.low else { return Some(high) };
-        let (mut start, end) = range(Layout::low(self.dim))?;
+        let layout = low(self.dim);
+        let (mut start, end) = (layout.end(from)?, layout.end(to)?);
         let mut low = blake3::Hasher::new();
         while start < end {
             let mut block = vec![0; BLOCK.min(end - start) as usize];
@@ -231,7 +153,7 @@ impl Rows {
     /// many rows as `scores` has places. The rows must be below [`Rows::len`].
     pub fn scan(&self, level: Level, query: &scan::Query, first: u64, scores: &mut [f32]) {
         const BLOCK: usize = 64;
-        let stride = Layout::high(self.dim).row;
+        let stride = high(self.dim).record;
         let mut products = [0i32; BLOCK];
         let rows = &self.map[HEADER + first as usize * stride..];
         for (rows, scores) in rows.chunks(BLOCK * stride).zip(scores.chunks_mut(BLOCK)) {
@@ -245,18 +167,18 @@ impl Rows {
     }
 
     fn row(&self, row: u64) -> (f32, &[u8]) {
-        let layout = Layout::high(self.dim);
-        let start = HEADER + row as usize * layout.row;
-        let row = &self.map[start..start + layout.row];
+        let layout = high(self.dim);
+        let start = HEADER + row as usize * layout.record;
+        let row = &self.map[start..start + layout.record];
         (scale(row), &row[SCALE..])
     }
 
     /// The low bits of a row, each a signed byte. A disk that fails to give them costs precision,
     /// and nothing else.
     fn low(&self, row: u64) -> Option<Vec<u8>> {
-        let layout = Layout::low(self.dim);
-        let mut bytes = vec![0u8; layout.row];
-        let start = HEADER as u64 + row * layout.row as u64;
+        let layout = low(self.dim);
+        let mut bytes = vec![0u8; layout.record];
+        let start = HEADER as u64 + row * layout.record as u64;
         read_at(self.low.as_ref()?, &mut bytes, start).ok()?;
         let signed = |four: u8| ((four << 4).cast_signed() >> 4).cast_unsigned();
         let mut low: Vec<u8> =
@@ -304,47 +226,6 @@ fn dot(row: &[u8], query: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + rest.map(|(&r, q)| f32::from(r.cast_signed()) * q).sum::<f32>()
 }
 
-/// A file that grows.
-struct Appender {
-    file: BufWriter<File>,
-    path: PathBuf,
-    /// What was written since the last digest.
-    appended: blake3::Hasher,
-}
-
-impl Appender {
-    fn write(&mut self, bytes: &[u8]) -> Result<(), IndexError> {
-        self.appended.update(bytes);
-        self.file.write_all(bytes).map_err(|source| self.unwritable(source))
-    }
-
-    /// Writes once more what begins at `start` and has `length` bytes.
-    fn copy(&mut self, start: u64, length: usize) -> Result<(), IndexError> {
-        let mut bytes = vec![0; length];
-        let read = |file: &mut BufWriter<File>, bytes: &mut [u8]| {
-            file.seek(SeekFrom::Start(start))?; // puts out what is buffered
-            file.get_mut().read_exact(bytes)?;
-            file.seek(SeekFrom::End(0))
-        };
-        read(&mut self.file, &mut bytes)
-            .map_err(|source| IndexError::Unreadable { path: self.path.clone(), source })?;
-        self.write(&bytes)
-    }
-
-    fn digest(&mut self) -> blake3::Hash {
-        std::mem::take(&mut self.appended).finalize()
-    }
-
-    fn sync(&mut self) -> Result<(), IndexError> {
-        let synced = self.file.flush().and_then(|()| self.file.get_ref().sync_data());
-        synced.map_err(|source| self.unwritable(source))
-    }
-
-    fn unwritable(&self, source: io::Error) -> IndexError {
-        IndexError::Unwritable { path: self.path.clone(), source }
-    }
-}
-
 /// Appends rows.
 pub struct RowWriter {
     high: Appender,
@@ -356,10 +237,11 @@ pub struct RowWriter {
 impl RowWriter {
     /// Opens what is at `path`, or makes it, and cuts it to the `committed` rows.
     pub fn open(path: &Path, bits: Bits, dim: usize, committed: u64) -> Result<Self, IndexError> {
-        let high = Layout::high(dim).append(path, committed)?;
+        check_size(path, dim)?;
+        let high = high(dim).append(path, committed)?;
         let low = match bits {
             Bits::Eight => None,
-            Bits::Twelve => Some(Layout::low(dim).append(&low_path(path), committed)?),
+            Bits::Twelve => Some(low(dim).append(&low_path(path), committed)?),
         };
         Ok(Self { high, low, dim, rows: committed })
     }
@@ -404,16 +286,13 @@ impl RowWriter {
     /// number of the first copy.
     pub fn copy(&mut self, first: u64, count: u64) -> Result<u64, IndexError> {
         let is_there = first.checked_add(count).is_some_and(|end| end <= self.rows);
-        let files = [
-            (Some(&mut self.high), Layout::high(self.dim)),
-            (self.low.as_mut(), Layout::low(self.dim)),
-        ];
+        let files = [(Some(&mut self.high), high(self.dim)), (self.low.as_mut(), low(self.dim))];
         for (file, layout) in files {
             let Some(file) = file else { continue };
             let Some(start) = layout.end(first).filter(|_| is_there) else {
                 return Err(IndexError::Truncated { path: file.path.clone() });
             };
-            file.copy(start, layout.row * count as usize)?;
+            file.copy(start, layout.record * count as usize)?;
         }
         self.rows += count;
         Ok(self.rows - count)

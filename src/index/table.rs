@@ -1,21 +1,18 @@
 //! `chunks.bin`: what belongs to a row besides its vector, one record of fixed size a row.
 //!
-//! Append-only as the vector files are: records behind the last commit are left-overs, which the
-//! next writer cuts off.
+//! Append-only as the vector files are ([`super::flat`]).
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use memmap2::{Mmap, MmapOptions};
+use memmap2::Mmap;
 
 use super::IndexError;
+use super::flat::{Appender, HEADER, Layout};
 
-const MAGIC: &[u8; 16] = b"RQCHUNKS\x00\x01\0\0\0\0\0\0";
-const HEADER: usize = MAGIC.len();
 /// Key, first token, number of tokens.
 const RECORD: usize = 16 + 8 + 4;
+const LAYOUT: Layout = Layout { magic: b"RQCHUNKS", number: 0x100, record: RECORD };
 
 /// What was embedded: the beginning of the BLAKE3 hash of the text. Within one index, equal keys
 /// mean equal vectors.
@@ -62,11 +59,6 @@ impl Entry {
     }
 }
 
-/// Where record `rows` would begin; `None` for more than any file has.
-fn end_of(rows: u64) -> Option<u64> {
-    rows.checked_mul(RECORD as u64)?.checked_add(HEADER as u64)
-}
-
 /// The records of a file, mapped for reading.
 pub(super) struct Table {
     map: Mmap,
@@ -75,21 +67,7 @@ pub(super) struct Table {
 impl Table {
     /// Maps the first `committed` records of the file at `path`.
     pub(super) fn open(path: &Path, committed: u64) -> Result<Self, IndexError> {
-        let unreadable = |source: io::Error| match source.kind() {
-            io::ErrorKind::NotFound => {
-                IndexError::Damaged { path: path.to_owned(), what: "it is missing".to_owned() }
-            }
-            _ => IndexError::Unreadable { path: path.to_owned(), source },
-        };
-        let truncated = || IndexError::Truncated { path: path.to_owned() };
-        let file = File::open(path).map_err(unreadable)?;
-        let length = file.metadata().map_err(unreadable)?.len();
-        let end = end_of(committed).filter(|&end| end <= length).ok_or_else(truncated)?;
-        // SAFETY: writers only append behind the committed records, or cut off what is behind
-        // them. Against other programs' meddling no mapping is safe.
-        let map = unsafe { MmapOptions::new().len(end as usize).map(&file) }.map_err(unreadable)?;
-        check_header(path, &map)?;
-        Ok(Self { map })
+        Ok(Self { map: LAYOUT.map(path, committed)? })
     }
 
     /// Number of records.
@@ -104,17 +82,14 @@ impl Table {
 
     /// Digest of records `from..to`, as [`TableWriter::digest`] gives it.
     pub(super) fn digest(&self, from: u64, to: u64) -> Option<blake3::Hash> {
-        let (from, to) = (end_of(from)? as usize, end_of(to)? as usize);
-        self.map.get(from..to).map(blake3::hash)
+        LAYOUT.digest(&self.map, from, to)
     }
 }
 
 /// Appends records, and finds the rows of texts that were embedded before.
 pub(super) struct TableWriter {
-    file: BufWriter<File>,
-    path: PathBuf,
+    file: Appender,
     rows: u64,
-    appended: blake3::Hasher,
     /// Records by key, read from the file when first asked for.
     known: Option<HashMap<Key, (u64, Entry)>>,
 }
@@ -122,46 +97,12 @@ pub(super) struct TableWriter {
 impl TableWriter {
     /// Opens the file, or makes it, and cuts it to the `committed` records.
     pub(super) fn open(path: &Path, committed: u64) -> Result<Self, IndexError> {
-        let open = || -> io::Result<Result<File, IndexError>> {
-            let mut file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(path)?;
-            let length = file.metadata()?.len();
-            if length == 0 && committed == 0 {
-                file.write_all(MAGIC)?;
-                return Ok(Ok(file));
-            }
-            let mut header = Vec::with_capacity(HEADER);
-            (&mut file).take(HEADER as u64).read_to_end(&mut header)?;
-            if let Err(error) = check_header(path, &header) {
-                return Ok(Err(error));
-            }
-            let Some(end) = end_of(committed).filter(|&end| end <= length) else {
-                return Ok(Err(IndexError::Truncated { path: path.to_owned() }));
-            };
-            file.set_len(end)?;
-            file.seek(SeekFrom::Start(end))?;
-            Ok(Ok(file))
-        };
-        let file =
-            open().map_err(|source| IndexError::Unwritable { path: path.to_owned(), source })??;
-        Ok(Self {
-            file: BufWriter::new(file),
-            path: path.to_owned(),
-            rows: committed,
-            appended: blake3::Hasher::new(),
-            known: None,
-        })
+        Ok(Self { file: LAYOUT.append(path, committed)?, rows: committed, known: None })
     }
 
     /// Appends the record of the next row.
     pub(super) fn append(&mut self, entry: Entry) -> Result<(), IndexError> {
-        let bytes = entry.to_bytes();
-        self.file.write_all(&bytes).map_err(|source| self.unwritable(source))?;
-        self.appended.update(&bytes);
+        self.file.write(&entry.to_bytes())?;
         if let Some(known) = &mut self.known {
             known.insert(entry.key, (self.rows, entry));
         }
@@ -172,8 +113,8 @@ impl TableWriter {
     /// A row that was made from the text with `key`, be its chunk still in the index or not.
     pub(super) fn find(&mut self, key: Key) -> Result<Option<(u64, Entry)>, IndexError> {
         if self.known.is_none() {
-            self.file.flush().map_err(|source| self.unwritable(source))?;
-            let table = Table::open(&self.path, self.rows)?;
+            self.file.flush()?;
+            let table = Table::open(&self.file.path, self.rows)?;
             let entries = (0..table.len()).filter_map(|row| Some((row, table.get(row)?)));
             self.known = Some(entries.map(|(row, entry)| (entry.key, (row, entry))).collect());
         }
@@ -182,33 +123,13 @@ impl TableWriter {
 
     /// Puts everything appended so far on the disk.
     pub(super) fn sync(&mut self) -> Result<(), IndexError> {
-        self.file
-            .flush()
-            .and_then(|()| self.file.get_ref().sync_data())
-            .map_err(|source| self.unwritable(source))
+        self.file.sync()
     }
 
     /// Digest of the records appended since this was last called.
     pub(super) fn digest(&mut self) -> blake3::Hash {
-        std::mem::take(&mut self.appended).finalize()
+        self.file.digest()
     }
-
-    fn unwritable(&self, source: io::Error) -> IndexError {
-        IndexError::Unwritable { path: self.path.clone(), source }
-    }
-}
-
-fn check_header(path: &Path, bytes: &[u8]) -> Result<(), IndexError> {
-    if bytes.len() < HEADER {
-        return Err(IndexError::Truncated { path: path.to_owned() });
-    }
-    if &bytes[..HEADER] != MAGIC {
-        return Err(IndexError::Damaged {
-            path: path.to_owned(),
-            what: "its header is not that of a table of chunks".to_owned(),
-        });
-    }
-    Ok(())
 }
 
 #[cfg(test)]
