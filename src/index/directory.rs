@@ -18,7 +18,7 @@ use tantivy::directory::{
     TerminatingWrite, WatchCallback, WatchHandle, WritePtr,
 };
 
-use super::{IndexError, lexical_error};
+use super::{CHECKSUM_DIFFERS, IndexError, lexical_error};
 
 /// Bytes of the checksum: the beginning of a BLAKE3 hash.
 const SEAL: usize = 16;
@@ -57,9 +57,7 @@ impl SealedDirectory {
         for path in paths {
             match seal_holds(&path) {
                 Ok(true) => {}
-                Ok(false) => {
-                    return Err(IndexError::Damaged { path, what: BROKEN.to_owned() });
-                }
+                Ok(false) => return Err(IndexError::checksum(path)),
                 // A writer has replaced it; whoever still needs it will tell.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => return Err(IndexError::Unreadable { path, source }),
@@ -68,8 +66,6 @@ impl SealedDirectory {
         Ok(())
     }
 }
-
-const BROKEN: &str = "its checksum is not the one it was written with";
 
 fn seal(content: &blake3::Hasher) -> [u8; SEAL] {
     let mut seal = [0; SEAL];
@@ -197,7 +193,7 @@ impl Directory for SealedDirectory {
 }
 
 fn damaged(path: &Path) -> OpenReadError {
-    let error = io::Error::new(io::ErrorKind::InvalidData, BROKEN);
+    let error = io::Error::new(io::ErrorKind::InvalidData, CHECKSUM_DIFFERS);
     OpenReadError::wrap_io_error(error, path.to_owned())
 }
 

@@ -141,7 +141,7 @@ impl Manifest {
             )));
         }
         if manifest.checksum != manifest.expected_checksum() {
-            return Err(damaged("its checksum is not the one it was written with".to_owned()));
+            return Err(IndexError::checksum(path));
         }
         Ok(manifest)
     }

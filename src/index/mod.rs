@@ -46,6 +46,8 @@ pub use writer::{IndexWriter, Start};
 
 use crate::ingest::{Format, Place};
 
+const CHECKSUM_DIFFERS: &str = "its checksum is not the one it was written with";
+
 /// A chunk of this index: the number of its row in the vector file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChunkId(pub u64);
@@ -152,6 +154,11 @@ pub enum IndexError {
 }
 
 impl IndexError {
+    /// A file that does not match its checksum.
+    pub(crate) fn checksum(path: impl Into<PathBuf>) -> Self {
+        Self::Damaged { path: path.into(), what: CHECKSUM_DIFFERS.to_owned() }
+    }
+
     /// What the user can do about it.
     pub fn hint(&self) -> &'static str {
         match self {

@@ -57,7 +57,7 @@ impl Index {
         let mut attempt = 1;
         loop {
             let manifest = Manifest::read(dir)?;
-            let error = match Self::open_generation(dir, &manifest) {
+            let error = match Self::open_generation(dir, &manifest, CHECKED_BYTES) {
                 Ok(index) => return Ok(index),
                 Err(error) => error,
             };
@@ -72,12 +72,17 @@ impl Index {
         }
     }
 
-    /// Opens the data that `manifest` names, be it current or not.
-    pub(super) fn open_generation(dir: &Path, manifest: &Manifest) -> Result<Self, IndexError> {
+    /// Opens the data that `manifest` names, be it current or not. Checks tantivy's part unless it
+    /// has more than `checked` bytes.
+    pub(super) fn open_generation(
+        dir: &Path,
+        manifest: &Manifest,
+        checked: u64,
+    ) -> Result<Self, IndexError> {
         let data = manifest.data(dir);
         let path = data.join("lexical");
         let failed = lexical_error(&path);
-        let index = open_lexical(&path)?;
+        let index = open_checked(&path, checked)?;
         let (searcher, committed) = one_commit(&index, &path)?;
         let log = ledger::open(&data.join(ledger::file_name(committed.log)))?;
         let (_, fields) = schema();
@@ -283,7 +288,7 @@ pub(super) fn open_lexical(path: &Path) -> Result<tantivy::Index, IndexError> {
 }
 
 /// Opens tantivy's part, and checks it unless it has more than `limit` bytes.
-pub(super) fn open_checked(path: &Path, limit: u64) -> Result<tantivy::Index, IndexError> {
+fn open_checked(path: &Path, limit: u64) -> Result<tantivy::Index, IndexError> {
     let failed = lexical_error(path);
     let directory = SealedDirectory::open(path)?;
     let mut index = tantivy::Index::open(directory.clone()).map_err(&failed)?;

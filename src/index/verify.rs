@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::ledger::Ledger;
-use super::reader::open_checked;
 use super::table::Key;
 use super::{Index, IndexError, Manifest};
 
@@ -28,8 +27,7 @@ pub fn verify(dir: &Path) -> Result<Index, IndexError> {
 
 /// Checks the data that `manifest` names.
 pub(super) fn generation(dir: &Path, manifest: &Manifest) -> Result<Index, IndexError> {
-    open_checked(&manifest.data(dir).join("lexical"), u64::MAX)?;
-    let index = Index::open_generation(dir, manifest)?;
+    let index = Index::open_generation(dir, manifest, u64::MAX)?;
     let ledger = index.ledger()?;
     extents(&index, &ledger)?;
     chunks(&index, &ledger)?;
@@ -41,10 +39,7 @@ fn extents(index: &Index, ledger: &Ledger) -> Result<(), IndexError> {
     let (vectors, table, tokens) = index.row_files();
     let differs = |name: &str, whole: bool| match whole {
         true => Ok(()),
-        false => Err(IndexError::Damaged {
-            path: index.data().join(name),
-            what: "its checksum is not the one it was written with".to_owned(),
-        }),
+        false => Err(IndexError::checksum(index.data().join(name))),
     };
     let (mut row, mut token) = (0, 0);
     for extent in &ledger.extents {

@@ -109,10 +109,10 @@ impl IndexWriter {
 
     /// Opens the index in `dir`, which exists, with the settings that it has.
     pub fn open_existing(dir: &Path) -> Result<Self, IndexError> {
-        let manifest = Manifest::read(dir)?;
+        // Twice: no lock is made where there is no index, and another writer may replace it before
+        // the lock is ours.
+        Manifest::read(dir)?;
         let lock = lock(dir)?;
-        // Once more: another writer may have replaced it before the lock was ours.
-        drop(manifest);
         Self::existing(dir, Manifest::read(dir)?, true, Start::Update, lock)
     }
 
