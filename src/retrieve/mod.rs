@@ -69,6 +69,48 @@ pub struct Retrieval {
     pub rerank: Duration,
 }
 
+/// What the searches found, before any reranking.
+struct Found {
+    embedding: Embedding,
+    /// By cosine, best first.
+    nearest: Vec<(ChunkId, f32)>,
+    lexical: LexicalQuery,
+    /// By BM25, best first.
+    matching: Vec<(ChunkId, f32)>,
+    /// Both, fused, best first.
+    candidates: Vec<(ChunkId, Scores)>,
+    relevance: f32,
+    took: Took,
+}
+
+/// How long each part took.
+struct Took {
+    embed: Duration,
+    dense: Duration,
+    bm25: Duration,
+    fuse: Duration,
+}
+
+impl Took {
+    /// Both searches and their fusion.
+    fn search(&self) -> Duration {
+        self.dense + self.bm25 + self.fuse
+    }
+}
+
+impl Found {
+    fn retrieval(self, hits: Vec<Hit>, rerank: Duration) -> Retrieval {
+        Retrieval {
+            hits,
+            relevance: self.relevance,
+            question: self.embedding.vector,
+            embed: self.took.embed,
+            search: self.took.search(),
+            rerank,
+        }
+    }
+}
+
 /// Searches one index.
 pub struct Retriever<'a> {
     index: &'a Index,
@@ -93,22 +135,29 @@ impl<'a> Retriever<'a> {
 
     /// The `limit` best passages for a question.
     pub fn retrieve(&self, question: &str, limit: usize) -> Result<Retrieval> {
+        let found = self.search(question)?;
+        let start = Instant::now();
+        let hits = self.best(question, &found, limit)?;
+        Ok(found.retrieval(hits, start.elapsed()))
+    }
+
+    /// Both searches for a question, and their fusion.
+    fn search(&self, question: &str) -> Result<Found> {
         let start = Instant::now();
         let embedding = self.embed(question)?;
         let embed = start.elapsed();
-
+        let start = Instant::now();
+        let nearest = self.index.nearest(&embedding.vector, CANDIDATES);
+        let dense = start.elapsed();
         let start = Instant::now();
         let lexical = self.index.lexical(question)?;
-        let nearest = self.index.nearest(&embedding.vector, CANDIDATES);
         let matching = self.index.bm25(&lexical, CANDIDATES)?;
+        let bm25 = start.elapsed();
+        let start = Instant::now();
         let candidates = self.fuse(&embedding.vector, &lexical, &nearest, &matching)?;
         let relevance = self.relevance(&lexical, &candidates)?;
-        let search = start.elapsed();
-
-        let start = Instant::now();
-        let hits = self.best(question, &embedding, &lexical, candidates, limit)?;
-        let rerank = start.elapsed();
-        Ok(Retrieval { hits, relevance, question: embedding.vector, embed, search, rerank })
+        let took = Took { embed, dense, bm25, fuse: start.elapsed() };
+        Ok(Found { embedding, nearest, lexical, matching, candidates, relevance, took })
     }
 
     fn embed(&self, question: &str) -> Result<Embedding> {
@@ -118,23 +167,17 @@ impl<'a> Retriever<'a> {
     }
 
     /// The `limit` best candidates, reranked where there is a reranker.
-    fn best(
-        &self,
-        question: &str,
-        embedding: &Embedding,
-        lexical: &LexicalQuery,
-        mut candidates: Vec<(ChunkId, Scores)>,
-        limit: usize,
-    ) -> Result<Vec<Hit>> {
-        candidates.truncate(RERANKED.max(limit));
-        let mut hits = candidates
-            .into_iter()
-            .map(|(chunk, scores)| {
+    fn best(&self, question: &str, found: &Found, limit: usize) -> Result<Vec<Hit>> {
+        let mut hits = found
+            .candidates
+            .iter()
+            .take(RERANKED.max(limit))
+            .map(|&(chunk, scores)| {
                 let passage = self.index.passage(chunk)?;
                 Ok(Hit { chunk, passage, score: scores.fused, scores })
             })
             .collect::<Result<Vec<Hit>>>()?;
-        if self.rerank(question, embedding, lexical, &mut hits)? {
+        if self.rerank(question, &found.embedding, &found.lexical, &mut hits)? {
             // What the reranker did not look at keeps its place behind what it did.
             let seen = hits.len().min(RERANKED);
             hits[..seen].sort_by(|a, b| b.score.total_cmp(&a.score).then(a.chunk.cmp(&b.chunk)));

@@ -36,50 +36,28 @@ impl Retriever<'_> {
     /// Does what [`Retriever::retrieve`] does with the same `limit`, and keeps what each stage
     /// found on the way.
     pub fn stages(&self, question: &str, limit: usize) -> Result<Stages> {
+        let found = self.search(question)?;
         let start = Instant::now();
-        let embedding = self.embed(question)?;
-        let embed = start.elapsed();
-        let start = Instant::now();
-        let nearest = self.index.nearest(&embedding.vector, CANDIDATES);
-        let near = start.elapsed();
-        let start = Instant::now();
-        let lexical = self.index.lexical(question)?;
-        let matching = self.index.bm25(&lexical, CANDIDATES)?;
-        let bm25 = start.elapsed();
-        let start = Instant::now();
-        let candidates = self.fuse(&embedding.vector, &lexical, &nearest, &matching)?;
-        let relevance = self.relevance(&lexical, &candidates)?;
-        let search = near + bm25 + start.elapsed();
-        let fused: Vec<ChunkId> = candidates.iter().map(|&(chunk, _)| chunk).collect();
-        let start = Instant::now();
-        let mut hits =
-            self.best(question, &embedding, &lexical, candidates, limit.max(CANDIDATES))?;
+        let mut hits = self.best(question, &found, limit.max(CANDIDATES))?;
         let rerank = start.elapsed();
 
+        let took = &found.took;
         let ids = |hits: &[(ChunkId, f32)]| hits.iter().map(|&(chunk, _)| chunk).collect();
         let rank = |chunks: Vec<ChunkId>, took| {
             Ok::<_, anyhow::Error>(Ranking { documents: self.documents(&chunks)?, took })
         };
+        let fused = took.embed + took.search();
         let reranked = match self.reranker {
-            Some(_) => {
-                Some(rank(hits.iter().map(|hit| hit.chunk).collect(), embed + search + rerank)?)
-            }
+            Some(_) => Some(rank(hits.iter().map(|hit| hit.chunk).collect(), fused + rerank)?),
             None => None,
         };
         hits.truncate(limit);
         Ok(Stages {
-            bm25: rank(ids(&matching), bm25)?,
-            dense: rank(ids(&nearest), embed + near)?,
-            fused: rank(fused, embed + search)?,
+            bm25: rank(ids(&found.matching), took.bm25)?,
+            dense: rank(ids(&found.nearest), took.embed + took.dense)?,
+            fused: rank(found.candidates.iter().map(|&(chunk, _)| chunk).collect(), fused)?,
             reranked,
-            retrieval: Retrieval {
-                hits,
-                relevance,
-                question: embedding.vector,
-                embed,
-                search,
-                rerank,
-            },
+            retrieval: found.retrieval(hits, rerank),
         })
     }
 
