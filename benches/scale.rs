@@ -37,6 +37,7 @@ use rag_query::index::{
 use rag_query::indexing::preview;
 use rag_query::ingest::{self, ChunkSettings, Filter, Format, Place};
 use rag_query::models::Catalogue;
+use rag_query::random::SplitMix64;
 use serde_json::{Value, json};
 use unicode_normalization::UnicodeNormalization;
 
@@ -104,7 +105,7 @@ fn make(
     commit: usize,
 ) -> Result<Value> {
     fs::create_dir_all(folder)?;
-    let mut random = Random(7);
+    let mut random = SplitMix64::new(7);
     let language = match text {
         Some(file) => Language::of_file(file)?,
         None => Language::Zipf(Box::new(Lexicon::new(&mut random))),
@@ -356,39 +357,17 @@ fn files(path: &Path) -> Result<serde_json::Map<String, Value>> {
     Ok(sizes.into_iter().map(|(name, size)| (name, size.into())).collect())
 }
 
-/// Steele, Lea and Flood's `SplitMix64` (2014).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// 0 to `limit`, without it.
-    fn below(&mut self, limit: usize) -> usize {
-        ((u128::from(self.next()) * limit as u128) >> 64) as usize
-    }
-
-    /// 0 to 1.
-    fn share(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    /// A direction: `[DIM]`, unit length on average. Four uniform numbers together are nearly
-    /// normal.
-    fn direction(&mut self) -> Vec<f32> {
-        // The variance of four 16-bit numbers, and of `DIM` values.
-        let scale = 1.0 / (4.0 * 65_536f32.powi(2) / 12.0 * DIM as f32).sqrt();
-        let mut value = || {
-            let bits = self.next();
-            let sum: u64 = (0..4).map(|i| bits >> (16 * i) & 0xffff).sum();
-            (sum as f32 - 2.0 * 65_535.0) * scale
-        };
-        (0..DIM).map(|_| value()).collect()
-    }
+/// A direction: `[DIM]`, unit length on average. Four uniform numbers together are nearly
+/// normal.
+fn direction(random: &mut SplitMix64) -> Vec<f32> {
+    // The variance of four 16-bit numbers, and of `DIM` values.
+    let scale = 1.0 / (4.0 * 65_536f32.powi(2) / 12.0 * DIM as f32).sqrt();
+    let mut value = || {
+        let bits = random.bits();
+        let sum: u64 = (0..4).map(|i| bits >> (16 * i) & 0xffff).sum();
+        (sum as f32 - 2.0 * 65_535.0) * scale
+    };
+    (0..DIM).map(|_| value()).collect()
 }
 
 /// Where vectors come from.
@@ -398,9 +377,9 @@ enum Space {
 }
 
 impl Space {
-    fn clusters(chunks: usize, random: &mut Random) -> Self {
-        let mean = random.direction();
-        let centres = (0..chunks.div_ceil(100)).map(|_| random.direction()).collect();
+    fn clusters(chunks: usize, random: &mut SplitMix64) -> Self {
+        let mean = direction(random);
+        let centres = (0..chunks.div_ceil(100)).map(|_| direction(random)).collect();
         Self::Clusters { mean, centres }
     }
 
@@ -412,8 +391,8 @@ impl Space {
     }
 
     /// The vector of a chunk, unit length.
-    fn vector(&self, chunk: usize, random: &mut Random) -> Vec<f32> {
-        let noise = random.direction();
+    fn vector(&self, chunk: usize, random: &mut SplitMix64) -> Vec<f32> {
+        let noise = direction(random);
         let sum: Vec<f32> = match self {
             Self::Clusters { mean, centres } => {
                 let centre = &centres[random.below(centres.len())];
@@ -458,7 +437,7 @@ impl Language {
     }
 
     /// The words of a chunk: 60 to 190 syllables, 125 on average.
-    fn chunk(&self, random: &mut Random) -> Vec<String> {
+    fn chunk(&self, random: &mut SplitMix64) -> Vec<String> {
         let syllables = 60 + random.below(131);
         let (mut words, mut count) = (Vec::new(), 0);
         while count < syllables {
@@ -498,11 +477,11 @@ struct Lexicon {
 impl Lexicon {
     /// The hundred most frequent words and a third of the others have one syllable, the rest two.
     /// Rare words are names and numbers as well.
-    fn new(random: &mut Random) -> Self {
+    fn new(random: &mut SplitMix64) -> Self {
         let syllables = syllables(random);
         let of_syllables = shares(syllables.len());
-        let syllable = |random: &mut Random| {
-            let share = random.share();
+        let syllable = |random: &mut SplitMix64| {
+            let share = random.next();
             let at = of_syllables.partition_point(|&upto| upto < share);
             syllables[at.min(syllables.len() - 1)].as_str()
         };
@@ -530,8 +509,8 @@ impl Lexicon {
         Self { words, shares }
     }
 
-    fn word(&self, random: &mut Random) -> &str {
-        let share = random.share();
+    fn word(&self, random: &mut SplitMix64) -> &str {
+        let share = random.next();
         let at = self.shares.partition_point(|&upto| upto < share);
         &self.words[at.min(self.words.len() - 1)]
     }
@@ -551,7 +530,7 @@ fn shares(count: usize) -> Vec<f64> {
 }
 
 /// Vietnamese syllables in random order: some 6,000.
-fn syllables(random: &mut Random) -> Vec<String> {
+fn syllables(random: &mut SplitMix64) -> Vec<String> {
     let onsets = "|b|c|ch|d|đ|g|gi|h|kh|l|m|n|ng|nh|ph|qu|r|s|t|th|tr|v|x".split('|');
     let rhymes = "a ai an ang anh ao au ay âm ân âng âu ây ă ăm ăn ăng e em en eo ê êm ên ênh êu i im \
                   in inh iu iêm iên iêu o oa oan oi om on ong ô ôi ôm ôn ông ơ ơi ơn u ua ui um un \
@@ -578,7 +557,7 @@ fn syllables(random: &mut Random) -> Vec<String> {
 }
 
 /// A name from elsewhere.
-fn foreign(random: &mut Random) -> String {
+fn foreign(random: &mut SplitMix64) -> String {
     (0..2 + random.below(3))
         .map(|_| {
             let consonant = b"bcdfghjklmnprstvwz"[random.below(18)];

@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use rag_query::llm::LlmFiles;
+use rag_query::random::SplitMix64;
 
 /// Bytes that opening a mutant may take: the files have half a megabyte, a template may use some.
 const MEMORY: usize = 64 << 20;
@@ -51,20 +52,16 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Random numbers from a seed (SplitMix64, Steele et al. 2014).
-struct Random(u64);
+/// Random numbers from a seed.
+struct Random(SplitMix64);
 
 impl Random {
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.bits()
     }
 
     fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
+        self.0.below(bound)
     }
 
     fn one_of<'a, T>(&mut self, of: &'a [T]) -> &'a T {
@@ -488,7 +485,7 @@ fn main() -> ExitCode {
     println!("seed {seed}, for {seconds} s; findings go to {}", folder.display());
     std::panic::set_hook(Box::new(|_| {}));
     let path = folder.join("current.gguf");
-    let mut random = Random(seed);
+    let mut random = Random(SplitMix64::new(seed));
     let (mut runs, mut accepted, mut findings) = (0_u64, 0_u64, 0_u64);
     let (mut most_bytes, mut most_time) = (0, Duration::ZERO);
     let mut refusals = BTreeMap::<String, u64>::new();

@@ -11,15 +11,19 @@ impl SplitMix64 {
         Self(seed)
     }
 
-    /// Uniform in [0, 1), in steps of 2⁻⁵³.
-    #[allow(clippy::should_implement_trait)] // It never ends, so there is no `None` to return.
-    pub fn next(&mut self) -> f64 {
+    /// 64 random bits.
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        (z >> 11) as f64 / (1u64 << 53) as f64
+        z ^ (z >> 31)
+    }
+
+    /// Uniform in [0, 1), in steps of 2⁻⁵³.
+    #[allow(clippy::should_implement_trait)] // It never ends, so there is no `None` to return.
+    pub fn next(&mut self) -> f64 {
+        (self.bits() >> 11) as f64 / (1u64 << 53) as f64
     }
 
     /// Uniform in 0..n; 0 for n = 0.

@@ -16,6 +16,7 @@ use super::files::{Opened, open, open_gguf};
 use super::gguf::{Gguf, integer};
 use super::placement::DeviceChoice;
 use super::{Llm, LlmFiles, jinja};
+use crate::random::SplitMix64;
 
 /// What reading any file of these tests may take, in bytes. The files have half a megabyte.
 const MEMORY: usize = 24 << 20;
@@ -96,19 +97,6 @@ fn whole() -> Vec<u8> {
 
 fn read(bytes: &[u8]) -> Result<Opened> {
     open_gguf(Gguf::from_bytes(bytes)?)
-}
-
-/// Random numbers that are the same in every run (SplitMix64, Steele et al. 2014).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % bound as u64) as usize
-    }
 }
 
 /// A GGUF file to be written, right or wrong.
@@ -257,7 +245,7 @@ fn the_writer_of_these_tests_writes_what_is_accepted() {
 #[test]
 fn a_file_that_is_cut_off_is_refused() {
     let whole = whole();
-    let mut random = Random(1);
+    let mut random = SplitMix64::new(1);
     let start = (0..64).chain((0..200).map(|_| random.below(whole.len()))).collect::<Vec<_>>();
     for cut in start {
         refused(&format!("the file cut at {cut}"), "download", || read(&whole[..cut]));
@@ -278,7 +266,7 @@ fn a_file_that_is_cut_off_is_refused() {
 fn flipped_bytes_in_the_header_never_panic() {
     let whole = whole();
     let header = whole.len() - Gguf::from_bytes(&whole).unwrap().weight_bytes() as usize;
-    let mut random = Random(2);
+    let mut random = SplitMix64::new(2);
     let (mut refused, mut accepted) = (0, 0);
     for round in 0..20_000 {
         let mut bytes = whole.clone();
@@ -971,7 +959,7 @@ fn a_json_file_without_end_is_not_read() {
 fn safetensors_are_compared_with_the_configuration_before_they_are_loaded() {
     let path = |dir: &tempfile::TempDir| dir.path().join("model.safetensors");
     let whole = fs::read(tiny().join("model.safetensors")).unwrap();
-    let mut random = Random(3);
+    let mut random = SplitMix64::new(3);
     let dir = folder();
     for _ in 0..50 {
         let cut = random.below(whole.len());

@@ -20,6 +20,7 @@ use rag_query::index::{
     Settings, Start,
 };
 use rag_query::ingest::{ChunkSettings, Format, Place};
+use rag_query::random::SplitMix64;
 use serde_json::Value;
 
 use crate::harness::{Outcome, Sandbox};
@@ -31,19 +32,6 @@ const KILLS: u64 = 200;
 
 /// What an index holds: the version of each document.
 type State = BTreeMap<String, u64>;
-
-/// Small numbers that look random (Steele et al. 2014, `SplitMix64`).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % limit
-    }
-}
 
 fn settings() -> Settings {
     Settings {
@@ -128,7 +116,7 @@ fn writes_until_it_is_killed() {
     let mut journal =
         File::options().append(true).create(true).open(folder.join("journal")).unwrap();
     let seed = fs::read(folder.join("journal")).unwrap().len() as u64;
-    let mut random = Random(seed + u64::from(std::process::id()));
+    let mut random = SplitMix64::new(seed + u64::from(std::process::id()));
     let dir = folder.join("index");
     let mut now = state(&dir);
     let begin = Instant::now();
@@ -141,7 +129,7 @@ fn writes_until_it_is_killed() {
                     writer.remove_file(&document);
                     now.remove(&document);
                 } else {
-                    let version = random.below(1000);
+                    let version = random.below(1000) as u64;
                     put(&mut writer, &document, version).unwrap();
                     now.insert(document, version);
                 }
@@ -188,14 +176,14 @@ fn last_states(folder: &Path) -> [State; 2] {
 #[test]
 fn a_writer_that_is_killed_at_any_moment_leaves_the_state_before_or_after() {
     let folder = tempfile::tempdir().unwrap();
-    let mut random = Random(6);
+    let mut random = SplitMix64::new(6);
     let (mut before, mut after) = (0, 0);
     for round in 0..KILLS {
         let mut child = writer(folder.path());
         // Half of them soon after the start, when it may be opening the index; the others once it is
         // at work, however long that takes here.
         if round % 2 == 0 {
-            thread::sleep(Duration::from_micros(random.below(60_000)));
+            thread::sleep(Duration::from_micros(random.below(60_000) as u64));
         } else {
             let journal = folder.path().join("journal");
             let length = || fs::metadata(&journal).map_or(0, |file| file.len());
@@ -203,7 +191,7 @@ fn a_writer_that_is_killed_at_any_moment_leaves_the_state_before_or_after() {
             while length() == begun && patience.elapsed() < Duration::from_secs(8) {
                 thread::sleep(Duration::from_micros(200));
             }
-            thread::sleep(Duration::from_micros(random.below(40_000)));
+            thread::sleep(Duration::from_micros(random.below(40_000) as u64));
         }
         child.0.kill().unwrap();
         let status = child.0.wait().unwrap();
