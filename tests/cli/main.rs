@@ -19,6 +19,7 @@ mod indexing;
 mod json;
 #[cfg(target_os = "linux")]
 mod laziness;
+mod prompt;
 #[cfg(unix)]
 mod pty;
 #[cfg(unix)]
