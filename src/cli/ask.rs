@@ -24,7 +24,7 @@ pub fn run(setup: &Setup, cli: &Cli) -> Result<Exit> {
     let models = setup.models()?;
     announce(setup, &models);
     let (index, load_index) = setup.open_index(&models)?;
-    let session = Session::new(setup, cli, &index, &models, load_index);
+    let session = Session::new(setup, cli, index.as_ref(), &models, load_index)?;
     match question {
         Some(question) => session.ask(&question),
         None if io::stdin().is_terminal() => repl::run(&session),
@@ -74,18 +74,18 @@ impl<'a> Session<'a> {
     fn new(
         setup: &Setup,
         cli: &Cli,
-        index: &'a Index,
+        index: &'a dyn Index,
         models: &'a Models,
         load_index: std::time::Duration,
-    ) -> Self {
-        Self {
+    ) -> Result<Self> {
+        Ok(Self {
             terminal: setup.terminal,
-            answerer: Answerer::new(index, models, answer_options(cli), load_index),
+            answerer: Answerer::new(index, models, answer_options(cli), load_index)?,
             llm_name: &models.llm_name,
             llm_device: models.llm_device,
             json: setup.global.json,
             explain: setup.global.explain,
-        }
+        })
     }
 
     /// Answers one question on the terminal.

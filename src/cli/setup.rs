@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use super::args::Global;
-use crate::index::{Index, Manifest};
+use crate::index::{Index, Location, Manifest};
 use crate::models::{Catalogue, HubSettings, ModelStore, Profile};
 use crate::pipeline::{Models, Overrides};
 use crate::rerank::Reranker;
@@ -25,8 +25,8 @@ pub struct Setup<'a> {
     pub profile: Profile,
     /// Where model files are.
     pub store: ModelStore,
-    /// The index directory.
-    pub index_dir: PathBuf,
+    /// Where the index is.
+    pub index: Location,
 }
 
 /// The terminal, as the options want it.
@@ -50,11 +50,11 @@ impl<'a> Setup<'a> {
             state_dir: data.clone(),
             progress: Arc::new(DownloadBars::new(terminal)),
         };
-        let index_dir = match &global.index {
+        let index = Location::Directory(match &global.index {
             Some(index) => named_index(index, &data)?,
             None => default_index(&data),
-        };
-        Ok(Self { global, terminal, catalogue, profile, store, index_dir })
+        });
+        Ok(Self { global, terminal, catalogue, profile, store, index })
     }
 
     /// The profile's models, none of them loaded.
@@ -69,7 +69,7 @@ impl<'a> Setup<'a> {
     }
 
     /// Opens the index for reading, while embedder and reranker load beside it. Says so.
-    pub fn open_index(&self, models: &Models) -> Result<(Index, Duration)> {
+    pub fn open_index(&self, models: &Models) -> Result<(Box<dyn Index>, Duration)> {
         let lang = self.terminal.lang;
         let mut wanted = models.index_settings.clone();
         wanted.token_vectors &= models.reranker.is_some();
@@ -77,8 +77,7 @@ impl<'a> Setup<'a> {
             let start = Instant::now();
             let step = self.terminal.begin(lang.loading_index());
             // Without an index that fits, nothing is loaded; opening it says what is wrong.
-            let manifest = Manifest::read(&self.index_dir);
-            let fits = manifest.is_ok_and(|manifest| manifest.check(&wanted).is_ok());
+            let fits = self.index.peek().is_some_and(|built| built.check(&wanted).is_ok());
             let embedder = fits.then(|| scope.spawn(|| models.embedder.get().map(drop)));
             let reranker = fits.then(|| {
                 scope.spawn(|| match &models.reranker {
@@ -86,8 +85,8 @@ impl<'a> Setup<'a> {
                     Some(Reranker::LateInteraction) | None => Ok(()),
                 })
             });
-            let index = Index::open(&self.index_dir)?;
-            index.manifest().check(&wanted)?;
+            let index = self.index.open()?;
+            index.settings().check(&wanted)?;
             let took = start.elapsed();
             step.done(&lang.chunks(index.chunk_count()));
 

@@ -19,10 +19,12 @@
 //! [`verify`] compares.
 
 pub mod analyze;
+mod api;
 mod directory;
 mod flat;
 mod ledger;
 mod lexical;
+mod location;
 mod manifest;
 mod nearest;
 mod reader;
@@ -31,18 +33,21 @@ mod table;
 mod verify;
 mod writer;
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use api::{Index, IndexWriter, Searched, StoredChunk};
 pub use ledger::{DocumentState, FileState, Ledger, file_of};
 pub use lexical::LexicalQuery;
+pub use location::Location;
 pub use manifest::{EmbedderIdentity, Manifest, Settings};
-pub use reader::Index;
+pub use reader::DirectoryIndex;
 pub use verify::verify;
-pub use writer::{IndexWriter, Start};
+pub use writer::{DirectoryWriter, Start};
 
 use crate::ingest::{Format, Place};
 
@@ -178,6 +183,19 @@ impl IndexError {
             Self::Locked(_) => "wait until the other `rag-query index` has finished",
         }
     }
+}
+
+/// Bytes of the manifest and the data in an index directory, which may hold the user's own files
+/// as well.
+fn size_of(dir: &Path) -> u64 {
+    fn below(path: &Path) -> u64 {
+        let Ok(metadata) = path.symlink_metadata() else { return 0 };
+        if !metadata.is_dir() {
+            return metadata.len();
+        }
+        fs::read_dir(path).into_iter().flatten().flatten().map(|entry| below(&entry.path())).sum()
+    }
+    manifest::files(dir).iter().map(|path| below(path)).sum()
 }
 
 /// The same for a writer: where tantivy only says that one of its threads gave up, no file is

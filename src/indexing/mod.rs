@@ -66,7 +66,7 @@ struct Interrupted;
 
 /// What one run works with.
 pub struct Indexer<'a> {
-    writer: IndexWriter,
+    writer: Box<dyn IndexWriter>,
     embedder: &'a Embedder,
     start: Start,
     stop: &'a AtomicBool,
@@ -100,7 +100,7 @@ impl<'a> Indexer<'a> {
     /// Works on `writer`, which was opened for `start`, until `stop` is set. `watch` is told of
     /// the progress.
     pub fn new(
-        writer: IndexWriter,
+        writer: Box<dyn IndexWriter>,
         embedder: &'a Embedder,
         start: Start,
         stop: &'a AtomicBool,
@@ -277,6 +277,7 @@ impl<'a> Indexer<'a> {
 
     /// Adds passages to the index, and embeds those whose text it does not know.
     fn add(&mut self, passages: &[&Passage]) -> Result<()> {
+        self.writer.look_up(passages)?;
         // Each text once, in order: the second time the index knows it.
         let mut new: Vec<String> = Vec::new();
         for passage in passages {
@@ -337,7 +338,7 @@ impl<'a> Indexer<'a> {
 
 /// Removes what the index has of the files and folders `paths`, be they there or not; gives the
 /// number of documents.
-pub fn remove(writer: &mut IndexWriter, paths: &[PathBuf]) -> Result<usize> {
+pub fn remove(writer: &mut dyn IndexWriter, paths: &[PathBuf]) -> Result<usize> {
     let mut removed = 0;
     for path in paths {
         let root = path.canonicalize().or_else(|_| std::path::absolute(path));

@@ -13,7 +13,7 @@ use serde::Serialize;
 pub use stages::{Ranking, Stages};
 
 use crate::embed::{Embedder, Embedding, Tokens};
-use crate::index::{ChunkId, Index, LexicalQuery, Passage};
+use crate::index::{ChunkId, Index, LexicalQuery, Passage, Searched};
 use crate::models::LazyModel;
 use crate::rerank::{LateInteraction, QueryToken, Reranker};
 
@@ -113,7 +113,7 @@ impl Found {
 
 /// Searches one index.
 pub struct Retriever<'a> {
-    index: &'a Index,
+    index: &'a dyn Index,
     embedder: &'a LazyModel<Embedder>,
     reranker: Option<&'a Reranker>,
     mean_token: Vec<f32>,
@@ -122,15 +122,15 @@ pub struct Retriever<'a> {
 impl<'a> Retriever<'a> {
     /// Prepares to search `index`; loads nothing.
     pub fn new(
-        index: &'a Index,
+        index: &'a dyn Index,
         embedder: &'a LazyModel<Embedder>,
         reranker: Option<&'a Reranker>,
-    ) -> Self {
+    ) -> Result<Self> {
         let mean_token = match reranker {
-            Some(Reranker::LateInteraction) => index.mean_token_vector(),
+            Some(Reranker::LateInteraction) => index.mean_token_vector()?,
             _ => Vec::new(),
         };
-        Self { index, embedder, reranker, mean_token }
+        Ok(Self { index, embedder, reranker, mean_token })
     }
 
     /// The `limit` best passages for a question.
@@ -146,13 +146,8 @@ impl<'a> Retriever<'a> {
         let start = Instant::now();
         let embedding = self.embed(question)?;
         let embed = start.elapsed();
-        let start = Instant::now();
-        let nearest = self.index.nearest(&embedding.vector, CANDIDATES);
-        let dense = start.elapsed();
-        let start = Instant::now();
-        let lexical = self.index.lexical(question)?;
-        let matching = self.index.bm25(&lexical, CANDIDATES)?;
-        let bm25 = start.elapsed();
+        let searched = self.index.search(question, &embedding.vector, CANDIDATES)?;
+        let Searched { nearest, lexical, matching, dense, bm25 } = searched;
         let start = Instant::now();
         let candidates = self.fuse(&embedding.vector, &lexical, &nearest, &matching)?;
         let relevance = self.relevance(&lexical, &candidates)?;
@@ -199,11 +194,11 @@ impl<'a> Retriever<'a> {
         chunks.sort_unstable();
         chunks.dedup();
         let bm25 = self.index.bm25_of(lexical, &chunks)?;
+        let cosines = self.index.cosines(&chunks, query)?;
         let mut candidates: Vec<(ChunkId, Scores)> = chunks
             .into_iter()
-            .zip(bm25)
-            .map(|(chunk, bm25)| {
-                let dense = self.index.cosine(chunk, query);
+            .zip(bm25.into_iter().zip(cosines))
+            .map(|(chunk, (bm25, dense))| {
                 let fused = fuse::fused(dense, fuse::share(bm25, lexical.best_possible()));
                 (chunk, Scores { dense, bm25, fused, rerank: None })
             })
@@ -248,11 +243,15 @@ impl<'a> Retriever<'a> {
                 let weigh = |word: &str| lexical.word_idf(word);
                 let late =
                     LateInteraction::new(&self.mean_token, query_tokens(question, query, &weigh));
-                for hit in hits {
-                    let score = late.score(self.index.token_vectors(hit.chunk));
-                    hit.scores.rerank = Some(score);
-                    hit.score = fuse::with_late_interaction(hit.scores.fused, score);
-                }
+                let chunks: Vec<ChunkId> = hits.iter().map(|hit| hit.chunk).collect();
+                let mut hits = hits.iter_mut();
+                self.index.token_vectors(&chunks, &mut |tokens| {
+                    let score = late.score(tokens);
+                    if let Some(hit) = hits.next() {
+                        hit.scores.rerank = Some(score);
+                        hit.score = fuse::with_late_interaction(hit.scores.fused, score);
+                    }
+                })?;
             }
         }
         Ok(true)

@@ -313,12 +313,13 @@ impl Lang {
         self,
         index: &str,
         counts: [usize; 4],
-        size: &str,
-        age: Duration,
+        size: Option<&str>,
+        age: Option<Duration>,
         embedder: &str,
     ) -> String {
         let [files, documents, chunks, dead] = counts;
-        let age = self.age(age);
+        let size = size.unwrap_or("?");
+        let age = age.map_or_else(|| "?".to_owned(), |age| self.age(age));
         match self {
             Self::Vi => format!(
                 "chỉ mục     {index}\ntệp         {files}\ntài liệu    {documents}\n\

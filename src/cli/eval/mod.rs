@@ -46,8 +46,8 @@ fn measure(setup: &Setup, cli: &Cli, args: &EvalArgs, path: &Path) -> Result<Exi
         questions = eval::some(questions, limit as usize, args.sample);
     }
     let evaluator = Evaluator {
-        retriever: &Retriever::new(&index, &models.embedder, models.reranker.as_ref()),
-        answerer: &Answerer::new(&index, &models, answer_options(cli), load_index),
+        retriever: &Retriever::new(index.as_ref(), &models.embedder, models.reranker.as_ref())?,
+        answerer: &Answerer::new(index.as_ref(), &models, answer_options(cli), load_index)?,
         top_k: setup.global.top_k,
         with_llm: args.with_llm,
     };
