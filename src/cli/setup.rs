@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use super::args::Global;
-use crate::index::{Index, Location, Manifest};
+use crate::index::{Index, Location, Manifest, Notify};
 use crate::models::{Catalogue, HubSettings, ModelStore, Profile};
 use crate::pipeline::{Models, Overrides};
 use crate::rerank::Reranker;
@@ -50,10 +50,10 @@ impl<'a> Setup<'a> {
             state_dir: data.clone(),
             progress: Arc::new(DownloadBars::new(terminal)),
         };
-        let index = Location::Directory(match &global.index {
-            Some(index) => named_index(index, &data)?,
-            None => default_index(&data),
-        });
+        let index = match &global.index {
+            Some(index) => location(index, &data, terminal)?,
+            None => Location::Directory(default_index(&data)),
+        };
         Ok(Self { global, terminal, catalogue, profile, store, index })
     }
 
@@ -110,6 +110,15 @@ pub fn data_dir() -> Result<PathBuf> {
 /// The folder of the indexes that have a name.
 pub fn named_indexes(data: &Path) -> PathBuf {
     data.join("indexes")
+}
+
+/// What `--index` says: a server, a name, or a folder.
+pub fn location(index: &Path, data: &Path, terminal: Terminal) -> Result<Location> {
+    let notify = Notify(Arc::new(move |retry| terminal.warn(&terminal.lang.asked_again(retry))));
+    match Location::parse(index, notify)? {
+        Location::Directory(dir) => Ok(Location::Directory(named_index(&dir, data)?)),
+        server => Ok(server),
+    }
 }
 
 /// `@NAME` is an index in the data folder, anything else a folder.

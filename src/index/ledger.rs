@@ -132,6 +132,26 @@ impl Ledger {
         own.into_iter().chain(lines.filter(move |(id, _)| file_of(id) == path))
     }
 
+    /// Adds what is known of a file.
+    pub(super) fn insert_file(&mut self, path: &str, state: FileState) {
+        self.apply(Change::File(path.to_owned(), state));
+    }
+
+    /// Adds what is known of a document.
+    pub(super) fn insert_document(&mut self, id: &str, state: DocumentState) {
+        self.apply(Change::Document(id.to_owned(), state));
+    }
+
+    /// Forgets a file; what it had.
+    pub(super) fn remove_file(&mut self, path: &str) -> Option<FileState> {
+        self.files.remove(path)
+    }
+
+    /// Forgets a document; what it had.
+    pub(super) fn remove_document(&mut self, id: &str) -> Option<DocumentState> {
+        self.documents.remove(id)
+    }
+
     fn lines(&self) -> u64 {
         (self.files.len() + self.documents.len() + self.extents.len()) as u64
     }

@@ -1,6 +1,8 @@
 //! The lexical side: tantivy's schema, and BM25 for one question.
 
 use std::collections::BTreeSet;
+#[cfg(feature = "milvus")]
+use std::collections::HashMap;
 
 use tantivy::query::{
     Bm25StatisticsProvider, BooleanQuery, EnableScoring, Query, TermQuery, Weight,
@@ -234,6 +236,26 @@ impl LexicalQuery {
             }
         }
         Ok(scores)
+    }
+
+    /// BM25 of a text by itself; `mean` tells how many terms of a kind a chunk has. The same as
+    /// [`Self::scores`], whose lengths are rounded.
+    #[cfg(feature = "milvus")]
+    pub(super) fn score(&self, text: &str, mean: impl Fn(Kind) -> f32) -> f32 {
+        const B: f32 = 0.75;
+        let counted = [self.words, Kind::Pairs].map(|kind| {
+            let mut counts: HashMap<String, u32> = HashMap::new();
+            let terms = terms(text, kind);
+            let norm = if mean(kind) > 0.0 { terms.len() as f32 / mean(kind) } else { 1.0 };
+            terms.into_iter().for_each(|term| *counts.entry(term).or_default() += 1);
+            (counts, K1 * (1.0 - B + B * norm))
+        });
+        let score = |asked: &AskedTerm| {
+            let (counts, norm) = &counted[usize::from(asked.kind == Kind::Pairs)];
+            let occurrences = counts.get(&asked.text).map_or(0.0, |&count| count as f32);
+            asked.idf() * occurrences * (K1 + 1.0) / (occurrences + norm)
+        };
+        self.terms.iter().map(score).sum()
     }
 
     /// A BM25 score that no text exceeds for this question: Σ idf · (k1 + 1).

@@ -1,8 +1,10 @@
 //! Where an index is, as the user names it.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::milvus::{self, Address};
 use super::{
     DirectoryIndex, DirectoryWriter, Index, IndexError, IndexWriter, Manifest, Settings, Start,
 };
@@ -12,13 +14,51 @@ use super::{
 pub enum Location {
     /// A directory on this machine.
     Directory(PathBuf),
+    /// A collection on a Milvus server, and who is told when it has to be asked again.
+    Milvus(Address, Notify),
+}
+
+/// A call that failed and is made again.
+#[derive(Debug, Clone)]
+pub struct Retry {
+    /// The server, without secrets.
+    pub address: String,
+    /// What went wrong.
+    pub error: String,
+    /// Number of the attempt to come, and of all that there may be.
+    pub attempt: u32,
+    /// See above.
+    pub attempts: u32,
+}
+
+/// Is told of every [`Retry`].
+#[derive(Clone)]
+pub struct Notify(pub Arc<dyn Fn(&Retry) + Send + Sync>);
+
+impl fmt::Debug for Notify {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Notify")
+    }
 }
 
 impl Location {
+    /// Reads `milvus://…`; anything else is a directory.
+    pub fn parse(index: &Path, notify: Notify) -> Result<Self, IndexError> {
+        match index.to_str().filter(|index| milvus::is_address(index)) {
+            None => Ok(Self::Directory(index.to_owned())),
+            Some(_) if cfg!(not(feature = "milvus")) => Err(IndexError::NoMilvus),
+            Some(address) => {
+                let address = Address::parse(address).map_err(IndexError::BadAddress)?;
+                Ok(Self::Milvus(address, notify))
+            }
+        }
+    }
+
     /// Opens the index for reading.
     pub fn open(&self) -> Result<Box<dyn Index>, IndexError> {
         match self {
             Self::Directory(dir) => Ok(Box::new(DirectoryIndex::open(dir)?)),
+            Self::Milvus(address, notify) => milvus::open(address, notify),
         }
     }
 
@@ -26,6 +66,7 @@ impl Location {
     pub fn peek(&self) -> Option<Settings> {
         match self {
             Self::Directory(dir) => Manifest::read(dir).ok().map(|manifest| manifest.settings),
+            Self::Milvus(..) => None,
         }
     }
 
@@ -37,6 +78,7 @@ impl Location {
     ) -> Result<Box<dyn IndexWriter>, IndexError> {
         match self {
             Self::Directory(dir) => Ok(Box::new(DirectoryWriter::open(dir, settings, start)?)),
+            Self::Milvus(address, notify) => milvus::write(address, notify, settings, start),
         }
     }
 
@@ -44,6 +86,7 @@ impl Location {
     pub fn write_existing(&self) -> Result<Box<dyn IndexWriter>, IndexError> {
         match self {
             Self::Directory(dir) => Ok(Box::new(DirectoryWriter::open_existing(dir)?)),
+            Self::Milvus(address, notify) => milvus::write_existing(address, notify),
         }
     }
 
@@ -51,6 +94,7 @@ impl Location {
     pub fn bytes(&self) -> Option<u64> {
         match self {
             Self::Directory(dir) => Some(super::size_of(dir)),
+            Self::Milvus(..) => None,
         }
     }
 
@@ -58,6 +102,7 @@ impl Location {
     pub fn verify(&self) -> Result<Box<dyn Index>, IndexError> {
         match self {
             Self::Directory(dir) => Ok(Box::new(super::verify(dir)?)),
+            Self::Milvus(address, notify) => milvus::verify(address, notify),
         }
     }
 }
@@ -67,6 +112,7 @@ impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Directory(dir) => dir.display().fmt(f),
+            Self::Milvus(address, _) => address.fmt(f),
         }
     }
 }

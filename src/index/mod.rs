@@ -26,6 +26,7 @@ mod ledger;
 mod lexical;
 mod location;
 mod manifest;
+mod milvus;
 mod nearest;
 mod reader;
 mod rows;
@@ -43,7 +44,7 @@ use thiserror::Error;
 pub use api::{Index, IndexWriter, Searched, StoredChunk};
 pub use ledger::{DocumentState, FileState, Ledger, file_of};
 pub use lexical::LexicalQuery;
-pub use location::Location;
+pub use location::{Location, Notify, Retry};
 pub use manifest::{EmbedderIdentity, Manifest, Settings};
 pub use reader::DirectoryIndex;
 pub use verify::verify;
@@ -153,6 +154,50 @@ pub enum IndexError {
         /// What this run is configured with.
         wanted: String,
     },
+    /// A server does not answer.
+    #[error("cannot {what} on {address}: it does not answer")]
+    Unreachable {
+        /// The index, without secrets.
+        address: String,
+        /// What was asked.
+        what: String,
+        /// The client's reason.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A server does not let this user in.
+    #[error("{address} does not let you in")]
+    Refused {
+        /// The index, without secrets.
+        address: String,
+        /// The server's reason.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A server cannot do what it was asked.
+    #[error("cannot {what} on {address}")]
+    Server {
+        /// The index, without secrets.
+        address: String,
+        /// What was asked.
+        what: String,
+        /// The server's reason.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A server has no room for a passage as long as this one.
+    #[error("a passage of {document} has {bytes} bytes, and Milvus keeps {limit} at most")]
+    TooLong {
+        /// The document.
+        document: String,
+        /// The passage's size.
+        bytes: usize,
+        /// Milvus' limit.
+        limit: usize,
+    },
+    /// An address of a server that cannot be read.
+    #[error("this is no address of an index on Milvus: {0}")]
+    BadAddress(String),
+    /// This program was built without the client.
+    #[error("this rag-query was built without Milvus")]
+    NoMilvus,
     /// Another process is writing.
     #[error("another process is writing to the index in {}", .0.display())]
     Locked(PathBuf),
@@ -180,6 +225,22 @@ impl IndexError {
             Self::Mismatch { .. } => {
                 "run `rag-query index --rebuild PATH…` with the same options, or use the profile that it was built with"
             }
+            Self::Unreachable { .. } => {
+                "check that the server runs and that host and port are right; what was written so far stays, \
+                 and `rag-query index` goes on from there"
+            }
+            Self::Refused { .. } => {
+                "give the user in the environment, RAG_QUERY_MILVUS_TOKEN=user:password, or in the \
+                 address, milvus://user:password@host:port/collection"
+            }
+            Self::Server { .. } => {
+                "see docs/milvus.md for what the server needs, and its log for more"
+            }
+            Self::TooLong { .. } => "leave that document out with --exclude, or use a directory",
+            Self::BadAddress(_) => {
+                "write milvus://host:port/collection, or milvus+tls:// for an encrypted connection"
+            }
+            Self::NoMilvus => "build it with `cargo build --release --features milvus`",
             Self::Locked(_) => "wait until the other `rag-query index` has finished",
         }
     }

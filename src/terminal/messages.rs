@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use crate::gpu::gib;
+use crate::index::Retry;
 use crate::indexing::Summary;
 use crate::ingest::Place;
 use crate::language::Language;
@@ -331,6 +332,19 @@ impl Lang {
                  chunks     {chunks} (and {dead} removed, until it is compacted)\nsize       {size}\n\
                  changed    {age}\nembedder   {embedder}\n"
             ),
+        }
+    }
+
+    /// A server failed to answer, and is asked again.
+    pub(crate) fn asked_again(self, retry: &Retry) -> String {
+        let Retry { address, error, attempt, attempts } = retry;
+        match self {
+            Self::Vi => {
+                format!("{address} không trả lời ({error}); thử lại lần {attempt}/{attempts}")
+            }
+            Self::En => {
+                format!("{address} did not answer ({error}); attempt {attempt} of {attempts}")
+            }
         }
     }
 
