@@ -94,6 +94,12 @@ impl<'a> Setup<'a> {
             for loading in [embedder, reranker].into_iter().flatten() {
                 loading.join().expect("loading returns its errors")?;
             }
+            if !fits {
+                models.embedder.get()?;
+                if let Some(Reranker::CrossEncoder(model)) = &models.reranker {
+                    model.get()?;
+                }
+            }
             step.done_in(start.elapsed());
             Ok((index, took))
         })

@@ -132,6 +132,13 @@ impl Ledger {
         own.into_iter().chain(lines.filter(move |(id, _)| file_of(id) == path))
     }
 
+    fn lines(&self) -> u64 {
+        (self.files.len() + self.documents.len() + self.extents.len()) as u64
+    }
+}
+
+#[cfg(feature = "milvus")]
+impl Ledger {
     /// Adds what is known of a file.
     pub(super) fn insert_file(&mut self, path: &str, state: FileState) {
         self.apply(Change::File(path.to_owned(), state));
@@ -150,10 +157,6 @@ impl Ledger {
     /// Forgets a document; what it had.
     pub(super) fn remove_document(&mut self, id: &str) -> Option<DocumentState> {
         self.documents.remove(id)
-    }
-
-    fn lines(&self) -> u64 {
-        (self.files.len() + self.documents.len() + self.extents.len()) as u64
     }
 }
 

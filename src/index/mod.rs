@@ -195,6 +195,9 @@ pub enum IndexError {
     /// An address of a server that cannot be read.
     #[error("this is no address of an index on Milvus: {0}")]
     BadAddress(String),
+    /// Whoever reads wants no more.
+    #[error("stopped")]
+    Stopped,
     /// This program was built without the client.
     #[error("this rag-query was built without Milvus")]
     NoMilvus,
@@ -240,6 +243,7 @@ impl IndexError {
             Self::BadAddress(_) => {
                 "write milvus://host:port/collection, or milvus+tls:// for an encrypted connection"
             }
+            Self::Stopped => "the same command goes on from there",
             Self::NoMilvus => "build it with `cargo build --release --features milvus`",
             Self::Locked(_) => "wait until the other `rag-query index` has finished",
         }

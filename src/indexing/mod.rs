@@ -4,6 +4,7 @@
 //! and hands it to the index. What waits between the two is bounded, so that memory does not grow
 //! with the corpus.
 
+mod copy;
 mod in_order;
 mod prepare;
 
@@ -19,6 +20,7 @@ use serde::Serialize;
 use crate::embed::{Embedder, Tokens};
 use crate::index::{DocumentState, FileState, IndexWriter, Ledger, Passage, Start, file_of};
 use crate::ingest::{ChunkSettings, IngestError, Walk};
+pub use copy::{Copied, copy};
 use in_order::in_order;
 use prepare::{Job, Outcome};
 

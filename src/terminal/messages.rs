@@ -335,6 +335,24 @@ impl Lang {
         }
     }
 
+    pub(crate) fn copied(
+        self,
+        documents: usize,
+        chunks: usize,
+        unchanged: usize,
+        took: &str,
+        target: &str,
+    ) -> String {
+        match self {
+            Self::Vi => format!(
+                "✅ đã chép {documents} tài liệu ({chunks} đoạn), {unchanged} đã có sẵn; {took} → {target}"
+            ),
+            Self::En => format!(
+                "✅ {documents} documents ({chunks} chunks) copied, {unchanged} were there; {took} → {target}"
+            ),
+        }
+    }
+
     /// A server failed to answer, and is asked again.
     pub(crate) fn asked_again(self, retry: &Retry) -> String {
         let Retry { address, error, attempt, attempts } = retry;

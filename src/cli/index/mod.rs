@@ -1,5 +1,6 @@
 //! `rag-query index`: builds, updates and looks after an index.
 
+mod copy;
 mod manage;
 mod preview;
 
@@ -25,6 +26,7 @@ pub fn run(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
         Some(IndexAction::Info) => manage::info(setup),
         Some(IndexAction::Names) => manage::names(setup),
         Some(IndexAction::Remove { paths }) => manage::remove(setup, paths),
+        Some(IndexAction::Copy { source, target }) => copy::run(setup, source, target),
         Some(IndexAction::Verify) => manage::verify(setup),
         Some(IndexAction::Compact) => manage::compact(setup),
     }
