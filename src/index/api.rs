@@ -19,7 +19,7 @@ pub struct Searched {
     pub matching: Vec<(ChunkId, f32)>,
     /// Time of the dense search.
     pub dense: Duration,
-    /// Time of the lexical search.
+    /// Time of the lexical search; 0 where both ran at once.
     pub bm25: Duration,
 }
 

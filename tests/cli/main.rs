@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod bench;
+mod conformance;
 #[cfg(unix)]
 mod crash;
 mod devices;
@@ -18,6 +19,8 @@ mod indexing;
 mod json;
 #[cfg(target_os = "linux")]
 mod laziness;
+#[cfg(all(feature = "milvus", unix))]
+mod milvus;
 #[cfg(unix)]
 mod pty;
 #[cfg(unix)]

@@ -108,7 +108,7 @@ impl MilvusIndex {
         };
         let params = &params;
         self.server
-            .answer("search", |client| async move {
+            .answer_from(collection, "search", |client| async move {
                 let request = SearchRequest::builder()
                     .collection_name(collection)
                     .vector_field(field)

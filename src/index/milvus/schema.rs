@@ -5,16 +5,18 @@
 //! token vectors, if there are any. A rebuild fills the next generation and moves the alias.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use milvus::v2::error::{Error, Result as Answered};
 use milvus::v2::request::alias::{AlterAliasRequest, CreateAliasRequest, DescribeAliasRequest};
 use milvus::v2::request::collection::{
-    CreateCollectionRequest, DropCollectionRequest, HasCollectionRequest, LoadCollectionRequest,
+    CreateCollectionRequest, DropCollectionRequest, HasCollectionRequest,
 };
 use milvus::v2::request::dml::{DeleteRequest, InsertRequest, UpsertRequest};
 use milvus::v2::request::dql::QueryRequest;
+use milvus::v2::request::index::CreateIndexRequest;
 use milvus::v2::request::utility::FlushRequest;
 use milvus::v2::types::{
     CollectionSchema, ConsistencyLevel, DataType, FieldData, FieldSchema, Function, FunctionType,
@@ -42,6 +44,8 @@ const KEYS: usize = 512;
 const TOKEN_ROWS: usize = 48;
 /// Chunks in one page: the client takes answers of 4 MiB.
 const PAGE: usize = 128;
+/// How often, and after which time, it is looked whether another has made a collection.
+const CREATION: (u32, Duration) = (20, Duration::from_millis(200));
 /// Flushing on a cluster takes a second or so.
 const FLUSH_MS: i64 = 60_000;
 
@@ -373,23 +377,47 @@ impl Server {
         name: &str,
         (schema, indexes): &(CollectionSchema, Vec<IndexParam>),
     ) -> Result<(), IndexError> {
-        if self.has(name)? {
-            return Ok(());
+        if !self.has(name)? {
+            let made = self.call("make a collection", |client| async move {
+                let request = CreateCollectionRequest::builder()
+                    .collection_name(name)
+                    .schema(schema.clone())
+                    .index_params(indexes.clone())
+                    .consistency_level(ConsistencyLevel::Bounded)
+                    .build()?;
+                client.create_collection(request).await
+            });
+            match made {
+                // Another may be making it at the same moment.
+                Err(error @ IndexError::Server { .. }) if !self.comes_to_be(name)? => {
+                    return Err(error);
+                }
+                Err(IndexError::Server { .. }) => {}
+                made => return made,
+            }
         }
-        let made = self.call("make a collection", |client| async move {
-            let request = CreateCollectionRequest::builder()
-                .collection_name(name)
-                .schema(schema.clone())
-                .index_params(indexes.clone())
-                .consistency_level(ConsistencyLevel::Bounded)
-                .build()?;
-            client.create_collection(request).await
+        // Whoever made it may have been stopped before its indexes were; a server that has them
+        // says so, and what it lacks it tells when it is to load.
+        let indexed = self.call("index a collection", |client| async move {
+            let request = CreateIndexRequest::builder().collection_name(name);
+            let request = request.index_params(indexes.clone()).sync(false);
+            client.create_index(request.build()?).await
         });
-        match made {
-            // Another may have made it at the same moment.
-            Err(IndexError::Server { .. }) if self.has(name)? => Ok(()),
-            made => made,
+        match indexed {
+            Err(IndexError::Server { .. }) => Ok(()),
+            indexed => indexed,
         }
+    }
+
+    /// Waits for a collection that another makes; false if it does not.
+    fn comes_to_be(&self, name: &str) -> Result<bool, IndexError> {
+        for _ in 0..CREATION.0 {
+            if self.has(name)? {
+                return Ok(true);
+            }
+            std::thread::sleep(CREATION.1);
+        }
+        Ok(false)
     }
 
     fn has(&self, name: &str) -> Result<bool, IndexError> {
@@ -412,10 +440,7 @@ impl Server {
             Some(_) => vec![names.chunks()],
         };
         for collection in &collections {
-            self.call("load the index", |client| async move {
-                let request = LoadCollectionRequest::builder().collection_name(collection);
-                client.load_collection(request.build()?).await
-            })?;
+            self.wait(self.load_collection(collection))?;
         }
         Ok(())
     }
@@ -496,7 +521,7 @@ impl Server {
         filter: &str,
         fields: &[&str],
     ) -> Result<QueryResults, IndexError> {
-        self.call("read the index", |client| async move {
+        self.wait(self.answer_from(collection, "read the index", |client| async move {
             let request = QueryRequest::builder()
                 .collection_name(collection)
                 .filter(filter)
@@ -504,7 +529,7 @@ impl Server {
                 .consistency_level(ConsistencyLevel::Strong)
                 .build()?;
             Ok(client.query(request).await?.results().clone())
-        })
+        }))
     }
 
     fn get(

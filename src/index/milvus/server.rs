@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use meaning::is_temporary;
 use milvus::v2::ClientV2;
 use milvus::v2::error::{Error, Result as Answered};
+use milvus::v2::request::collection::LoadCollectionRequest;
 use milvus::v2::types::{ConnectConfig, RetryConfig, TelemetryConfig};
 use tokio::runtime::Runtime;
 
@@ -96,6 +97,35 @@ impl Server {
         retrying.call(what, || call(self.client.clone())).await
     }
 
+    /// The same for a call that needs `collection` in the server's memory: where it is not, because
+    /// the server was started anew, it is loaded first.
+    pub async fn answer_from<T, F>(
+        &self,
+        collection: &str,
+        what: &str,
+        call: impl Fn(ClientV2) -> F,
+    ) -> Result<T, IndexError>
+    where
+        F: Future<Output = Answered<T>>,
+    {
+        match self.answer(what, &call).await {
+            Err(IndexError::Server { source, .. }) if meaning::is_not_loaded(source.as_ref()) => {
+                self.load_collection(collection).await?;
+                self.answer(what, call).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Has the server load a collection, and waits until it has.
+    pub async fn load_collection(&self, collection: &str) -> Result<(), IndexError> {
+        self.answer("load the index", |client| async move {
+            let request = LoadCollectionRequest::builder().collection_name(collection);
+            client.load_collection(request.build()?).await
+        })
+        .await
+    }
+
     /// An error about what the server holds.
     pub fn damaged(&self, what: impl Into<String>) -> IndexError {
         IndexError::Damaged { path: self.address.to_string().into(), what: what.into() }
@@ -181,6 +211,15 @@ mod meaning {
             ),
             // Rate limit.
             Error::Server(error) => error.code() == 8,
+            _ => false,
+        }
+    }
+
+    /// Whether the server has what was asked for, but not in its memory.
+    pub fn is_not_loaded(error: &(dyn std::error::Error + 'static)) -> bool {
+        const NOT_LOADED: i32 = 101;
+        match error.downcast_ref() {
+            Some(Error::Server(error)) => error.code() == NOT_LOADED,
             _ => false,
         }
     }
