@@ -220,18 +220,18 @@ impl LexicalQuery {
         order.sort_by_key(|&i| chunks[i]);
         for group in order.chunk_by(|&a, &b| chunks[a].segment_ord == chunks[b].segment_ord) {
             let segment = searcher.segment_reader(chunks[group[0]].segment_ord);
-            let mut scorer = weight.scorer(segment, 1.0)?;
+            let mut cursor = weight.scorer(segment, 1.0)?;
             for &i in group {
                 let wanted = chunks[i].doc_id;
-                let mut at = scorer.doc();
+                let mut at = cursor.doc();
                 if at < wanted {
-                    at = scorer.seek(wanted);
+                    at = cursor.seek(wanted);
                 }
                 if at == TERMINATED {
                     break;
                 }
                 if at == wanted {
-                    scores[i] = scorer.score();
+                    scores[i] = cursor.score();
                 }
             }
         }

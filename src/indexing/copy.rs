@@ -66,7 +66,9 @@ pub fn copy(
     });
     match outcome {
         Err(IndexError::Stopped) => {
-            lacking.keys().for_each(|id| target.abandon_document(id));
+            for id in lacking.keys() {
+                target.abandon_document(id);
+            }
             target.commit()?;
         }
         outcome => {

@@ -58,19 +58,15 @@ fn settings() -> Settings {
     }
 }
 
-/// A place for an index named `name`.
-pub fn location(place: &str) -> Location {
-    Location::parse(Path::new(place), Notify(Arc::new(|_| ()))).unwrap()
-}
-
-/// Runs a test on places of every kind: `place` gives one for each name.
+/// Runs a test on places of every kind, which it gets by name.
 fn everywhere(test: impl Fn(&dyn Fn(&str) -> Location)) {
     let folder = tempfile::tempdir().unwrap();
     test(&|name| Location::Directory(folder.path().join(name)));
     #[cfg(all(feature = "milvus", unix))]
     {
         let server = crate::milvus::Lite::start();
-        test(&|name| location(&server.index(name)));
+        let quiet = Notify(Arc::new(|_| ()));
+        test(&|name| Location::parse(Path::new(&server.index(name)), quiet.clone()).unwrap());
     }
 }
 
@@ -224,6 +220,38 @@ fn a_changed_document_takes_the_place_of_the_old_one_and_a_removed_one_is_gone()
         location.write_existing().unwrap().compact().unwrap();
         holds(&location, &[("/0.md", 1), ("/1.md", 3), ("/3.md", 1)]);
     });
+}
+
+#[test]
+fn a_file_that_lost_a_line_is_not_read_again() {
+    everywhere(|place| {
+        let location = place("line");
+        let mut writer = location.write(settings(), Start::Update).unwrap();
+        for line in ["/a.jsonl#1", "/a.jsonl#2"] {
+            let chunks = chunks(line, 1);
+            for StoredChunk { passage, vector, tokens } in &chunks {
+                writer.add(passage, vector, tokens).unwrap();
+            }
+            let state = DocumentState { hash: "1".to_owned(), chunks: chunks.len() as u64 };
+            writer.finish_document(line, state);
+        }
+        writer.finish_file("/a.jsonl", file(1));
+        writer.publish().unwrap();
+        writer.remove_document("/a.jsonl#2");
+        writer.publish().unwrap();
+        writer.finish().unwrap();
+        let ledger = location.verify().unwrap().ledger().unwrap();
+        assert_eq!(ledger.documents().len(), 1);
+        assert_eq!(ledger.files().get("/a.jsonl"), Some(&file(1)));
+    });
+}
+
+#[cfg(not(feature = "milvus"))]
+#[test]
+fn a_build_without_milvus_says_so() {
+    let index = Path::new("milvus://user:hidden@localhost/notes");
+    let refused = Location::parse(index, Notify(Arc::new(|_| ()))).unwrap_err();
+    assert!(refused.hint().contains("--features milvus"), "{refused}");
 }
 
 #[test]

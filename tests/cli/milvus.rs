@@ -21,7 +21,8 @@ use crate::harness::{Outcome, Sandbox};
 const PROGRAM: &str = "RAG_QUERY_MILVUS_LITE";
 /// Starts it, tells its process, and ends it when nobody holds standard input any more: a test
 /// that panics leaves no server behind.
-const KEEPER: &str = r#""$@" >"$LOG" 2>&1 </dev/null & echo $!; cat >/dev/null; kill $! 2>/dev/null"#;
+const KEEPER: &str =
+    r#""$@" >"$LOG" 2>&1 </dev/null & echo $!; cat >/dev/null; kill $! 2>/dev/null"#;
 
 /// A server with data of its own.
 pub struct Lite {

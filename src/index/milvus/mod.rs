@@ -3,6 +3,8 @@
 //! The server stores, and finds candidates by vector and by word; the text is analysed here, and
 //! the candidates are scored here, by the same code as those of a directory. docs/milvus.md says
 //! what is kept where and why.
+// The client's own error type is what it is.
+#![allow(clippy::result_large_err)]
 
 mod address;
 #[cfg(not(feature = "milvus"))]

@@ -114,7 +114,7 @@ impl MilvusIndex {
                     .vector_field(field)
                     .vectors(vectors.clone())
                     .output_fields(SCORED)
-                    .limit(limit.max(1) as i64)
+                    .limit(i64::try_from(limit.max(1)).unwrap_or(i64::MAX))
                     .extra_params(params.clone())
                     .consistency_level(ConsistencyLevel::Bounded)
                     .build()?;
@@ -155,10 +155,7 @@ impl MilvusIndex {
         let mean: f32 = self.statistics.lengths.iter().sum();
         // milvus-lite gives distances, which fall as scores rise.
         let idf = score.abs() / saturation(occurrences, length, mean).max(f32::MIN_POSITIVE);
-        // idf = ln(1 + x), x = (N − n + ½) / (n + ½).
-        let x = f64::from(idf).exp_m1();
-        let holding = (self.chunks as f64 + 0.5 - 0.5 * x) / (1.0 + x);
-        (holding.round() as u64).clamp(1, self.chunks.max(1) as u64)
+        holding_of(idf, self.chunks as u64)
     }
 
     /// BM25 of a text.
@@ -168,6 +165,13 @@ impl MilvusIndex {
             self.statistics.lengths[at]
         })
     }
+}
+
+/// How many of `chunks` have a term with this idf: ln(1 + x), x = (N − n + ½) / (n + ½).
+fn holding_of(idf: f32, chunks: u64) -> u64 {
+    let x = f64::from(idf).exp_m1();
+    let holding = (chunks as f64 + 0.5 - 0.5 * x) / (1.0 + x);
+    (holding.round() as u64).clamp(1, chunks.max(1))
 }
 
 fn count(terms: &[String], term: &str) -> usize {
@@ -195,7 +199,9 @@ pub fn sample(
             *sum += terms(&text, kind).len() as f32;
         }
     }
-    lengths.iter_mut().for_each(|sum| *sum /= rows.len().max(1) as f32);
+    for sum in &mut lengths {
+        *sum /= rows.len().max(1) as f32;
+    }
     let dim = settings.embedder.dimension;
     let mut mean_token = vec![0f32; if settings.token_vectors { dim } else { 0 }];
     let with_tokens = rows.iter().filter(|row| row.token_bytes > 0).take(SAMPLE.1);
@@ -203,11 +209,15 @@ pub fn sample(
     let mut tokens = 0;
     for bytes in server.tokens_of(names, &with_tokens)? {
         for token in unpack(&bytes, dim) {
-            mean_token.iter_mut().zip(token).for_each(|(sum, value)| *sum += value);
+            for (sum, value) in mean_token.iter_mut().zip(token) {
+                *sum += value;
+            }
             tokens += 1;
         }
     }
-    mean_token.iter_mut().for_each(|sum| *sum /= tokens.max(1) as f32);
+    for sum in &mut mean_token {
+        *sum /= tokens.max(1) as f32;
+    }
     Ok(Statistics { lengths, mean_token })
 }
 
@@ -295,7 +305,9 @@ impl Index for MilvusIndex {
         let rows = self.rows(chunks)?;
         let sizes: Vec<(i64, usize)> = rows.iter().map(|row| (row.id, row.token_bytes)).collect();
         let packed = self.server.tokens_of(&self.names, &sizes)?;
-        packed.iter().for_each(|tokens| take(unpack(tokens, self.settings.embedder.dimension)));
+        for tokens in packed {
+            take(unpack(&tokens, self.settings.embedder.dimension));
+        }
         Ok(())
     }
 
@@ -329,4 +341,24 @@ fn best_first(chunks: Vec<ChunkId>, scores: Vec<f32>, limit: usize) -> Vec<(Chun
     hits.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     hits.truncate(limit);
     hits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_chunks_with_a_term_follows_from_its_idf() {
+        for chunks in [1u64, 10, 1000, 100_000] {
+            for holding in [1, 2, 7, chunks / 2, chunks] {
+                let holding = holding.clamp(1, chunks);
+                let x = ((chunks - holding) as f32 + 0.5) / (holding as f32 + 0.5);
+                let found = holding_of(x.ln_1p(), chunks);
+                assert!(found.abs_diff(holding) <= holding / 1000, "{found} {holding} of {chunks}");
+            }
+        }
+        assert_eq!(holding_of(f32::INFINITY, 5), 1);
+        assert_eq!(holding_of(0.0, 5), 5);
+        assert_eq!(holding_of(1.0, 0), 1);
+    }
 }

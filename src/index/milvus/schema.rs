@@ -199,6 +199,12 @@ struct Manifest {
     settings: Settings,
 }
 
+/// What a manifest of any format has.
+#[derive(Deserialize)]
+struct Versioned {
+    format: u32,
+}
+
 /// A field of an answer by name.
 pub fn field<'a>(fields: &'a [FieldData], name: &str) -> Answered<&'a FieldData> {
     let found = fields.iter().find(|field| field.name() == name);
@@ -251,8 +257,10 @@ fn number_field(name: &str) -> FieldSchema {
     FieldSchema::new().name(name).data_type(DataType::Int64)
 }
 
+/// Text is read for few chunks of many: query nodes map it from their disks.
 fn text_field(name: &str) -> FieldSchema {
-    FieldSchema::new().name(name).data_type(DataType::VarChar).max_length(MAX_TEXT as u32)
+    let field = FieldSchema::new().name(name).data_type(DataType::VarChar);
+    field.max_length(MAX_TEXT as u32).type_param("mmap.enabled", "true")
 }
 
 fn vector_field(name: &str, dim: usize) -> FieldSchema {
@@ -398,14 +406,14 @@ impl Server {
         }
         // Whoever made it may have been stopped before its indexes were; a server that has them
         // says so, and what it lacks it tells when it is to load.
-        let indexed = self.call("index a collection", |client| async move {
+        let made = self.call("index a collection", |client| async move {
             let request = CreateIndexRequest::builder().collection_name(name);
             let request = request.index_params(indexes.clone()).sync(false);
             client.create_index(request.build()?).await
         });
-        match indexed {
+        match made {
             Err(IndexError::Server { .. }) => Ok(()),
-            indexed => indexed,
+            made => made,
         }
     }
 
@@ -555,10 +563,10 @@ impl Server {
         let pages = self.count(collection, "")?.div_ceil(size).max(1) as u64;
         let begin = |page: u64| (u128::from(page) * (1 << 63) / u128::from(pages)) as i64;
         for page in 0..pages {
-            let mut filter = format!("id >= {}", begin(page));
-            if page + 1 < pages {
-                filter += &format!(" and id < {}", begin(page + 1));
-            }
+            let filter = match page + 1 {
+                last if last == pages => format!("id >= {}", begin(page)),
+                next => format!("id >= {} and id < {}", begin(page), begin(next)),
+            };
             if !take(self.query(collection, &filter, fields)?.get_output_fields())? {
                 break;
             }
@@ -623,7 +631,7 @@ impl Server {
             FieldData::varchar("passage", passages),
             FieldData::varchar("words", words),
             FieldData::float_vector("dense", vectors),
-            numbers("token_bytes", &|row| row.token_bytes as i64),
+            numbers("token_bytes", &|row| i64::try_from(row.token_bytes).unwrap_or(i64::MAX)),
             numbers("checksum", &|row| row.checksum),
         ];
         self.put(&names.chunks(), &columns)
@@ -736,11 +744,13 @@ impl Server {
             }
         }
         let whole = |&(id, bytes): &(i64, usize)| {
-            let parts = (0..bytes.div_ceil(PART)).flat_map(|part| parts.get(&token_key(id, part)));
+            let keys = (0..bytes.div_ceil(PART)).map(|part| token_key(id, part));
+            let parts = keys.filter_map(|key| parts.get(&key));
             let tokens = parts.flatten().copied().collect::<Vec<u8>>();
-            match tokens.len() == bytes {
-                true => Ok(tokens),
-                false => Err(self.damaged(format!("chunk {id} lacks token vectors"))),
+            if tokens.len() == bytes {
+                Ok(tokens)
+            } else {
+                Err(self.damaged(format!("chunk {id} lacks token vectors")))
             }
         };
         chunks.iter().map(whole).collect()
@@ -766,10 +776,6 @@ impl Server {
     /// The settings that a generation was begun with; `None` if there are none.
     pub fn settings(&self, names: &Names) -> Result<Option<Settings>, IndexError> {
         let Some(body) = self.entry(names, MANIFEST, "manifest")? else { return Ok(None) };
-        #[derive(Deserialize)]
-        struct Versioned {
-            format: u32,
-        }
         let unreadable = |error: serde_json::Error| self.damaged(format!("its settings: {error}"));
         let Versioned { format } = serde_json::from_str(&body).map_err(unreadable)?;
         if format != FORMAT {
@@ -891,4 +897,40 @@ struct Entry<'a> {
     name: &'a str,
     chunks: i64,
     body: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_tell_parts_apart_and_are_positive() {
+        assert_ne!(key(&[b"ab", b"c"]), key(&[b"a", b"bc"]));
+        assert_ne!(key(&[b"a"]), key(&[b"a", b""]));
+        assert_eq!(key(&[b"a"]), key(&[b"a"]));
+        assert!((0..1000u32).all(|n| key(&[&n.to_le_bytes()]) >= 0));
+    }
+
+    #[test]
+    fn packing_what_was_unpacked_changes_nothing() {
+        let tokens = vec![vec![0.5, -1.0, 0.003, 0.0], vec![0.0; 4], vec![1e-3, 2e-3, -3e-3, 4e-3]];
+        let packed = pack(&tokens);
+        assert_eq!(packed.len(), 3 * (4 + 4));
+        let unpacked = unpack(&packed, 4);
+        for (token, was) in unpacked.iter().flatten().zip(tokens.iter().flatten()) {
+            assert!((token - was).abs() <= 1.0 / 254.0, "{token} {was}");
+        }
+        assert_eq!(unpack(&pack(&unpacked), 4), unpacked);
+        assert!(unpack(&[], 4).is_empty());
+        // One row of Base64 has room for a whole part.
+        assert!(PART.div_ceil(3) * 4 <= MAX_TEXT && PART % 3 == 0);
+    }
+
+    #[test]
+    fn the_generation_is_read_from_the_name() {
+        assert_eq!(generation("notes", &Names::new("notes", 12).chunks()), Some(12));
+        for other in ["notes", "notes_g", "notes_gx", "other_g1", "notes_g1_ledger"] {
+            assert_eq!(generation("notes", other), None, "{other}");
+        }
+    }
 }

@@ -187,9 +187,10 @@ impl Retrying<'_> {
         if meaning::is_refusal(&error) {
             return IndexError::Refused { address, source: error.into() };
         }
-        match is_temporary(&error) {
-            true => IndexError::Unreachable { address, what, source: error.into() },
-            false => IndexError::Server { address, what, source: error.into() },
+        if is_temporary(&error) {
+            IndexError::Unreachable { address, what, source: error.into() }
+        } else {
+            IndexError::Server { address, what, source: error.into() }
         }
     }
 }

@@ -95,6 +95,8 @@ struct Writer {
     ledger: Ledger,
     /// Files that the server has an entry of.
     noted: HashSet<String>,
+    /// Files that it had an entry of before their documents were touched.
+    unnoted: BTreeSet<String>,
     known: HashMap<i64, Known>,
     chunks: Vec<Waiting>,
     waiting_bytes: usize,
@@ -122,6 +124,7 @@ impl Writer {
         let ledger = server.ledger(&names)?;
         Ok(Box::new(Self {
             noted: ledger.files().keys().cloned().collect(),
+            unnoted: BTreeSet::new(),
             server,
             names,
             settings,
@@ -161,10 +164,8 @@ impl Writer {
         self.begun.insert(passage.document.clone());
         self.waiting_bytes += packed.len();
         self.chunks.push((row, words, packed));
-        match self.chunks.len() >= SENT || self.waiting_bytes >= SENT_BYTES {
-            true => self.send(),
-            false => Ok(()),
-        }
+        let enough = self.chunks.len() >= SENT || self.waiting_bytes >= SENT_BYTES;
+        if enough { self.send() } else { Ok(()) }
     }
 
     /// Sends all that waits. The order is what a reader and the next writer rely on.
@@ -193,6 +194,7 @@ impl Writer {
         let forgotten: Vec<String> = std::mem::take(&mut self.forgotten).into_iter().collect();
         self.server.delete_states(&self.names, &gone, &forgotten)?;
         let finished: Vec<_> = std::mem::take(&mut self.finished).into_iter().collect();
+        self.note_again();
         let files: Vec<_> = std::mem::take(&mut self.files).into_iter().collect();
         self.unsettled |= !(done.is_empty() && finished.is_empty());
         self.server.put_states(&self.names, &finished, &files)?;
@@ -201,6 +203,16 @@ impl Writer {
         }
         self.noted.extend(files.into_iter().map(|(path, _)| path));
         Ok(())
+    }
+
+    /// A file that lost a document, and nothing else, is what it was.
+    fn note_again(&mut self) {
+        let begun: HashSet<&str> = self.begun.iter().map(|id| file_of(id)).collect();
+        for path in self.unnoted.extract_if(.., |path| !begun.contains(path.as_str())) {
+            if let Some(state) = self.ledger.files().get(&path) {
+                self.files.entry(path).or_insert_with(|| state.clone());
+            }
+        }
     }
 
     /// Notes documents as unfinished, and looks up which chunks the server has of them.
@@ -213,7 +225,9 @@ impl Writer {
             .map(|id| file_of(id).to_owned())
             .filter(|path| self.noted.remove(path))
             .collect();
-        self.server.delete_states(&self.names, &[], &files.into_iter().collect::<Vec<String>>())?;
+        let paths: Vec<String> = files.iter().cloned().collect();
+        self.unnoted.extend(files);
+        self.server.delete_states(&self.names, &[], &paths)?;
         let unfinished = DocumentState { hash: String::new(), chunks: 0 };
         let states: Vec<(String, DocumentState)> =
             documents.iter().map(|id| (id.clone(), unfinished.clone())).collect();
@@ -341,7 +355,9 @@ impl IndexWriter for Writer {
     fn remove_file(&mut self, path: &str) {
         let documents: Vec<String> =
             self.ledger.documents_of(path).map(|(id, _)| id.clone()).collect();
-        documents.iter().for_each(|id| self.remove_document(id));
+        for id in &documents {
+            self.remove_document(id);
+        }
         if self.ledger.remove_file(path).is_some() {
             self.files.remove(path);
             self.forgotten.insert(path.to_owned());
