@@ -36,6 +36,7 @@ pub mod gpu;
 pub mod llm;
 
 pub mod answer;
+pub mod dialogue;
 pub mod pipeline;
 
 pub mod bench;

@@ -15,7 +15,7 @@ use crate::ingest::ChunkSettings;
 use crate::llm::placement::{self, DeviceChoice, Outlook};
 use crate::llm::{Llm, LlmFiles};
 use crate::models::catalogue::{
-    EmbedderSpec, LlmFormat, Pooling, Precision, ProfileDevice, RerankerSpec,
+    EmbedderSpec, LlmFormat, Pooling, Precision, ProfileDevice, RerankerSpec, SupportThresholds,
 };
 use crate::models::{CatalogueError, LazyModel, ModelEntry, ModelFiles, ModelStore, Profile};
 use crate::rerank::{CrossEncoder, Reranker};
@@ -56,6 +56,8 @@ pub struct Models {
     pub llm_passages: Option<usize>,
     /// Relevance below which the documents do not answer; absent: not calibrated.
     pub relevance_threshold: Option<f32>,
+    /// What a passage must have to support a sentence; absent: not calibrated.
+    pub support: Option<SupportThresholds>,
     /// What an index for these models is built with.
     pub index_settings: Settings,
 }
@@ -70,6 +72,7 @@ impl Models {
         let store = Arc::new(store.clone());
         let embedder_spec = profile.embedder.embedder()?.clone();
         let relevance_threshold = embedder_spec.relevance_threshold;
+        let support = embedder_spec.support;
         let late = matches!(profile.reranker.reranker()?, RerankerSpec::LateInteraction {});
         let llm_spec = profile.llm.llm()?.clone();
         let llm_device = overrides.device.unwrap_or(match profile.device {
@@ -112,6 +115,7 @@ impl Models {
             answers_in,
             llm_passages,
             relevance_threshold,
+            support,
             index_settings,
         })
     }

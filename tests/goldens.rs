@@ -157,6 +157,7 @@ fn xlm_roberta_with_cls_pooling_equals_transformers() {
         max_tokens: 254,
         dimension,
         relevance_threshold: None,
+        support: None,
         precision: Precision::F32,
     };
     let embedder = load_embedder(&goldens().join("tiny-xlm-roberta"), spec);

@@ -1,8 +1,12 @@
 //! Answering: a question → a cited answer, with everything that happened on the way.
 
+#[cfg(test)]
+mod calibration;
 mod citations;
+mod distinct;
 mod extractive;
 mod merge;
+mod support;
 
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -16,14 +20,23 @@ use crate::index::{Index, Passage};
 use crate::ingest::Place;
 use crate::language::Language;
 use crate::llm::placement::Placed;
-use crate::llm::{Generation, SamplingOptions, Stop};
+use crate::llm::{Generation, Llm, SamplingOptions, Stop};
 use crate::pipeline::Models;
-use crate::prompt;
+use crate::prompt::{self, Messages, PromptTemplate};
 use crate::retrieve::{Hit, Retrieval, Retriever};
+use distinct::distinct;
 use merge::{Source, merge};
+use support::unsupported;
+
+pub use citations::without_citations;
+pub use support::Unsupported;
 
 /// The longest question, in bytes. A page of text is a question, a book is not.
 const MAX_QUESTION_BYTES: usize = 16 << 10;
+
+/// Hits beyond those wanted, which take the places of near-duplicates. No more than are reranked
+/// anyway.
+const SPARE: usize = 25;
 
 /// How answers are made.
 #[derive(Debug, Clone)]
@@ -34,6 +47,8 @@ pub struct AnswerOptions {
     pub extractive: bool,
     /// How the LLM chooses tokens.
     pub sampling: SamplingOptions,
+    /// What the LLM is asked with.
+    pub prompt: PromptTemplate,
 }
 
 /// Something that happened, for those who watch.
@@ -66,6 +81,8 @@ pub enum Event<'a> {
     Text(&'a str),
     /// The answer cites passages that it was not given.
     InventedCitations,
+    /// These sentences of the answer have no support in the passages.
+    Unsupported(&'a [Unsupported]),
     /// The answer cites nothing; the passages it was given stand in for citations.
     NoCitations,
     /// The answer ended.
@@ -129,6 +146,8 @@ pub struct Placement {
 /// How long each stage took, in milliseconds.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Timings {
+    /// Rewriting a follow-up.
+    pub rewrite: f64,
     /// Opening the index.
     pub load_index: f64,
     /// Embedding the question.
@@ -143,6 +162,8 @@ pub struct Timings {
     pub prefill: f64,
     /// Writing the answer.
     pub decode: f64,
+    /// Looking for its sentences in the passages.
+    pub check: f64,
 }
 
 /// How many tokens the LLM read and wrote.
@@ -159,6 +180,8 @@ pub struct TokenCounts {
 pub struct Answer {
     /// The question.
     pub question: String,
+    /// What was searched for in a dialogue, where that is not the question itself.
+    pub searched: Option<String>,
     /// Whether the documents answer it.
     pub answered: bool,
     /// Why not, or why only in part.
@@ -169,6 +192,8 @@ pub struct Answer {
     pub answer: String,
     /// What it rests on.
     pub citations: Vec<Citation>,
+    /// Sentences that the passages do not support, as far as that can be told.
+    pub unsupported: Vec<Unsupported>,
     /// The LLM's name; absent where it did not write.
     pub model: Option<String>,
     /// Where the models ran.
@@ -227,7 +252,10 @@ impl<'a> Answerer<'a> {
 
     /// Finds the passages for a question.
     pub fn search(&self, question: &str) -> Result<Retrieval> {
-        self.retriever.retrieve(question, self.options.top_k)
+        let top_k = self.options.top_k;
+        let mut retrieval = self.retriever.retrieve(question, top_k + SPARE)?;
+        retrieval.hits = distinct(retrieval.hits, top_k);
+        Ok(retrieval)
     }
 
     /// Answers a question that went through [`question`].
@@ -277,11 +305,13 @@ impl<'a> Answerer<'a> {
         let on_cpu = Some("cpu".to_owned());
         Answer {
             question: question.to_owned(),
+            searched: None,
             answered: false,
             reason: None,
             mode: Mode::Extractive,
             answer: String::new(),
             citations: Vec::new(),
+            unsupported: Vec::new(),
             model: None,
             placement: Placement {
                 embedder: on_cpu.clone(),
@@ -388,7 +418,8 @@ impl<'a> Answerer<'a> {
         answer.model = Some(self.models.llm_name.clone());
         answer.placement.llm = Some(placed.device.clone());
         let passages: Vec<Passage> = sources.iter().map(|source| source.passage.clone()).collect();
-        let prompt = prompt::build(llm, question, &passages, self.options.sampling.max_tokens)?;
+        let AnswerOptions { sampling, prompt: template, .. } = &self.options;
+        let prompt = prompt::build(llm, template, question, &passages, sampling.max_tokens)?;
         if prompt.passages < passages.len() {
             watch(Event::PassagesDropped(passages.len() - prompt.passages));
         }
@@ -421,7 +452,47 @@ impl<'a> Answerer<'a> {
         } else {
             answer.citations = cite(&cited, sources);
         }
+        if answer.reason != Some(Reason::Interrupted) {
+            let start = Instant::now();
+            answer.unsupported = self.unsupported(&answer.answer, &passages[..prompt.passages])?;
+            answer.timings_ms.check = milliseconds(start.elapsed());
+            if !answer.unsupported.is_empty() {
+                watch(Event::Unsupported(&answer.unsupported));
+            }
+        }
         Ok(())
+    }
+
+    fn unsupported(&self, answer: &str, passages: &[Passage]) -> Result<Vec<Unsupported>> {
+        let embedder = self.models.embedder.get()?;
+        unsupported(answer, passages, self.index, embedder, self.models.support)
+    }
+
+    /// What the LLM would be asked, all passages of its prompt counted as fitting; nothing where
+    /// it would not be asked. Loads no LLM.
+    pub fn messages(
+        &self,
+        question: &str,
+        watch: &mut dyn FnMut(Event),
+    ) -> Result<Option<Messages>> {
+        let retrieval = self.search(question)?;
+        if self.refuses(question, &retrieval) {
+            watch(Event::NotInDocuments);
+            return Ok(None);
+        }
+        let Some(sources) = self.for_llm(question, &merge(&retrieval.hits), watch) else {
+            return Ok(None);
+        };
+        let passages: Vec<Passage> = sources.into_iter().map(|source| source.passage).collect();
+        self.options.prompt.render(question, &passages).map(Some)
+    }
+
+    /// The LLM, if it is loaded already and writes the language of a question.
+    pub fn loaded_llm(&self, question: &str) -> Option<&Llm> {
+        let known = self.models.answers_in.as_ref();
+        let code = Language::of(question).code();
+        let writes = known.is_none_or(|known| known.iter().any(|known| Some(&**known) == code));
+        self.models.llm.loaded().filter(|_| writes && !self.options.extractive)
     }
 }
 

@@ -151,9 +151,23 @@ pub struct EmbedderSpec {
     /// The score below which the best passage does not answer the question; absent: not calibrated.
     #[serde(default)]
     pub relevance_threshold: Option<f32>,
+    /// Below which a passage does not support a sentence; absent: not calibrated.
+    #[serde(default)]
+    pub support: Option<SupportThresholds>,
     /// The fastest precision that was measured to be good enough.
     #[serde(default)]
     pub precision: Precision,
+}
+
+/// The least sum of coverage and cosine by which a passage supports a sentence of an answer
+/// (docs/prompt.md).
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SupportThresholds {
+    /// Where both are in one language.
+    pub same_language: f32,
+    /// Where they are in two, or where that cannot be told.
+    pub across_languages: f32,
 }
 
 /// What a reranker's entry says beyond the common part.
@@ -355,6 +369,8 @@ pub struct Profile {
     pub about: String,
     /// Where the LLM runs unless the user says otherwise.
     pub device: ProfileDevice,
+    /// The template of the prompt; absent: the built-in one.
+    pub prompt: Option<PathBuf>,
     /// Text to vectors.
     pub embedder: ModelEntry,
     /// Scores passages.
@@ -378,7 +394,11 @@ impl Catalogue {
     pub fn load(user_file: Option<&Path>) -> Result<Self, CatalogueError> {
         let mut catalogue = Self::parse("built in", BUILT_IN)?;
         if let Some(path) = user_file {
-            let user = Self::parse(&path.display().to_string(), &read_bounded(path)?)?;
+            let mut user = Self::parse(&path.display().to_string(), &read_bounded(path)?)?;
+            let folder = path.parent().unwrap_or(Path::new(""));
+            for prompt in user.profiles.values_mut().filter_map(|profile| profile.prompt.as_mut()) {
+                *prompt = folder.join(&*prompt);
+            }
             catalogue.profiles.extend(user.profiles);
             catalogue.models.extend(user.models);
         }
@@ -398,6 +418,7 @@ impl Catalogue {
             name: name.to_owned(),
             about: profile.about.clone(),
             device: profile.device,
+            prompt: profile.prompt.clone(),
             embedder: self.model(&profile.embedder)?.clone(),
             reranker: self.model(&profile.reranker)?.clone(),
             llm: self.model(&profile.llm)?.clone(),
@@ -461,6 +482,9 @@ struct RawProfile {
     reranker: String,
     llm: String,
     device: ProfileDevice,
+    /// Relative to the catalogue's file.
+    #[serde(default)]
+    prompt: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]

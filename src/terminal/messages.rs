@@ -188,6 +188,28 @@ impl Lang {
         )
     }
 
+    /// `first` is the first of so many sentences.
+    pub(crate) fn unsupported(self, count: usize, first: &str) -> String {
+        match self {
+            Self::Vi => format!("   ❔ {count} câu không thấy căn cứ trong các đoạn: “{first}”"),
+            Self::En => {
+                let what = if count == 1 { "sentence has" } else { "sentences have" };
+                format!("   ❔ {count} {what} no support in the passages: “{first}”")
+            }
+        }
+    }
+
+    /// By the LLM, or by putting the question before in front.
+    pub(crate) fn searching_for(self, text: &str, rewritten: bool) -> String {
+        let joined = self.pick(" (ghép với câu hỏi trước)", " (joined with the question before)");
+        let how = if rewritten { "" } else { joined };
+        format!("   💭 {}: {text}{how}", self.pick("tìm theo", "searching for"))
+    }
+
+    pub(crate) fn forgotten(self) -> &'static str {
+        self.pick("Đã quên cuộc trò chuyện.", "The conversation is forgotten.")
+    }
+
     pub(crate) fn no_citations(self) -> &'static str {
         self.pick(
             "   ⚠️  Mô hình không trích dẫn; các nguồn dưới đây là những đoạn nó đã đọc.",

@@ -21,6 +21,7 @@ mod json;
 mod laziness;
 #[cfg(all(feature = "milvus", unix))]
 mod milvus;
+mod prompt;
 #[cfg(unix)]
 mod pty;
 #[cfg(unix)]

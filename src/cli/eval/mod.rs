@@ -35,6 +35,7 @@ fn measure(setup: &Setup, cli: &Cli, args: &EvalArgs, path: &Path) -> Result<Exi
         !(args.with_llm && setup.global.extractive),
         "`--with-llm` and `--extractive` contradict each other; leave one of them out"
     );
+    let options = answer_options(setup, cli)?;
     interrupt::install();
     let lang = setup.terminal.lang;
     let models = setup.models()?;
@@ -47,7 +48,7 @@ fn measure(setup: &Setup, cli: &Cli, args: &EvalArgs, path: &Path) -> Result<Exi
     }
     let evaluator = Evaluator {
         retriever: &Retriever::new(index.as_ref(), &models.embedder, models.reranker.as_ref())?,
-        answerer: &Answerer::new(index.as_ref(), &models, answer_options(cli), load_index)?,
+        answerer: &Answerer::new(index.as_ref(), &models, options, load_index)?,
         top_k: setup.global.top_k,
         with_llm: args.with_llm,
     };
