@@ -172,7 +172,7 @@ impl Retrying<'_> {
             attempt += 1;
             (self.notify.0)(&Retry {
                 address: self.address.to_string(),
-                error: error.to_string(),
+                error: meaning::brief(&error),
                 attempt,
                 attempts: self.attempts,
             });
@@ -188,7 +188,7 @@ impl Retrying<'_> {
             return IndexError::Refused { address, source: error.into() };
         }
         if is_temporary(&error) {
-            IndexError::Unreachable { address, what, source: error.into() }
+            IndexError::Unreachable { address, what, source: meaning::brief(&error).into() }
         } else {
             IndexError::Server { address, what, source: error.into() }
         }
@@ -198,6 +198,14 @@ impl Retrying<'_> {
 /// What the client's errors mean.
 mod meaning {
     use super::Error;
+
+    /// What a person needs of an error: not the headers of the answer.
+    pub fn brief(error: &Error) -> String {
+        match error {
+            Error::Grpc(status) => format!("{}: {}", status.code().description(), status.message()),
+            other => other.to_string(),
+        }
+    }
 
     /// Whether the same call may succeed in a moment.
     pub fn is_temporary(error: &Error) -> bool {
