@@ -23,7 +23,7 @@ use crate::llm::placement::Placed;
 use crate::llm::{Generation, Llm, SamplingOptions, Stop};
 use crate::pipeline::Models;
 use crate::prompt::{self, Messages, PromptTemplate};
-use crate::retrieve::{Hit, Retrieval, Retriever};
+use crate::retrieve::{Hit, Relevance, Retrieval, Retriever};
 use distinct::distinct;
 use merge::{Source, merge};
 use support::unsupported;
@@ -45,6 +45,8 @@ pub struct AnswerOptions {
     pub top_k: usize,
     /// Never use the LLM.
     pub extractive: bool,
+    /// Answer from the best passages, whatever their relevance.
+    pub force: bool,
     /// How the LLM chooses tokens.
     pub sampling: SamplingOptions,
     /// What the LLM is asked with.
@@ -58,8 +60,8 @@ pub enum Event<'a> {
     Searched(&'a Retrieval),
     /// They were reranked.
     Reranked(&'a Retrieval),
-    /// The documents do not say anything about the question.
-    NotInDocuments,
+    /// There is no answer, and why.
+    Refused(Reason),
     /// The LLM does not write the question's language, so the passages' own sentences answer.
     LlmNotFor(Language),
     /// The LLM does not read the passages' language, so their own sentences answer.
@@ -106,10 +108,14 @@ pub enum Mode {
 
 /// Why there is no answer, or only a part of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// The documents do not say anything about the question.
-    NotInDocuments,
+    /// The index holds nothing.
+    EmptyIndex,
+    /// No word of the question occurs, and nothing is near it in meaning.
+    NoMatch,
+    /// Something was found, but probably not an answer.
+    LowRelevance,
     /// The user interrupted.
     Interrupted,
     /// The answer reached the most tokens allowed.
@@ -246,7 +252,12 @@ impl<'a> Answerer<'a> {
         options: AnswerOptions,
         load_index: Duration,
     ) -> Result<Self> {
-        let retriever = Retriever::new(index, &models.embedder, models.reranker.as_ref())?;
+        let retriever = Retriever::new(
+            index,
+            &models.embedder,
+            models.reranker.as_ref(),
+            models.relevance.as_ref(),
+        )?;
         Ok(Self { index, models, retriever, options, load_index })
     }
 
@@ -271,9 +282,9 @@ impl<'a> Answerer<'a> {
             watch(Event::Reranked(&retrieval));
         }
         let mut answer = self.begin(question, &retrieval);
-        if self.refuses(question, &retrieval) {
-            watch(Event::NotInDocuments);
-            answer.reason = Some(Reason::NotInDocuments);
+        if let Some(reason) = self.refuses(&retrieval) {
+            watch(Event::Refused(reason));
+            answer.reason = Some(reason);
             return Ok(answer);
         }
         let sources = merge(&retrieval.hits);
@@ -287,18 +298,17 @@ impl<'a> Answerer<'a> {
         Ok(answer)
     }
 
-    /// Whether a question is answered with "your documents say nothing about this".
-    pub fn refuses(&self, question: &str, retrieval: &Retrieval) -> bool {
-        retrieval.hits.is_empty() || self.is_irrelevant(question, retrieval)
-    }
-
-    /// Whether even the best passage is irrelevant, by a threshold calibrated where question and
-    /// text are in the same language. Across languages it cannot tell, and the LLM has to.
-    fn is_irrelevant(&self, question: &str, retrieval: &Retrieval) -> bool {
-        let Some(least) = self.models.relevance_threshold else { return false };
-        let asked = Language::of(question).code();
-        let same = |hit: &Hit| asked.is_some() && Language::of(&hit.passage.text).code() == asked;
-        retrieval.relevance < least && retrieval.hits.first().is_some_and(same)
+    /// Why a question is answered with "your documents say nothing about this", if it is.
+    pub fn refuses(&self, retrieval: &Retrieval) -> Option<Reason> {
+        let Relevance { is_low, signals, .. } = retrieval.relevance;
+        if self.index.chunk_count() == 0 {
+            return Some(Reason::EmptyIndex);
+        }
+        if retrieval.hits.is_empty() {
+            return Some(Reason::NoMatch);
+        }
+        let reason = if signals.coverage > 0.0 { Reason::LowRelevance } else { Reason::NoMatch };
+        (is_low && !self.options.force).then_some(reason)
     }
 
     fn begin(&self, question: &str, retrieval: &Retrieval) -> Answer {
@@ -476,8 +486,8 @@ impl<'a> Answerer<'a> {
         watch: &mut dyn FnMut(Event),
     ) -> Result<Option<Messages>> {
         let retrieval = self.search(question)?;
-        if self.refuses(question, &retrieval) {
-            watch(Event::NotInDocuments);
+        if let Some(reason) = self.refuses(&retrieval) {
+            watch(Event::Refused(reason));
             return Ok(None);
         }
         let Some(sources) = self.for_llm(question, &merge(&retrieval.hits), watch) else {

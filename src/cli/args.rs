@@ -90,6 +90,10 @@ pub struct Global {
     #[arg(long, global = true)]
     pub extractive: bool,
 
+    /// Answer from the best passages even where they are probably not about the question
+    #[arg(long, global = true)]
+    pub force: bool,
+
     /// Passages to answer from, or hits to list
     #[arg(long, global = true, value_name = "N", default_value_t = 5, value_parser = parse_top_k)]
     pub top_k: usize,

@@ -52,6 +52,7 @@ pub fn answer_options(setup: &Setup, cli: &Cli) -> Result<AnswerOptions> {
     Ok(AnswerOptions {
         top_k: cli.global.top_k,
         extractive: cli.global.extractive,
+        force: cli.global.force,
         sampling: SamplingOptions {
             max_tokens: sampling.max_tokens as usize,
             temperature: sampling.temperature,
@@ -142,7 +143,7 @@ impl<'a> Session<'a> {
         let mut refused = false;
         let mut narrator = Narrator::new(self);
         let messages = self.answerer.messages(question, &mut |event| {
-            refused |= matches!(event, Event::NotInDocuments);
+            refused |= matches!(event, Event::Refused(_));
             narrator.tell(&event);
         })?;
         match messages {
@@ -161,7 +162,7 @@ impl<'a> Session<'a> {
         match answer.reason {
             Some(Reason::Interrupted) => terminal.say(lang.interrupted()),
             Some(Reason::MaxTokens) => terminal.say(lang.max_tokens()),
-            Some(Reason::NotInDocuments) | None => {}
+            _ => {}
         }
         if self.explain {
             explain(terminal, answer);
@@ -194,7 +195,7 @@ impl<'a> Session<'a> {
 
 fn outcome(answer: &Answer) -> Exit {
     match answer.reason {
-        Some(Reason::NotInDocuments) => Exit::NotInDocuments,
+        Some(Reason::EmptyIndex | Reason::NoMatch | Reason::LowRelevance) => Exit::NotInDocuments,
         Some(Reason::Interrupted) => Exit::Interrupted,
         Some(Reason::MaxTokens) | None => Exit::Answered,
     }
@@ -221,7 +222,7 @@ impl<'a> Narrator<'a> {
                 terminal.say(&lang.searched(retrieval.embed + retrieval.search))
             }
             Event::Reranked(retrieval) => terminal.say(&lang.reranked(retrieval.rerank)),
-            Event::NotInDocuments => terminal.say(lang.not_in_documents()),
+            Event::Refused(reason) => terminal.say(lang.refused(*reason)),
             Event::LlmNotFor(language) => {
                 terminal.say(&lang.llm_not_for(self.session.llm_name, *language))
             }

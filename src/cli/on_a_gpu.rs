@@ -93,7 +93,7 @@ impl World {
     fn ask(&self) -> anyhow::Result<(Answer, Option<String>)> {
         let sampling = SamplingOptions { max_tokens: 12, ..SamplingOptions::default() };
         let prompt = PromptTemplate::default();
-        let options = AnswerOptions { top_k: 3, extractive: false, sampling, prompt };
+        let options = AnswerOptions { top_k: 3, extractive: false, force: false, sampling, prompt };
         let answerer = Answerer::new(&self.index, &self.models, options, Duration::ZERO)?;
         let mut loaded = None;
         let answer = answerer.answer(

@@ -148,9 +148,9 @@ pub struct EmbedderSpec {
     pub max_tokens: usize,
     /// The length of a vector.
     pub dimension: usize,
-    /// The score below which the best passage does not answer the question; absent: not calibrated.
+    /// How probable it is that the documents answer, by what was found; absent: not calibrated.
     #[serde(default)]
-    pub relevance_threshold: Option<f32>,
+    pub relevance: Option<Calibration>,
     /// Below which a passage does not support a sentence; absent: not calibrated.
     #[serde(default)]
     pub support: Option<SupportThresholds>,
@@ -168,6 +168,34 @@ pub struct SupportThresholds {
     pub same_language: f32,
     /// Where they are in two, or where that cannot be told.
     pub across_languages: f32,
+}
+
+/// What an embedder's relevance was calibrated to (docs/retrieval.md).
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Calibration {
+    /// Question and passage in one language, with late interaction.
+    pub within: Logistic,
+    /// In two, with late interaction.
+    pub across: Logistic,
+    /// In one language, by cosine and coverage alone. Across languages these cannot tell.
+    pub without_late: Logistic,
+}
+
+/// Weights of a logistic regression over what retrieval found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Logistic {
+    /// Of the best cosine.
+    pub cosine: f32,
+    /// Of the share of the question that its best passage covers.
+    pub coverage: f32,
+    /// Of the best late interaction.
+    pub late: f32,
+    /// Of nothing.
+    pub bias: f32,
+    /// Probability below which a question is refused; 0: none is.
+    pub refuse_below: f32,
 }
 
 /// What a reranker's entry says beyond the common part.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use crate::answer::Reason;
 use crate::gpu::gib;
 use crate::index::Retry;
 use crate::indexing::Summary;
@@ -118,11 +119,17 @@ impl Lang {
         format!("✅ {device} ({gpu}), {memory}, {}", time(took))
     }
 
-    pub(crate) fn not_in_documents(self) -> &'static str {
-        self.pick(
-            "   ⚠️  Tài liệu của bạn không có thông tin về câu hỏi này.",
-            "   ⚠️  Your documents say nothing about this.",
-        )
+    pub(crate) fn refused(self, reason: Reason) -> &'static str {
+        match reason {
+            Reason::EmptyIndex => self.pick(
+                "   ⚠️  Chỉ mục chưa có gì; hãy thêm tài liệu bằng `rag-query index THƯ-MỤC`.",
+                "   ⚠️  The index holds nothing yet; add documents with `rag-query index FOLDER`.",
+            ),
+            _ => self.pick(
+                "   ⚠️  Tài liệu của bạn không có thông tin về câu hỏi này (`--force` để vẫn trả lời).",
+                "   ⚠️  Your documents say nothing about this (`--force` answers all the same).",
+            ),
+        }
     }
 
     pub(crate) fn llm_not_for(self, name: &str, language: Language) -> String {

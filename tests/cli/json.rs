@@ -46,7 +46,7 @@ fn a_generative_answer_has_every_key() {
     assert_eq!(shape(&answer), answer_shape(&llm, &citation_shape()));
     assert_eq!(answer["question"], ENGLISH);
     assert_eq!(answer["answered"], true);
-    assert_eq!(answer["reason"], "max-tokens");
+    assert_eq!(answer["reason"], "max_tokens");
     assert_eq!(answer["mode"], "generative");
     assert_eq!(answer["model"], "Tiny endless LLM");
     assert_eq!(answer["placement"], json!({ "embedder": "cpu", "reranker": "cpu", "llm": "cpu" }));

@@ -13,6 +13,7 @@ mod devices;
 mod docs;
 mod eval;
 mod exit_codes;
+mod formats;
 mod harness;
 mod index_commands;
 mod indexing;

@@ -47,7 +47,12 @@ fn measure(setup: &Setup, cli: &Cli, args: &EvalArgs, path: &Path) -> Result<Exi
         questions = eval::some(questions, limit as usize, args.sample);
     }
     let evaluator = Evaluator {
-        retriever: &Retriever::new(index.as_ref(), &models.embedder, models.reranker.as_ref())?,
+        retriever: &Retriever::new(
+            index.as_ref(),
+            &models.embedder,
+            models.reranker.as_ref(),
+            models.relevance.as_ref(),
+        )?,
         answerer: &Answerer::new(index.as_ref(), &models, options, load_index)?,
         top_k: setup.global.top_k,
         with_llm: args.with_llm,
@@ -73,7 +78,10 @@ fn measure(setup: &Setup, cli: &Cli, args: &EvalArgs, path: &Path) -> Result<Exi
         questions_file: path.display().to_string(),
         questions: asked.len(),
         stages: eval::stages(&asked),
-        refusal: eval::refusals(&asked, models.relevance_threshold),
+        refusal: eval::refusals(
+            &asked,
+            models.relevance.map(|relevance| relevance.within.refuse_below),
+        ),
         answers: eval::answers(&asked, &models.llm_name),
         per_question: eval::per_question(asked),
     };
