@@ -37,6 +37,7 @@ pub mod llm;
 pub mod remote;
 
 pub mod answer;
+pub mod dialogue;
 pub mod pipeline;
 
 pub mod bench;

@@ -15,7 +15,8 @@ use crate::ingest::ChunkSettings;
 use crate::llm::placement::{self, DeviceChoice, Outlook};
 use crate::llm::{Llm, LlmFiles};
 use crate::models::catalogue::{
-    EmbedderSpec, LlmFormat, Pooling, Precision, ProfileDevice, RerankerSpec,
+    Calibration, EmbedderSpec, LlmFormat, Pooling, Precision, ProfileDevice, RerankerSpec,
+    SupportThresholds,
 };
 use crate::models::{CatalogueError, LazyModel, ModelEntry, ModelFiles, ModelStore, Profile};
 use crate::rerank::{CrossEncoder, Reranker};
@@ -54,8 +55,10 @@ pub struct Models {
     pub answers_in: Option<Vec<String>>,
     /// The most passages that the LLM makes sense of; absent: any number.
     pub llm_passages: Option<usize>,
-    /// Relevance below which the documents do not answer; absent: not calibrated.
-    pub relevance_threshold: Option<f32>,
+    /// What the relevance of passages was calibrated to; absent: nothing is refused.
+    pub relevance: Option<Calibration>,
+    /// What a passage must have to support a sentence; absent: not calibrated.
+    pub support: Option<SupportThresholds>,
     /// What an index for these models is built with.
     pub index_settings: Settings,
 }
@@ -69,7 +72,8 @@ impl Models {
     ) -> Result<Self, CatalogueError> {
         let store = Arc::new(store.clone());
         let embedder_spec = profile.embedder.embedder()?.clone();
-        let relevance_threshold = embedder_spec.relevance_threshold;
+        let relevance = embedder_spec.relevance;
+        let support = embedder_spec.support;
         let late = matches!(profile.reranker.reranker()?, RerankerSpec::LateInteraction {});
         let llm_spec = profile.llm.llm()?.clone();
         let llm_device = overrides.device.unwrap_or(match profile.device {
@@ -111,7 +115,8 @@ impl Models {
             llm_device,
             answers_in,
             llm_passages,
-            relevance_threshold,
+            relevance,
+            support,
             index_settings,
         })
     }

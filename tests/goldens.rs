@@ -156,7 +156,8 @@ fn xlm_roberta_with_cls_pooling_equals_transformers() {
         passage_prefix: String::new(),
         max_tokens: 254,
         dimension,
-        relevance_threshold: None,
+        relevance: None,
+        support: None,
         precision: Precision::F32,
     };
     let embedder = load_embedder(&goldens().join("tiny-xlm-roberta"), spec);

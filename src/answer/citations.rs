@@ -1,6 +1,7 @@
 //! Citations `[n]` in an answer, checked against the passages that were given.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 /// The passages, from 1, that `answer` cites and that exist, in order of first mention; and whether
 /// it also cites some that do not.
@@ -23,6 +24,30 @@ pub fn cited(answer: &str, passages: usize) -> (Vec<usize>, bool) {
     (found, invented)
 }
 
+/// Where a text has `[1]` and `[1, 3]`, in bytes.
+pub(super) fn spans(text: &str) -> Vec<Range<usize>> {
+    let opened = text.match_indices('[').map(|(start, _)| start);
+    let number = |c: char| c.is_ascii_digit() || matches!(c, ',' | ' ');
+    let closed = opened.filter_map(|start| {
+        let length = text[start + 1..].find(|c| !number(c))?;
+        let end = start + 1 + length;
+        (length > 0 && text[end..].starts_with(']')).then_some(start..end + 1)
+    });
+    closed.collect()
+}
+
+/// The text without them.
+pub fn without_citations(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut start = 0;
+    for span in spans(text) {
+        plain.push_str(&text[start..span.start]);
+        start = span.end;
+    }
+    plain.push_str(&text[start..]);
+    plain
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,5 +62,10 @@ mod tests {
     fn citations_of_nothing_are_noticed() {
         assert_eq!(cited("A [7] and B [1] and [0].", 3), (vec![1], true));
         assert_eq!(cited("[99999999999999999999999]", 3), (vec![], false));
+    }
+
+    #[test]
+    fn brackets_that_cite_nothing_stay() {
+        assert_eq!(without_citations("a [x] b[2] [ c"), "a [x] b [ c");
     }
 }

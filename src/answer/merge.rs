@@ -1,7 +1,11 @@
-//! Passages that overlap become one, so that neither the LLM nor the reader gets a text twice.
+//! Passages that overlap or touch become one: neither the LLM nor the reader gets a text twice, or
+//! in pieces.
 
 use crate::index::Passage;
 use crate::retrieve::Hit;
+
+/// Bytes between two chunks of one section, which are blank: a paragraph's end.
+const GAP: usize = 4;
 
 /// A passage to answer from, and the best score of the hits it is made of.
 #[derive(Debug, Clone)]
@@ -12,15 +16,16 @@ pub struct Source {
     pub score: f32,
 }
 
-/// Merges hits of one document whose texts overlap. Best first, as the hits were.
+/// Merges hits of one document whose texts overlap or follow on each other. Best first, as the hits were.
 pub fn merge(hits: &[Hit]) -> Vec<Source> {
     let mut sources: Vec<Source> = Vec::new();
     for hit in hits {
         let mut new = Source { passage: hit.passage.clone(), score: hit.score };
         // A new passage may close the gap between two that are there already.
         let mut place = sources.len();
-        while let Some(i) = sources.iter().position(|source| overlap(&source.passage, &new.passage))
-        {
+        while let Some(i) = sources.iter().position(|source| {
+            overlap(&source.passage, &new.passage) || touch(&source.passage, &new.passage)
+        }) {
             let old = sources.remove(i);
             new = Source {
                 passage: union(old.passage, new.passage),
@@ -33,8 +38,16 @@ pub fn merge(hits: &[Hit]) -> Vec<Source> {
     sources
 }
 
-fn overlap(a: &Passage, b: &Passage) -> bool {
+/// Whether two passages share some of their document's bytes.
+pub(super) fn overlap(a: &Passage, b: &Passage) -> bool {
     a.document == b.document && a.span.0 < b.span.1 && b.span.0 < a.span.1
+}
+
+/// Whether one passage follows on the other within a section. Chunks hold all of a section but for
+/// the blanks between them, so nothing is left out where the gap is small.
+fn touch(a: &Passage, b: &Passage) -> bool {
+    let gap = a.span.0.max(b.span.0).saturating_sub(a.span.1.min(b.span.1));
+    a.document == b.document && a.headings == b.headings && gap <= GAP
 }
 
 /// The text from the first byte of either to the last.
@@ -42,6 +55,9 @@ fn union(a: Passage, b: Passage) -> Passage {
     let (mut first, second) = if a.span.0 <= b.span.0 { (a, b) } else { (b, a) };
     if second.span.1 > first.span.1 {
         // Spans are bytes of the same text, so what they share has the same length in both.
+        let gap = second.span.0.saturating_sub(first.span.1);
+        first.text.push_str(&"\n".repeat(gap));
+        first.span.1 += gap;
         if let Some(rest) = second.text.get(first.span.1 - second.span.0..) {
             first.text.push_str(rest);
             first.span.1 = second.span.1;
@@ -84,6 +100,24 @@ mod tests {
         assert_eq!(sources[0].passage.span, (two, TEXT.len()));
         assert!((sources[0].score - 3.0).abs() < f32::EPSILON);
         assert_eq!(sources[1].passage.document, "b");
+    }
+
+    #[test]
+    fn passages_that_follow_on_each_other_become_one_text() {
+        let hit = |start: usize, text: &str, heading: &str| {
+            let mut hit = hit("a", 0, 1, 1.0);
+            hit.passage.span = (start, start + text.len());
+            hit.passage.text = text.to_owned();
+            hit.passage.headings = vec![heading.to_owned()];
+            hit
+        };
+        let sources = merge(&[hit(7, "Hai.", "H"), hit(100, "Xa.", "H"), hit(0, "Một.", "H")]);
+        let texts: Vec<&str> = sources.iter().map(|source| &*source.passage.text).collect();
+        // "Một." has six bytes, so one is between the texts.
+        assert_eq!(texts, ["Một.\nHai.", "Xa."]);
+        assert_eq!(sources[0].passage.span, (0, 11));
+        // What is under another heading is about something else.
+        assert_eq!(merge(&[hit(7, "Hai.", "H"), hit(0, "Một.", "G")]).len(), 2);
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! Answering: a question → a cited answer, with everything that happened on the way.
 
+#[cfg(test)]
+mod calibration;
 mod citations;
+mod distinct;
 mod extractive;
 mod merge;
+mod support;
 
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -16,14 +20,23 @@ use crate::index::{Index, Passage};
 use crate::ingest::Place;
 use crate::language::Language;
 use crate::llm::placement::Placed;
-use crate::llm::{Generation, SamplingOptions, Stop};
+use crate::llm::{Generation, Llm, SamplingOptions, Stop};
 use crate::pipeline::Models;
-use crate::prompt;
-use crate::retrieve::{Hit, Retrieval, Retriever};
+use crate::prompt::{self, Messages, PromptTemplate};
+use crate::retrieve::{Hit, Relevance, Retrieval, Retriever};
+use distinct::distinct;
 use merge::{Source, merge};
+use support::unsupported;
+
+pub use citations::without_citations;
+pub use support::Unsupported;
 
 /// The longest question, in bytes. A page of text is a question, a book is not.
 const MAX_QUESTION_BYTES: usize = 16 << 10;
+
+/// Hits beyond those wanted, which take the places of near-duplicates. No more than are reranked
+/// anyway.
+const SPARE: usize = 25;
 
 /// How answers are made.
 #[derive(Debug, Clone)]
@@ -32,8 +45,12 @@ pub struct AnswerOptions {
     pub top_k: usize,
     /// Never use the LLM.
     pub extractive: bool,
+    /// Answer from the best passages, whatever their relevance.
+    pub force: bool,
     /// How the LLM chooses tokens.
     pub sampling: SamplingOptions,
+    /// What the LLM is asked with.
+    pub prompt: PromptTemplate,
 }
 
 /// Something that happened, for those who watch.
@@ -43,8 +60,8 @@ pub enum Event<'a> {
     Searched(&'a Retrieval),
     /// They were reranked.
     Reranked(&'a Retrieval),
-    /// The documents do not say anything about the question.
-    NotInDocuments,
+    /// There is no answer, and why.
+    Refused(Reason),
     /// The LLM does not write the question's language, so the passages' own sentences answer.
     LlmNotFor(Language),
     /// The LLM does not read the passages' language, so their own sentences answer.
@@ -66,6 +83,8 @@ pub enum Event<'a> {
     Text(&'a str),
     /// The answer cites passages that it was not given.
     InventedCitations,
+    /// These sentences of the answer have no support in the passages.
+    Unsupported(&'a [Unsupported]),
     /// The answer cites nothing; the passages it was given stand in for citations.
     NoCitations,
     /// The answer ended.
@@ -89,10 +108,14 @@ pub enum Mode {
 
 /// Why there is no answer, or only a part of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// The documents do not say anything about the question.
-    NotInDocuments,
+    /// The index holds nothing.
+    EmptyIndex,
+    /// No word of the question occurs, and nothing is near it in meaning.
+    NoMatch,
+    /// Something was found, but probably not an answer.
+    LowRelevance,
     /// The user interrupted.
     Interrupted,
     /// The answer reached the most tokens allowed.
@@ -129,6 +152,8 @@ pub struct Placement {
 /// How long each stage took, in milliseconds.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Timings {
+    /// Rewriting a follow-up.
+    pub rewrite: f64,
     /// Opening the index.
     pub load_index: f64,
     /// Embedding the question.
@@ -143,6 +168,8 @@ pub struct Timings {
     pub prefill: f64,
     /// Writing the answer.
     pub decode: f64,
+    /// Looking for its sentences in the passages.
+    pub check: f64,
 }
 
 /// How many tokens the LLM read and wrote.
@@ -159,6 +186,8 @@ pub struct TokenCounts {
 pub struct Answer {
     /// The question.
     pub question: String,
+    /// What was searched for in a dialogue, where that is not the question itself.
+    pub searched: Option<String>,
     /// Whether the documents answer it.
     pub answered: bool,
     /// Why not, or why only in part.
@@ -169,6 +198,8 @@ pub struct Answer {
     pub answer: String,
     /// What it rests on.
     pub citations: Vec<Citation>,
+    /// Sentences that the passages do not support, as far as that can be told.
+    pub unsupported: Vec<Unsupported>,
     /// The LLM's name; absent where it did not write.
     pub model: Option<String>,
     /// Where the models ran.
@@ -221,13 +252,21 @@ impl<'a> Answerer<'a> {
         options: AnswerOptions,
         load_index: Duration,
     ) -> Self {
-        let retriever = Retriever::new(index, &models.embedder, models.reranker.as_ref());
+        let retriever = Retriever::new(
+            index,
+            &models.embedder,
+            models.reranker.as_ref(),
+            models.relevance.as_ref(),
+        );
         Self { index, models, retriever, options, load_index }
     }
 
     /// Finds the passages for a question.
     pub fn search(&self, question: &str) -> Result<Retrieval> {
-        self.retriever.retrieve(question, self.options.top_k)
+        let top_k = self.options.top_k;
+        let mut retrieval = self.retriever.retrieve(question, top_k + SPARE)?;
+        retrieval.hits = distinct(retrieval.hits, top_k);
+        Ok(retrieval)
     }
 
     /// Answers a question that went through [`question`].
@@ -243,9 +282,9 @@ impl<'a> Answerer<'a> {
             watch(Event::Reranked(&retrieval));
         }
         let mut answer = self.begin(question, &retrieval);
-        if self.refuses(question, &retrieval) {
-            watch(Event::NotInDocuments);
-            answer.reason = Some(Reason::NotInDocuments);
+        if let Some(reason) = self.refuses(&retrieval) {
+            watch(Event::Refused(reason));
+            answer.reason = Some(reason);
             return Ok(answer);
         }
         let sources = merge(&retrieval.hits);
@@ -259,29 +298,30 @@ impl<'a> Answerer<'a> {
         Ok(answer)
     }
 
-    /// Whether a question is answered with "your documents say nothing about this".
-    pub fn refuses(&self, question: &str, retrieval: &Retrieval) -> bool {
-        retrieval.hits.is_empty() || self.is_irrelevant(question, retrieval)
-    }
-
-    /// Whether even the best passage is irrelevant, by a threshold calibrated where question and
-    /// text are in the same language. Across languages it cannot tell, and the LLM has to.
-    fn is_irrelevant(&self, question: &str, retrieval: &Retrieval) -> bool {
-        let Some(least) = self.models.relevance_threshold else { return false };
-        let asked = Language::of(question).code();
-        let same = |hit: &Hit| asked.is_some() && Language::of(&hit.passage.text).code() == asked;
-        retrieval.relevance < least && retrieval.hits.first().is_some_and(same)
+    /// Why a question is answered with "your documents say nothing about this", if it is.
+    pub fn refuses(&self, retrieval: &Retrieval) -> Option<Reason> {
+        let Relevance { is_low, signals, .. } = retrieval.relevance;
+        if self.index.chunk_count() == 0 {
+            return Some(Reason::EmptyIndex);
+        }
+        if retrieval.hits.is_empty() {
+            return Some(Reason::NoMatch);
+        }
+        let reason = if signals.coverage > 0.0 { Reason::LowRelevance } else { Reason::NoMatch };
+        (is_low && !self.options.force).then_some(reason)
     }
 
     fn begin(&self, question: &str, retrieval: &Retrieval) -> Answer {
         let on_cpu = Some("cpu".to_owned());
         Answer {
             question: question.to_owned(),
+            searched: None,
             answered: false,
             reason: None,
             mode: Mode::Extractive,
             answer: String::new(),
             citations: Vec::new(),
+            unsupported: Vec::new(),
             model: None,
             placement: Placement {
                 embedder: on_cpu.clone(),
@@ -388,7 +428,8 @@ impl<'a> Answerer<'a> {
         answer.model = Some(self.models.llm_name.clone());
         answer.placement.llm = Some(placed.device.clone());
         let passages: Vec<Passage> = sources.iter().map(|source| source.passage.clone()).collect();
-        let prompt = prompt::build(llm, question, &passages, self.options.sampling.max_tokens)?;
+        let AnswerOptions { sampling, prompt: template, .. } = &self.options;
+        let prompt = prompt::build(llm, template, question, &passages, sampling.max_tokens)?;
         if prompt.passages < passages.len() {
             watch(Event::PassagesDropped(passages.len() - prompt.passages));
         }
@@ -421,7 +462,47 @@ impl<'a> Answerer<'a> {
         } else {
             answer.citations = cite(&cited, sources);
         }
+        if answer.reason != Some(Reason::Interrupted) {
+            let start = Instant::now();
+            answer.unsupported = self.unsupported(&answer.answer, &passages[..prompt.passages])?;
+            answer.timings_ms.check = milliseconds(start.elapsed());
+            if !answer.unsupported.is_empty() {
+                watch(Event::Unsupported(&answer.unsupported));
+            }
+        }
         Ok(())
+    }
+
+    fn unsupported(&self, answer: &str, passages: &[Passage]) -> Result<Vec<Unsupported>> {
+        let embedder = self.models.embedder.get()?;
+        unsupported(answer, passages, self.index, embedder, self.models.support)
+    }
+
+    /// What the LLM would be asked, all passages of its prompt counted as fitting; nothing where
+    /// it would not be asked. Loads no LLM.
+    pub fn messages(
+        &self,
+        question: &str,
+        watch: &mut dyn FnMut(Event),
+    ) -> Result<Option<Messages>> {
+        let retrieval = self.search(question)?;
+        if let Some(reason) = self.refuses(&retrieval) {
+            watch(Event::Refused(reason));
+            return Ok(None);
+        }
+        let Some(sources) = self.for_llm(question, &merge(&retrieval.hits), watch) else {
+            return Ok(None);
+        };
+        let passages: Vec<Passage> = sources.into_iter().map(|source| source.passage).collect();
+        self.options.prompt.render(question, &passages).map(Some)
+    }
+
+    /// The LLM, if it is loaded already and writes the language of a question.
+    pub fn loaded_llm(&self, question: &str) -> Option<&Llm> {
+        let known = self.models.answers_in.as_ref();
+        let code = Language::of(question).code();
+        let writes = known.is_none_or(|known| known.iter().any(|known| Some(&**known) == code));
+        self.models.llm.loaded().filter(|_| writes && !self.options.extractive)
     }
 }
 

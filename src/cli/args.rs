@@ -25,6 +25,10 @@ pub struct Cli {
     #[command(flatten)]
     pub global: Global,
 
+    /// Print the prompt that the LLM would get, and do not load it
+    #[arg(long, conflicts_with = "extractive")]
+    pub show_prompt: bool,
+
     #[command(flatten)]
     pub sampling: SamplingArgs,
 
@@ -79,6 +83,10 @@ pub struct Global {
     #[arg(long, global = true)]
     pub extractive: bool,
 
+    /// Answer from the best passages even where they are probably not about the question
+    #[arg(long, global = true)]
+    pub force: bool,
+
     /// Passages to answer from, or hits to list
     #[arg(long, global = true, value_name = "N", default_value_t = 5, value_parser = parse_top_k)]
     pub top_k: usize,
@@ -94,6 +102,11 @@ pub struct Global {
     /// Tokens that prompt and answer may have together [default: what the catalogue says]
     #[arg(long, global = true, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(256..))]
     pub context: Option<u32>,
+
+    /// A template of the prompt that the LLM gets, see docs/prompt.md [default: the profile's, else
+    /// the built-in one]
+    #[arg(long, global = true, value_name = "FILE", env = "RAG_QUERY_PROMPT")]
+    pub prompt: Option<PathBuf>,
 
     /// A catalogue of your own models and profiles
     #[arg(long, global = true, value_name = "FILE", env = "RAG_QUERY_CATALOGUE")]

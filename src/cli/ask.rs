@@ -1,6 +1,7 @@
 //! `rag-query [QUESTION]`: one question, a dialogue, or a question a line.
 
 use std::io::{self, IsTerminal};
+use std::time::Instant;
 
 use anyhow::Result;
 
@@ -11,21 +12,31 @@ use super::lines;
 use super::repl;
 use super::setup::Setup;
 use crate::answer::{self, Answer, AnswerOptions, Answerer, Event, Reason};
-use crate::index::Index;
+use crate::dialogue::{Dialogue, Standalone};
 use crate::llm::SamplingOptions;
 use crate::llm::placement::DeviceChoice;
 use crate::pipeline::Models;
+use crate::prompt::{Messages, line_of};
 use crate::terminal::{Step, Terminal, document_name};
+
+/// What is shown of a sentence without support, in characters.
+const SHOWN_OF_A_SENTENCE: usize = 80;
 
 pub fn run(setup: &Setup, cli: &Cli) -> Result<Exit> {
     // What cannot be asked is said before anything is loaded.
     let question = cli.question.as_deref().map(answer::question).transpose()?;
+    let options = answer_options(setup, cli)?;
     interrupt::install();
     let models = setup.models()?;
     announce(setup, &models);
     let (index, load_index) = setup.open_index(&models)?;
-    let session = Session::new(setup, cli, &index, &models, load_index);
+    let answerer = Answerer::new(&index, &models, options, load_index);
+    let session = Session::new(setup, answerer, &models);
     match question {
+        Some(question) if cli.show_prompt => session.show_prompt(&question),
+        None if cli.show_prompt => {
+            lines::each_question(&session.terminal, |question| session.show_prompt(question))
+        }
         Some(question) => session.ask(&question),
         None if io::stdin().is_terminal() => repl::run(&session),
         None => lines::each_question(&session.terminal, |question| session.ask(question)),
@@ -33,11 +44,15 @@ pub fn run(setup: &Setup, cli: &Cli) -> Result<Exit> {
 }
 
 /// What the options say about answers.
-pub fn answer_options(cli: &Cli) -> AnswerOptions {
+///
+/// # Errors
+/// The prompt's template cannot be used.
+pub fn answer_options(setup: &Setup, cli: &Cli) -> Result<AnswerOptions> {
     let sampling = &cli.sampling;
-    AnswerOptions {
+    Ok(AnswerOptions {
         top_k: cli.global.top_k,
         extractive: cli.global.extractive,
+        force: cli.global.force,
         sampling: SamplingOptions {
             max_tokens: sampling.max_tokens as usize,
             temperature: sampling.temperature,
@@ -47,7 +62,8 @@ pub fn answer_options(cli: &Cli) -> AnswerOptions {
             repeat_penalty: sampling.repeat_penalty,
             seed: sampling.seed,
         },
-    }
+        prompt: setup.prompt()?,
+    })
 }
 
 /// Says which LLM will answer and where, before it is loaded.
@@ -71,16 +87,10 @@ pub struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn new(
-        setup: &Setup,
-        cli: &Cli,
-        index: &'a Index,
-        models: &'a Models,
-        load_index: std::time::Duration,
-    ) -> Self {
+    fn new(setup: &Setup, answerer: Answerer<'a>, models: &'a Models) -> Self {
         Self {
             terminal: setup.terminal,
-            answerer: Answerer::new(index, models, answer_options(cli), load_index),
+            answerer,
             llm_name: &models.llm_name,
             llm_device: models.llm_device,
             json: setup.global.json,
@@ -90,28 +100,60 @@ impl<'a> Session<'a> {
 
     /// Answers one question on the terminal.
     pub fn ask(&self, question: &str) -> Result<Exit> {
-        Ok(outcome(&self.answer(question)?))
+        Ok(outcome(&self.answer(question, &mut Dialogue::default())?))
     }
 
-    /// Answers one question on the terminal and returns the answer.
-    pub fn answer(&self, question: &str) -> Result<Answer> {
+    /// Answers one question of a dialogue on the terminal and returns the answer.
+    pub fn answer(&self, question: &str, dialogue: &mut Dialogue) -> Result<Answer> {
         self.terminal.say(&self.terminal.lang.question(question));
         let answering = Interruptible::begin();
-        let mut narrator =
-            Narrator { session: self, step: None, text: String::new(), printing: Ok(()) };
+        let start = Instant::now();
+        let llm = self.answerer.loaded_llm(question);
+        let standalone = dialogue.standalone(question, llm, answering.interrupted());
+        let rewrite = start.elapsed();
+        if let Some(text) = standalone.text() {
+            let rewritten = matches!(standalone, Standalone::Rewritten(_));
+            self.terminal.say(&self.terminal.lang.searching_for(text, rewritten));
+        }
+        let mut narrator = Narrator::new(self);
+        let searched = standalone.text().unwrap_or(question);
         let answer = self
             .answerer
-            .answer(question, answering.interrupted(), &mut |event| narrator.tell(&event));
+            .answer(searched, answering.interrupted(), &mut |event| narrator.tell(&event));
         drop(answering);
         let Narrator { step, printing, .. } = narrator;
         drop(step);
         let mut answer = answer?;
         printing?;
+        dialogue.remember(question, &standalone, &answer.answer);
+        answer.searched = standalone.text().map(str::to_owned);
+        if answer.searched.is_some() {
+            question.clone_into(&mut answer.question);
+            answer.timings_ms.rewrite = 1e3 * rewrite.as_secs_f64();
+        }
         for citation in &mut answer.citations {
             citation.document = document_name(&citation.document);
         }
         self.conclude(&answer)?;
         Ok(answer)
+    }
+
+    /// Prints what the LLM would be asked, without loading it.
+    fn show_prompt(&self, question: &str) -> Result<Exit> {
+        let mut refused = false;
+        let mut narrator = Narrator::new(self);
+        let messages = self.answerer.messages(question, &mut |event| {
+            refused |= matches!(event, Event::Refused(_));
+            narrator.tell(&event);
+        })?;
+        match messages {
+            Some(messages) if self.json => self.terminal.print_json(&messages)?,
+            Some(Messages { system, user }) => {
+                self.terminal.print(&format!("--- system\n{system}\n--- user\n{user}\n"))?
+            }
+            None => {}
+        }
+        Ok(if refused { Exit::NotInDocuments } else { Exit::Answered })
     }
 
     /// What follows the answer's own text: its sources, or the whole of it as JSON.
@@ -120,7 +162,7 @@ impl<'a> Session<'a> {
         match answer.reason {
             Some(Reason::Interrupted) => terminal.say(lang.interrupted()),
             Some(Reason::MaxTokens) => terminal.say(lang.max_tokens()),
-            Some(Reason::NotInDocuments) | None => {}
+            _ => {}
         }
         if self.explain {
             explain(terminal, answer);
@@ -153,7 +195,7 @@ impl<'a> Session<'a> {
 
 fn outcome(answer: &Answer) -> Exit {
     match answer.reason {
-        Some(Reason::NotInDocuments) => Exit::NotInDocuments,
+        Some(Reason::EmptyIndex | Reason::NoMatch | Reason::LowRelevance) => Exit::NotInDocuments,
         Some(Reason::Interrupted) => Exit::Interrupted,
         Some(Reason::MaxTokens) | None => Exit::Answered,
     }
@@ -168,7 +210,11 @@ struct Narrator<'a> {
     printing: io::Result<()>,
 }
 
-impl Narrator<'_> {
+impl<'a> Narrator<'a> {
+    fn new(session: &'a Session<'a>) -> Self {
+        Self { session, step: None, text: String::new(), printing: Ok(()) }
+    }
+
     fn tell(&mut self, event: &Event) {
         let (terminal, lang) = (self.session.terminal, self.session.terminal.lang);
         match event {
@@ -176,7 +222,7 @@ impl Narrator<'_> {
                 terminal.say(&lang.searched(retrieval.embed + retrieval.search))
             }
             Event::Reranked(retrieval) => terminal.say(&lang.reranked(retrieval.rerank)),
-            Event::NotInDocuments => terminal.say(lang.not_in_documents()),
+            Event::Refused(reason) => terminal.say(lang.refused(*reason)),
             Event::LlmNotFor(language) => {
                 terminal.say(&lang.llm_not_for(self.session.llm_name, *language))
             }
@@ -201,6 +247,12 @@ impl Narrator<'_> {
             }
             Event::Text(text) => self.print(text),
             Event::InventedCitations => terminal.warn(lang.invented_citations().trim_start()),
+            Event::Unsupported(sentences) => {
+                if let Some(first) = sentences.first() {
+                    let first = line_of(&first.text, SHOWN_OF_A_SENTENCE);
+                    terminal.say(&lang.unsupported(sentences.len(), &first))
+                }
+            }
             Event::NoCitations => terminal.warn(lang.no_citations().trim_start()),
             Event::Answered { took, generation } => {
                 self.print_raw("\n");

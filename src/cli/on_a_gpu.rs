@@ -17,6 +17,7 @@ use crate::ingest::{self, Filter};
 use crate::llm::SamplingOptions;
 use crate::models::{Catalogue, HubSettings, ModelStore};
 use crate::pipeline::{Models, Overrides};
+use crate::prompt::PromptTemplate;
 use crate::terminal::{DownloadBars, Lang, Terminal};
 
 const CATALOGUE: &str = r#"
@@ -91,7 +92,8 @@ impl World {
     /// The answer, and what was said when the LLM had been loaded.
     fn ask(&self) -> anyhow::Result<(Answer, Option<String>)> {
         let sampling = SamplingOptions { max_tokens: 12, ..SamplingOptions::default() };
-        let options = AnswerOptions { top_k: 3, extractive: false, sampling };
+        let prompt = PromptTemplate::default();
+        let options = AnswerOptions { top_k: 3, extractive: false, force: false, sampling, prompt };
         let answerer = Answerer::new(&self.index, &self.models, options, Duration::ZERO);
         let mut loaded = None;
         let answer = answerer.answer(

@@ -8,6 +8,7 @@ use super::ask::Session;
 use super::exit::{self, Exit};
 use super::setup::data_dir;
 use crate::answer::{self, Answer};
+use crate::dialogue::Dialogue;
 use crate::terminal::Lang;
 
 /// A command of the dialogue. This table is all there is: dispatch and `/help` read it.
@@ -15,7 +16,14 @@ struct Command {
     name: &'static str,
     vi: &'static str,
     en: &'static str,
-    run: fn(&Session, Option<&Answer>) -> Result<Next>,
+    run: fn(&Session, &mut Memory) -> Result<Next>,
+}
+
+/// What a dialogue remembers.
+#[derive(Default)]
+struct Memory {
+    dialogue: Dialogue,
+    last: Option<Answer>,
 }
 
 /// What happens after a command.
@@ -33,6 +41,12 @@ const COMMANDS: &[Command] = &[
         en: "show the sources of the last answer",
         run: sources,
     },
+    Command {
+        name: "/new",
+        vi: "quên cuộc trò chuyện, bắt đầu lại",
+        en: "forget the conversation and begin anew",
+        run: forget,
+    },
     Command { name: "/quit", vi: "thoát", en: "leave", run: |_, _| Ok(Next::Leave) },
 ];
 
@@ -45,7 +59,7 @@ pub fn run(session: &Session) -> Result<Exit> {
         let _ = editor.load_history(history);
     }
     terminal.say(terminal.lang.repl_banner());
-    let mut last: Option<Answer> = None;
+    let mut memory = Memory::default();
     loop {
         let line = match editor.readline("❯ ") {
             Ok(line) => line,
@@ -60,7 +74,7 @@ pub fn run(session: &Session) -> Result<Exit> {
         let _ = editor.add_history_entry(line);
         if line.starts_with('/') {
             match COMMANDS.iter().find(|command| command.name == line) {
-                Some(command) if (command.run)(session, last.as_ref())? == Next::Leave => break,
+                Some(command) if (command.run)(session, &mut memory)? == Next::Leave => break,
                 Some(_) => {}
                 None => terminal.warn(&terminal.lang.unknown_command(line)),
             }
@@ -68,9 +82,9 @@ pub fn run(session: &Session) -> Result<Exit> {
         }
         let answered = answer::question(line)
             .map_err(Into::into)
-            .and_then(|question| session.answer(&question));
+            .and_then(|question| session.answer(&question, &mut memory.dialogue));
         match answered {
-            Ok(answer) => last = Some(answer),
+            Ok(answer) => memory.last = Some(answer),
             Err(error) if exit::is_broken_pipe(&error) => return Err(error),
             Err(error) => {
                 exit::report(&terminal, &error);
@@ -86,7 +100,7 @@ pub fn run(session: &Session) -> Result<Exit> {
     Ok(Exit::Answered)
 }
 
-fn help(session: &Session, _: Option<&Answer>) -> Result<Next> {
+fn help(session: &Session, _: &mut Memory) -> Result<Next> {
     for command in COMMANDS {
         let about = match session.terminal.lang {
             Lang::Vi => command.vi,
@@ -97,8 +111,14 @@ fn help(session: &Session, _: Option<&Answer>) -> Result<Next> {
     Ok(Next::Ask)
 }
 
-fn sources(session: &Session, last: Option<&Answer>) -> Result<Next> {
-    match last {
+fn forget(session: &Session, memory: &mut Memory) -> Result<Next> {
+    *memory = Memory::default();
+    session.terminal.say(session.terminal.lang.forgotten());
+    Ok(Next::Ask)
+}
+
+fn sources(session: &Session, memory: &mut Memory) -> Result<Next> {
+    match &memory.last {
         Some(answer) if !answer.citations.is_empty() => {
             session.terminal.print(&session.sources(answer))?
         }

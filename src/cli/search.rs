@@ -32,7 +32,12 @@ pub fn run(setup: &Setup, query: Option<&str>) -> Result<Exit> {
     let query = query.map(answer::question).transpose()?;
     let models = setup.models()?;
     let (index, _) = setup.open_index(&models)?;
-    let retriever = Retriever::new(&index, &models.embedder, models.reranker.as_ref());
+    let retriever = Retriever::new(
+        &index,
+        &models.embedder,
+        models.reranker.as_ref(),
+        models.relevance.as_ref(),
+    );
     let search = |question: &str| -> Result<Exit> {
         let retrieval = retriever.retrieve(question, setup.global.top_k)?;
         let lang = setup.terminal.lang;
@@ -42,7 +47,12 @@ pub fn run(setup: &Setup, query: Option<&str>) -> Result<Exit> {
         }
         for (i, hit) in retrieval.hits.iter().enumerate() {
             if setup.global.json {
-                setup.terminal.print_json(&json_hit(question, i + 1, hit, retrieval.relevance))?;
+                setup.terminal.print_json(&json_hit(
+                    question,
+                    i + 1,
+                    hit,
+                    retrieval.relevance.probability,
+                ))?;
             } else {
                 print(setup.terminal, i + 1, hit)?;
             }

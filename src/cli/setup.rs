@@ -10,6 +10,7 @@ use super::args::Global;
 use crate::index::{Index, Manifest};
 use crate::models::{Catalogue, HubSettings, ModelStore, Profile};
 use crate::pipeline::{Models, Overrides};
+use crate::prompt::PromptTemplate;
 use crate::rerank::Reranker;
 use crate::terminal::{DownloadBars, Lang, Terminal};
 
@@ -66,6 +67,12 @@ impl<'a> Setup<'a> {
             no_rerank: self.global.no_rerank,
         };
         Ok(Models::new(&self.profile, &self.store, &overrides)?)
+    }
+
+    /// The template of the prompt, tried out.
+    pub fn prompt(&self) -> Result<PromptTemplate> {
+        let path = self.global.prompt.as_deref().or(self.profile.prompt.as_deref());
+        path.map_or_else(|| Ok(PromptTemplate::default()), PromptTemplate::load)
     }
 
     /// Opens the index for reading, while embedder and reranker load beside it. Says so.

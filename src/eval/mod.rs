@@ -82,8 +82,9 @@ impl Evaluator<'_> {
         let scores = QuestionScores {
             id: question.id.clone(),
             answerable: question.answerable,
-            relevance: stages.retrieval.relevance,
-            refused: self.answerer.refuses(&question.text, &stages.retrieval),
+            relevance: stages.retrieval.relevance.probability,
+            signals: Some(stages.retrieval.relevance.signals),
+            refused: self.answerer.refuses(&stages.retrieval).is_some(),
             scores,
             answer,
         };

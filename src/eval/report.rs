@@ -8,6 +8,7 @@ use super::answers::Likeness;
 use super::bootstrap::Estimate;
 use super::metrics::Measures;
 use super::refusal::Refusal;
+use crate::retrieve::Signals;
 
 /// All figures of one run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -83,6 +84,9 @@ pub struct QuestionScores {
     pub answerable: bool,
     /// What the threshold is compared with.
     pub relevance: f32,
+    /// What that was made from; absent in reports of older versions.
+    #[serde(default)]
+    pub signals: Option<Signals>,
     /// Whether it was refused.
     pub refused: bool,
     /// By stage; empty where it is not known which documents are relevant.

@@ -11,7 +11,7 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 ///
 /// Vietnamese arrives composed and decomposed; without NFC neither the lexical index nor the
 /// tokenizers' normalizers treat the two alike.
-pub(super) fn clean(text: &str) -> Cow<'_, str> {
+pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     let Some(first) = text.char_indices().find(|&(_, c)| !is_plain(c)) else {
         return Cow::Borrowed(text);
     };

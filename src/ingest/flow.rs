@@ -4,6 +4,8 @@
 //! readable text and its [`Layout`]: list items with their markers, table rows on lines, headings
 //! on lines of their own that belong to no block.
 
+use std::borrow::Cow;
+
 use super::clean::clean;
 use super::layout::{Layout, Marks, Places};
 use super::read::{MAX_TITLE_CHARS, tidy_title};
@@ -36,10 +38,15 @@ impl Marked {
     fn append(&mut self, other: &Self) {
         let start = self.text.len();
         let cleaned = clean(&other.text);
+        let is_as_it_was = matches!(cleaned, Cow::Borrowed(_));
         self.text.push_str(&cleaned);
-        for &(at, number) in &other.marks {
-            // Cleaning moves characters by a few bytes at most; a mark is a line or a page.
-            let at = start + at.min(cleaned.len());
+        // Where a line or page begins once what is before it is clean.
+        let (mut before, mut at) = (0, start);
+        for &(mark, number) in &other.marks {
+            let mark = other.text.floor_char_boundary(mark);
+            let part = &other.text[before..mark];
+            at += if is_as_it_was { part.len() } else { clean(part).len() };
+            before = mark;
             if self.marks.last().is_none_or(|&(_, last)| last != number) {
                 self.marks.push((at, number));
             }
@@ -402,6 +409,25 @@ mod tests {
         let blocks: Vec<&str> =
             sections[0].blocks.iter().map(|block| &text[block.span.clone()]).collect();
         assert_eq!(blocks, ["Một hai", "- ba", "  1. bốn", "a | b c"]);
+    }
+
+    #[test]
+    fn lines_begin_where_they_do_after_cleaning() {
+        let mut flow = Flow::default();
+        flow.begin_verbatim();
+        flow.at(1);
+        flow.text(&format!("{}\n", "a\u{301}\u{200b}".repeat(50)));
+        flow.at(2);
+        flow.text("hai\n");
+        // The mark of the third line is inside of a letter once it is composed.
+        flow.text("e");
+        flow.at(3);
+        flow.text("\u{301} ba");
+        flow.end_verbatim();
+        let (text, layout) = flow.finish(Places::Lines);
+        let Places::Lines(marks) = layout.places else { panic!("a page has lines") };
+        assert_eq!(text, format!("{}\nhai\né ba", "á".repeat(50)));
+        assert_eq!(marks[1], (text.find("hai").unwrap(), 2));
     }
 
     #[test]

@@ -32,6 +32,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 pub use chunk::{ChunkSettings, chunk};
+pub(crate) use clean::clean;
 pub use error::{IngestError, LineError};
 pub use pdf::main as pdf_worker;
 pub use plain_text::plain_text;

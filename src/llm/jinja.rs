@@ -18,7 +18,9 @@ use minijinja::machinery::{
 };
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, ObjectRepr, ValueKind};
-use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, Value};
+use minijinja::{
+    AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value,
+};
 use minijinja_contrib::pycompat::unknown_method_callback;
 
 /// Steps a template may take: published ones need up to some thousands, an endless one stops here.
@@ -27,6 +29,9 @@ use minijinja_contrib::pycompat::unknown_method_callback;
 const FUEL: u64 = 100_000;
 /// Bytes that a step pays for.
 const BYTES_PER_FUEL: usize = 64;
+/// How often a text in the variables is weighed at most before it is written: with the list that it
+/// is in, with its siblings for each of their uses, and as it is written.
+const TIMES_WEIGHED: usize = 32;
 /// Lists in lists; what compares and prints them recurses.
 const MAX_DEPTH: usize = 64;
 /// The longest template, in bytes; the longest published ones have 20 kB.
@@ -46,6 +51,39 @@ const WEIGH_PART: &str = "#weigh-part";
 /// # Errors
 /// When it is not valid, raises an exception, or would take too much memory or time.
 pub fn render(source: &str, variables: &Value) -> Result<String> {
+    apart(source, || render_here(source, variables))
+}
+
+/// The same for a template that people write: a variable that is not there is an error, and fuel
+/// pays for `data` bytes of text in the variables beside what a template may do anyway.
+pub fn render_strictly(source: &str, variables: &Value, data: usize) -> Result<String> {
+    let fuel = FUEL.saturating_add((data / BYTES_PER_FUEL * TIMES_WEIGHED) as u64);
+    let mut environment = environment();
+    environment.set_fuel(Some(fuel));
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    apart(source, || run(source, variables, &environment))
+}
+
+/// The names that a template uses without defining them, each with the first line that has it.
+pub fn undeclared(source: &str) -> Result<Vec<(String, usize)>> {
+    apart(source, || {
+        let mut environment = environment();
+        environment.set_syntax(syntax()?);
+        let names = environment.template_from_str(source)?.undeclared_variables(false);
+        let mut found = Vec::new();
+        for token in tokenize(source, false, syntax()?) {
+            let (token, span) = token?;
+            let Token::Ident(name) = token else { continue };
+            if names.contains(name) && !found.iter().any(|(other, _)| other == name) {
+                found.push((name.to_owned(), span.start_line as usize));
+            }
+        }
+        Ok(found)
+    })
+}
+
+/// Works with a template that is not too large, on a stack that is large enough for it.
+fn apart<T: Send>(source: &str, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     ensure!(
         source.len() <= MAX_BYTES,
         "it has {} bytes, and not at most {MAX_BYTES}",
@@ -59,7 +97,7 @@ pub fn render(source: &str, variables: &Value) -> Result<String> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
             .stack_size(STACK_BYTES)
-            .spawn_scoped(scope, || render_here(source, variables))
+            .spawn_scoped(scope, work)
             .context("cannot start a thread")?;
         thread.join().map_err(|_| anyhow!("it cannot be rendered"))?
     })
@@ -67,11 +105,14 @@ pub fn render(source: &str, variables: &Value) -> Result<String> {
 
 /// As [`render`], on the stack of the caller and without looking at the source first.
 pub(super) fn render_here(source: &str, variables: &Value) -> Result<String> {
+    run(source, variables, &environment())
+}
+
+fn run(source: &str, variables: &Value, environment: &Environment) -> Result<String> {
     let compiled = compile(source).context("it is not valid")?;
-    let environment = environment();
     let mut text = String::new();
     eval(
-        &environment,
+        environment,
         &compiled,
         variables.clone(),
         &BTreeMap::new(),
@@ -99,10 +140,14 @@ fn invalid(what: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidOperation, what.into())
 }
 
+/// What transformers gives its templates (`_compile_jinja_template`).
+fn syntax() -> Result<SyntaxConfig, Error> {
+    SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()
+}
+
 /// The template's instructions, with those that weigh its values.
 fn compile(source: &str) -> Result<Instructions<'_>, Error> {
-    // What transformers gives its templates (`_compile_jinja_template`).
-    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?;
+    let syntax = syntax()?;
     check_products(source, &syntax)?;
     let config = TemplateConfig {
         syntax_config: syntax,

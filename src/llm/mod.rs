@@ -15,7 +15,7 @@ mod goldens;
 #[cfg(test)]
 mod hostile;
 mod inventory;
-mod jinja;
+pub(crate) mod jinja;
 mod kv_cache;
 mod linear;
 mod llama;

@@ -148,12 +148,54 @@ pub struct EmbedderSpec {
     pub max_tokens: usize,
     /// The length of a vector.
     pub dimension: usize,
-    /// The score below which the best passage does not answer the question; absent: not calibrated.
+    /// How probable it is that the documents answer, by what was found; absent: not calibrated.
     #[serde(default)]
-    pub relevance_threshold: Option<f32>,
+    pub relevance: Option<Calibration>,
+    /// Below which a passage does not support a sentence; absent: not calibrated.
+    #[serde(default)]
+    pub support: Option<SupportThresholds>,
     /// The fastest precision that was measured to be good enough.
     #[serde(default)]
     pub precision: Precision,
+}
+
+/// The least sum of coverage and cosine by which a passage supports a sentence of an answer
+/// (docs/prompt.md).
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SupportThresholds {
+    /// Where both are in one language.
+    pub same_language: f32,
+    /// Where they are in two, or where that cannot be told.
+    pub across_languages: f32,
+}
+
+/// What an embedder's relevance was calibrated to (docs/retrieval.md).
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Calibration {
+    /// Question and passage in one language, with late interaction.
+    pub within: Logistic,
+    /// In two, with late interaction.
+    pub across: Logistic,
+    /// In one language, by cosine and coverage alone. Across languages these cannot tell.
+    pub without_late: Logistic,
+}
+
+/// Weights of a logistic regression over what retrieval found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Logistic {
+    /// Of the best cosine.
+    pub cosine: f32,
+    /// Of the share of the question that its best passage covers.
+    pub coverage: f32,
+    /// Of the best late interaction.
+    pub late: f32,
+    /// Of nothing.
+    pub bias: f32,
+    /// Probability below which a question is refused; 0: none is.
+    pub refuse_below: f32,
 }
 
 /// What a reranker's entry says beyond the common part.
@@ -355,6 +397,8 @@ pub struct Profile {
     pub about: String,
     /// Where the LLM runs unless the user says otherwise.
     pub device: ProfileDevice,
+    /// The template of the prompt; absent: the built-in one.
+    pub prompt: Option<PathBuf>,
     /// Text to vectors.
     pub embedder: ModelEntry,
     /// Scores passages.
@@ -378,7 +422,11 @@ impl Catalogue {
     pub fn load(user_file: Option<&Path>) -> Result<Self, CatalogueError> {
         let mut catalogue = Self::parse("built in", BUILT_IN)?;
         if let Some(path) = user_file {
-            let user = Self::parse(&path.display().to_string(), &read_bounded(path)?)?;
+            let mut user = Self::parse(&path.display().to_string(), &read_bounded(path)?)?;
+            let folder = path.parent().unwrap_or(Path::new(""));
+            for prompt in user.profiles.values_mut().filter_map(|profile| profile.prompt.as_mut()) {
+                *prompt = folder.join(&*prompt);
+            }
             catalogue.profiles.extend(user.profiles);
             catalogue.models.extend(user.models);
         }
@@ -398,6 +446,7 @@ impl Catalogue {
             name: name.to_owned(),
             about: profile.about.clone(),
             device: profile.device,
+            prompt: profile.prompt.clone(),
             embedder: self.model(&profile.embedder)?.clone(),
             reranker: self.model(&profile.reranker)?.clone(),
             llm: self.model(&profile.llm)?.clone(),
@@ -461,6 +510,9 @@ struct RawProfile {
     reranker: String,
     llm: String,
     device: ProfileDevice,
+    /// Relative to the catalogue's file.
+    #[serde(default)]
+    prompt: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]

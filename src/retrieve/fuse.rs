@@ -6,8 +6,10 @@
 
 /// Weight of the lexical share against the cosine.
 const SHARE_WEIGHT: f32 = 0.4;
-/// Weight of late interaction against the cosine.
-const LATE_WEIGHT: f32 = 0.5;
+/// Weights of cosine and lexical share against late interaction, which says better than the cosine
+/// what the cosine says.
+const COSINE_BESIDE_LATE: f32 = 0.5;
+const SHARE_BESIDE_LATE: f32 = 0.6;
 
 /// A BM25 score as a share, 0 to 1, of the highest that the question could reach.
 pub fn share(bm25: f32, best_possible: f32) -> f32 {
@@ -20,10 +22,9 @@ pub fn fused(cosine: f32, share: f32) -> f32 {
     cosine + SHARE_WEIGHT * share
 }
 
-/// The fused score plus late interaction, which lifts questions in another language than the text
-/// and does no harm within one.
-pub fn with_late_interaction(fused: f32, late: f32) -> f32 {
-    fused + LATE_WEIGHT * late
+/// All three, once late interaction is known.
+pub fn with_late_interaction(cosine: f32, share: f32, late: f32) -> f32 {
+    COSINE_BESIDE_LATE * cosine + SHARE_BESIDE_LATE * share + late
 }
 
 #[cfg(test)]

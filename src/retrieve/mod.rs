@@ -4,25 +4,30 @@
 //! stage's score stays on the hit.
 
 mod fuse;
+mod relevance;
 mod stages;
 
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+pub use relevance::{Relevance, Signals};
 use serde::Serialize;
 pub use stages::{Ranking, Stages};
 
 use crate::embed::{Embedder, Embedding, Tokens};
 use crate::index::{ChunkId, Index, LexicalQuery, Passage};
 use crate::models::LazyModel;
+use crate::models::catalogue::Calibration;
 use crate::rerank::{LateInteraction, QueryToken, Reranker};
 
 /// Candidates that each of the two searches brings.
 const CANDIDATES: usize = 50;
-/// Weight of the cosine against the coverage in the relevance (docs/retrieval.md).
-const COSINE_WEIGHT: f32 = 4.0;
-/// Candidates that are reranked.
-const RERANKED: usize = 30;
+/// Candidates that a cross-encoder reads.
+const READ: usize = 30;
+/// Candidates that late interaction compares, which costs a hundredth of that.
+const COMPARED: usize = 50;
+/// Candidates among which the words of the question are looked for.
+const COVERING: usize = 5;
 
 /// The scores of a hit, stage by stage.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -55,10 +60,8 @@ pub struct Hit {
 pub struct Retrieval {
     /// Best first.
     pub hits: Vec<Hit>,
-    /// How sure it is that the documents say anything about the question: four times the best
-    /// cosine plus the best share of the question's words that one passage covers. 0 without hits.
-    /// Means little where question and passages are in different languages.
-    pub relevance: f32,
+    /// How probable it is that the documents answer.
+    pub relevance: Relevance,
     /// The question's own embedding, `[dim]`.
     pub question: Vec<f32>,
     /// Time to embed the question.
@@ -79,7 +82,6 @@ struct Found {
     matching: Vec<(ChunkId, f32)>,
     /// Both, fused, best first.
     candidates: Vec<(ChunkId, Scores)>,
-    relevance: f32,
     took: Took,
 }
 
@@ -99,10 +101,10 @@ impl Took {
 }
 
 impl Found {
-    fn retrieval(self, hits: Vec<Hit>, rerank: Duration) -> Retrieval {
+    fn retrieval(self, hits: Vec<Hit>, relevance: Relevance, rerank: Duration) -> Retrieval {
         Retrieval {
             hits,
-            relevance: self.relevance,
+            relevance,
             question: self.embedding.vector,
             embed: self.took.embed,
             search: self.took.search(),
@@ -116,6 +118,7 @@ pub struct Retriever<'a> {
     index: &'a Index,
     embedder: &'a LazyModel<Embedder>,
     reranker: Option<&'a Reranker>,
+    calibration: Option<&'a Calibration>,
     mean_token: Vec<f32>,
 }
 
@@ -125,20 +128,21 @@ impl<'a> Retriever<'a> {
         index: &'a Index,
         embedder: &'a LazyModel<Embedder>,
         reranker: Option<&'a Reranker>,
+        calibration: Option<&'a Calibration>,
     ) -> Self {
         let mean_token = match reranker {
             Some(Reranker::LateInteraction) => index.mean_token_vector(),
             _ => Vec::new(),
         };
-        Self { index, embedder, reranker, mean_token }
+        Self { index, embedder, reranker, calibration, mean_token }
     }
 
     /// The `limit` best passages for a question.
     pub fn retrieve(&self, question: &str, limit: usize) -> Result<Retrieval> {
         let found = self.search(question)?;
         let start = Instant::now();
-        let hits = self.best(question, &found, limit)?;
-        Ok(found.retrieval(hits, start.elapsed()))
+        let (hits, relevance) = self.best(question, &found, limit)?;
+        Ok(found.retrieval(hits, relevance, start.elapsed()))
     }
 
     /// Both searches for a question, and their fusion.
@@ -155,9 +159,8 @@ impl<'a> Retriever<'a> {
         let bm25 = start.elapsed();
         let start = Instant::now();
         let candidates = self.fuse(&embedding.vector, &lexical, &nearest, &matching)?;
-        let relevance = self.relevance(&lexical, &candidates)?;
         let took = Took { embed, dense, bm25, fuse: start.elapsed() };
-        Ok(Found { embedding, nearest, lexical, matching, candidates, relevance, took })
+        Ok(Found { embedding, nearest, lexical, matching, candidates, took })
     }
 
     fn embed(&self, question: &str) -> Result<Embedding> {
@@ -166,24 +169,29 @@ impl<'a> Retriever<'a> {
         self.embedder.get()?.embed_query(question, tokens)
     }
 
-    /// The `limit` best candidates, reranked where there is a reranker.
-    fn best(&self, question: &str, found: &Found, limit: usize) -> Result<Vec<Hit>> {
+    /// The `limit` best candidates, reranked where there is a reranker, and what they promise.
+    fn best(&self, question: &str, found: &Found, limit: usize) -> Result<(Vec<Hit>, Relevance)> {
+        let seen = match self.reranker {
+            None => 0,
+            Some(Reranker::CrossEncoder(_)) => READ,
+            Some(Reranker::LateInteraction) => COMPARED,
+        };
         let mut hits = found
             .candidates
             .iter()
-            .take(RERANKED.max(limit))
+            .take(seen.max(limit).max(COVERING))
             .map(|&(chunk, scores)| {
                 let passage = self.index.passage(chunk)?;
                 Ok(Hit { chunk, passage, score: scores.fused, scores })
             })
             .collect::<Result<Vec<Hit>>>()?;
-        if self.rerank(question, &found.embedding, &found.lexical, &mut hits)? {
-            // What the reranker did not look at keeps its place behind what it did.
-            let seen = hits.len().min(RERANKED);
-            hits[..seen].sort_by(|a, b| b.score.total_cmp(&a.score).then(a.chunk.cmp(&b.chunk)));
-        }
+        // What the reranker did not look at keeps its place behind what it did.
+        let seen = seen.min(hits.len());
+        self.rerank(question, found, &mut hits[..seen])?;
+        hits[..seen].sort_by(|a, b| b.score.total_cmp(&a.score).then(a.chunk.cmp(&b.chunk)));
+        let relevance = self.relevance(question, found, &hits);
         hits.truncate(limit);
-        Ok(hits)
+        Ok((hits, relevance))
     }
 
     /// The union of both searches, each candidate with both scores, best fused score first.
@@ -212,29 +220,27 @@ impl<'a> Retriever<'a> {
         Ok(candidates)
     }
 
-    fn relevance(&self, lexical: &LexicalQuery, candidates: &[(ChunkId, Scores)]) -> Result<f32> {
-        let cosine = candidates.iter().map(|(_, scores)| scores.dense).fold(0.0, f32::max);
-        let mut coverage = 0f32;
-        for (chunk, _) in candidates.iter().take(5) {
-            let passage = self.index.passage(*chunk)?;
-            let text = format!("{}\n{}", passage.heading(), passage.text);
-            coverage = coverage.max(lexical.coverage(&text));
-        }
-        Ok(COSINE_WEIGHT * cosine + coverage)
+    /// What the candidates promise, best first.
+    fn relevance(&self, question: &str, found: &Found, hits: &[Hit]) -> Relevance {
+        let late = matches!(self.reranker, Some(Reranker::LateInteraction));
+        let covered = |hit: &Hit| {
+            found.lexical.coverage(&format!("{}\n{}", hit.passage.heading(), hit.passage.text))
+        };
+        let coverage = hits.iter().take(COVERING).map(covered).fold(0.0, f32::max);
+        let first = hits.first().map_or("", |hit| hit.passage.text.as_str());
+        let signals = Signals {
+            cosine: found.candidates.iter().map(|(_, scores)| scores.dense).fold(0.0, f32::max),
+            coverage,
+            late: late.then(|| hits.iter().filter_map(|hit| hit.scores.rerank).fold(0.0, f32::max)),
+            across_languages: relevance::across_languages(question, first, coverage),
+        };
+        Relevance::new(signals, self.calibration)
     }
 
-    /// Gives the first hits their reranking scores; false without a reranker.
-    fn rerank(
-        &self,
-        question: &str,
-        query: &Embedding,
-        lexical: &LexicalQuery,
-        hits: &mut [Hit],
-    ) -> Result<bool> {
-        let seen = hits.len().min(RERANKED);
-        let hits = &mut hits[..seen];
+    /// Gives hits their reranking scores, if there is a reranker.
+    fn rerank(&self, question: &str, found: &Found, hits: &mut [Hit]) -> Result<()> {
         match self.reranker {
-            None => return Ok(false),
+            None => {}
             Some(Reranker::CrossEncoder(model)) => {
                 let texts: Vec<String> =
                     hits.iter().map(|hit| hit.passage.text_to_embed()).collect();
@@ -245,17 +251,19 @@ impl<'a> Retriever<'a> {
                 }
             }
             Some(Reranker::LateInteraction) => {
+                let lexical = &found.lexical;
                 let weigh = |word: &str| lexical.word_idf(word);
-                let late =
-                    LateInteraction::new(&self.mean_token, query_tokens(question, query, &weigh));
+                let tokens = query_tokens(question, &found.embedding, &weigh);
+                let late = LateInteraction::new(&self.mean_token, tokens);
                 for hit in hits {
                     let score = late.score(self.index.token_vectors(hit.chunk));
+                    let share = fuse::share(hit.scores.bm25, lexical.best_possible());
                     hit.scores.rerank = Some(score);
-                    hit.score = fuse::with_late_interaction(hit.scores.fused, score);
+                    hit.score = fuse::with_late_interaction(hit.scores.dense, share, score);
                 }
             }
         }
-        Ok(true)
+        Ok(())
     }
 }
 

@@ -38,7 +38,7 @@ impl Retriever<'_> {
     pub fn stages(&self, question: &str, limit: usize) -> Result<Stages> {
         let found = self.search(question)?;
         let start = Instant::now();
-        let mut hits = self.best(question, &found, limit.max(CANDIDATES))?;
+        let (mut hits, relevance) = self.best(question, &found, limit.max(CANDIDATES))?;
         let rerank = start.elapsed();
 
         let took = &found.took;
@@ -57,7 +57,7 @@ impl Retriever<'_> {
             dense: rank(ids(&found.nearest), took.embed + took.dense)?,
             fused: rank(found.candidates.iter().map(|&(chunk, _)| chunk).collect(), fused)?,
             reranked,
-            retrieval: found.retrieval(hits, rerank),
+            retrieval: found.retrieval(hits, relevance, rerank),
         })
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use crate::answer::Reason;
 use crate::gpu::gib;
 use crate::indexing::Summary;
 use crate::ingest::Place;
@@ -117,11 +118,17 @@ impl Lang {
         format!("✅ {device} ({gpu}), {memory}, {}", time(took))
     }
 
-    pub(crate) fn not_in_documents(self) -> &'static str {
-        self.pick(
-            "   ⚠️  Tài liệu của bạn không có thông tin về câu hỏi này.",
-            "   ⚠️  Your documents say nothing about this.",
-        )
+    pub(crate) fn refused(self, reason: Reason) -> &'static str {
+        match reason {
+            Reason::EmptyIndex => self.pick(
+                "   ⚠️  Chỉ mục chưa có gì; hãy thêm tài liệu bằng `rag-query index THƯ-MỤC`.",
+                "   ⚠️  The index holds nothing yet; add documents with `rag-query index FOLDER`.",
+            ),
+            _ => self.pick(
+                "   ⚠️  Tài liệu của bạn không có thông tin về câu hỏi này (`--force` để vẫn trả lời).",
+                "   ⚠️  Your documents say nothing about this (`--force` answers all the same).",
+            ),
+        }
     }
 
     pub(crate) fn llm_not_for(self, name: &str, language: Language) -> String {
@@ -185,6 +192,28 @@ impl Lang {
             "   ⚠️  Câu trả lời trích dẫn đoạn không tồn tại; hãy kiểm tra lại nguồn.",
             "   ⚠️  The answer cites passages that do not exist; check it against the sources.",
         )
+    }
+
+    /// `first` is the first of so many sentences.
+    pub(crate) fn unsupported(self, count: usize, first: &str) -> String {
+        match self {
+            Self::Vi => format!("   ❔ {count} câu không thấy căn cứ trong các đoạn: “{first}”"),
+            Self::En => {
+                let what = if count == 1 { "sentence has" } else { "sentences have" };
+                format!("   ❔ {count} {what} no support in the passages: “{first}”")
+            }
+        }
+    }
+
+    /// By the LLM, or by putting the question before in front.
+    pub(crate) fn searching_for(self, text: &str, rewritten: bool) -> String {
+        let joined = self.pick(" (ghép với câu hỏi trước)", " (joined with the question before)");
+        let how = if rewritten { "" } else { joined };
+        format!("   💭 {}: {text}{how}", self.pick("tìm theo", "searching for"))
+    }
+
+    pub(crate) fn forgotten(self) -> &'static str {
+        self.pick("Đã quên cuộc trò chuyện.", "The conversation is forgotten.")
     }
 
     pub(crate) fn no_citations(self) -> &'static str {

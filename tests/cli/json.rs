@@ -21,12 +21,13 @@ fn shape(value: &Value) -> Value {
 
 fn answer_shape(llm: &Value, citation: &Value) -> Value {
     json!({
-        "question": "string", "answered": "bool", "reason": llm["reason"], "mode": "string",
-        "answer": "string", "citations": [citation], "model": llm["model"],
+        "question": "string", "searched": null, "answered": "bool", "reason": llm["reason"], "mode": "string",
+        "answer": "string", "citations": [citation], "unsupported": [], "model": llm["model"],
         "placement": { "embedder": "string", "reranker": "string", "llm": llm["model"] },
         "timings_ms": {
-            "load_index": "number", "embed": "number", "search": "number", "rerank": "number",
-            "load_llm": "number", "prefill": "number", "decode": "number",
+            "rewrite": "number", "load_index": "number", "embed": "number", "search": "number",
+            "rerank": "number", "load_llm": "number", "prefill": "number", "decode": "number",
+            "check": "number",
         },
         "tokens": { "prompt": "count", "generated": "count" },
     })
@@ -45,7 +46,7 @@ fn a_generative_answer_has_every_key() {
     assert_eq!(shape(&answer), answer_shape(&llm, &citation_shape()));
     assert_eq!(answer["question"], ENGLISH);
     assert_eq!(answer["answered"], true);
-    assert_eq!(answer["reason"], "max-tokens");
+    assert_eq!(answer["reason"], "max_tokens");
     assert_eq!(answer["mode"], "generative");
     assert_eq!(answer["model"], "Tiny endless LLM");
     assert_eq!(answer["placement"], json!({ "embedder": "cpu", "reranker": "cpu", "llm": "cpu" }));
@@ -204,7 +205,11 @@ fn a_cross_encoder_and_safetensors_keep_the_same_contract() {
     let sandbox = Sandbox::indexed();
     let args = ["--profile", "tiny-cross", "--json", "--max-tokens", "4", ENGLISH];
     let answer = sandbox.run(&args).exits(0).json();
-    // Whether a random model comes to its end within four tokens is its own affair.
+    // Whether a random model comes to its end within four tokens is its own affair, and what it says.
+    let mut answer = answer;
+    for sentence in std::mem::replace(&mut answer["unsupported"], json!([])).as_array().unwrap() {
+        assert_eq!(shape(sentence), json!({ "text": "string", "start": "count", "end": "count" }));
+    }
     let llm = json!({ "model": "string", "reason": shape(&answer["reason"]) });
     assert_eq!(shape(&answer), answer_shape(&llm, &citation_shape()));
 }

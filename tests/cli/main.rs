@@ -12,12 +12,14 @@ mod devices;
 mod docs;
 mod eval;
 mod exit_codes;
+mod formats;
 mod harness;
 mod index_commands;
 mod indexing;
 mod json;
 #[cfg(target_os = "linux")]
 mod laziness;
+mod prompt;
 #[cfg(unix)]
 mod pty;
 #[cfg(unix)]

@@ -34,7 +34,7 @@ fn questions_and_commands() {
     pty.wait_for(PROMPT);
 
     pty.send("/help\r");
-    for command in ["/help ", "/sources ", "/quit "] {
+    for command in ["/help ", "/sources ", "/new ", "/quit "] {
         pty.wait_for(command);
     }
     pty.wait_for("leave");
@@ -121,6 +121,46 @@ fn history_is_kept_for_the_next_dialogue() {
     pty.wait_for(VIETNAMESE);
     pty.send("\r");
     pty.wait_for("Sources:");
+    pty.wait_for(PROMPT);
+    pty.send(CTRL_D);
+    assert!(pty.end().0.success());
+}
+
+#[test]
+fn a_follow_up_is_searched_for_with_what_it_goes_on_from_until_new() {
+    let sandbox = Sandbox::indexed();
+    let mut pty = dialogue(&sandbox, &["--max-tokens", "4", "--json"]);
+    // Without the LLM: its language is not theirs, and it is not loaded for this.
+    pty.send(&format!("{VIETNAMESE}\r"));
+    let first = pty.wait_for("\"searched\":null");
+    assert!(!first.contains("searching for"), "{first}");
+    pty.wait_for(PROMPT);
+    for follow_up in ["còn nhược điểm?", "Nó dùng để làm gì?"] {
+        pty.send(&format!("{follow_up}\r"));
+        pty.wait_for(&format!("searching for: {VIETNAMESE} {follow_up} (joined"));
+        pty.wait_for(&format!(
+            "\"question\":\"{follow_up}\",\"searched\":\"{VIETNAMESE} {follow_up}\""
+        ));
+        let rest = pty.wait_for(PROMPT);
+        assert!(!rest.contains("Loading"), "{rest}");
+    }
+    // A question that stands by itself stays as it is.
+    pty.send(&format!("{ENGLISH}\r"));
+    let other = pty.wait_for("\"searched\":null");
+    assert!(!other.contains("searching for"), "{other}");
+    pty.wait_for(PROMPT);
+    // The LLM is loaded now; its nonsense is not searched for.
+    pty.send("and its drawbacks?\r");
+    pty.wait_for(&format!("searching for: {ENGLISH} and its drawbacks? (joined"));
+    pty.wait_for("\"rewrite\":");
+    pty.wait_for(PROMPT);
+
+    pty.send("/new\r");
+    pty.wait_for("The conversation is forgotten.");
+    pty.wait_for(PROMPT);
+    pty.send("and its drawbacks?\r");
+    let forgotten = pty.wait_for("\"searched\":null");
+    assert!(!forgotten.contains("searching for"), "{forgotten}");
     pty.wait_for(PROMPT);
     pty.send(CTRL_D);
     assert!(pty.end().0.success());

@@ -35,6 +35,7 @@ fn measure(setup: &Setup, cli: &Cli, args: &EvalArgs, path: &Path) -> Result<Exi
         !(args.with_llm && setup.global.extractive),
         "`--with-llm` and `--extractive` contradict each other; leave one of them out"
     );
+    let options = answer_options(setup, cli)?;
     interrupt::install();
     let lang = setup.terminal.lang;
     let models = setup.models()?;
@@ -46,8 +47,13 @@ fn measure(setup: &Setup, cli: &Cli, args: &EvalArgs, path: &Path) -> Result<Exi
         questions = eval::some(questions, limit as usize, args.sample);
     }
     let evaluator = Evaluator {
-        retriever: &Retriever::new(&index, &models.embedder, models.reranker.as_ref()),
-        answerer: &Answerer::new(&index, &models, answer_options(cli), load_index),
+        retriever: &Retriever::new(
+            &index,
+            &models.embedder,
+            models.reranker.as_ref(),
+            models.relevance.as_ref(),
+        ),
+        answerer: &Answerer::new(&index, &models, options, load_index),
         top_k: setup.global.top_k,
         with_llm: args.with_llm,
     };
@@ -72,7 +78,10 @@ fn measure(setup: &Setup, cli: &Cli, args: &EvalArgs, path: &Path) -> Result<Exi
         questions_file: path.display().to_string(),
         questions: asked.len(),
         stages: eval::stages(&asked),
-        refusal: eval::refusals(&asked, models.relevance_threshold),
+        refusal: eval::refusals(
+            &asked,
+            models.relevance.map(|relevance| relevance.within.refuse_below),
+        ),
         answers: eval::answers(&asked, &models.llm_name),
         per_question: eval::per_question(asked),
     };

@@ -1,6 +1,4 @@
-//! Documents of every format, from the file to chunks with their places.
-//!
-//! What needs real documents reads `../shared/eval/docs` and is ignored by default:
+//! Real documents. They lie in `../shared/eval/docs`, so these tests are ignored by default:
 //! `cargo test --release --test documents -- --ignored`.
 
 use std::path::{Path, PathBuf};

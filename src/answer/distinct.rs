@@ -1,0 +1,159 @@
+//! Near-duplicates are left out: copies and versions of one file are common, and a text that the
+//! LLM has read already takes the place of one that it has not.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use crate::index::Passage;
+use crate::index::analyze::{Kind, terms};
+use crate::retrieve::Hit;
+
+/// Words in a shingle: enough that texts about one matter do not share many by chance.
+const SHINGLE: usize = 3;
+/// The share of a passage's shingles that a better-ranked one has, from which it says nothing new.
+const CONTAINED: f64 = 0.9;
+
+/// The first `most` of `hits` that are not near-duplicates of one before them.
+pub fn distinct(hits: Vec<Hit>, most: usize) -> Vec<Hit> {
+    let mut kept: Vec<(Hit, Content)> = Vec::new();
+    // Which of the kept passages have a shingle: so that no two passages are compared that share
+    // none.
+    let mut holders: HashMap<u64, Vec<usize>> = HashMap::new();
+    for hit in hits {
+        if kept.len() == most {
+            break;
+        }
+        let content = Content::of(&hit.passage);
+        let mut shared: BTreeMap<usize, usize> = BTreeMap::new();
+        for &holder in content.shingles.iter().filter_map(|shingle| holders.get(shingle)).flatten()
+        {
+            *shared.entry(holder).or_default() += 1;
+        }
+        let repeats = shared.into_iter().any(|(holder, shared)| {
+            let (other, theirs) = &kept[holder];
+            shared as f64 >= CONTAINED * content.shingles.len() as f64
+                && content.says_no_more_than(theirs)
+                // Neighbours share their edges, and become one text.
+                && !super::merge::overlap(&other.passage, &hit.passage)
+        });
+        if !repeats {
+            for &shingle in &content.shingles {
+                holders.entry(shingle).or_default().push(kept.len());
+            }
+            kept.push((hit, content));
+        }
+    }
+    kept.into_iter().map(|(hit, _)| hit).collect()
+}
+
+/// What passages are compared by.
+struct Content {
+    heading: Vec<String>,
+    /// Hashes of neighbouring words.
+    shingles: BTreeSet<u64>,
+    /// Words with a digit: versions of a text differ in dates and amounts.
+    figures: BTreeSet<String>,
+}
+
+impl Content {
+    fn of(passage: &Passage) -> Self {
+        let words = terms(&passage.text, Kind::Exact);
+        let hash = |words: &[String]| {
+            let mut hasher = DefaultHasher::new();
+            words.hash(&mut hasher);
+            hasher.finish()
+        };
+        let shingles = words.windows(SHINGLE.min(words.len()).max(1)).map(hash).collect();
+        let figure = |word: &String| word.contains(char::is_numeric);
+        let heading = terms(&passage.heading(), Kind::Exact);
+        Self { heading, shingles, figures: words.into_iter().filter(figure).collect() }
+    }
+
+    /// The same words under another heading are about another thing, and a figure is news.
+    fn says_no_more_than(&self, other: &Self) -> bool {
+        self.heading == other.heading && self.figures.is_subset(&other.figures)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::ChunkId;
+    use crate::ingest::Format;
+    use crate::retrieve::Scores;
+
+    const TEXT: &str = "Người lao động được nghỉ phép mười hai ngày mỗi năm nếu làm đủ mười hai \
+        tháng, và được trả nguyên lương trong những ngày đó. Ai làm công việc nặng nhọc được nghỉ \
+        mười bốn ngày. Ngày nghỉ chưa dùng có thể chuyển sang quý đầu của năm sau.";
+
+    fn hit(document: &str, heading: &str, span: (usize, usize), text: &str) -> Hit {
+        let passage = Passage {
+            document: document.to_owned(),
+            headings: vec![heading.to_owned()],
+            place: None,
+            span,
+            text: text.to_owned(),
+            format: Format::Plain,
+        };
+        let scores = Scores { dense: 0.0, bm25: 0.0, fused: 0.0, rerank: None };
+        Hit { chunk: ChunkId(0), passage, score: 0.0, scores }
+    }
+
+    /// The documents that stay of a first hit and these.
+    fn kept(others: &[(&str, &str, &str)], most: usize) -> Vec<String> {
+        let mut hits = vec![hit("first", "Nghỉ phép", (0, TEXT.len()), TEXT)];
+        hits.extend(
+            others
+                .iter()
+                .map(|(document, heading, text)| hit(document, heading, (0, text.len()), text)),
+        );
+        distinct(hits, most).into_iter().map(|hit| hit.passage.document).collect()
+    }
+
+    #[test]
+    fn copies_versions_and_parts_of_a_text_are_left_out() {
+        let version = TEXT.replace("nặng nhọc", "độc hại");
+        let part = &TEXT[TEXT.find("Ai làm").unwrap()..];
+        let loud = TEXT.to_uppercase().replace(' ', "\n");
+        for text in [TEXT, &version, part, &loud] {
+            assert_eq!(kept(&[("copy", "nghỉ phép", text)], 5), ["first"], "{text}");
+        }
+    }
+
+    #[test]
+    fn what_says_something_more_stays() {
+        let longer = format!("{TEXT} {}", "Quy định này có hiệu lực với mọi chi nhánh. ".repeat(4));
+        let figure = TEXT.replace("mười bốn ngày", "14 ngày");
+        for (heading, text) in [
+            ("Nghỉ phép", longer.as_str()),
+            ("Nghỉ phép", &figure),
+            ("Nghỉ phép", "Người lao động được nghỉ phép khi kết hôn."),
+            ("Nghỉ phép ở chi nhánh Huế", TEXT),
+            ("Nghỉ phép", ""),
+        ] {
+            assert_eq!(kept(&[("other", heading, text)], 5), ["first", "other"], "{text}");
+        }
+    }
+
+    #[test]
+    fn the_next_candidates_take_the_freed_places() {
+        let others = [
+            ("copy", "Nghỉ phép", TEXT),
+            ("b", "B", "Một."),
+            ("c", "C", "Hai."),
+            ("d", "D", "Ba."),
+        ];
+        assert_eq!(kept(&others, 3), ["first", "b", "c"]);
+        assert_eq!(kept(&others, 0), [""; 0]);
+    }
+
+    #[test]
+    fn neighbours_in_one_document_are_left_to_merging() {
+        let end = TEXT.len();
+        let hits = vec![hit("a", "H", (0, end), TEXT), hit("a", "H", (10, end + 10), TEXT)];
+        assert_eq!(distinct(hits, 5).len(), 2);
+        // The same text at another place of the document is a repetition.
+        let hits = vec![hit("a", "H", (0, end), TEXT), hit("a", "H", (end + 9, 2 * end + 9), TEXT)];
+        assert_eq!(distinct(hits, 5).len(), 1);
+    }
+}

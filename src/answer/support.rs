@@ -1,0 +1,312 @@
+//! Sentences of a written answer that the passages do not support.
+//!
+//! By the words that they share and by how near their meanings are. That notices what the passages
+//! do not speak of. It does not notice a wrong number in an otherwise right sentence: nothing short
+//! of understanding does (docs/prompt.md has the figures).
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::citations::{cited, spans, without_citations};
+use crate::embed::{Embedder, Tokens};
+use crate::index::analyze::{Kind, terms, words};
+use crate::index::{Index, Passage};
+use crate::ingest::sentences;
+use crate::language::Language;
+use crate::models::catalogue::SupportThresholds;
+
+/// Words that a sentence must have to be judged: "Yes." claims nothing by itself.
+const SHORTEST: usize = 3;
+/// A passage that has this share of a sentence's weight supports it, whatever the meanings.
+const COVERED: f32 = 0.5;
+/// Without a calibrated embedder, words alone decide, within one language.
+const LEAST_COVERED: f32 = 0.2;
+/// The longest sentence that only says that there is no answer, in words.
+const LONGEST_REFUSAL: usize = 40;
+
+/// A sentence that no passage supports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unsupported {
+    /// The sentence, citations included.
+    pub text: String,
+    /// Where it begins in the answer, in bytes.
+    pub start: usize,
+    /// Where it ends.
+    pub end: usize,
+}
+
+/// The sentences of `answer` that the passages they cite do not support, or, where they cite none,
+/// no passage does.
+pub fn unsupported(
+    answer: &str,
+    passages: &[Passage],
+    index: &Index,
+    embedder: &Embedder,
+    thresholds: Option<SupportThresholds>,
+) -> Result<Vec<Unsupported>> {
+    let mut judge = Judge::new(index, embedder, thresholds);
+    let mut found = Vec::new();
+    for span in statements(answer) {
+        let text = &answer[span.clone()];
+        let statement = without_citations(text);
+        if !claims(&statement) {
+            continue;
+        }
+        let (mut numbers, _) = cited(text, passages.len());
+        if numbers.is_empty() {
+            numbers = (1..=passages.len()).collect();
+        }
+        if !judge.supports(&statement, &numbers, passages)? {
+            found.push(Unsupported { text: text.to_owned(), start: span.start, end: span.end });
+        }
+    }
+    Ok(found)
+}
+
+/// Compares sentences with passages.
+pub(super) struct Judge<'a> {
+    index: &'a Index,
+    embedder: &'a Embedder,
+    thresholds: Option<SupportThresholds>,
+    /// The vectors of the passages' sentences, of those passages that were needed.
+    embedded: BTreeMap<usize, Vec<Vec<f32>>>,
+}
+
+impl<'a> Judge<'a> {
+    pub(super) fn new(
+        index: &'a Index,
+        embedder: &'a Embedder,
+        thresholds: Option<SupportThresholds>,
+    ) -> Self {
+        Self { index, embedder, thresholds, embedded: BTreeMap::new() }
+    }
+
+    /// Whether one of the passages with these numbers supports the statement. Nothing is embedded
+    /// where the words decide.
+    fn supports(
+        &mut self,
+        statement: &str,
+        numbers: &[usize],
+        passages: &[Passage],
+    ) -> Result<bool> {
+        let lexical = self.index.lexical(statement)?;
+        let coverage: Vec<f32> = numbers
+            .iter()
+            .map(|&number| lexical.coverage(&passages[number - 1].text_to_embed()))
+            .collect();
+        if coverage.iter().any(|&coverage| coverage >= COVERED) {
+            return Ok(true);
+        }
+        let language = Language::of(statement).code();
+        let same = |number: usize| {
+            language.is_some() && Language::of(&passages[number - 1].text).code() == language
+        };
+        let Some(thresholds) = self.thresholds else {
+            let by_words = |(&number, &coverage)| !same(number) || coverage >= LEAST_COVERED;
+            return Ok(numbers.iter().zip(&coverage).any(by_words));
+        };
+        let Some(vector) = self.embed(vec![statement.to_owned()])?.pop() else {
+            // It is longer than any sentence.
+            return Ok(true);
+        };
+        for (&number, &coverage) in numbers.iter().zip(&coverage) {
+            let cosine = self.nearest(&vector, number, &passages[number - 1])?;
+            let least =
+                if same(number) { thresholds.same_language } else { thresholds.across_languages };
+            if coverage + cosine >= least {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The best cosine of a statement's vector with one of a passage's sentences; 0 without any.
+    pub(super) fn nearest(
+        &mut self,
+        statement: &[f32],
+        number: usize,
+        passage: &Passage,
+    ) -> Result<f32> {
+        if !self.embedded.contains_key(&number) {
+            let spans = sentences(&passage.text).into_iter();
+            let texts = spans.map(|span| passage.format.readable(&passage.text[span])).collect();
+            let vectors = self.embed(texts)?;
+            self.embedded.insert(number, vectors);
+        }
+        let cosine = |vector: &Vec<f32>| vector.iter().zip(statement).map(|(a, b)| a * b).sum();
+        Ok(self.embedded[&number].iter().map(cosine).fold(0.0, f32::max))
+    }
+
+    /// The vectors of texts, without those that are empty or too long for the embedder.
+    pub(super) fn embed(&self, mut texts: Vec<String>) -> Result<Vec<Vec<f32>>> {
+        let window = self.embedder.passage_window();
+        texts.retain(|text| !text.is_empty() && self.embedder.count_tokens(text) <= window);
+        let embeddings = self.embedder.embed_passages(&texts, Tokens::Dropped)?;
+        Ok(embeddings.into_iter().map(|embedding| embedding.vector).collect())
+    }
+}
+
+/// The sentences of an answer, in bytes. Citations that follow a full stop belong to the sentence
+/// before it.
+fn statements(answer: &str) -> Vec<Range<usize>> {
+    let citations = spans(answer);
+    // To a splitter "[1]" begins a sentence, or is a part of one; a blank is neither.
+    let mut blanked = answer.to_owned();
+    for span in &citations {
+        blanked.replace_range(span.clone(), &" ".repeat(span.len()));
+    }
+    let mut found = sentences(&blanked);
+    for i in 0..found.len() {
+        let next = found.get(i + 1).map_or(answer.len(), |next| next.start);
+        let after = found[i].end..next;
+        let line = answer[after.clone()].find('\n').map_or(after.end, |end| after.start + end);
+        let last = citations.iter().rfind(|span| (after.start..line).contains(&span.start));
+        found[i].end = last.map_or(after.start, |span| span.end.max(after.start));
+    }
+    found
+}
+
+/// Whether a sentence says something about the question's matter that can be right or wrong.
+fn claims(statement: &str) -> bool {
+    let statement = statement.trim_end();
+    let leads_or_asks = statement.ends_with([':', '?']);
+    !leads_or_asks && terms(statement, Kind::Exact).len() >= SHORTEST && !is_refusal(statement)
+}
+
+/// Whether a sentence only says that the documents do not answer.
+fn is_refusal(statement: &str) -> bool {
+    const SOURCES: [&str; 16] = [
+        "passage",
+        "passages",
+        "document",
+        "documents",
+        "text",
+        "context",
+        "information",
+        "source",
+        "sources",
+        "answer",
+        "liệu",
+        "đoạn",
+        "văn",
+        "thông",
+        "nguồn",
+        "ngữ",
+    ];
+    const NEGATIONS: [&str; 10] = [
+        "not",
+        "no",
+        "cannot",
+        "none",
+        "unable",
+        "neither",
+        "insufficient",
+        "không",
+        "chưa",
+        "chẳng",
+    ];
+    const SAYS: [&str; 31] = [
+        "contain",
+        "contains",
+        "mention",
+        "mentions",
+        "mentioned",
+        "provide",
+        "provides",
+        "provided",
+        "say",
+        "says",
+        "state",
+        "states",
+        "specify",
+        "include",
+        "find",
+        "found",
+        "answer",
+        "enough",
+        "given",
+        "available",
+        "about",
+        "chứa",
+        "nêu",
+        "cập",
+        "cấp",
+        "tìm",
+        "nói",
+        "trả",
+        "đủ",
+        "nhắc",
+        "có",
+    ];
+    // What comes after these is said by somebody.
+    const GOES_ON: [&str; 4] = ["but", "however", "nhưng", "tuy"];
+    let words: Vec<String> =
+        words(statement).into_iter().map(|(_, word)| word.to_lowercase()).collect();
+    let has = |list: &[&str]| words.iter().any(|word| list.contains(&word.as_str()));
+    let contracted = words.iter().any(|word| word.ends_with("n't") || word.ends_with("n’t"));
+    words.len() <= LONGEST_REFUSAL
+        && has(&SOURCES)
+        && (contracted || has(&NEGATIONS))
+        && has(&SAYS)
+        && !has(&GOES_ON)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(answer: &str) -> Vec<&str> {
+        statements(answer).into_iter().map(|span| &answer[span]).collect()
+    }
+
+    #[test]
+    fn a_citation_belongs_to_the_sentence_that_it_follows() {
+        for (answer, expected) in [
+            (
+                "It is big. [1] That is small [2]. All is well. [1][3]",
+                &["It is big. [1]", "That is small [2].", "All is well. [1][3]"][..],
+            ),
+            (
+                "NLP là gì đó [1].\n\n- Một ý. [2]\n- Hai ý",
+                &["NLP là gì đó [1].", "Một ý. [2]", "Hai ý"],
+            ),
+            ("[1] A is B.", &["A is B."]),
+            ("A is B.\n- [1] C is D.", &["A is B.", "C is D."]),
+            ("[1]", &[]),
+            ("", &[]),
+        ] {
+            assert_eq!(texts(answer), expected, "{answer}");
+        }
+    }
+
+    #[test]
+    fn only_what_claims_something_is_judged() {
+        for statement in [
+            "BERT was published by Google.",
+            "Máy pha cà phê được vệ sinh vào thứ Sáu.",
+            "The text does not mention the price, but it is 30 dollars.",
+            "Water does not contain alcohol.",
+            "Công ty không có chi nhánh ở Huế.",
+        ] {
+            assert!(claims(statement), "{statement}");
+        }
+        for statement in [
+            "Yes.",
+            "Here are the steps:",
+            "Would you like to know more?",
+            "The passages do not contain the answer to this question.",
+            "There is no information about the price in the provided documents.",
+            "The documents don’t mention it.",
+            "I cannot find the answer in the text.",
+            "Các đoạn văn không chứa câu trả lời.",
+            "Tài liệu không đề cập đến giá vé.",
+            "Tôi không tìm thấy thông tin về vấn đề này.",
+            "Không có thông tin về điều đó trong các đoạn đã cho.",
+        ] {
+            assert!(!claims(statement), "{statement}");
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! What holds for the chunks of any document, tried on random ones of every format.
+
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use rag_query::encoder::TextTokenizer;
+use rag_query::index::Passage;
+use rag_query::ingest::{self, Chunk, ChunkSettings, Document, Place, chunk};
+use rag_query::random::SplitMix64;
+
+use crate::random::{Kind, Sample, mutated, pack, sample};
+
+/// Documents of each format, and damaged copies of each.
+const SAMPLES: u64 = 24;
+const MUTANTS: usize = 10;
+/// Tokens that multilingual-e5-small reads, its own two among them.
+const WINDOW: usize = 512;
+
+/// The tokenizer of multilingual-e5-small, which `models/prepare-demo` makes.
+static TOKENIZER: LazyLock<TextTokenizer> = LazyLock::new(|| {
+    let models = std::env::var_os("RAG_QUERY_MODELS").map_or_else(
+        || dirs::data_dir().expect("a data folder").join("rag-query/models"),
+        PathBuf::from,
+    );
+    let path = models.join("multilingual-e5-small-q4_0/tokenizer.json");
+    assert!(path.is_file(), "{} is missing: run models/prepare-demo", path.display());
+    TextTokenizer::load(&path).unwrap()
+});
+
+fn count(text: &str) -> usize {
+    TOKENIZER.count(text)
+}
+
+/// From what an index has to chunks of a few letters.
+fn all_settings() -> [ChunkSettings; 3] {
+    [
+        ChunkSettings::default(),
+        ChunkSettings { max_tokens: 24, overlap_tokens: 8, max_heading_tokens: 16 },
+        ChunkSettings { max_tokens: 1, overlap_tokens: 0, max_heading_tokens: 0 },
+    ]
+}
+
+fn read(path: &Path) -> Option<Document> {
+    let mut documents = ingest::read(path);
+    let document = documents.next().expect("a file gives something").ok()?;
+    assert!(documents.next().is_none());
+    Some(document)
+}
+
+/// First and last line or page.
+fn place(chunk: &Chunk) -> Option<(u32, u32)> {
+    chunk.place.map(|place| match place {
+        Place::Lines(first, last) | Place::Pages(first, last) => (first, last),
+    })
+}
+
+/// The chunks of a document, and that they are what they should be, whatever its text.
+fn check(document: &Document, settings: &ChunkSettings) -> Vec<Chunk> {
+    let text = document.text.as_str();
+    let chunks = chunk(document, settings, &count);
+    let (mut start, mut end, mut lines) = (0, 0, (0, 0));
+    for (at, chunk) in chunks.iter().enumerate() {
+        let span = chunk.span.clone();
+        let part = &text[span.clone()];
+        assert!(!part.is_empty() && part == part.trim(), "{part:?}");
+        assert!(at == 0 || span.start > start, "{span:?} after {start}..{end}");
+        assert!(span.end > end, "{span:?} after {start}..{end}");
+        (start, end) = (span.start, span.end);
+        let tokens = count(part);
+        assert!(tokens <= settings.max_tokens || part.chars().count() == 1, "{tokens}: {part:?}");
+        let headings: usize = chunk.headings.iter().map(|heading| count(heading) + 1).sum();
+        assert!(headings <= settings.max_heading_tokens, "{headings}: {:?}", chunk.headings);
+        if let Some((first, last)) = place(chunk) {
+            assert!(1 <= first && first <= last, "{first} to {last}");
+            assert!(lines.0 <= first && lines.1 <= last, "{first} to {last} after {lines:?}");
+            lines = (first, last);
+        }
+        if *settings == ChunkSettings::default() {
+            let passage = Passage {
+                document: document.id.clone(),
+                text: part.to_owned(),
+                headings: chunk.headings.clone(),
+                place: chunk.place,
+                span: (span.start, span.end),
+                format: document.format,
+            };
+            let read = format!("passage: {}", passage.text_to_embed());
+            let tokens = TOKENIZER.encode(&read).unwrap().len();
+            assert!(tokens <= WINDOW, "{tokens}: {read:?}");
+        }
+    }
+    chunks
+}
+
+/// That every piece of the text that was put into a file is in its chunks, under its heading and at
+/// its place, and that nothing but headings is in none.
+fn check_parts(sample: &Sample, document: &Document, settings: &ChunkSettings, chunks: &[Chunk]) {
+    let text = document.text.as_str();
+    let mut last = 0;
+    for part in &sample.parts {
+        let marker = part.marker.as_str();
+        let at = text[last..].find(marker).map(|at| last + at);
+        let at = at.unwrap_or_else(|| panic!("{marker} is missing or not in order"));
+        last = at;
+        let holding: Vec<&Chunk> = chunks.iter().filter(|chunk| chunk.span.contains(&at)).collect();
+        assert!(!holding.is_empty(), "{marker} is in no chunk");
+        for chunk in holding {
+            if let Some(heading) =
+                part.heading.as_ref().filter(|_| settings.max_heading_tokens > 20)
+            {
+                let above = chunk.headings.last();
+                assert!(
+                    above.is_some_and(|above| above.starts_with(heading)),
+                    "{marker} is under {above:?} and not under {heading}"
+                );
+            }
+            let Some((first, last)) = place(chunk) else { continue };
+            let stands = sample.line(marker).unwrap_or(part.page);
+            assert!(
+                first <= stands && stands <= last,
+                "{marker}: {stands} is not {first} to {last}"
+            );
+        }
+    }
+    let mut covered = vec![false; text.len()];
+    for chunk in chunks {
+        covered[chunk.span.clone()].fill(true);
+    }
+    let front_matter = text.strip_prefix("---\n").map_or(0, |rest| rest.find("---\n").unwrap() + 8);
+    let mut position = front_matter;
+    for line in text[position..].split_inclusive('\n') {
+        let visible = line.char_indices().filter(|(_, c)| !c.is_whitespace());
+        let left: String =
+            visible.filter(|&(at, _)| !covered[position + at]).map(|(_, c)| c).collect();
+        let whole: String = line.split_whitespace().collect();
+        let is_heading = left == whole && whole.trim_start_matches('#').starts_with("hd");
+        assert!(left.is_empty() || is_heading, "in no chunk: {left:?} of {line:?}");
+        position += line.len();
+    }
+}
+
+fn tried(kind: Kind) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(format!("a.{}", kind.extension()));
+    let begin = Instant::now();
+    let mut chunks_seen = 0;
+    for seed in 0..SAMPLES {
+        let sample = sample(kind, seed);
+        std::fs::write(&path, sample.bytes()).unwrap();
+        let failed = std::panic::catch_unwind(|| {
+            let document = read(&path).expect("it is whole");
+            let mut seen = 0;
+            for settings in all_settings() {
+                let chunks = check(&document, &settings);
+                check_parts(&sample, &document, &settings, &chunks);
+                seen += chunks.len();
+            }
+            seen
+        });
+        chunks_seen += failed.unwrap_or_else(|_| panic!("{kind:?} of seed {seed}"));
+    }
+    assert!(chunks_seen > 500, "{chunks_seen}");
+    // A document of theirs takes milliseconds.
+    assert!(begin.elapsed() < Duration::from_mins(1), "{:?}", begin.elapsed());
+}
+
+fn survived(kind: Kind) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(format!("a.{}", kind.extension()));
+    let settings = &all_settings()[1];
+    let (mut read_well, begin) = (0, Instant::now());
+    for seed in 0..SAMPLES / 3 {
+        let sample = sample(kind, seed);
+        let mut random = SplitMix64::new(seed);
+        for mutant in 0..MUTANTS {
+            // More often the text inside: other damage ends at a checksum or an unknown encoding.
+            let bytes = if mutant % 4 > 0 {
+                let mut parts = sample.source.clone();
+                let at = random.below(parts.len());
+                let changed = mutated(parts[at].1.as_bytes(), &mut random);
+                parts[at].1 = String::from_utf8_lossy(&changed).into_owned();
+                pack(&parts)
+            } else {
+                mutated(&sample.bytes(), &mut random)
+            };
+            std::fs::write(&path, bytes).unwrap();
+            let failed = std::panic::catch_unwind(|| {
+                read(&path).map(|document| check(&document, settings)).is_some()
+            });
+            let read =
+                failed.unwrap_or_else(|_| panic!("{kind:?} of seed {seed}, mutant {mutant}"));
+            read_well += usize::from(read);
+        }
+    }
+    assert!(read_well > 10, "{read_well}");
+    assert!(begin.elapsed() < Duration::from_mins(1), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn chunks_of_random_markdown() {
+    tried(Kind::Markdown);
+}
+
+#[test]
+fn chunks_of_random_plain_text() {
+    tried(Kind::Plain);
+}
+
+#[test]
+fn chunks_of_random_pages() {
+    tried(Kind::Html);
+}
+
+#[test]
+fn chunks_of_random_docx() {
+    tried(Kind::Docx);
+}
+
+#[test]
+fn chunks_of_random_books() {
+    tried(Kind::Epub);
+}
+
+#[test]
+fn damaged_files_are_read_or_refused() {
+    Kind::ALL.into_iter().for_each(survived);
+}

@@ -1,0 +1,496 @@
+//! Random documents of every format, and where in them each part of their text stands.
+//!
+//! Every piece of text begins with a marker of its own (`mk0001`; `hd0002` for headings), by which it
+//! is found again after whatever its reader did to it.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use rag_query::random::SplitMix64;
+use unicode_normalization::UnicodeNormalization;
+
+/// How a document is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Markdown,
+    Plain,
+    Html,
+    Docx,
+    Epub,
+}
+
+impl Kind {
+    pub const ALL: [Self; 5] = [Self::Markdown, Self::Plain, Self::Html, Self::Docx, Self::Epub];
+
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Markdown => "md",
+            Self::Plain => "txt",
+            Self::Html => "html",
+            Self::Docx => "docx",
+            Self::Epub => "epub",
+        }
+    }
+}
+
+/// A piece of body text, as it was put into the file.
+#[derive(Debug)]
+pub struct Part {
+    pub marker: String,
+    /// The marker of the heading above it, if its format has headings and that one is short enough
+    /// to be one.
+    pub heading: Option<String>,
+    /// The page that a DOCX says.
+    pub page: u32,
+}
+
+/// A file's parts by name: one without a name for text formats, those of the ZIP file otherwise.
+pub type Parts = Vec<(String, String)>;
+
+/// A random document.
+pub struct Sample {
+    pub source: Parts,
+    /// In the document's order.
+    pub parts: Vec<Part>,
+}
+
+impl Sample {
+    /// The file's bytes.
+    pub fn bytes(&self) -> Vec<u8> {
+        pack(&self.source)
+    }
+
+    /// The line of the file that a marker is on; `None` for files that have no lines.
+    pub fn line(&self, marker: &str) -> Option<u32> {
+        let [(name, text)] = &self.source[..] else { return None };
+        let before = &text[..text.find(marker).filter(|_| name.is_empty())?];
+        Some(before.matches('\n').count() as u32 + 1)
+    }
+}
+
+/// A text file as it is, or a ZIP file of its parts.
+pub fn pack(parts: &Parts) -> Vec<u8> {
+    if let [(name, text)] = &parts[..]
+        && name.is_empty()
+    {
+        return text.clone().into_bytes();
+    }
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    let mut zip = zip::ZipWriter::new(&mut bytes);
+    for (name, text) in parts {
+        zip.start_file(name.as_str(), zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(text.as_bytes()).unwrap();
+    }
+    zip.finish().unwrap();
+    bytes.into_inner()
+}
+
+/// The document of a seed.
+pub fn sample(kind: Kind, seed: u64) -> Sample {
+    let mut writer = Writer {
+        random: SplitMix64::new(seed),
+        kind,
+        out: String::new(),
+        parts: Vec::new(),
+        markers: 0,
+        heading: None,
+        page: 1,
+        has_pages: seed.is_multiple_of(2),
+    };
+    let source = match kind {
+        Kind::Markdown => {
+            if writer.one_in(3) {
+                writer.out.push_str("---\ntitle: \"Tựa\"\n---\n\n");
+            }
+            writer.blocks();
+            vec![(String::new(), writer.out.clone())]
+        }
+        Kind::Plain => {
+            writer.blocks();
+            vec![(String::new(), writer.out.clone())]
+        }
+        Kind::Html => {
+            let around = writer.one_in(2);
+            let head = "<!DOCTYPE html>\n<html><head><title>Tựa &amp; đề</title>\n<style>p {}</style></head><body>\n";
+            writer.out.push_str(head);
+            writer.out.push_str(if around { "<nav>menu</nav>\n<main><div>\n" } else { "" });
+            writer.blocks();
+            writer.out.push_str(if around { "</div></main><footer>end</footer>" } else { "" });
+            writer.out.push_str("</body></html>\n");
+            vec![(String::new(), writer.out.clone())]
+        }
+        Kind::Docx => {
+            writer.blocks();
+            let body =
+                format!("<w:document xmlns:w=\"w\"><w:body>{}</w:body></w:document>", writer.out);
+            vec![
+                ("word/document.xml".to_owned(), body),
+                ("word/styles.xml".to_owned(), styles()),
+                ("word/numbering.xml".to_owned(), NUMBERING.to_owned()),
+            ]
+        }
+        Kind::Epub => writer.book(),
+    };
+    Sample { source, parts: writer.parts }
+}
+
+fn styles() -> String {
+    let style = |level: usize| {
+        format!(
+            "<w:style w:styleId=\"h{level}\"><w:name w:val=\"heading {level}\"/><w:pPr><w:outlineLvl w:val=\"{}\"/></w:pPr></w:style>",
+            level - 1
+        )
+    };
+    format!("<w:styles xmlns:w=\"w\">{}</w:styles>", (1..=6).map(style).collect::<String>())
+}
+
+const NUMBERING: &str = "<w:numbering xmlns:w=\"w\"><w:abstractNum w:abstractNumId=\"4\">\
+    <w:lvl><w:numFmt w:val=\"decimal\"/><w:lvlText w:val=\"%1.\"/></w:lvl>\
+    <w:lvl><w:numFmt w:val=\"bullet\"/><w:lvlText w:val=\"\"/></w:lvl></w:abstractNum>\
+    <w:num w:numId=\"7\"><w:abstractNumId w:val=\"4\"/></w:num></w:numbering>";
+
+/// Syllables, and what is hard about text: several scripts without spaces, marks, signs, emoji.
+const WORDS: [&str; 24] = [
+    "tiếng",
+    "việt",
+    "ngữ",
+    "đường",
+    "thuở",
+    "hoà",
+    "hòa",
+    "nghiêng",
+    "The",
+    "keeper",
+    "counts",
+    "2026",
+    "漢字仮名交じり文",
+    "ภาษาไทยไม่มีช่องว่าง",
+    "नमस्ते",
+    "می\u{200c}خواهم",
+    "שלום",
+    "👨\u{200d}👩\u{200d}👧",
+    "한국어",
+    "e\u{302}\u{301}",
+    "ﬁn",
+    "½",
+    "ß",
+    "Ω",
+];
+/// What cannot be seen, or only with what is before it.
+const INVISIBLE: [char; 12] = [
+    '\u{200b}', '\u{200c}', '\u{200d}', '\u{feff}', '\u{ad}', '\u{202e}', '\u{202c}', '\u{2066}',
+    '\u{2069}', '\u{200f}', '\u{2060}', '\u{301}',
+];
+/// Signs that mean something to XML, and to Markdown only at other places than inside a word.
+const SIGNS: [&str; 6] = ["a&b", "1<2", "\"trích\"", "(ngoặc)", "5%,", "–"];
+
+struct Writer {
+    random: SplitMix64,
+    kind: Kind,
+    out: String,
+    parts: Vec<Part>,
+    markers: usize,
+    heading: Option<String>,
+    page: u32,
+    has_pages: bool,
+}
+
+impl Writer {
+    fn one_in(&mut self, n: usize) -> bool {
+        self.random.below(n) == 0
+    }
+
+    fn any<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.random.below(of.len())]
+    }
+
+    fn marker(&mut self, kind: &str) -> String {
+        self.markers += 1;
+        format!("{kind}{:04}", self.markers)
+    }
+
+    fn word(&mut self) -> String {
+        let mut word = match self.random.below(40) {
+            0 => "x".repeat(1 + self.random.below(3000)),
+            1 => self
+                .any(&["漢", "ế", "ก", "か", "🙂", "a\u{301}"])
+                .repeat(1 + self.random.below(400)),
+            2 | 3 if self.kind != Kind::Markdown => self.any(&SIGNS).to_owned(),
+            4..6 => self.any(&WORDS).nfd().collect(),
+            _ => self.any(&WORDS).to_owned(),
+        };
+        if self.one_in(12) {
+            let at = self.random.below(word.chars().count() + 1);
+            let at = word.char_indices().nth(at).map_or(word.len(), |(at, _)| at);
+            let invisible = self.any(&INVISIBLE);
+            word.insert(at, invisible);
+        }
+        if self.one_in(8) {
+            word.push_str(self.any(&[".", "!", "?", ",", "。", "…", ":", ";"]));
+        }
+        word
+    }
+
+    /// A piece of text as the file has it.
+    fn words(&mut self, marker: &str, most: usize) -> String {
+        let mut text = marker.to_owned();
+        for _ in 0..self.random.below(most) {
+            text.push(' ');
+            let word = self.word();
+            text.push_str(&self.escaped(&word));
+        }
+        text
+    }
+
+    fn escaped(&mut self, word: &str) -> String {
+        if matches!(self.kind, Kind::Markdown | Kind::Plain) {
+            return word.to_owned();
+        }
+        let mut text = String::new();
+        for c in word.chars() {
+            match c {
+                '&' => text.push_str("&amp;"),
+                '<' => text.push_str("&lt;"),
+                c if !c.is_ascii() && self.one_in(30) => {
+                    write!(text, "&#x{:x};", c as u32).unwrap();
+                }
+                c => text.push(c),
+            }
+        }
+        text
+    }
+
+    /// A piece of body text.
+    fn body(&mut self, most: usize) -> String {
+        let marker = self.marker("mk");
+        let text = self.words(&marker, most);
+        let part = Part { marker, heading: self.heading.clone(), page: self.page };
+        self.parts.push(part);
+        text
+    }
+
+    fn blocks(&mut self) {
+        for _ in 0..self.random.below(24) {
+            match self.random.below(10) {
+                0..3 => self.heading(),
+                3..6 => self.paragraph(),
+                6 | 7 => self.list(),
+                8 => self.table(),
+                _ => self.code(),
+            }
+        }
+    }
+
+    fn heading(&mut self) {
+        let level = 1 + self.random.below(6);
+        // One that is as long as a page is no heading, whatever its markup says.
+        let is_long = self.one_in(12);
+        if self.kind == Kind::Plain || is_long {
+            let text = self.body(30);
+            let long = if is_long { " dài".repeat(300) } else { String::new() };
+            self.write_heading(level, &format!("{text}{long}"));
+            self.heading = None;
+            return;
+        }
+        let marker = self.marker("hd");
+        let mut text = marker.clone();
+        for _ in 0..self.random.below(9) {
+            let word = self.any(&WORDS);
+            write!(text, " {}", self.escaped(word)).unwrap();
+        }
+        self.write_heading(level, &text);
+        self.heading = Some(marker);
+    }
+
+    fn write_heading(&mut self, level: usize, text: &str) {
+        match self.kind {
+            Kind::Markdown => write!(self.out, "{} {text}\n\n", "#".repeat(level)),
+            Kind::Plain => write!(self.out, "{text}\n\n"),
+            Kind::Html | Kind::Epub => writeln!(self.out, "<h{level}>{text}</h{level}>"),
+            Kind::Docx => {
+                let paragraph = docx_paragraph(&format!("<w:pStyle w:val=\"h{level}\"/>"), text);
+                write!(self.out, "{paragraph}")
+            }
+        }
+        .unwrap();
+    }
+
+    fn paragraph(&mut self) {
+        if self.kind == Kind::Docx && self.has_pages && self.one_in(3) {
+            self.page += 1;
+            self.out.push_str("<w:p><w:r><w:lastRenderedPageBreak/></w:r></w:p>");
+        }
+        let most = self.any(&[8, 40, 400]);
+        let mut text = self.body(most);
+        if self.kind != Kind::Docx && self.one_in(3) {
+            // Lines end where they like.
+            text = text.replacen(' ', "\n", 5);
+        }
+        match self.kind {
+            Kind::Markdown => {
+                if self.one_in(6) {
+                    self.out.push_str("<!-- a\ncomment -->\n\n");
+                }
+                let quote = if self.one_in(6) { "> " } else { "" };
+                write!(self.out, "{quote}{text}\n\n")
+            }
+            Kind::Plain => write!(self.out, "{text}\n\n"),
+            Kind::Html | Kind::Epub => writeln!(self.out, "<p>{text}</p>"),
+            Kind::Docx => write!(self.out, "{}", docx_paragraph("", &text)),
+        }
+        .unwrap();
+    }
+
+    /// Items in items.
+    fn list(&mut self) {
+        let is_html = matches!(self.kind, Kind::Html | Kind::Epub);
+        let mut depth = 0;
+        for _ in 0..=self.random.below(9) {
+            let deeper = self.random.below(depth + 2).min(6);
+            let text = self.body(20);
+            if is_html {
+                while depth > deeper {
+                    self.out.push_str("</li></ul>");
+                    depth -= 1;
+                }
+                let open = if deeper > depth || depth == 0 { "<ul>" } else { "</li>" };
+                depth = deeper.max(1);
+                writeln!(self.out, "{open}<li>{text}").unwrap();
+                continue;
+            }
+            depth = deeper;
+            match self.kind {
+                Kind::Docx => {
+                    let list = format!(
+                        "<w:numPr><w:ilvl w:val=\"{depth}\"/><w:numId w:val=\"7\"/></w:numPr>"
+                    );
+                    write!(self.out, "{}", docx_paragraph(&list, &text))
+                }
+                _ => writeln!(self.out, "{}- {text}", "  ".repeat(depth)),
+            }
+            .unwrap();
+        }
+        self.out.push_str(&"</li></ul>".repeat(if is_html { depth } else { 0 }));
+        self.out.push('\n');
+    }
+
+    fn table(&mut self) {
+        let (rows, columns) = (1 + self.random.below(6), 1 + self.random.below(4));
+        let (open, close) = match self.kind {
+            Kind::Html | Kind::Epub => ("<table>\n", "</table>\n"),
+            Kind::Docx => ("<w:tbl>", "</w:tbl>"),
+            _ => ("", "\n"),
+        };
+        self.out.push_str(open);
+        for row in 0..rows {
+            let cells: Vec<String> = (0..columns).map(|_| self.body(12)).collect();
+            match self.kind {
+                Kind::Html | Kind::Epub => {
+                    writeln!(self.out, "<tr><td>{}</td></tr>", cells.join("</td><td>"))
+                }
+                Kind::Docx => {
+                    let cells = cells.iter().map(|cell| docx_paragraph("", cell));
+                    let cells: Vec<String> = cells.collect();
+                    write!(self.out, "<w:tr><w:tc>{}</w:tc></w:tr>", cells.join("</w:tc><w:tc>"))
+                }
+                _ => {
+                    let rule = format!("|{}\n", "---|".repeat(columns));
+                    let rule = if row == 0 { rule } else { String::new() };
+                    write!(self.out, "| {} |\n{rule}", cells.join(" | "))
+                }
+            }
+            .unwrap();
+        }
+        self.out.push_str(close);
+    }
+
+    fn code(&mut self) {
+        let lines: Vec<String> = (0..=self.random.below(20)).map(|_| self.body(10)).collect();
+        match self.kind {
+            Kind::Markdown => write!(self.out, "```\n{}\n```\n\n", lines.join("\n  ")),
+            Kind::Plain => write!(self.out, "{}\n\n", lines.join("\n  ")),
+            Kind::Html | Kind::Epub => writeln!(self.out, "<pre>{}</pre>", lines.join("\n  ")),
+            Kind::Docx => {
+                let lines: String = lines.iter().map(|line| docx_paragraph("", line)).collect();
+                write!(self.out, "{lines}")
+            }
+        }
+        .unwrap();
+    }
+
+    fn book(&mut self) -> Parts {
+        let mut source: Parts = vec![(
+            "META-INF/container.xml".to_owned(),
+            "<container><rootfiles><rootfile full-path=\"OPS/book.opf\"/></rootfiles></container>"
+                .to_owned(),
+        )];
+        let (mut manifest, mut spine) = (String::new(), String::new());
+        for chapter in 0..=self.random.below(4) {
+            self.out.clear();
+            self.heading = None;
+            self.blocks();
+            let page = format!(
+                "<?xml version=\"1.0\"?><html><head><title/></head><body>{}</body></html>",
+                self.out
+            );
+            source.push((format!("OPS/c{chapter}.xhtml"), page));
+            write!(manifest, "<item id=\"c{chapter}\" href=\"c{chapter}.xhtml\" media-type=\"application/xhtml+xml\"/>").unwrap();
+            write!(spine, "<itemref idref=\"c{chapter}\"/>").unwrap();
+        }
+        let contents = format!(
+            "<package xmlns:dc=\"d\"><metadata><dc:title>Sách</dc:title></metadata><manifest>{manifest}</manifest><spine>{spine}</spine></package>"
+        );
+        source.push(("OPS/book.opf".to_owned(), contents));
+        source
+    }
+}
+
+fn docx_paragraph(properties: &str, text: &str) -> String {
+    format!(
+        "<w:p><w:pPr>{properties}</w:pPr><w:r><w:t xml:space=\"preserve\">{text}</w:t></w:r></w:p>"
+    )
+}
+
+/// The same bytes, with a few of them changed, lost, moved or doubled.
+pub fn mutated(bytes: &[u8], random: &mut SplitMix64) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for _ in 0..=random.below(8) {
+        if bytes.is_empty() {
+            return bytes;
+        }
+        let at = random.below(bytes.len());
+        let part = at..(at + random.below(64)).min(bytes.len());
+        match random.below(6) {
+            0 | 1 => bytes[at] = random.bits() as u8,
+            2 => drop(bytes.drain(part)),
+            3 => {
+                let part = bytes[part].to_vec();
+                let to = random.below(bytes.len());
+                bytes.splice(to..to, part);
+            }
+            4 => {
+                let odd = [
+                    &b"<"[..],
+                    b">",
+                    b"</",
+                    b"&#",
+                    b"\xf0\x9f",
+                    b"\xcc\x81",
+                    b"\0",
+                    b"\n# ",
+                    b"```",
+                    b"]]>",
+                    b"\"",
+                    b"<!--",
+                ];
+                bytes.splice(at..at, odd[random.below(odd.len())].iter().copied());
+            }
+            _ => {
+                if random.below(4) == 0 {
+                    bytes.truncate(at);
+                }
+            }
+        }
+    }
+    bytes
+}
