@@ -28,6 +28,8 @@ pub struct Head {
     pub status: u16,
     /// `Location`, where it redirects.
     pub location: Option<String>,
+    /// What the body is.
+    pub content_type: Option<String>,
     /// Seconds that the server asks to wait before it is asked again.
     pub retry_after: Option<u64>,
 }
@@ -144,6 +146,7 @@ fn forward(
     sender.send(Incoming::Head(Head {
         status: response.status().as_u16(),
         location: text(header::LOCATION).map(str::to_owned),
+        content_type: text(header::CONTENT_TYPE).map(str::to_owned),
         retry_after: text(header::RETRY_AFTER).and_then(|seconds| seconds.parse().ok()),
     }))?;
     let mut body = response.into_body().into_reader();

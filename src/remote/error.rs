@@ -50,7 +50,7 @@ pub enum RemoteError {
     },
     /// Prompt and answer are longer than the model's context.
     #[error(
-        "the prompt does not fit into the model's context on the LLM server {server}{said}; ask a shorter question, or allow a smaller `--max-tokens`"
+        "the prompt does not fit into the model's context on the LLM server {server}{said}; name the model's context with `--context`, ask a shorter question, or allow a smaller `--max-tokens`"
     )]
     ContextExceeded {
         /// The server.
@@ -76,6 +76,16 @@ pub enum RemoteError {
         /// The status.
         status: u16,
         /// What the server says of it.
+        said: Said,
+        /// Seconds that it asks to wait.
+        retry_after: Option<u64>,
+    },
+    /// An error instead of the answer's text.
+    #[error("the LLM server {server} failed{said}; look at its log")]
+    Failed {
+        /// The server.
+        server: String,
+        /// What it says of it.
         said: Said,
     },
     /// No stream of chat completions.
@@ -106,9 +116,12 @@ pub enum RemoteError {
         /// The server.
         server: String,
     },
-    /// There is no such option with a server.
-    #[error("{0}")]
-    Unsupported(&'static str),
+    /// There are no such options with a server.
+    #[error("an LLM on a server has no {0}; leave it out")]
+    Unsupported(String),
+    /// The command needs the LLM's files.
+    #[error("this measures an LLM on this machine; leave out `--llm openai:…`")]
+    NotHere,
 }
 
 impl RemoteError {
@@ -118,6 +131,7 @@ impl RemoteError {
             Self::Unreachable { .. }
             | Self::Silent { .. }
             | Self::BadAnswer { .. }
+            | Self::Failed { .. }
             | Self::NothingCame { .. } => true,
             Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..),
             _ => false,

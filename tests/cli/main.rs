@@ -22,8 +22,10 @@ mod laziness;
 mod prompt;
 #[cfg(unix)]
 mod pty;
+mod remote;
 #[cfg(unix)]
 mod repl;
+mod server;
 mod streams;
 mod tools;
 #[cfg(target_os = "linux")]
