@@ -32,7 +32,8 @@ use rag_query::bench::middle;
 use rag_query::cpu::{self, team};
 use rag_query::embed::{Embedder, Tokens};
 use rag_query::index::{
-    DocumentState, EmbedderIdentity, Index, IndexWriter, Passage, Settings, Start,
+    DirectoryIndex, DirectoryWriter, DocumentState, EmbedderIdentity, Index, IndexWriter, Passage,
+    Settings, Start,
 };
 use rag_query::indexing::preview;
 use rag_query::ingest::{self, ChunkSettings, Filter, Format, Place};
@@ -123,7 +124,7 @@ fn make(
 
     let (mut texts, mut vectors) = (create("texts.txt")?, create("vectors.f32")?);
     let index = folder.join("index");
-    let mut writer = IndexWriter::open(&index, settings(), Start::Update)?;
+    let mut writer = DirectoryWriter::open(&index, settings(), Start::Update)?;
     let mut questions = [const { Vec::new() }; 2];
     let (mut bytes, mut seconds, mut uncommitted) = (0, 0.0, 0);
     for chunk in 0..chunks {
@@ -245,14 +246,14 @@ fn floats(reader: &mut impl std::io::Read, count: usize) -> Result<Vec<f32>> {
 fn search(folder: &Path) -> Result<Value> {
     let path = folder.join("index");
     // Once to have the files in the page cache.
-    drop(Index::open(&path)?);
+    drop(DirectoryIndex::open(&path)?);
     let mut opens: Vec<f64> = Vec::new();
     for _ in 0..5 {
         let start = Instant::now();
-        drop(Index::open(&path)?);
+        drop(DirectoryIndex::open(&path)?);
         opens.push(start.elapsed().as_secs_f64());
     }
-    let index = Index::open(&path)?;
+    let index = DirectoryIndex::open(&path)?;
     let opened = memory();
 
     let queries = floats(&mut File::open(folder.join("queries.f32"))?, QUERIES * DIM)?;

@@ -16,7 +16,7 @@ use std::sync::atomic::AtomicBool;
 use serde_json::Value;
 
 use super::support::Judge;
-use crate::index::{Index, IndexWriter, Passage, Start};
+use crate::index::{DirectoryIndex, DirectoryWriter, Index, Passage, Start};
 use crate::indexing::Indexer;
 use crate::ingest::{self, Filter, Format};
 use crate::models::{Catalogue, HubSettings, ModelStore};
@@ -46,14 +46,17 @@ fn models() -> Models {
     Models::new(&profile, &store, &Overrides::default()).unwrap()
 }
 
-fn index(corpus: &Path, folder: &Path, models: &Models) -> Index {
-    let writer = IndexWriter::open(folder, models.index_settings.clone(), Start::Update).unwrap();
+fn index(corpus: &Path, folder: &Path, models: &Models) -> DirectoryIndex {
+    let writer =
+        DirectoryWriter::open(folder, models.index_settings.clone(), Start::Update).unwrap();
     let paths = [corpus.canonicalize().unwrap()];
     let walk = ingest::walk(&paths, &Filter::default()).unwrap();
     let (stop, mut watch) = (AtomicBool::new(false), |_| {});
     let embedder = models.embedder.get().unwrap();
-    Indexer::new(writer, embedder, Start::Update, &stop, &mut watch).update(&paths, &walk).unwrap();
-    Index::open(folder).unwrap()
+    Indexer::new(Box::new(writer), embedder, Start::Update, &stop, &mut watch)
+        .update(&paths, &walk)
+        .unwrap();
+    DirectoryIndex::open(folder).unwrap()
 }
 
 /// A statement's coverage and cosine with its own paragraph, another of the article, and any other.

@@ -249,7 +249,7 @@ pub fn question(text: &str) -> Result<String, QuestionError> {
 
 /// Answers questions from one index.
 pub struct Answerer<'a> {
-    index: &'a Index,
+    index: &'a dyn Index,
     models: &'a Models,
     retriever: Retriever<'a>,
     options: AnswerOptions,
@@ -259,18 +259,18 @@ pub struct Answerer<'a> {
 impl<'a> Answerer<'a> {
     /// Prepares to answer from `index`, which took `load_index` to open; loads nothing.
     pub fn new(
-        index: &'a Index,
+        index: &'a dyn Index,
         models: &'a Models,
         options: AnswerOptions,
         load_index: Duration,
-    ) -> Self {
+    ) -> Result<Self> {
         let retriever = Retriever::new(
             index,
             &models.embedder,
             models.reranker.as_ref(),
             models.relevance.as_ref(),
-        );
-        Self { index, models, retriever, options, load_index }
+        )?;
+        Ok(Self { index, models, retriever, options, load_index })
     }
 
     /// Finds the passages for a question.

@@ -43,7 +43,7 @@ pub struct Unsupported {
 pub fn unsupported(
     answer: &str,
     passages: &[Passage],
-    index: &Index,
+    index: &dyn Index,
     embedder: &Embedder,
     thresholds: Option<SupportThresholds>,
 ) -> Result<Vec<Unsupported>> {
@@ -68,7 +68,7 @@ pub fn unsupported(
 
 /// Compares sentences with passages.
 pub(super) struct Judge<'a> {
-    index: &'a Index,
+    index: &'a dyn Index,
     embedder: &'a Embedder,
     thresholds: Option<SupportThresholds>,
     /// The vectors of the passages' sentences, of those passages that were needed.
@@ -77,7 +77,7 @@ pub(super) struct Judge<'a> {
 
 impl<'a> Judge<'a> {
     pub(super) fn new(
-        index: &'a Index,
+        index: &'a dyn Index,
         embedder: &'a Embedder,
         thresholds: Option<SupportThresholds>,
     ) -> Self {

@@ -40,9 +40,16 @@ pub struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// The index: a folder, or `@NAME` for one of several in your data folder [default: ./index if
-    /// it is one, else the data folder's own]
-    #[arg(long, global = true, value_name = "DIR", env = "RAG_QUERY_INDEX")]
+    /// The index: a folder, `@NAME` for one of several in your data folder, or
+    /// `milvus://host:port/collection` on a server [default: ./index if it is one, else the data
+    /// folder's own]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "RAG_QUERY_INDEX",
+        hide_env_values = true
+    )]
     pub index: Option<PathBuf>,
 
     /// The three models to use: `default`, `quality`, `cpu` or `demo`
@@ -258,6 +265,14 @@ pub enum IndexAction {
         /// Files and folders, or lines of JSONL files as `index list` names them
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
+    },
+    /// Copies an index, between a folder and a Milvus server or within one, without embedding again;
+    /// what the target has of other documents stays
+    Copy {
+        /// The index to read, as `--index` would name it
+        source: PathBuf,
+        /// The index to write
+        target: PathBuf,
     },
     /// Checks every byte and every passage of the index
     Verify,

@@ -31,7 +31,7 @@ pub fn run(setup: &Setup, cli: &Cli) -> Result<Exit> {
     let models = setup.models()?;
     announce(setup, cli, &models);
     let (index, load_index) = setup.open_index(&models)?;
-    let answerer = Answerer::new(&index, &models, options, load_index);
+    let answerer = Answerer::new(index.as_ref(), &models, options, load_index)?;
     let session = Session::new(setup, answerer, &models);
     match question {
         Some(question) if cli.show_prompt => session.show_prompt(&question),

@@ -8,7 +8,6 @@ use serde::Serialize;
 use super::exit::Exit;
 use super::setup::Setup;
 use crate::gpu::{self, Gpu, GpuError, gib};
-use crate::index::Index;
 use crate::llm::placement::{DeviceChoice, Outlook};
 use crate::models::ModelEntry;
 use crate::models::catalogue::Role;
@@ -214,14 +213,13 @@ fn llm_report(outlook: anyhow::Result<Outlook>) -> LlmReport {
 }
 
 fn index_report(setup: &Setup) -> IndexReport {
-    let path = setup.index_dir.display().to_string();
-    match Index::open(&setup.index_dir) {
-        Ok(index) => IndexReport {
-            path,
-            chunks: Some(index.chunk_count()),
-            documents: Some(index.document_count()),
-            problem: None,
-        },
+    let path = setup.index.to_string();
+    let counted =
+        setup.index.open().and_then(|index| Ok((index.chunk_count(), index.document_count()?)));
+    match counted {
+        Ok((chunks, documents)) => {
+            IndexReport { path, chunks: Some(chunks), documents: Some(documents), problem: None }
+        }
         Err(error) => IndexReport {
             path,
             chunks: None,

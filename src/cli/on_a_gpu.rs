@@ -11,7 +11,7 @@ use super::exit::{Exit, report};
 use crate::answer::{Answer, AnswerOptions, Answerer, Event};
 use crate::gpu::fake::{FakeDriver, GIB, allow_allocations, gpu};
 use crate::gpu::{GpuError, gib};
-use crate::index::{Index, IndexWriter, Start};
+use crate::index::{DirectoryIndex, DirectoryWriter, Start};
 use crate::indexing::Indexer;
 use crate::ingest::{self, Filter};
 use crate::llm::SamplingOptions;
@@ -54,7 +54,7 @@ source = { path = "GOLDENS/tiny-llama", files = ["model.gguf"] }
 struct World {
     _folder: tempfile::TempDir,
     terminal: Terminal,
-    index: Index,
+    index: DirectoryIndex,
     models: Models,
 }
 
@@ -80,12 +80,12 @@ impl World {
         let walk = ingest::walk(&paths, &Filter::default()).unwrap();
         let index = root.join("index");
         let settings = models.index_settings.clone();
-        let writer = IndexWriter::open(&index, settings, Start::Update).unwrap();
+        let writer = DirectoryWriter::open(&index, settings, Start::Update).unwrap();
         let (stop, mut watch) = (AtomicBool::new(false), |_| {});
         let embedder = models.embedder.get().unwrap();
-        let indexer = Indexer::new(writer, embedder, Start::Update, &stop, &mut watch);
+        let indexer = Indexer::new(Box::new(writer), embedder, Start::Update, &stop, &mut watch);
         indexer.update(&paths, &walk).unwrap();
-        let index = Index::open(&index).unwrap();
+        let index = DirectoryIndex::open(&index).unwrap();
         Self { _folder: folder, terminal, index, models }
     }
 
@@ -94,7 +94,7 @@ impl World {
         let sampling = SamplingOptions { max_tokens: 12, ..SamplingOptions::default() };
         let prompt = PromptTemplate::default();
         let options = AnswerOptions { top_k: 3, extractive: false, force: false, sampling, prompt };
-        let answerer = Answerer::new(&self.index, &self.models, options, Duration::ZERO);
+        let answerer = Answerer::new(&self.index, &self.models, options, Duration::ZERO)?;
         let mut loaded = None;
         let answer = answerer.answer(
             "When is the coffee machine cleaned?",

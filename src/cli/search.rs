@@ -33,11 +33,11 @@ pub fn run(setup: &Setup, query: Option<&str>) -> Result<Exit> {
     let models = setup.models()?;
     let (index, _) = setup.open_index(&models)?;
     let retriever = Retriever::new(
-        &index,
+        index.as_ref(),
         &models.embedder,
         models.reranker.as_ref(),
         models.relevance.as_ref(),
-    );
+    )?;
     let search = |question: &str| -> Result<Exit> {
         let retrieval = retriever.retrieve(question, setup.global.top_k)?;
         let lang = setup.terminal.lang;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use super::args::Global;
-use crate::index::{Index, Manifest};
+use crate::index::{Index, Location, Manifest, Notify};
 use crate::models::{Catalogue, HubSettings, ModelStore, Profile};
 use crate::pipeline::{Models, OtherLlm, Overrides};
 use crate::prompt::PromptTemplate;
@@ -27,8 +27,8 @@ pub struct Setup<'a> {
     pub profile: Profile,
     /// Where model files are.
     pub store: ModelStore,
-    /// The index directory.
-    pub index_dir: PathBuf,
+    /// Where the index is.
+    pub index: Location,
 }
 
 /// The terminal, as the options want it.
@@ -52,11 +52,11 @@ impl<'a> Setup<'a> {
             state_dir: data.clone(),
             progress: Arc::new(DownloadBars::new(terminal)),
         };
-        let index_dir = match &global.index {
-            Some(index) => named_index(index, &data)?,
-            None => default_index(&data),
+        let index = match &global.index {
+            Some(index) => location(index, &data, terminal)?,
+            None => Location::Directory(default_index(&data)),
         };
-        Ok(Self { global, terminal, catalogue, profile, store, index_dir })
+        Ok(Self { global, terminal, catalogue, profile, store, index })
     }
 
     /// The profile's models, none of them loaded.
@@ -96,7 +96,7 @@ impl<'a> Setup<'a> {
     }
 
     /// Opens the index for reading, while embedder and reranker load beside it. Says so.
-    pub fn open_index(&self, models: &Models) -> Result<(Index, Duration)> {
+    pub fn open_index(&self, models: &Models) -> Result<(Box<dyn Index>, Duration)> {
         let lang = self.terminal.lang;
         let mut wanted = models.index_settings.clone();
         wanted.token_vectors &= models.reranker.is_some();
@@ -104,8 +104,7 @@ impl<'a> Setup<'a> {
             let start = Instant::now();
             let step = self.terminal.begin(lang.loading_index());
             // Without an index that fits, nothing is loaded; opening it says what is wrong.
-            let manifest = Manifest::read(&self.index_dir);
-            let fits = manifest.is_ok_and(|manifest| manifest.check(&wanted).is_ok());
+            let fits = self.index.peek().is_some_and(|built| built.check(&wanted).is_ok());
             let embedder = fits.then(|| scope.spawn(|| models.embedder.get().map(drop)));
             let reranker = fits.then(|| {
                 scope.spawn(|| match &models.reranker {
@@ -113,14 +112,20 @@ impl<'a> Setup<'a> {
                     Some(Reranker::LateInteraction) | None => Ok(()),
                 })
             });
-            let index = Index::open(&self.index_dir)?;
-            index.manifest().check(&wanted)?;
+            let index = self.index.open()?;
+            index.settings().check(&wanted)?;
             let took = start.elapsed();
             step.done(&lang.chunks(index.chunk_count()));
 
             let step = self.terminal.begin(lang.loading_models(models.reranker.is_some()));
             for loading in [embedder, reranker].into_iter().flatten() {
                 loading.join().expect("loading returns its errors")?;
+            }
+            if !fits {
+                models.embedder.get()?;
+                if let Some(Reranker::CrossEncoder(model)) = &models.reranker {
+                    model.get()?;
+                }
             }
             step.done_in(start.elapsed());
             Ok((index, took))
@@ -143,6 +148,15 @@ pub fn data_dir() -> Result<PathBuf> {
 /// The folder of the indexes that have a name.
 pub fn named_indexes(data: &Path) -> PathBuf {
     data.join("indexes")
+}
+
+/// What `--index` says: a server, a name, or a folder.
+pub fn location(index: &Path, data: &Path, terminal: Terminal) -> Result<Location> {
+    let notify = Notify(Arc::new(move |retry| terminal.warn(&terminal.lang.asked_again(retry))));
+    match Location::parse(index, notify)? {
+        Location::Directory(dir) => Ok(Location::Directory(named_index(&dir, data)?)),
+        server => Ok(server),
+    }
 }
 
 /// `@NAME` is an index in the data folder, anything else a folder.

@@ -27,7 +27,7 @@ pub enum Kind {
     Exact,
     /// The same, Latin letters without marks, and d for đ.
     Folded,
-    /// Two neighbouring ones that only white space separates, folded.
+    /// Two neighbouring ones that only white space separates, or a sign within a code, folded.
     Pairs,
 }
 
@@ -61,7 +61,7 @@ impl Terms {
             }
             match previous {
                 _ if kind != Kind::Pairs => terms.spans.push(at..end),
-                Some((gap, left)) if text[gap..start].chars().all(char::is_whitespace) => {
+                Some((gap, left)) if makes_pair(&text[gap..start], &terms.text[left..end]) => {
                     terms.spans.push(left..end);
                 }
                 _ => {}
@@ -71,6 +71,13 @@ impl Terms {
         });
         terms
     }
+}
+
+/// Whether what is between two words leaves them a pair: white space, or within a number of an act
+/// or a standard one sign ("15/2020/NĐ-CP", "01:2021").
+fn makes_pair(between: &str, pair: &str) -> bool {
+    let in_code = matches!(between, "/" | ":" | "-" | ".");
+    between.chars().all(char::is_whitespace) || in_code && pair.contains(|c: char| c.is_numeric())
 }
 
 /// [`terms`] as tantivy's tokenizer, so that documents are analysed while they are indexed.
@@ -273,6 +280,17 @@ mod tests {
         let long = "x".repeat(MAX_TERM_BYTES + 1);
         assert_eq!(terms(&format!("a {long} b c"), Kind::Pairs), ["b\u{1f}c"]);
         assert_eq!(exact_terms(&format!("a {long} b")), ["a", "b"]);
+    }
+
+    /// A number of an act or a standard is its words, and each with its neighbour.
+    #[test]
+    fn codes_are_pairs_in_a_row() {
+        let pairs = |text: &str| terms(text, Kind::Pairs).join(" ").replace(PAIR_JOINT, "+");
+        assert_eq!(pairs("Điều 12"), "dieu+12");
+        assert_eq!(pairs("QCVN 01:2021"), "qcvn+01 01+2021");
+        assert_eq!(pairs("15/2020/NĐ-CP"), "15+2020 2020+nd");
+        assert_eq!(pairs("COVID-19, x-y"), "covid+19");
+        assert_eq!(pairs("12: Điều"), "");
     }
 
     #[test]

@@ -137,6 +137,29 @@ impl Ledger {
     }
 }
 
+#[cfg(feature = "milvus")]
+impl Ledger {
+    /// Adds what is known of a file.
+    pub(super) fn insert_file(&mut self, path: &str, state: FileState) {
+        self.apply(Change::File(path.to_owned(), state));
+    }
+
+    /// Adds what is known of a document.
+    pub(super) fn insert_document(&mut self, id: &str, state: DocumentState) {
+        self.apply(Change::Document(id.to_owned(), state));
+    }
+
+    /// Forgets a file; what it had.
+    pub(super) fn remove_file(&mut self, path: &str) -> Option<FileState> {
+        self.files.remove(path)
+    }
+
+    /// Forgets a document; what it had.
+    pub(super) fn remove_document(&mut self, id: &str) -> Option<DocumentState> {
+        self.documents.remove(id)
+    }
+}
+
 /// The file that a document is from: `path`, or what is before the `#` of `path.jsonl#id`.
 pub fn file_of(document: &str) -> &str {
     let hashes = document.match_indices('#').map(|(at, _)| &document[..at]);

@@ -1,6 +1,8 @@
 //! The lexical side: tantivy's schema, and BM25 for one question.
 
 use std::collections::BTreeSet;
+#[cfg(feature = "milvus")]
+use std::collections::HashMap;
 
 use tantivy::query::{
     Bm25StatisticsProvider, BooleanQuery, EnableScoring, Query, TermQuery, Weight,
@@ -70,6 +72,11 @@ pub struct LexicalQuery {
     terms: Vec<AskedTerm>,
     /// What the words are compared as.
     words: Kind,
+    /// How tantivy scores it; absent where something else does.
+    tantivy: Option<Tantivy>,
+}
+
+struct Tantivy {
     weight: Box<dyn Weight>,
     searcher: Searcher,
 }
@@ -79,10 +86,18 @@ pub struct LexicalQuery {
 struct AskedTerm {
     kind: Kind,
     text: String,
-    term: Term,
     /// Chunks that have it, of all.
     holding: u64,
     chunks: u64,
+}
+
+/// The different terms of a question, in order, and what its words are compared as.
+pub(super) fn asked(question: &str) -> (Vec<(Kind, String)>, Kind) {
+    // A question typed without marks is compared without marks.
+    let words = if is_unmarked(question) { Kind::Folded } else { Kind::Exact };
+    let unique = |kind| terms(question, kind).into_iter().collect::<BTreeSet<String>>();
+    let of_kind = |kind| unique(kind).into_iter().map(move |text| (kind, text));
+    (of_kind(words).chain(of_kind(Kind::Pairs)).take(MAX_QUERY_TERMS).collect(), words)
 }
 
 impl AskedTerm {
@@ -96,7 +111,7 @@ impl AskedTerm {
 /// The counts that BM25 asks for, each looked up once.
 struct Statistics<'a> {
     searcher: &'a Searcher,
-    terms: &'a [AskedTerm],
+    counts: Vec<(&'a Term, u64)>,
 }
 
 impl Bm25StatisticsProvider for Statistics<'_> {
@@ -109,8 +124,8 @@ impl Bm25StatisticsProvider for Statistics<'_> {
     }
 
     fn doc_freq(&self, term: &Term) -> tantivy::Result<u64> {
-        let asked = self.terms.iter().find(|asked| asked.term == *term);
-        asked.map_or_else(|| self.searcher.doc_freq(term), |asked| Ok(asked.holding))
+        let counted = self.counts.iter().find(|(counted, _)| *counted == term);
+        counted.map_or_else(|| self.searcher.doc_freq(term), |&(_, holding)| Ok(holding))
     }
 }
 
@@ -125,46 +140,60 @@ impl LexicalQuery {
         fields: &Fields,
         question: &str,
     ) -> tantivy::Result<Self> {
-        // A question typed without marks is compared without marks.
-        let (field, words) = match is_unmarked(question) {
-            true => (fields.folded, Kind::Folded),
-            false => (fields.exact, Kind::Exact),
-        };
-        let unique = |kind| terms(question, kind).into_iter().collect::<BTreeSet<String>>();
-        let (words_asked, pairs) = (unique(words), unique(Kind::Pairs));
-        let of_kind = |kind, field, terms: BTreeSet<String>| {
-            terms.into_iter().map(move |text| (kind, Term::from_field_text(field, &text), text))
-        };
-        let all = of_kind(words, field, words_asked);
-        let all = all.chain(of_kind(Kind::Pairs, fields.pairs, pairs)).take(MAX_QUERY_TERMS);
+        let (asked, words) = asked(question);
         let chunks = chunks(&searcher);
-        let terms: Vec<AskedTerm> = all
-            .map(|(kind, term, text)| {
-                let holding = searcher.doc_freq(&term)?.min(chunks);
-                Ok(AskedTerm { kind, text, term, holding, chunks })
-            })
-            .collect::<tantivy::Result<_>>()?;
-        let clause = |asked: &AskedTerm| -> Box<dyn Query> {
-            Box::new(TermQuery::new(asked.term.clone(), IndexRecordOption::WithFreqs))
+        let term = |&(kind, ref text): &(Kind, String)| {
+            let field = match kind {
+                Kind::Exact => fields.exact,
+                Kind::Folded => fields.folded,
+                Kind::Pairs => fields.pairs,
+            };
+            Term::from_field_text(field, text)
         };
-        let query = BooleanQuery::union(terms.iter().map(clause).collect());
-        let statistics = Statistics { searcher: &searcher, terms: &terms };
+        let tantivy_terms: Vec<Term> = asked.iter().map(term).collect();
+        let holding: Vec<u64> = tantivy_terms
+            .iter()
+            .map(|term| Ok(searcher.doc_freq(term)?.min(chunks)))
+            .collect::<tantivy::Result<_>>()?;
+        let clause = |term: &Term| -> Box<dyn Query> {
+            Box::new(TermQuery::new(term.clone(), IndexRecordOption::WithFreqs))
+        };
+        let query = BooleanQuery::union(tantivy_terms.iter().map(clause).collect());
+        let counts = tantivy_terms.iter().zip(holding.iter().copied()).collect();
+        let statistics = Statistics { searcher: &searcher, counts };
         let scoring = EnableScoring::enabled_from_statistics_provider(&statistics, &searcher);
         let weight = query.weight(scoring)?;
-        Ok(Self { terms, words, weight, searcher })
+        let tantivy = Some(Tantivy { weight, searcher });
+        Ok(Self { tantivy, ..Self::counted(asked, words, &holding, chunks) })
+    }
+
+    /// A query for an index that is not tantivy's: `asked` and `words` are [`asked`]'s, `holding`
+    /// how many of the `chunks` have each term.
+    pub(super) fn counted(
+        asked: Vec<(Kind, String)>,
+        words: Kind,
+        holding: &[u64],
+        chunks: u64,
+    ) -> Self {
+        let counted = asked.into_iter().zip(holding);
+        let terms = counted
+            .map(|((kind, text), &holding)| AskedTerm { kind, text, holding, chunks })
+            .collect();
+        Self { terms, words, tantivy: None }
     }
 
     /// The `limit` best chunks and their BM25 scores, best first.
     pub(super) fn top(&self, limit: usize) -> tantivy::Result<Vec<(f32, DocAddress)>> {
         let mut best: Vec<(f32, DocAddress)> = Vec::with_capacity(limit + 1);
+        let Some(Tantivy { weight, searcher }) = &self.tantivy else { return Ok(best) };
         if self.terms.is_empty() || limit == 0 {
             return Ok(best);
         }
         // What one segment has found is what the next has to beat.
         let mut floor = f32::MIN;
-        for (ordinal, segment) in (0..).zip(self.searcher.segment_readers()) {
+        for (ordinal, segment) in (0..).zip(searcher.segment_readers()) {
             let alive = segment.alive_bitset();
-            self.weight.for_each_pruning(floor, segment, &mut |doc, score| {
+            weight.for_each_pruning(floor, segment, &mut |doc, score| {
                 if score > floor && alive.is_none_or(|alive| alive.is_alive(doc)) {
                     // Behind its equals: they are earlier in the index.
                     let at = best.partition_point(|&(other, _)| other >= score);
@@ -183,29 +212,50 @@ impl LexicalQuery {
     /// BM25 scores of the given chunks, in their order; 0 where no term occurs.
     pub(super) fn scores(&self, chunks: &[DocAddress]) -> tantivy::Result<Vec<f32>> {
         let mut scores = vec![0.0; chunks.len()];
+        let Some(Tantivy { weight, searcher }) = &self.tantivy else { return Ok(scores) };
         if self.terms.is_empty() {
             return Ok(scores);
         }
         let mut order: Vec<usize> = (0..chunks.len()).collect();
         order.sort_by_key(|&i| chunks[i]);
         for group in order.chunk_by(|&a, &b| chunks[a].segment_ord == chunks[b].segment_ord) {
-            let segment = self.searcher.segment_reader(chunks[group[0]].segment_ord);
-            let mut scorer = self.weight.scorer(segment, 1.0)?;
+            let segment = searcher.segment_reader(chunks[group[0]].segment_ord);
+            let mut cursor = weight.scorer(segment, 1.0)?;
             for &i in group {
                 let wanted = chunks[i].doc_id;
-                let mut at = scorer.doc();
+                let mut at = cursor.doc();
                 if at < wanted {
-                    at = scorer.seek(wanted);
+                    at = cursor.seek(wanted);
                 }
                 if at == TERMINATED {
                     break;
                 }
                 if at == wanted {
-                    scores[i] = scorer.score();
+                    scores[i] = cursor.score();
                 }
             }
         }
         Ok(scores)
+    }
+
+    /// BM25 of a text by itself; `mean` tells how many terms of a kind a chunk has. The same as
+    /// [`Self::scores`], whose lengths are rounded.
+    #[cfg(feature = "milvus")]
+    pub(super) fn score(&self, text: &str, mean: impl Fn(Kind) -> f32) -> f32 {
+        const B: f32 = 0.75;
+        let counted = [self.words, Kind::Pairs].map(|kind| {
+            let mut counts: HashMap<String, u32> = HashMap::new();
+            let terms = terms(text, kind);
+            let norm = if mean(kind) > 0.0 { terms.len() as f32 / mean(kind) } else { 1.0 };
+            terms.into_iter().for_each(|term| *counts.entry(term).or_default() += 1);
+            (counts, K1 * (1.0 - B + B * norm))
+        });
+        let score = |asked: &AskedTerm| {
+            let (counts, norm) = &counted[usize::from(asked.kind == Kind::Pairs)];
+            let occurrences = counts.get(&asked.text).map_or(0.0, |&count| count as f32);
+            asked.idf() * occurrences * (K1 + 1.0) / (occurrences + norm)
+        };
+        self.terms.iter().map(score).sum()
     }
 
     /// A BM25 score that no text exceeds for this question: Σ idf · (k1 + 1).

@@ -40,6 +40,30 @@ pub struct Settings {
     pub token_vectors: bool,
 }
 
+impl Settings {
+    /// Checks that an index that was built with these settings can be used with `wanted`.
+    pub fn check(&self, wanted: &Self) -> Result<(), IndexError> {
+        let built = self;
+        let differs = |built: String, wanted: String| Err(IndexError::Mismatch { built, wanted });
+        if built.embedder.id != wanted.embedder.id {
+            return differs(built.embedder.id.clone(), wanted.embedder.id.clone());
+        }
+        if built.embedder != wanted.embedder {
+            return differs(format!("{:?}", built.embedder), format!("{:?}", wanted.embedder));
+        }
+        if built.chunking != wanted.chunking {
+            return differs(format!("{:?}", built.chunking), format!("{:?}", wanted.chunking));
+        }
+        if wanted.token_vectors && !built.token_vectors {
+            return differs(
+                "a reranker that needs no token vectors".to_owned(),
+                "one that works on token vectors".to_owned(),
+            );
+        }
+        Ok(())
+    }
+}
+
 /// The manifest of an index directory.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Manifest {
@@ -192,28 +216,6 @@ impl Manifest {
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
-    }
-
-    /// Checks that the index can be used with `wanted`.
-    pub fn check(&self, wanted: &Settings) -> Result<(), IndexError> {
-        let built = &self.settings;
-        let differs = |built: String, wanted: String| Err(IndexError::Mismatch { built, wanted });
-        if built.embedder.id != wanted.embedder.id {
-            return differs(built.embedder.id.clone(), wanted.embedder.id.clone());
-        }
-        if built.embedder != wanted.embedder {
-            return differs(format!("{:?}", built.embedder), format!("{:?}", wanted.embedder));
-        }
-        if built.chunking != wanted.chunking {
-            return differs(format!("{:?}", built.chunking), format!("{:?}", wanted.chunking));
-        }
-        if wanted.token_vectors && !built.token_vectors {
-            return differs(
-                "a reranker that needs no token vectors".to_owned(),
-                "one that works on token vectors".to_owned(),
-            );
-        }
-        Ok(())
     }
 }
 

@@ -19,11 +19,14 @@
 //! [`verify`] compares.
 
 pub mod analyze;
+mod api;
 mod directory;
 mod flat;
 mod ledger;
 mod lexical;
+mod location;
 mod manifest;
+mod milvus;
 mod nearest;
 mod reader;
 mod rows;
@@ -31,18 +34,21 @@ mod table;
 mod verify;
 mod writer;
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use api::{Index, IndexWriter, Searched, StoredChunk};
 pub use ledger::{DocumentState, FileState, Ledger, file_of};
 pub use lexical::LexicalQuery;
+pub use location::{Location, Notify, Retry};
 pub use manifest::{EmbedderIdentity, Manifest, Settings};
-pub use reader::Index;
+pub use reader::DirectoryIndex;
 pub use verify::verify;
-pub use writer::{IndexWriter, Start};
+pub use writer::{DirectoryWriter, Start};
 
 use crate::ingest::{Format, Place};
 
@@ -148,6 +154,53 @@ pub enum IndexError {
         /// What this run is configured with.
         wanted: String,
     },
+    /// A server does not answer.
+    #[error("cannot {what} on {address}: it does not answer")]
+    Unreachable {
+        /// The index, without secrets.
+        address: String,
+        /// What was asked.
+        what: String,
+        /// The client's reason.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A server does not let this user in.
+    #[error("{address} does not let you in")]
+    Refused {
+        /// The index, without secrets.
+        address: String,
+        /// The server's reason.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A server cannot do what it was asked.
+    #[error("cannot {what} on {address}")]
+    Server {
+        /// The index, without secrets.
+        address: String,
+        /// What was asked.
+        what: String,
+        /// The server's reason.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A server has no room for a passage as long as this one.
+    #[error("a passage of {document} has {bytes} bytes, and Milvus keeps {limit} at most")]
+    TooLong {
+        /// The document.
+        document: String,
+        /// The passage's size.
+        bytes: usize,
+        /// Milvus' limit.
+        limit: usize,
+    },
+    /// An address of a server that cannot be read.
+    #[error("this is no address of an index on Milvus: {0}")]
+    BadAddress(String),
+    /// Whoever reads wants no more.
+    #[error("stopped")]
+    Stopped,
+    /// This program was built without the client.
+    #[error("this rag-query was built without Milvus")]
+    NoMilvus,
     /// Another process is writing.
     #[error("another process is writing to the index in {}", .0.display())]
     Locked(PathBuf),
@@ -175,9 +228,39 @@ impl IndexError {
             Self::Mismatch { .. } => {
                 "run `rag-query index --rebuild PATH…` with the same options, or use the profile that it was built with"
             }
+            Self::Unreachable { .. } => {
+                "check that the server runs and that host and port are right; what was written so far stays, \
+                 and `rag-query index` goes on from there"
+            }
+            Self::Refused { .. } => {
+                "give the user in the environment, RAG_QUERY_MILVUS_TOKEN=user:password, or in the \
+                 address, milvus://user:password@host:port/collection"
+            }
+            Self::Server { .. } => {
+                "see docs/milvus.md for what the server needs, and its log for more"
+            }
+            Self::TooLong { .. } => "leave that document out with --exclude, or use a directory",
+            Self::BadAddress(_) => {
+                "write milvus://host:port/collection, or milvus+tls:// for an encrypted connection"
+            }
+            Self::Stopped => "the same command goes on from there",
+            Self::NoMilvus => "build it with `cargo build --release --features milvus`",
             Self::Locked(_) => "wait until the other `rag-query index` has finished",
         }
     }
+}
+
+/// Bytes of the manifest and the data in an index directory, which may hold the user's own files
+/// as well.
+fn size_of(dir: &Path) -> u64 {
+    fn below(path: &Path) -> u64 {
+        let Ok(metadata) = path.symlink_metadata() else { return 0 };
+        if !metadata.is_dir() {
+            return metadata.len();
+        }
+        fs::read_dir(path).into_iter().flatten().flatten().map(|entry| below(&entry.path())).sum()
+    }
+    manifest::files(dir).iter().map(|path| below(path)).sum()
 }
 
 /// The same for a writer: where tantivy only says that one of its threads gave up, no file is

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use tantivy::columnar::Cardinality;
 use tantivy::schema::Value;
@@ -15,7 +15,10 @@ use super::nearest::nearest;
 use super::rows::{Bits, Raw, Rows};
 use super::table::{Entry, Table};
 use super::writer::Committed;
-use super::{ChunkId, IndexError, LexicalQuery, Manifest, Passage, lexical_error};
+use super::{
+    ChunkId, Index, IndexError, LexicalQuery, Manifest, Passage, Searched, Settings, StoredChunk,
+    lexical_error,
+};
 
 /// A lexical part of up to this many bytes is checked whole when it is opened: some 0.1 s.
 const CHECKED_BYTES: u64 = 256 << 20;
@@ -24,8 +27,8 @@ const MEAN_SAMPLE: u64 = 16_384;
 /// How often a reader looks again when a writer replaced what it was about to open.
 const ATTEMPTS: usize = 20;
 
-/// An open index.
-pub struct Index {
+/// An index in a directory, open.
+pub struct DirectoryIndex {
     manifest: Manifest,
     /// Where the data of this generation are.
     data: PathBuf,
@@ -51,7 +54,7 @@ pub(super) struct Stored<'a> {
     pub entry: Entry,
 }
 
-impl Index {
+impl DirectoryIndex {
     /// Opens the index in `dir` as it is now. Later commits do not change what is seen.
     pub fn open(dir: &Path) -> Result<Self, IndexError> {
         let mut attempt = 1;
@@ -126,41 +129,10 @@ impl Index {
         &self.manifest
     }
 
-    /// Number of chunks.
-    pub fn chunk_count(&self) -> usize {
-        self.live
-    }
-
     /// Every chunk, in the order in which they were added.
     pub fn chunks(&self) -> impl Iterator<Item = ChunkId> {
         let rows = self.addresses.iter().enumerate();
         rows.filter(|(_, address)| **address != GONE).map(|(row, _)| ChunkId(row as u64))
-    }
-
-    /// When the index was last changed.
-    pub fn changed(&self) -> Option<SystemTime> {
-        self.lexical_path().join("meta.json").metadata().ok()?.modified().ok()
-    }
-
-    /// The files and folders in `dir` that are the index, current or not.
-    pub fn files(dir: &Path) -> Vec<PathBuf> {
-        super::manifest::files(dir)
-    }
-
-    /// Number of rows, those included whose chunks are gone.
-    pub fn row_count(&self) -> usize {
-        self.addresses.len()
-    }
-
-    /// Reads which documents and files the index holds.
-    pub fn ledger(&self) -> Result<Ledger, IndexError> {
-        let path = self.data.join(ledger::file_name(self.committed.log));
-        Ledger::read(&self.log, &path, self.committed.log_bytes).map(|(ledger, _)| ledger)
-    }
-
-    /// Number of documents that have at least one chunk.
-    pub fn document_count(&self) -> usize {
-        self.committed.documents as usize
     }
 
     /// The `limit` chunks nearest to `query` (`[dim]`, unit length) by cosine, best first.
@@ -168,17 +140,6 @@ impl Index {
         let is_live = |row: u64| self.addresses[row as usize] != GONE;
         let hits = nearest(&self.vectors, query, limit, is_live);
         hits.into_iter().map(|(row, score)| (ChunkId(row), score)).collect()
-    }
-
-    /// Cosine of one chunk with `query`, `[dim]`, unit length.
-    pub fn cosine(&self, chunk: ChunkId, query: &[f32]) -> f32 {
-        self.vectors.dot(chunk.0, query)
-    }
-
-    /// Prepares BM25 for a question.
-    pub fn lexical(&self, question: &str) -> Result<LexicalQuery, IndexError> {
-        LexicalQuery::new(self.searcher.clone(), &self.fields, question)
-            .map_err(lexical_error(&self.lexical_path()))
     }
 
     /// The `limit` best chunks by BM25, best first.
@@ -196,36 +157,6 @@ impl Index {
         }
         best_first(&mut hits);
         Ok(hits)
-    }
-
-    /// BM25 scores of the given chunks, in their order.
-    pub fn bm25_of(
-        &self,
-        query: &LexicalQuery,
-        chunks: &[ChunkId],
-    ) -> Result<Vec<f32>, IndexError> {
-        let addresses: Vec<DocAddress> = chunks.iter().map(|&chunk| self.address(chunk)).collect();
-        query.scores(&addresses).map_err(lexical_error(&self.lexical_path()))
-    }
-
-    /// The text and place of a chunk.
-    pub fn passage(&self, chunk: ChunkId) -> Result<Passage, IndexError> {
-        let document: TantivyDocument =
-            self.searcher.doc(self.address(chunk)).map_err(lexical_error(&self.lexical_path()))?;
-        let json = document.get_first(self.fields.passage).and_then(|value| value.as_str());
-        json.and_then(|json| serde_json::from_str(json).ok()).ok_or_else(|| IndexError::Damaged {
-            path: self.lexical_path(),
-            what: format!("chunk {} has no readable passage", chunk.0),
-        })
-    }
-
-    /// The vectors of a chunk's tokens, `[tokens, dim]`; none if the index keeps none.
-    pub fn token_vectors(&self, chunk: ChunkId) -> Vec<Vec<f32>> {
-        let rows = self.tokens.as_ref().zip(self.table.get(chunk.0));
-        let Some((rows, Entry { first_token, tokens, .. })) = rows else { return Vec::new() };
-        // Past the file's end there is nothing, whatever a damaged table says.
-        let end = first_token.saturating_add(u64::from(tokens)).min(rows.len());
-        (first_token..end).map(|row| rows.vector(row)).collect()
     }
 
     /// A chunk's row and those of its tokens, as they are stored.
@@ -256,10 +187,94 @@ impl Index {
         self.data.join("lexical")
     }
 
-    /// Mean of the index' token vectors, `[dim]`, from an even sample of them.
-    pub fn mean_token_vector(&self) -> Vec<f32> {
+    /// The vectors of a chunk's tokens, `[tokens, dim]`; none if the index keeps none.
+    fn token_vectors_of(&self, chunk: ChunkId) -> Vec<Vec<f32>> {
+        let rows = self.tokens.as_ref().zip(self.table.get(chunk.0));
+        let Some((rows, Entry { first_token, tokens, .. })) = rows else { return Vec::new() };
+        // Past the file's end there is nothing, whatever a damaged table says.
+        let end = first_token.saturating_add(u64::from(tokens)).min(rows.len());
+        (first_token..end).map(|row| rows.vector(row)).collect()
+    }
+
+    fn address(&self, chunk: ChunkId) -> DocAddress {
+        self.addresses[chunk.0 as usize]
+    }
+}
+
+impl Index for DirectoryIndex {
+    fn settings(&self) -> &Settings {
+        &self.manifest.settings
+    }
+
+    fn chunk_count(&self) -> usize {
+        self.live
+    }
+
+    fn row_count(&self) -> usize {
+        self.addresses.len()
+    }
+
+    fn document_count(&self) -> Result<usize, IndexError> {
+        Ok(self.committed.documents as usize)
+    }
+
+    fn changed(&self) -> Option<SystemTime> {
+        self.lexical_path().join("meta.json").metadata().ok()?.modified().ok()
+    }
+
+    fn ledger(&self) -> Result<Ledger, IndexError> {
+        let path = self.data.join(ledger::file_name(self.committed.log));
+        Ledger::read(&self.log, &path, self.committed.log_bytes).map(|(ledger, _)| ledger)
+    }
+
+    fn search(&self, question: &str, query: &[f32], limit: usize) -> Result<Searched, IndexError> {
+        let start = Instant::now();
+        let nearest = self.nearest(query, limit);
+        let dense = start.elapsed();
+        let start = Instant::now();
+        let lexical = self.lexical(question)?;
+        let matching = self.bm25(&lexical, limit)?;
+        Ok(Searched { nearest, lexical, matching, dense, bm25: start.elapsed() })
+    }
+
+    fn lexical(&self, question: &str) -> Result<LexicalQuery, IndexError> {
+        LexicalQuery::new(self.searcher.clone(), &self.fields, question)
+            .map_err(lexical_error(&self.lexical_path()))
+    }
+
+    fn bm25_of(&self, query: &LexicalQuery, chunks: &[ChunkId]) -> Result<Vec<f32>, IndexError> {
+        let addresses: Vec<DocAddress> = chunks.iter().map(|&chunk| self.address(chunk)).collect();
+        query.scores(&addresses).map_err(lexical_error(&self.lexical_path()))
+    }
+
+    fn cosines(&self, chunks: &[ChunkId], query: &[f32]) -> Result<Vec<f32>, IndexError> {
+        Ok(chunks.iter().map(|chunk| self.vectors.dot(chunk.0, query)).collect())
+    }
+
+    fn passage(&self, chunk: ChunkId) -> Result<Passage, IndexError> {
+        let document: TantivyDocument =
+            self.searcher.doc(self.address(chunk)).map_err(lexical_error(&self.lexical_path()))?;
+        let json = document.get_first(self.fields.passage).and_then(|value| value.as_str());
+        json.and_then(|json| serde_json::from_str(json).ok()).ok_or_else(|| IndexError::Damaged {
+            path: self.lexical_path(),
+            what: format!("chunk {} has no readable passage", chunk.0),
+        })
+    }
+
+    fn token_vectors(
+        &self,
+        chunks: &[ChunkId],
+        take: &mut dyn FnMut(Vec<Vec<f32>>),
+    ) -> Result<(), IndexError> {
+        chunks.iter().for_each(|&chunk| take(self.token_vectors_of(chunk)));
+        Ok(())
+    }
+
+    fn mean_token_vector(&self) -> Result<Vec<f32>, IndexError> {
         let mut mean = vec![0f32; self.manifest.settings.embedder.dimension];
-        let Some(rows) = self.tokens.as_ref().filter(|rows| rows.len() > 0) else { return mean };
+        let Some(rows) = self.tokens.as_ref().filter(|rows| rows.len() > 0) else {
+            return Ok(mean);
+        };
         let step = rows.len().div_ceil(MEAN_SAMPLE);
         let sample: Vec<u64> = (0..rows.len()).step_by(step as usize).collect();
         for &row in &sample {
@@ -268,11 +283,21 @@ impl Index {
             }
         }
         mean.iter_mut().for_each(|sum| *sum /= sample.len() as f32);
-        mean
+        Ok(mean)
     }
 
-    fn address(&self, chunk: ChunkId) -> DocAddress {
-        self.addresses[chunk.0 as usize]
+    fn each_chunk(
+        &self,
+        take: &mut dyn FnMut(StoredChunk) -> Result<(), IndexError>,
+    ) -> Result<(), IndexError> {
+        for chunk in self.chunks() {
+            take(StoredChunk {
+                passage: self.passage(chunk)?,
+                vector: self.vectors.vector(chunk.0),
+                tokens: self.token_vectors_of(chunk),
+            })?;
+        }
+        Ok(())
     }
 }
 

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use super::ledger::Ledger;
 use super::table::Key;
-use super::{Index, IndexError, Manifest};
+use super::{DirectoryIndex, Index, IndexError, Manifest};
 
 /// Checks the index in `dir` whole. The first thing that is wrong is the error.
-pub fn verify(dir: &Path) -> Result<Index, IndexError> {
+pub fn verify(dir: &Path) -> Result<DirectoryIndex, IndexError> {
     let manifest = Manifest::read(dir)?;
     if !manifest.is_as_written(dir) {
         return Err(IndexError::Damaged {
@@ -26,8 +26,8 @@ pub fn verify(dir: &Path) -> Result<Index, IndexError> {
 }
 
 /// Checks the data that `manifest` names.
-pub(super) fn generation(dir: &Path, manifest: &Manifest) -> Result<Index, IndexError> {
-    let index = Index::open_generation(dir, manifest, u64::MAX)?;
+pub(super) fn generation(dir: &Path, manifest: &Manifest) -> Result<DirectoryIndex, IndexError> {
+    let index = DirectoryIndex::open_generation(dir, manifest, u64::MAX)?;
     let ledger = index.ledger()?;
     extents(&index, &ledger)?;
     chunks(&index, &ledger)?;
@@ -35,7 +35,7 @@ pub(super) fn generation(dir: &Path, manifest: &Manifest) -> Result<Index, Index
 }
 
 /// Compares the row files with the digests that each commit noted.
-fn extents(index: &Index, ledger: &Ledger) -> Result<(), IndexError> {
+fn extents(index: &DirectoryIndex, ledger: &Ledger) -> Result<(), IndexError> {
     let (vectors, table, tokens) = index.row_files();
     let differs = |name: &str, whole: bool| match whole {
         true => Ok(()),
@@ -60,7 +60,7 @@ fn extents(index: &Index, ledger: &Ledger) -> Result<(), IndexError> {
 }
 
 /// Compares the chunks with the documents that they are of, and with the rows that they have.
-fn chunks(index: &Index, ledger: &Ledger) -> Result<(), IndexError> {
+fn chunks(index: &DirectoryIndex, ledger: &Ledger) -> Result<(), IndexError> {
     let damaged = |what: String| IndexError::Damaged { path: index.data().to_owned(), what };
     let mut found: BTreeMap<String, u64> = BTreeMap::new();
     let mut count = 0;
@@ -79,11 +79,11 @@ fn chunks(index: &Index, ledger: &Ledger) -> Result<(), IndexError> {
     let documents = ledger.documents().iter().filter(|(_, state)| state.chunks > 0);
     let expected: BTreeMap<&String, u64> =
         documents.map(|(id, state)| (id, state.chunks)).collect();
-    if expected.len() != index.document_count() {
+    let documents = index.document_count()?;
+    if expected.len() != documents {
         return Err(damaged(format!(
-            "it has {} documents, and its commit says {}",
-            expected.len(),
-            index.document_count()
+            "it has {} documents, and its commit says {documents}",
+            expected.len()
         )));
     }
     for (id, chunks) in &expected {

@@ -11,7 +11,10 @@ use super::ledger::{DocumentState, Extent, FileState, Ledger, LedgerWriter};
 use super::lexical::{Fields, schema, tokenizers};
 use super::rows::{Bits, RowWriter};
 use super::table::{Entry, Key, TableWriter};
-use super::{ChunkId, Index, IndexError, Manifest, Passage, Settings, lexical_write_error};
+use super::{
+    ChunkId, DirectoryIndex, Index, IndexError, IndexWriter, Manifest, Passage, Settings,
+    lexical_write_error,
+};
 
 /// Tantivy's memory for a segment in the making, in bytes.
 const LEXICAL_MEMORY: usize = 64 << 20;
@@ -51,13 +54,13 @@ impl Committed {
 pub enum Start {
     /// Change the index, or make one: what is committed is seen at once.
     Update,
-    /// Build a new one beside it, which [`IndexWriter::publish`] puts in its place. A rebuild with
+    /// Build a new one beside it, which [`super::IndexWriter::publish`] puts in its place. A rebuild with
     /// the same settings that was interrupted goes on.
     Rebuild,
 }
 
-/// The one writer of an index.
-pub struct IndexWriter {
+/// The one writer of an index in a directory.
+pub struct DirectoryWriter {
     dir: PathBuf,
     manifest: Manifest,
     /// The directory's manifest names this generation.
@@ -77,7 +80,7 @@ pub struct IndexWriter {
     lock: File,
 }
 
-impl IndexWriter {
+impl DirectoryWriter {
     /// Opens the index in `dir` for writing, or starts one with `settings`.
     pub fn open(dir: &Path, settings: Settings, start: Start) -> Result<Self, IndexError> {
         fs::create_dir_all(dir).map_err(unwritable(dir))?;
@@ -90,7 +93,7 @@ impl IndexWriter {
         };
         match (existing, start) {
             (Some(manifest), Start::Update) => {
-                manifest.check(&settings)?;
+                manifest.settings.check(&settings)?;
                 Self::existing(dir, manifest, true, start, lock)
             }
             (None, Start::Update) => Self::fresh(dir, Manifest::fresh(dir, settings), start, lock),
@@ -193,58 +196,6 @@ impl IndexWriter {
         })
     }
 
-    /// What the index is built with.
-    pub fn settings(&self) -> &Settings {
-        &self.manifest.settings
-    }
-
-    /// What the index holds, with all changes so far.
-    pub fn ledger(&self) -> &Ledger {
-        &self.log.ledger
-    }
-
-    /// Number of chunks, with all changes so far.
-    pub fn chunk_count(&self) -> u64 {
-        self.live
-    }
-
-    /// Adds a chunk with its embedding, `[dim]`, and the vectors of its tokens, `[tokens, dim]`
-    /// (empty unless the index keeps them). What the document had before is to be removed first.
-    pub fn add(
-        &mut self,
-        passage: &Passage,
-        vector: &[f32],
-        tokens: &[Vec<f32>],
-    ) -> Result<(), IndexError> {
-        self.vectors.append(vector)?;
-        let first_token = self.tokens.as_ref().map_or(0, RowWriter::len);
-        if let Some(rows) = &mut self.tokens {
-            for token in tokens {
-                rows.append(token)?;
-            }
-        }
-        let key = Key::of(&passage.text_to_embed());
-        self.enter(passage, Entry { key, first_token, tokens: tokens.len() as u32 })
-    }
-
-    /// Whether a text equal to the passage's was embedded here before.
-    pub fn knows(&mut self, passage: &Passage) -> Result<bool, IndexError> {
-        Ok(self.table.find(Key::of(&passage.text_to_embed()))?.is_some())
-    }
-
-    /// Adds a chunk with the embedding that an equal text has here; false if none has.
-    pub fn add_known(&mut self, passage: &Passage) -> Result<bool, IndexError> {
-        let key = Key::of(&passage.text_to_embed());
-        let Some((row, entry)) = self.table.find(key)? else { return Ok(false) };
-        self.vectors.copy(row, 1)?;
-        let first_token = match &mut self.tokens {
-            Some(rows) => rows.copy(entry.first_token, u64::from(entry.tokens))?,
-            None => 0,
-        };
-        self.enter(passage, Entry { first_token, ..entry })?;
-        Ok(true)
-    }
-
     /// Adds what belongs to the row that was appended last.
     fn enter(&mut self, passage: &Passage, entry: Entry) -> Result<(), IndexError> {
         self.table.append(entry)?;
@@ -258,60 +209,6 @@ impl IndexWriter {
         document.add_text(self.fields.passage, json);
         self.lexical.add_document(document).map_err(lexical_write_error(&self.lexical_path))?;
         Ok(())
-    }
-
-    /// Records that all chunks of the document `id` have been added.
-    pub fn finish_document(&mut self, id: &str, state: DocumentState) {
-        self.live += state.chunks;
-        self.documents += u64::from(state.chunks > 0);
-        self.log.record_document(id, state);
-    }
-
-    /// Takes back the chunks of a document that has been begun and will not be finished.
-    pub fn abandon_document(&mut self, id: &str) {
-        self.lexical.delete_term(Term::from_field_text(self.fields.document, id));
-    }
-
-    /// Records that all documents of the file at `path` are in the index.
-    pub fn finish_file(&mut self, path: &str, state: FileState) {
-        self.log.record_file(path, state);
-    }
-
-    /// Removes the document `id` and its chunks. Seen after the next commit.
-    pub fn remove_document(&mut self, id: &str) {
-        let Some(state) = self.log.ledger.documents().get(id) else { return };
-        self.live -= state.chunks;
-        self.documents -= u64::from(state.chunks > 0);
-        if state.chunks > 0 {
-            self.lexical.delete_term(Term::from_field_text(self.fields.document, id));
-        }
-        self.log.forget_document(id);
-    }
-
-    /// Removes all documents of the file at `path`, and that it was read. Seen after the next
-    /// commit.
-    pub fn remove_file(&mut self, path: &str) {
-        let documents: Vec<String> =
-            self.log.ledger.documents_of(path).map(|(id, _)| id.clone()).collect();
-        documents.iter().for_each(|id| self.remove_document(id));
-        self.log.forget_file(path);
-    }
-
-    /// Makes everything since the last commit part of the index, all or nothing.
-    pub fn commit(&mut self) -> Result<(), IndexError> {
-        if self.committed != Some(self.vectors.len()) || self.log.has_changes() {
-            self.write_commit()?;
-        }
-        match self.start {
-            Start::Update => self.make_current(),
-            Start::Rebuild => Ok(()),
-        }
-    }
-
-    /// Commits, and puts this generation in the place of the one in use, if it is another.
-    pub fn publish(&mut self) -> Result<(), IndexError> {
-        self.commit()?;
-        self.make_current()
     }
 
     fn make_current(&mut self) -> Result<(), IndexError> {
@@ -363,11 +260,6 @@ impl IndexWriter {
         self.lexical.wait_merging_threads().map_err(&failed)
     }
 
-    /// Number of rows, those included whose chunks are gone.
-    pub fn row_count(&self) -> u64 {
-        self.vectors.len()
-    }
-
     /// Writes the index anew without the rows whose chunks are gone, and puts that in its place.
     /// Commits first.
     pub fn compact(mut self) -> Result<(), IndexError> {
@@ -375,7 +267,7 @@ impl IndexWriter {
         let Self { dir, lexical, lexical_path, log, lock, .. } = self;
         // The old generation is only read from here on.
         lexical.wait_merging_threads().map_err(lexical_write_error(&lexical_path))?;
-        let old = Index::open(&dir)?;
+        let old = DirectoryIndex::open(&dir)?;
         let manifest = Manifest::fresh(&dir, old.manifest().settings.clone());
         let mut new = Self::fresh(&dir, manifest, Start::Update, lock)?;
         // Not marked as one to go on with: it is worth nothing before it is whole.
@@ -392,7 +284,7 @@ impl IndexWriter {
         new.finish()
     }
 
-    fn copy_chunk(&mut self, from: &Index, chunk: ChunkId) -> Result<(), IndexError> {
+    fn copy_chunk(&mut self, from: &DirectoryIndex, chunk: ChunkId) -> Result<(), IndexError> {
         let stored = from.stored(chunk)?;
         self.vectors.append_raw(&stored.vector)?;
         let first_token = self.tokens.as_ref().map_or(0, RowWriter::len);
@@ -402,6 +294,111 @@ impl IndexWriter {
             }
         }
         self.enter(&from.passage(chunk)?, Entry { first_token, ..stored.entry })
+    }
+}
+
+impl IndexWriter for DirectoryWriter {
+    fn settings(&self) -> &Settings {
+        &self.manifest.settings
+    }
+
+    fn ledger(&self) -> &Ledger {
+        &self.log.ledger
+    }
+
+    fn chunk_count(&self) -> u64 {
+        self.live
+    }
+
+    fn row_count(&self) -> u64 {
+        self.vectors.len()
+    }
+
+    fn knows(&mut self, passage: &Passage) -> Result<bool, IndexError> {
+        Ok(self.table.find(Key::of(&passage.text_to_embed()))?.is_some())
+    }
+
+    fn add(
+        &mut self,
+        passage: &Passage,
+        vector: &[f32],
+        tokens: &[Vec<f32>],
+    ) -> Result<(), IndexError> {
+        self.vectors.append(vector)?;
+        let first_token = self.tokens.as_ref().map_or(0, RowWriter::len);
+        if let Some(rows) = &mut self.tokens {
+            for token in tokens {
+                rows.append(token)?;
+            }
+        }
+        let key = Key::of(&passage.text_to_embed());
+        self.enter(passage, Entry { key, first_token, tokens: tokens.len() as u32 })
+    }
+
+    fn add_known(&mut self, passage: &Passage) -> Result<bool, IndexError> {
+        let key = Key::of(&passage.text_to_embed());
+        let Some((row, entry)) = self.table.find(key)? else { return Ok(false) };
+        self.vectors.copy(row, 1)?;
+        let first_token = match &mut self.tokens {
+            Some(rows) => rows.copy(entry.first_token, u64::from(entry.tokens))?,
+            None => 0,
+        };
+        self.enter(passage, Entry { first_token, ..entry })?;
+        Ok(true)
+    }
+
+    fn finish_document(&mut self, id: &str, state: DocumentState) {
+        self.live += state.chunks;
+        self.documents += u64::from(state.chunks > 0);
+        self.log.record_document(id, state);
+    }
+
+    fn abandon_document(&mut self, id: &str) {
+        self.lexical.delete_term(Term::from_field_text(self.fields.document, id));
+    }
+
+    fn finish_file(&mut self, path: &str, state: FileState) {
+        self.log.record_file(path, state);
+    }
+
+    fn remove_document(&mut self, id: &str) {
+        let Some(state) = self.log.ledger.documents().get(id) else { return };
+        self.live -= state.chunks;
+        self.documents -= u64::from(state.chunks > 0);
+        if state.chunks > 0 {
+            self.lexical.delete_term(Term::from_field_text(self.fields.document, id));
+        }
+        self.log.forget_document(id);
+    }
+
+    fn remove_file(&mut self, path: &str) {
+        let documents: Vec<String> =
+            self.log.ledger.documents_of(path).map(|(id, _)| id.clone()).collect();
+        documents.iter().for_each(|id| self.remove_document(id));
+        self.log.forget_file(path);
+    }
+
+    fn commit(&mut self) -> Result<(), IndexError> {
+        if self.committed != Some(self.vectors.len()) || self.log.has_changes() {
+            self.write_commit()?;
+        }
+        match self.start {
+            Start::Update => self.make_current(),
+            Start::Rebuild => Ok(()),
+        }
+    }
+
+    fn publish(&mut self) -> Result<(), IndexError> {
+        self.commit()?;
+        self.make_current()
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), IndexError> {
+        Self::finish(*self)
+    }
+
+    fn compact(self: Box<Self>) -> Result<(), IndexError> {
+        Self::compact(*self)
     }
 }
 

@@ -4,6 +4,7 @@
 //! and hands it to the index. What waits between the two is bounded, so that memory does not grow
 //! with the corpus.
 
+mod copy;
 mod in_order;
 mod prepare;
 
@@ -19,6 +20,7 @@ use serde::Serialize;
 use crate::embed::{Embedder, Tokens};
 use crate::index::{DocumentState, FileState, IndexWriter, Ledger, Passage, Start, file_of};
 use crate::ingest::{ChunkSettings, IngestError, Walk};
+pub use copy::{Copied, copy};
 use in_order::in_order;
 use prepare::{Job, Outcome};
 
@@ -66,7 +68,7 @@ struct Interrupted;
 
 /// What one run works with.
 pub struct Indexer<'a> {
-    writer: IndexWriter,
+    writer: Box<dyn IndexWriter>,
     embedder: &'a Embedder,
     start: Start,
     stop: &'a AtomicBool,
@@ -100,7 +102,7 @@ impl<'a> Indexer<'a> {
     /// Works on `writer`, which was opened for `start`, until `stop` is set. `watch` is told of
     /// the progress.
     pub fn new(
-        writer: IndexWriter,
+        writer: Box<dyn IndexWriter>,
         embedder: &'a Embedder,
         start: Start,
         stop: &'a AtomicBool,
@@ -277,6 +279,7 @@ impl<'a> Indexer<'a> {
 
     /// Adds passages to the index, and embeds those whose text it does not know.
     fn add(&mut self, passages: &[&Passage]) -> Result<()> {
+        self.writer.look_up(passages)?;
         // Each text once, in order: the second time the index knows it.
         let mut new: Vec<String> = Vec::new();
         for passage in passages {
@@ -337,7 +340,7 @@ impl<'a> Indexer<'a> {
 
 /// Removes what the index has of the files and folders `paths`, be they there or not; gives the
 /// number of documents.
-pub fn remove(writer: &mut IndexWriter, paths: &[PathBuf]) -> Result<usize> {
+pub fn remove(writer: &mut dyn IndexWriter, paths: &[PathBuf]) -> Result<usize> {
     let mut removed = 0;
     for path in paths {
         let root = path.canonicalize().or_else(|_| std::path::absolute(path));

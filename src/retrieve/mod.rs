@@ -15,7 +15,7 @@ use serde::Serialize;
 pub use stages::{Ranking, Stages};
 
 use crate::embed::{Embedder, Embedding, Tokens};
-use crate::index::{ChunkId, Index, LexicalQuery, Passage};
+use crate::index::{ChunkId, Index, LexicalQuery, Passage, Searched};
 use crate::models::LazyModel;
 use crate::models::catalogue::Calibration;
 use crate::rerank::{LateInteraction, QueryToken, Reranker};
@@ -115,7 +115,7 @@ impl Found {
 
 /// Searches one index.
 pub struct Retriever<'a> {
-    index: &'a Index,
+    index: &'a dyn Index,
     embedder: &'a LazyModel<Embedder>,
     reranker: Option<&'a Reranker>,
     calibration: Option<&'a Calibration>,
@@ -125,16 +125,16 @@ pub struct Retriever<'a> {
 impl<'a> Retriever<'a> {
     /// Prepares to search `index`; loads nothing.
     pub fn new(
-        index: &'a Index,
+        index: &'a dyn Index,
         embedder: &'a LazyModel<Embedder>,
         reranker: Option<&'a Reranker>,
         calibration: Option<&'a Calibration>,
-    ) -> Self {
+    ) -> Result<Self> {
         let mean_token = match reranker {
-            Some(Reranker::LateInteraction) => index.mean_token_vector(),
+            Some(Reranker::LateInteraction) => index.mean_token_vector()?,
             _ => Vec::new(),
         };
-        Self { index, embedder, reranker, calibration, mean_token }
+        Ok(Self { index, embedder, reranker, calibration, mean_token })
     }
 
     /// The `limit` best passages for a question.
@@ -150,13 +150,8 @@ impl<'a> Retriever<'a> {
         let start = Instant::now();
         let embedding = self.embed(question)?;
         let embed = start.elapsed();
-        let start = Instant::now();
-        let nearest = self.index.nearest(&embedding.vector, CANDIDATES);
-        let dense = start.elapsed();
-        let start = Instant::now();
-        let lexical = self.index.lexical(question)?;
-        let matching = self.index.bm25(&lexical, CANDIDATES)?;
-        let bm25 = start.elapsed();
+        let searched = self.index.search(question, &embedding.vector, CANDIDATES)?;
+        let Searched { nearest, lexical, matching, dense, bm25 } = searched;
         let start = Instant::now();
         let candidates = self.fuse(&embedding.vector, &lexical, &nearest, &matching)?;
         let took = Took { embed, dense, bm25, fuse: start.elapsed() };
@@ -207,11 +202,11 @@ impl<'a> Retriever<'a> {
         chunks.sort_unstable();
         chunks.dedup();
         let bm25 = self.index.bm25_of(lexical, &chunks)?;
+        let cosines = self.index.cosines(&chunks, query)?;
         let mut candidates: Vec<(ChunkId, Scores)> = chunks
             .into_iter()
-            .zip(bm25)
-            .map(|(chunk, bm25)| {
-                let dense = self.index.cosine(chunk, query);
+            .zip(bm25.into_iter().zip(cosines))
+            .map(|(chunk, (bm25, dense))| {
                 let fused = fuse::fused(dense, fuse::share(bm25, lexical.best_possible()));
                 (chunk, Scores { dense, bm25, fused, rerank: None })
             })
@@ -255,12 +250,15 @@ impl<'a> Retriever<'a> {
                 let weigh = |word: &str| lexical.word_idf(word);
                 let tokens = query_tokens(question, &found.embedding, &weigh);
                 let late = LateInteraction::new(&self.mean_token, tokens);
-                for hit in hits {
-                    let score = late.score(self.index.token_vectors(hit.chunk));
+                let chunks: Vec<ChunkId> = hits.iter().map(|hit| hit.chunk).collect();
+                let mut hits = hits.iter_mut();
+                self.index.token_vectors(&chunks, &mut |tokens| {
+                    let Some(hit) = hits.next() else { return };
+                    let score = late.score(tokens);
                     let share = fuse::share(hit.scores.bm25, lexical.best_possible());
                     hit.scores.rerank = Some(score);
                     hit.score = fuse::with_late_interaction(hit.scores.dense, share, score);
-                }
+                })?;
             }
         }
         Ok(())

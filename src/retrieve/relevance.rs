@@ -10,7 +10,7 @@ use crate::language::Language;
 use crate::models::catalogue::{Calibration, Logistic};
 
 /// Covered less than this, the question's words do not occur: it is in another language, where
-/// letters and frequent words do not say so already.
+/// letters and frequent words do not say which.
 const SAME_WORDS: f32 = 0.1;
 
 /// What relevance is judged by.
@@ -31,8 +31,10 @@ pub struct Signals {
 /// languages.
 pub(super) fn across_languages(question: &str, passage: &str, coverage: f32) -> bool {
     match (Language::of(question).code(), Language::of(passage).code()) {
-        (None, None) => coverage < SAME_WORDS,
-        (asked, written) => asked != written,
+        (Some(asked), Some(written)) => asked != written,
+        // Its letters are of neither language that is known by its words.
+        (None, Some(_)) if !question.is_ascii() => true,
+        _ => coverage < SAME_WORDS,
     }
 }
 
@@ -117,6 +119,9 @@ mod tests {
         assert!(!across_languages("Thủ đô ở đâu?", "Thủ đô là Hà Nội.", 0.0));
         assert!(across_languages("Thủ đô ở đâu?", "The capital is Hanoi.", 0.9));
         assert!(across_languages("What is the capital?", "Столица — Москва.", 0.0));
+        assert!(across_languages("Какая столица?", "The capital is Moscow.", 0.3));
+        // Too short to tell, but its words are there.
+        assert!(!across_languages("Moscow mayor?", "The mayor of Moscow is elected.", 0.8));
         assert!(!across_languages("Какая столица?", "Столица — Москва.", 0.4));
         assert!(across_languages("Какая столица?", "首都は東京です。", 0.0));
     }

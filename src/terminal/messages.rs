@@ -7,6 +7,7 @@ use clap::ValueEnum;
 
 use crate::answer::{Reason, Written};
 use crate::gpu::gib;
+use crate::index::Retry;
 use crate::indexing::Summary;
 use crate::ingest::Place;
 use crate::language::Language;
@@ -375,12 +376,13 @@ impl Lang {
         self,
         index: &str,
         counts: [usize; 4],
-        size: &str,
-        age: Duration,
+        size: Option<&str>,
+        age: Option<Duration>,
         embedder: &str,
     ) -> String {
         let [files, documents, chunks, dead] = counts;
-        let age = self.age(age);
+        let size = size.unwrap_or("?");
+        let age = age.map_or_else(|| "?".to_owned(), |age| self.age(age));
         match self {
             Self::Vi => format!(
                 "chỉ mục     {index}\ntệp         {files}\ntài liệu    {documents}\n\
@@ -392,6 +394,37 @@ impl Lang {
                  chunks     {chunks} (and {dead} removed, until it is compacted)\nsize       {size}\n\
                  changed    {age}\nembedder   {embedder}\n"
             ),
+        }
+    }
+
+    pub(crate) fn copied(
+        self,
+        documents: usize,
+        chunks: usize,
+        unchanged: usize,
+        took: &str,
+        target: &str,
+    ) -> String {
+        match self {
+            Self::Vi => format!(
+                "✅ đã chép {documents} tài liệu ({chunks} đoạn), {unchanged} đã có sẵn; {took} → {target}"
+            ),
+            Self::En => format!(
+                "✅ {documents} documents ({chunks} chunks) copied, {unchanged} were there; {took} → {target}"
+            ),
+        }
+    }
+
+    /// A server failed to answer, and is asked again.
+    pub(crate) fn asked_again(self, retry: &Retry) -> String {
+        let Retry { address, error, attempt, attempts } = retry;
+        match self {
+            Self::Vi => {
+                format!("{address} không trả lời ({error}); thử lại lần {attempt}/{attempts}")
+            }
+            Self::En => {
+                format!("{address} did not answer ({error}); attempt {attempt} of {attempts}")
+            }
         }
     }
 

@@ -16,8 +16,8 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 use rag_query::index::{
-    self, DocumentState, EmbedderIdentity, FileState, Index, IndexError, IndexWriter, Passage,
-    Settings, Start,
+    self, DirectoryIndex, DirectoryWriter, DocumentState, EmbedderIdentity, FileState, Index,
+    IndexError, IndexWriter, Passage, Settings, Start,
 };
 use rag_query::ingest::{ChunkSettings, Format, Place};
 use rag_query::random::SplitMix64;
@@ -61,7 +61,7 @@ fn passages(document: &str, version: u64) -> Vec<Passage> {
         .collect()
 }
 
-fn put(writer: &mut IndexWriter, document: &str, version: u64) -> Result<(), IndexError> {
+fn put(writer: &mut dyn IndexWriter, document: &str, version: u64) -> Result<(), IndexError> {
     writer.remove_document(document);
     let passages = passages(document, version);
     for passage in &passages {
@@ -87,7 +87,7 @@ fn state(dir: &Path) -> State {
     consistent(&index)
 }
 
-fn consistent(index: &Index) -> State {
+fn consistent(index: &DirectoryIndex) -> State {
     let ledger = index.ledger().unwrap();
     let state: State = ledger
         .documents()
@@ -121,7 +121,7 @@ fn writes_until_it_is_killed() {
     let mut now = state(&dir);
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_secs(10) {
-        let mut writer = IndexWriter::open(&dir, settings(), Start::Update).unwrap();
+        let mut writer = DirectoryWriter::open(&dir, settings(), Start::Update).unwrap();
         for _ in 0..=random.below(4) {
             for _ in 0..=random.below(3) {
                 let document = format!("/document-{}", random.below(12));
@@ -219,7 +219,7 @@ fn readers_see_one_state_while_an_index_is_written() {
     let begin = Instant::now();
     let mut states = Vec::new();
     while begin.elapsed() < Duration::from_secs(3) {
-        match Index::open(&dir) {
+        match DirectoryIndex::open(&dir) {
             Ok(index) => states.push(consistent(&index)),
             Err(IndexError::Missing(_)) => assert!(states.is_empty()),
             Err(error) => panic!("{error:?}"),

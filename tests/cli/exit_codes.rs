@@ -3,6 +3,8 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 
+use serde_json::Value;
+
 use crate::harness::{ENDLESS, ENGLISH, Outcome, Sandbox, VIETNAMESE};
 
 #[test]
@@ -89,8 +91,15 @@ fn nothing_relevant_is_3() {
     sandbox.run(&[&profile[..], &["index", "notes/tokenization.md"]].concat()).exits(0);
     let outcome = sandbox.run(&[&profile[..], &[ENGLISH]].concat()).exits(3);
     assert!(outcome.stdout.is_empty(), "{outcome:#?}");
-    let outcome = outcome.tells(&["Your documents say nothing about this."]);
+    let outcome = outcome.tells(&["Your documents say nothing about this", "--force"]);
     assert!(!outcome.stderr.contains("Loading Tiny LLM"), "{outcome:#?}");
+    // Its own words do not occur in a text of another subject.
+    let unknown = ["--json", "Zyzzogeton quux?"];
+    let answer = sandbox.run(&[&profile[..], &unknown].concat()).exits(3).json();
+    assert_eq!(answer["reason"], "no_match");
+    let forced = ["--force", "--extractive", "--json", ENGLISH];
+    let answer = sandbox.run(&[&profile[..], &forced].concat()).exits(0).json();
+    assert_eq!((&answer["answered"], &answer["reason"]), (&true.into(), &Value::Null));
 }
 
 #[test]
@@ -102,8 +111,9 @@ fn a_question_to_an_empty_index_is_3() {
         let outcome = sandbox.run(args).exits(3);
         assert!(outcome.stdout.is_empty(), "{outcome:#?}");
     }
-    let answer = sandbox.run(&["--json", ENGLISH]).exits(3).json();
-    assert_eq!(answer["reason"], "not-in-documents");
+    for args in [&["--json", ENGLISH][..], &["--json", "--force", ENGLISH]] {
+        assert_eq!(sandbox.run(args).exits(3).json()["reason"], "empty_index");
+    }
 }
 
 #[test]

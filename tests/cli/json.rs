@@ -104,7 +104,7 @@ fn a_question_that_the_documents_do_not_answer_is_answered_so() {
     sandbox.run(&[&profile[..], &["index", "notes/tokenization.md"]].concat()).exits(0);
     let answer = sandbox.run(&[&profile[..], &["--json", ENGLISH]].concat()).exits(3).json();
     assert_eq!(answer["answered"], false);
-    assert_eq!(answer["reason"], "not-in-documents");
+    assert_eq!(answer["reason"], "low_relevance");
     assert_eq!(answer["answer"], "");
     assert_eq!(answer["citations"], json!([]));
     assert_eq!(answer["model"], Value::Null);

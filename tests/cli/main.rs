@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod bench;
+mod conformance;
 #[cfg(unix)]
 mod crash;
 mod devices;
@@ -19,6 +20,8 @@ mod indexing;
 mod json;
 #[cfg(target_os = "linux")]
 mod laziness;
+#[cfg(all(feature = "milvus", unix))]
+mod milvus;
 mod prompt;
 #[cfg(unix)]
 mod pty;

@@ -280,7 +280,7 @@ fn reranker(
 /// Searches for the beginnings of passages. Without an index there are no figures, which is no
 /// failure.
 fn search(setup: &Setup, models: &Models) -> Result<SearchReport> {
-    let index = setup.index_dir.display().to_string();
+    let index = setup.index.to_string();
     let opened = match setup.open_index(models) {
         Ok((opened, _)) => opened,
         Err(error) => {
@@ -290,11 +290,11 @@ fn search(setup: &Setup, models: &Models) -> Result<SearchReport> {
     };
     let figures = timed(setup, ("tìm kiếm", "the search"), || {
         let retriever = Retriever::new(
-            &opened,
+            opened.as_ref(),
             &models.embedder,
             models.reranker.as_ref(),
             models.relevance.as_ref(),
-        );
+        )?;
         let mut questions = vec![words(0, QUESTIONS.1)];
         let hits = retriever.retrieve(&questions[0], QUESTIONS.0)?.hits;
         questions.extend(hits.iter().map(|hit| beginning(&hit.passage.text, QUESTIONS.1)));

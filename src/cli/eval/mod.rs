@@ -48,12 +48,12 @@ fn measure(setup: &Setup, cli: &Cli, args: &EvalArgs, path: &Path) -> Result<Exi
     }
     let evaluator = Evaluator {
         retriever: &Retriever::new(
-            &index,
+            index.as_ref(),
             &models.embedder,
             models.reranker.as_ref(),
             models.relevance.as_ref(),
-        ),
-        answerer: &Answerer::new(&index, &models, options, load_index),
+        )?,
+        answerer: &Answerer::new(index.as_ref(), &models, options, load_index)?,
         top_k: setup.global.top_k,
         with_llm: args.with_llm,
     };

@@ -1,7 +1,7 @@
 //! `index list`, `info`, `names`, `remove`, `verify` and `compact`. None of them loads a model.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::super::exit::Exit;
 use super::super::setup::{Setup, data_dir, named_indexes};
-use crate::index::{self, Index, IndexWriter, Manifest, Settings, file_of};
+use crate::index::{Location, Manifest, Settings, file_of};
 use crate::indexing;
 use crate::terminal::{bytes, document_name, time};
 
@@ -21,7 +21,7 @@ pub fn list(setup: &Setup) -> Result<Exit> {
         /// Of the file that it is from.
         bytes: Option<u64>,
     }
-    let ledger = Index::open(&setup.index_dir)?.ledger()?;
+    let ledger = setup.index.open()?.ledger()?;
     for (document, state) in ledger.documents() {
         if setup.global.json {
             let bytes = ledger.files().get(file_of(document)).map(|file| file.size);
@@ -38,33 +38,33 @@ pub fn list(setup: &Setup) -> Result<Exit> {
 /// What is told of an index.
 #[derive(Serialize)]
 struct Info {
-    index: PathBuf,
+    index: String,
     files: usize,
     documents: usize,
     chunks: usize,
     /// Rows whose chunks are gone, until the next compaction.
     dead_rows: usize,
-    /// Of all its files.
-    bytes: u64,
-    /// Since the last change.
-    age_seconds: u64,
+    /// Of all its files; absent where only a server knows.
+    bytes: Option<u64>,
+    /// Since the last change; absent where only a server knows.
+    age_seconds: Option<u64>,
     #[serde(flatten)]
     settings: Settings,
 }
 
 impl Info {
-    fn of(dir: &Path) -> Result<Self> {
-        let index = Index::open(dir)?;
+    fn of(location: &Location) -> Result<Self> {
+        let index = location.open()?;
         let ledger = index.ledger()?;
         Ok(Self {
-            index: dir.to_owned(),
+            index: location.to_string(),
             files: ledger.files().len(),
             documents: ledger.documents().len(),
             chunks: index.chunk_count(),
             dead_rows: index.row_count() - index.chunk_count(),
-            bytes: size_of(dir),
-            age_seconds: index.changed().map_or(0, |changed| age(changed).as_secs()),
-            settings: index.manifest().settings.clone(),
+            bytes: location.bytes(),
+            age_seconds: index.changed().map(|changed| age(changed).as_secs()),
+            settings: index.settings().clone(),
         })
     }
 }
@@ -74,16 +74,16 @@ fn age(time: SystemTime) -> Duration {
 }
 
 pub fn info(setup: &Setup) -> Result<Exit> {
-    let info = Info::of(&setup.index_dir)?;
+    let info = Info::of(&setup.index)?;
     if setup.global.json {
         setup.terminal.print_json(&info)?;
         return Ok(Exit::Answered);
     }
-    let age = Duration::from_secs(info.age_seconds);
+    let age = info.age_seconds.map(Duration::from_secs);
     let lines = setup.terminal.lang.index_info(
-        &info.index.display().to_string(),
+        &info.index,
         [info.files, info.documents, info.chunks, info.dead_rows],
-        &bytes(info.bytes),
+        info.bytes.map(bytes).as_deref(),
         age,
         &info.settings.embedder.id,
     );
@@ -109,7 +109,7 @@ pub fn names(setup: &Setup) -> Result<Exit> {
         .collect();
     names.sort();
     for name in &names {
-        let (info, problem) = match Info::of(&folder.join(name)) {
+        let (info, problem) = match Info::of(&Location::Directory(folder.join(name))) {
             Ok(info) => (Some(info), None),
             Err(error) => (None, Some(error.to_string())),
         };
@@ -118,7 +118,8 @@ pub fn names(setup: &Setup) -> Result<Exit> {
         } else {
             let what = match (&info, problem) {
                 (Some(info), _) => {
-                    setup.terminal.lang.named(info.documents, info.chunks, &bytes(info.bytes))
+                    let size = bytes(info.bytes.unwrap_or_default());
+                    setup.terminal.lang.named(info.documents, info.chunks, &size)
                 }
                 (None, problem) => format!("❌ {}", problem.unwrap_or_default()),
             };
@@ -136,8 +137,8 @@ pub fn remove(setup: &Setup, paths: &[PathBuf]) -> Result<Exit> {
     struct Removed {
         removed: usize,
     }
-    let mut writer = IndexWriter::open_existing(&setup.index_dir)?;
-    let removed = indexing::remove(&mut writer, paths)?;
+    let mut writer = setup.index.write_existing()?;
+    let removed = indexing::remove(writer.as_mut(), paths)?;
     writer.finish()?;
     if setup.global.json {
         setup.terminal.print_json(&Removed { removed })?;
@@ -153,8 +154,8 @@ pub fn verify(setup: &Setup) -> Result<Exit> {
         chunks: usize,
     }
     let begun = Instant::now();
-    let index = index::verify(&setup.index_dir)?;
-    let (documents, chunks) = (index.document_count(), index.chunk_count());
+    let index = setup.index.verify()?;
+    let (documents, chunks) = (index.document_count()?, index.chunk_count());
     if setup.global.json {
         setup.terminal.print_json(&Verified { documents, chunks })?;
     }
@@ -165,28 +166,17 @@ pub fn verify(setup: &Setup) -> Result<Exit> {
 pub fn compact(setup: &Setup) -> Result<Exit> {
     #[derive(Serialize)]
     struct Compacted {
-        before: u64,
-        after: u64,
+        before: Option<u64>,
+        after: Option<u64>,
     }
-    let before = size_of(&setup.index_dir);
-    IndexWriter::open_existing(&setup.index_dir)?.compact()?;
-    let after = size_of(&setup.index_dir);
+    let before = setup.index.bytes();
+    setup.index.write_existing()?.compact()?;
+    let after = setup.index.bytes();
     if setup.global.json {
         setup.terminal.print_json(&Compacted { before, after })?;
     }
-    setup.terminal.say(&format!("✅ {} → {}", bytes(before), bytes(after)));
+    let sizes = before.zip(after);
+    let sizes = sizes.map(|(before, after)| format!(" {} → {}", bytes(before), bytes(after)));
+    setup.terminal.say(&format!("✅{}", sizes.unwrap_or_default()));
     Ok(Exit::Answered)
-}
-
-/// Bytes of the manifest and the data in an index directory, which may hold the user's own files
-/// as well.
-fn size_of(dir: &Path) -> u64 {
-    fn below(path: &Path) -> u64 {
-        let Ok(metadata) = path.symlink_metadata() else { return 0 };
-        if !metadata.is_dir() {
-            return metadata.len();
-        }
-        fs::read_dir(path).into_iter().flatten().flatten().map(|entry| below(&entry.path())).sum()
-    }
-    Index::files(dir).iter().map(|path| below(path)).sum()
 }

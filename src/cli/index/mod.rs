@@ -1,5 +1,6 @@
 //! `rag-query index`: builds, updates and looks after an index.
 
+mod copy;
 mod manage;
 mod preview;
 
@@ -12,7 +13,7 @@ use super::args::{IndexAction, IndexArgs};
 use super::exit::Exit;
 use super::interrupt::{self, Interruptible};
 use super::setup::Setup;
-use crate::index::{IndexWriter, Start};
+use crate::index::Start;
 use crate::indexing::{Indexer, Progress};
 use crate::ingest::{self, Filter};
 use crate::terminal::{Lang, time};
@@ -25,6 +26,7 @@ pub fn run(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
         Some(IndexAction::Info) => manage::info(setup),
         Some(IndexAction::Names) => manage::names(setup),
         Some(IndexAction::Remove { paths }) => manage::remove(setup, paths),
+        Some(IndexAction::Copy { source, target }) => copy::run(setup, source, target),
         Some(IndexAction::Verify) => manage::verify(setup),
         Some(IndexAction::Compact) => manage::compact(setup),
     }
@@ -37,7 +39,7 @@ fn update(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
     // Before the embedder is loaded: a path or an index that cannot be used is said at once.
     let walk = ingest::walk(&args.paths, &Filter::new(&args.include, &args.exclude)?)?;
     let start = if args.rebuild { Start::Rebuild } else { Start::Update };
-    let writer = IndexWriter::open(&setup.index_dir, models.index_settings.clone(), start)?;
+    let writer = setup.index.write(models.index_settings.clone(), start)?;
     let step = terminal.begin(lang.loading_models(false));
     let loading = Instant::now();
     let embedder = models.embedder.get()?;
@@ -61,7 +63,7 @@ fn update(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
         terminal.print_json(&summary)?;
     }
     let took = time(begun.elapsed());
-    terminal.say(&lang.indexed(&summary, &took, &setup.index_dir.display().to_string()));
+    terminal.say(&lang.indexed(&summary, &took, &setup.index.to_string()));
     Ok(match summary.problems.is_empty() {
         _ if summary.interrupted => Exit::Interrupted,
         false if args.strict => Exit::Error,

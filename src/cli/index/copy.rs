@@ -1,0 +1,44 @@
+//! `index copy`: from one place to another, without embedding again.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::super::exit::Exit;
+use super::super::interrupt::{self, Interruptible};
+use super::super::setup::{Setup, data_dir, location};
+use crate::index::Start;
+use crate::indexing;
+use crate::terminal::time;
+
+pub fn run(setup: &Setup, source: &Path, target: &Path) -> Result<Exit> {
+    #[derive(Serialize)]
+    struct Copied {
+        documents: usize,
+        chunks: usize,
+        /// Documents that the target had already.
+        unchanged: usize,
+        interrupted: bool,
+    }
+    let begun = Instant::now();
+    let data = data_dir()?;
+    let source = location(source, &data, setup.terminal)?.open()?;
+    let target = location(target, &data, setup.terminal)?;
+    let writer = target.write(source.settings().clone(), Start::Update)?;
+    interrupt::install();
+    let busy = Interruptible::begin();
+    let bar = setup.terminal.bar(source.chunk_count() as u64, false);
+    let copied = indexing::copy(source.as_ref(), writer, busy.interrupted(), &mut |chunks| {
+        bar.set_position(chunks as u64);
+    });
+    bar.finish_and_clear();
+    let indexing::Copied { documents, chunks, unchanged, interrupted } = copied?;
+    if setup.global.json {
+        setup.terminal.print_json(&Copied { documents, chunks, unchanged, interrupted })?;
+    }
+    let (lang, took) = (setup.terminal.lang, time(begun.elapsed()));
+    setup.terminal.say(&lang.copied(documents, chunks, unchanged, &took, &target.to_string()));
+    Ok(if interrupted { Exit::Interrupted } else { Exit::Answered })
+}

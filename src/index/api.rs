@@ -1,0 +1,157 @@
+//! What every kind of index can do: a reader and a writer.
+//!
+//! Both are asked per question, per chunk or per document, never per row of a search, so that a
+//! virtual call costs nothing.
+
+use std::time::{Duration, SystemTime};
+
+use super::{
+    ChunkId, DocumentState, FileState, IndexError, Ledger, LexicalQuery, Passage, Settings,
+};
+
+/// What the two searches for a question found.
+pub struct Searched {
+    /// The chunks nearest to the question by cosine, best first.
+    pub nearest: Vec<(ChunkId, f32)>,
+    /// The question's words, weighed.
+    pub lexical: LexicalQuery,
+    /// The best chunks by BM25, best first.
+    pub matching: Vec<(ChunkId, f32)>,
+    /// Time of the dense search.
+    pub dense: Duration,
+    /// Time of the lexical search; 0 where both ran at once.
+    pub bm25: Duration,
+}
+
+/// A chunk with all that was computed for it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredChunk {
+    /// Its text and place.
+    pub passage: Passage,
+    /// Its embedding, `[dim]`.
+    pub vector: Vec<f32>,
+    /// The vectors of its tokens, `[tokens, dim]`; empty if the index keeps none.
+    pub tokens: Vec<Vec<f32>>,
+}
+
+/// An open index.
+pub trait Index: Send + Sync {
+    /// What the index was built with.
+    fn settings(&self) -> &Settings;
+
+    /// Number of chunks.
+    fn chunk_count(&self) -> usize;
+
+    /// Number of rows, those included whose chunks are gone.
+    fn row_count(&self) -> usize {
+        self.chunk_count()
+    }
+
+    /// Number of documents that have at least one chunk.
+    fn document_count(&self) -> Result<usize, IndexError>;
+
+    /// When the index was last changed, where that can be told.
+    fn changed(&self) -> Option<SystemTime> {
+        None
+    }
+
+    /// Reads which documents and files the index holds.
+    fn ledger(&self) -> Result<Ledger, IndexError>;
+
+    /// Searches with the words of `question` and with `query`, its embedding (`[dim]`, unit
+    /// length); `limit` hits of each.
+    fn search(&self, question: &str, query: &[f32], limit: usize) -> Result<Searched, IndexError>;
+
+    /// Weighs the words of a question.
+    fn lexical(&self, question: &str) -> Result<LexicalQuery, IndexError>;
+
+    /// BM25 scores of the given chunks, in their order.
+    fn bm25_of(&self, query: &LexicalQuery, chunks: &[ChunkId]) -> Result<Vec<f32>, IndexError>;
+
+    /// Cosines of the given chunks with `query`, `[dim]`, unit length, in their order.
+    fn cosines(&self, chunks: &[ChunkId], query: &[f32]) -> Result<Vec<f32>, IndexError>;
+
+    /// The text and place of a chunk.
+    fn passage(&self, chunk: ChunkId) -> Result<Passage, IndexError>;
+
+    /// Gives the vectors of each chunk's tokens, `[tokens, dim]`, to `take`, in the order of
+    /// `chunks`; none if the index keeps none. One chunk at a time, since they are large.
+    fn token_vectors(
+        &self,
+        chunks: &[ChunkId],
+        take: &mut dyn FnMut(Vec<Vec<f32>>),
+    ) -> Result<(), IndexError>;
+
+    /// Mean of the index' token vectors, `[dim]`, from a sample of them.
+    fn mean_token_vector(&self) -> Result<Vec<f32>, IndexError>;
+
+    /// Gives every chunk to `take`.
+    fn each_chunk(
+        &self,
+        take: &mut dyn FnMut(StoredChunk) -> Result<(), IndexError>,
+    ) -> Result<(), IndexError>;
+}
+
+/// Changes an index.
+pub trait IndexWriter {
+    /// What the index is built with.
+    fn settings(&self) -> &Settings;
+
+    /// What the index holds, with all changes so far.
+    fn ledger(&self) -> &Ledger;
+
+    /// Number of chunks, with all changes so far.
+    fn chunk_count(&self) -> u64;
+
+    /// Number of rows, those included whose chunks are gone.
+    fn row_count(&self) -> u64;
+
+    /// Looks up which of the passages' texts were embedded here before, all at once; for
+    /// [`Self::knows`] and [`Self::add_known`], where a single look-up is slow.
+    fn look_up(&mut self, _passages: &[&Passage]) -> Result<(), IndexError> {
+        Ok(())
+    }
+
+    /// Whether a text equal to the passage's was embedded here before.
+    fn knows(&mut self, passage: &Passage) -> Result<bool, IndexError>;
+
+    /// Adds a chunk with its embedding, `[dim]`, and the vectors of its tokens, `[tokens, dim]`
+    /// (empty unless the index keeps them). What the document had before is to be removed first.
+    fn add(
+        &mut self,
+        passage: &Passage,
+        vector: &[f32],
+        tokens: &[Vec<f32>],
+    ) -> Result<(), IndexError>;
+
+    /// Adds a chunk with the embedding that an equal text has here; false if none has.
+    fn add_known(&mut self, passage: &Passage) -> Result<bool, IndexError>;
+
+    /// Records that all chunks of the document `id` have been added.
+    fn finish_document(&mut self, id: &str, state: DocumentState);
+
+    /// Takes back the chunks of a document that has been begun and will not be finished.
+    fn abandon_document(&mut self, id: &str);
+
+    /// Records that all documents of the file at `path` are in the index.
+    fn finish_file(&mut self, path: &str, state: FileState);
+
+    /// Removes the document `id` and its chunks. Seen after the next commit.
+    fn remove_document(&mut self, id: &str);
+
+    /// Removes all documents of the file at `path`, and that it was read. Seen after the next
+    /// commit.
+    fn remove_file(&mut self, path: &str);
+
+    /// Makes everything since the last commit part of the index.
+    fn commit(&mut self) -> Result<(), IndexError>;
+
+    /// Commits, and puts what was built in the place of the index in use, if it is another.
+    fn publish(&mut self) -> Result<(), IndexError>;
+
+    /// Waits for work in the background, so that it is not cut off.
+    fn finish(self: Box<Self>) -> Result<(), IndexError>;
+
+    /// Writes the index anew without what is gone. Commits first.
+    fn compact(self: Box<Self>) -> Result<(), IndexError>;
+}

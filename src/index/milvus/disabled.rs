@@ -1,0 +1,29 @@
+//! Without the feature `milvus`: the same functions, which say so.
+
+use super::super::{Index, IndexError, IndexWriter, Notify, Settings, Start};
+use super::Address;
+
+/// Fails.
+pub fn open(_: &Address, _: &Notify) -> Result<Box<dyn Index>, IndexError> {
+    Err(IndexError::NoMilvus)
+}
+
+/// Fails.
+pub fn verify(_: &Address, _: &Notify) -> Result<Box<dyn Index>, IndexError> {
+    Err(IndexError::NoMilvus)
+}
+
+/// Fails.
+pub fn write(
+    _: &Address,
+    _: &Notify,
+    _: Settings,
+    _: Start,
+) -> Result<Box<dyn IndexWriter>, IndexError> {
+    Err(IndexError::NoMilvus)
+}
+
+/// Fails.
+pub fn write_existing(_: &Address, _: &Notify) -> Result<Box<dyn IndexWriter>, IndexError> {
+    Err(IndexError::NoMilvus)
+}

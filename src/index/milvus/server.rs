@@ -1,0 +1,249 @@
+//! A connection to a server: calls that wait, retries that end, and errors that say what to do.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use meaning::is_temporary;
+use milvus::v2::ClientV2;
+use milvus::v2::error::{Error, Result as Answered};
+use milvus::v2::request::collection::LoadCollectionRequest;
+use milvus::v2::types::{ConnectConfig, RetryConfig, TelemetryConfig};
+use tokio::runtime::Runtime;
+
+use super::super::{IndexError, Notify, Retry};
+use super::address::Address;
+
+/// Time for one answer, unless `RAG_QUERY_MILVUS_TIMEOUT` says another, in seconds.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for a connection.
+const CONNECT: Duration = Duration::from_secs(3);
+/// How often a call is made at most.
+const ATTEMPTS: u32 = 6;
+/// How often a connection is tried, each time for [`CONNECT`].
+const CONNECT_ATTEMPTS: u32 = 3;
+/// Before the second attempt; twice as long before each further one.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+
+/// A connected server.
+pub struct Server {
+    /// Where it is, and which collection of it is the index.
+    pub address: Address,
+    client: ClientV2,
+    notify: Notify,
+    timeout: Duration,
+    /// Last, so that it outlives the client.
+    runtime: Runtime,
+}
+
+impl Server {
+    /// Connects to the server at `address`. `notify` is told of every failure that is tried again.
+    pub fn connect(address: &Address, notify: &Notify) -> Result<Self, IndexError> {
+        let timeout = timeout();
+        let retry = RetryConfig::new().max_attempts(1);
+        let mut config = ConnectConfig::new()
+            .uri(address.url())
+            .connect_timeout(CONNECT.min(timeout))
+            .rpc_timeout(timeout)
+            .retry(retry)
+            .telemetry(TelemetryConfig::new().enabled(false));
+        // The environment before the address: that one may stand in a list of processes.
+        let token = std::env::var("RAG_QUERY_MILVUS_TOKEN").ok().or_else(|| address.token.clone());
+        if let Some(token) = token {
+            config = config.token(token);
+        }
+        if let Ok(file) = std::env::var("RAG_QUERY_MILVUS_CA") {
+            config = config.ca_certificate(file);
+        }
+        let failed = |error: std::io::Error| IndexError::Server {
+            address: address.to_string(),
+            what: "start a runtime for the connection".to_owned(),
+            source: error.into(),
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .map_err(failed)?;
+        let connect = || ClientV2::new(&config);
+        let retrying = Retrying { address, notify, timeout, attempts: CONNECT_ATTEMPTS };
+        let client = runtime.block_on(retrying.call("connect", connect))?;
+        Ok(Self { address: address.clone(), client, notify: notify.clone(), timeout, runtime })
+    }
+
+    /// Waits for an answer. `what` names the call, as in "cannot …".
+    pub fn call<T, F>(&self, what: &str, call: impl Fn(ClientV2) -> F) -> Result<T, IndexError>
+    where
+        F: Future<Output = Answered<T>>,
+    {
+        self.runtime.block_on(self.answer(what, call))
+    }
+
+    /// Waits for what is asked of [`Self::answer`].
+    pub fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// An answer, for calls that wait together.
+    pub async fn answer<T, F>(
+        &self,
+        what: &str,
+        call: impl Fn(ClientV2) -> F,
+    ) -> Result<T, IndexError>
+    where
+        F: Future<Output = Answered<T>>,
+    {
+        let Self { address, notify, timeout, .. } = self;
+        let retrying = Retrying { address, notify, timeout: *timeout, attempts: ATTEMPTS };
+        retrying.call(what, || call(self.client.clone())).await
+    }
+
+    /// The same for a call that needs `collection` in the server's memory: where it is not, because
+    /// the server was started anew, it is loaded first.
+    pub async fn answer_from<T, F>(
+        &self,
+        collection: &str,
+        what: &str,
+        call: impl Fn(ClientV2) -> F,
+    ) -> Result<T, IndexError>
+    where
+        F: Future<Output = Answered<T>>,
+    {
+        match self.answer(what, &call).await {
+            Err(IndexError::Server { source, .. }) if meaning::is_not_loaded(source.as_ref()) => {
+                self.load_collection(collection).await?;
+                self.answer(what, call).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Has the server load a collection, and waits until it has.
+    pub async fn load_collection(&self, collection: &str) -> Result<(), IndexError> {
+        self.answer("load the index", |client| async move {
+            let request = LoadCollectionRequest::builder().collection_name(collection);
+            client.load_collection(request.build()?).await
+        })
+        .await
+    }
+
+    /// An error about what the server holds.
+    pub fn damaged(&self, what: impl Into<String>) -> IndexError {
+        IndexError::Damaged { path: self.address.to_string().into(), what: what.into() }
+    }
+}
+
+fn timeout() -> Duration {
+    let seconds = std::env::var("RAG_QUERY_MILVUS_TIMEOUT").ok();
+    let seconds = seconds.and_then(|seconds| seconds.parse::<f64>().ok());
+    let seconds = seconds.filter(|seconds| (0.1..=3600.0).contains(seconds));
+    seconds.map_or(TIMEOUT, Duration::from_secs_f64)
+}
+
+struct Retrying<'a> {
+    address: &'a Address,
+    notify: &'a Notify,
+    timeout: Duration,
+    attempts: u32,
+}
+
+impl Retrying<'_> {
+    /// Every call of ours can be made twice: what it adds has its key, and what it removes is gone.
+    async fn call<T, F>(&self, what: &str, call: impl Fn() -> F) -> Result<T, IndexError>
+    where
+        F: Future<Output = Answered<T>>,
+    {
+        let start = Instant::now();
+        let mut wait = FIRST_WAIT;
+        let mut attempt = 1;
+        loop {
+            // The client has the same limit; this one also holds where it does not look.
+            let limit = self.timeout + FIRST_WAIT;
+            let error = match tokio::time::timeout(limit, call()).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) => error,
+                Err(_) => Error::Timeout(format!("no answer within {} s", limit.as_secs_f32())),
+            };
+            let again = is_temporary(&error)
+                && attempt < self.attempts
+                && start.elapsed() < self.timeout * 2;
+            if !again {
+                return Err(self.error(what, error));
+            }
+            attempt += 1;
+            (self.notify.0)(&Retry {
+                address: self.address.to_string(),
+                error: meaning::brief(&error),
+                attempt,
+                attempts: self.attempts,
+            });
+            tokio::time::sleep(wait).await;
+            wait *= 2;
+        }
+    }
+
+    fn error(&self, what: &str, error: Error) -> IndexError {
+        let address = self.address.to_string();
+        let what = what.to_owned();
+        if meaning::is_refusal(&error) {
+            return IndexError::Refused { address, source: error.into() };
+        }
+        if is_temporary(&error) {
+            IndexError::Unreachable { address, what, source: meaning::brief(&error).into() }
+        } else {
+            IndexError::Server { address, what, source: error.into() }
+        }
+    }
+}
+
+/// What the client's errors mean.
+mod meaning {
+    use super::Error;
+
+    /// What a person needs of an error: not the headers of the answer.
+    pub fn brief(error: &Error) -> String {
+        match error {
+            Error::Grpc(status) => format!("{}: {}", status.code().description(), status.message()),
+            other => other.to_string(),
+        }
+    }
+
+    /// Whether the same call may succeed in a moment.
+    pub fn is_temporary(error: &Error) -> bool {
+        match error {
+            Error::Timeout(_) => true,
+            Error::RetryExhausted { source, .. } => is_temporary(source),
+            Error::Grpc(status) => matches!(
+                status.code() as i32,
+                // Cancelled, Unknown, DeadlineExceeded, ResourceExhausted, Aborted, Internal,
+                // Unavailable (grpc.io, status codes).
+                1 | 2 | 4 | 8 | 10 | 13 | 14
+            ),
+            // Rate limit.
+            Error::Server(error) => error.code() == 8,
+            _ => false,
+        }
+    }
+
+    /// Whether the server has what was asked for, but not in its memory.
+    pub fn is_not_loaded(error: &(dyn std::error::Error + 'static)) -> bool {
+        const NOT_LOADED: i32 = 101;
+        match error.downcast_ref() {
+            Some(Error::Server(error)) => error.code() == NOT_LOADED,
+            _ => false,
+        }
+    }
+
+    /// Whether the server does not let this user in.
+    pub fn is_refusal(error: &Error) -> bool {
+        match error {
+            Error::RetryExhausted { source, .. } => is_refusal(source),
+            // PermissionDenied, Unauthenticated.
+            Error::Grpc(status) => matches!(status.code() as i32, 7 | 16),
+            // Milvus' own: permission denied, and not authenticated.
+            Error::Server(error) => {
+                error.code() == 1401 || error.reason().contains("auth check failure")
+            }
+            _ => false,
+        }
+    }
+}

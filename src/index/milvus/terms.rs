@@ -1,0 +1,91 @@
+//! Our own terms, written so that a server's analyzer takes each as one word and changes none.
+//!
+//! Text is analysed here, as for an index in a directory, and the server gets terms with spaces
+//! between. Its `standard` tokenizer, which every Milvus has, cuts at what is no letter or digit
+//! and writes small letters; so letters of alphabets and digits stay, and all else is spelled out.
+
+use std::fmt::Write;
+
+use super::super::analyze::{Kind, terms};
+
+/// Joins the syllables of a pair. A letter to every analyzer, and of no language's words.
+const JOINT: char = 'ǀ';
+/// Before and after a spelled-out character.
+const ESCAPE: (char, char) = ('ǃ', 'ǂ');
+/// Longer words are not kept whole by every analyzer; these are hashed, in bytes.
+const MAX_BYTES: usize = 200;
+
+/// The kinds of terms that a chunk is found by.
+pub const KINDS: [Kind; 3] = [Kind::Exact, Kind::Folded, Kind::Pairs];
+
+/// The word that stands for a term of ours.
+pub fn word(kind: Kind, term: &str) -> String {
+    let mut word = String::with_capacity(term.len() + 2);
+    word.push(match kind {
+        Kind::Exact => 'e',
+        Kind::Folded => 'f',
+        Kind::Pairs => 'p',
+    });
+    for c in term.chars() {
+        if is_plain(c) {
+            word.push(c);
+        } else if c == '\u{1f}' {
+            word.push(JOINT);
+        } else {
+            let _ = write!(word, "{}{:x}{}", ESCAPE.0, u32::from(c), ESCAPE.1);
+        }
+    }
+    if word.len() > MAX_BYTES {
+        word.truncate(1);
+        word.push_str(&blake3::hash(term.as_bytes()).to_hex());
+    }
+    word
+}
+
+/// All words of a text, of all kinds, and how many there are of each kind.
+pub fn words(text: &str) -> (String, [usize; 3]) {
+    let of_kind = KINDS.map(|kind| terms(text, kind));
+    let lengths = [of_kind[0].len(), of_kind[1].len(), of_kind[2].len()];
+    let words = KINDS.iter().zip(&of_kind);
+    let words: Vec<String> =
+        words.flat_map(|(&kind, terms)| terms.iter().map(move |term| word(kind, term))).collect();
+    (words.join(" "), lengths)
+}
+
+/// Whether every analyzer takes `c` as part of a word and leaves it: digits, and small letters of
+/// scripts that put spaces between words.
+fn is_plain(c: char) -> bool {
+    let alphabet = matches!(c, '\u{df}'..='\u{17f}' | '\u{1a0}'..='\u{1b0}' | '\u{370}'..='\u{3ff}'
+        | '\u{400}'..='\u{481}' | '\u{48a}'..='\u{52f}' | '\u{1ea0}'..='\u{1eff}');
+    c.is_ascii_lowercase() || c.is_ascii_digit() || alphabet && c.is_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_one_word_to_an_analyzer_and_no_two_terms_share_one() {
+        let texts =
+            ["Học máy, 3.5 lần", "can't", "ภาษาไทย", "自然言語", "ЭТО ДОМ", "é\u{301}x a_b"];
+        let mut seen = std::collections::BTreeMap::new();
+        for text in texts {
+            for kind in KINDS {
+                for term in terms(text, kind) {
+                    let word = word(kind, &term);
+                    assert!(word.chars().all(char::is_alphanumeric), "{word}");
+                    assert_eq!(word.to_lowercase(), word);
+                    let other = seen.insert(word.clone(), (kind, term.clone()));
+                    assert!(other.is_none_or(|other| other == (kind, term)), "{word}");
+                }
+            }
+        }
+        assert_eq!(word(Kind::Exact, "học"), "ehọc");
+        assert_eq!(word(Kind::Pairs, "hoc\u{1f}may"), "phocǀmay");
+        assert_eq!(word(Kind::Exact, "3.5"), "e3ǃ2eǂ5");
+        assert_ne!(word(Kind::Exact, &"ก".repeat(42)), word(Kind::Exact, &"ก".repeat(41)));
+        assert!(word(Kind::Exact, &"ก".repeat(42)).len() <= MAX_BYTES);
+        let (all, lengths) = words("học máy");
+        assert_eq!((all.as_str(), lengths), ("ehọc emáy fhoc fmay phocǀmay", [2, 2, 1]));
+    }
+}

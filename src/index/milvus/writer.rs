@@ -1,0 +1,390 @@
+//! Writing to a server, which knows no transactions: what is half done says so, and is done again.
+//!
+//! Before the chunks of a document change, the document is noted as unfinished and its file is
+//! forgotten; afterwards it is noted with its hash. A writer that was stopped in between leaves a
+//! document that the next run reads again. Keys come from content, so that adding a chunk twice is
+//! adding it once. Several writers may work on different documents of one index at once; two that
+//! work on the same document end with what it says, unless it changes while they read it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use super::super::{
+    DocumentState, FileState, IndexError, IndexWriter, Ledger, Notify, Passage, Settings, Start,
+    file_of,
+};
+use super::address::Address;
+use super::reader::sample;
+use super::schema::{Names, Row, checksum, chunk_key, document_key, pack, text_key, unpack};
+use super::server::Server;
+use super::terms::words;
+
+/// Chunks that are sent together.
+const SENT: usize = 128;
+/// Bytes of token vectors that are.
+const SENT_BYTES: usize = 8 << 20;
+/// Finished documents that wait for a message of their own.
+const WAITING: usize = 512;
+
+/// Opens the index at `address` for writing, or starts one with `settings`.
+pub fn write(
+    address: &Address,
+    notify: &Notify,
+    settings: Settings,
+    start: Start,
+) -> Result<Box<dyn IndexWriter>, IndexError> {
+    let server = Server::connect(address, notify)?;
+    let current = server.current()?;
+    let names = match (&current, start) {
+        (Some(current), Start::Update) => {
+            server.load(current, None)?;
+            let built = server.settings(current)?;
+            let built = built.ok_or_else(|| server.damaged("it has no settings"))?;
+            built.check(&settings)?;
+            return Writer::open(server, current.clone(), built, Start::Update, None);
+        }
+        (None, _) => Names::new(&address.collection, 1),
+        (Some(current), Start::Rebuild) => {
+            Names::new(&address.collection, current.generation.wrapping_add(1))
+        }
+    };
+    // What was begun with the same settings goes on.
+    if server.exists(&names)? {
+        server.load(&names, None)?;
+        if server.settings(&names)?.is_none_or(|begun| begun != settings) {
+            server.drop_generation(&names)?;
+        }
+    }
+    server.create(&names, &settings)?;
+    if start == Start::Update {
+        server.make_current(&names)?;
+    }
+    Writer::open(server, names, settings, start, current)
+}
+
+/// Opens the index at `address`, which exists, with the settings that it has.
+pub fn write_existing(
+    address: &Address,
+    notify: &Notify,
+) -> Result<Box<dyn IndexWriter>, IndexError> {
+    let server = Server::connect(address, notify)?;
+    let missing = || IndexError::Missing(address.to_string().into());
+    let names = server.current()?.ok_or_else(missing)?;
+    server.load(&names, None)?;
+    let settings = server.settings(&names)?;
+    let settings = settings.ok_or_else(|| server.damaged("it has no settings"))?;
+    Writer::open(server, names, settings, Start::Update, None)
+}
+
+/// A chunk that waits to be sent: its row, its words, and its token vectors.
+type Waiting = (Row, String, Vec<u8>);
+
+/// What an equal text has.
+struct Known {
+    vector: Vec<f32>,
+    tokens: Vec<Vec<f32>>,
+}
+
+struct Writer {
+    server: Server,
+    names: Names,
+    settings: Settings,
+    start: Start,
+    /// The generation that a rebuild replaces.
+    replaced: Option<Names>,
+    /// With all changes, sent or not.
+    ledger: Ledger,
+    /// Files that the server has an entry of.
+    noted: HashSet<String>,
+    /// Files that it had an entry of before their documents were touched.
+    unnoted: BTreeSet<String>,
+    known: HashMap<i64, Known>,
+    chunks: Vec<Waiting>,
+    waiting_bytes: usize,
+    /// Documents that were begun and are not finished.
+    begun: BTreeSet<String>,
+    /// The server's chunks of documents that were touched, without those that are to stay.
+    stale: BTreeMap<String, HashMap<i64, usize>>,
+    finished: BTreeMap<String, DocumentState>,
+    removed: BTreeSet<String>,
+    files: BTreeMap<String, FileState>,
+    forgotten: BTreeSet<String>,
+    /// Whether readers have statistics of another state.
+    unsettled: bool,
+}
+
+impl Writer {
+    fn open(
+        server: Server,
+        names: Names,
+        settings: Settings,
+        start: Start,
+        replaced: Option<Names>,
+    ) -> Result<Box<dyn IndexWriter>, IndexError> {
+        server.load(&names, Some(&settings))?;
+        let ledger = server.ledger(&names)?;
+        Ok(Box::new(Self {
+            noted: ledger.files().keys().cloned().collect(),
+            unnoted: BTreeSet::new(),
+            server,
+            names,
+            settings,
+            start,
+            replaced,
+            ledger,
+            known: HashMap::new(),
+            chunks: Vec::new(),
+            waiting_bytes: 0,
+            begun: BTreeSet::new(),
+            stale: BTreeMap::new(),
+            finished: BTreeMap::new(),
+            removed: BTreeSet::new(),
+            files: BTreeMap::new(),
+            forgotten: BTreeSet::new(),
+            unsettled: false,
+        }))
+    }
+
+    fn enter(
+        &mut self,
+        passage: &Passage,
+        vector: &[f32],
+        tokens: &[Vec<f32>],
+    ) -> Result<(), IndexError> {
+        let packed = if self.settings.token_vectors { pack(tokens) } else { Vec::new() };
+        let row = Row {
+            id: chunk_key(passage),
+            document: document_key(&passage.document),
+            text: text_key(passage),
+            token_bytes: packed.len(),
+            checksum: checksum(vector, &packed),
+            passage: passage.clone(),
+            vector: vector.to_vec(),
+        };
+        let (words, _) = words(&passage.text_to_embed());
+        self.begun.insert(passage.document.clone());
+        self.waiting_bytes += packed.len();
+        self.chunks.push((row, words, packed));
+        let enough = self.chunks.len() >= SENT || self.waiting_bytes >= SENT_BYTES;
+        if enough { self.send() } else { Ok(()) }
+    }
+
+    /// Sends all that waits. The order is what a reader and the next writer rely on.
+    fn send(&mut self) -> Result<(), IndexError> {
+        let mut touched: BTreeSet<&String> = self.removed.iter().chain(&self.begun).collect();
+        touched.extend(self.finished.keys());
+        let new: Vec<String> =
+            touched.into_iter().filter(|id| !self.stale.contains_key(*id)).cloned().collect();
+        self.mark(&new)?;
+        self.server.put_chunks(&self.names, &self.chunks)?;
+        for (row, ..) in std::mem::take(&mut self.chunks) {
+            if let Some(stale) = self.stale.get_mut(&row.passage.document) {
+                stale.remove(&row.id);
+            }
+        }
+        self.waiting_bytes = 0;
+        // Documents of which nothing more comes.
+        let done: Vec<String> =
+            self.stale.keys().filter(|id| !self.begun.contains(*id)).cloned().collect();
+        let stale = done.iter().filter_map(|id| self.stale.remove(id)).flatten();
+        self.server.delete_chunks(&self.names, &stale.collect::<Vec<(i64, usize)>>())?;
+        let gone: Vec<String> = std::mem::take(&mut self.removed)
+            .into_iter()
+            .filter(|id| !self.finished.contains_key(id) && !self.begun.contains(id))
+            .collect();
+        let forgotten: Vec<String> = std::mem::take(&mut self.forgotten).into_iter().collect();
+        self.server.delete_states(&self.names, &gone, &forgotten)?;
+        let finished: Vec<_> = std::mem::take(&mut self.finished).into_iter().collect();
+        self.note_again();
+        let files: Vec<_> = std::mem::take(&mut self.files).into_iter().collect();
+        self.unsettled |= !(done.is_empty() && finished.is_empty());
+        self.server.put_states(&self.names, &finished, &files)?;
+        for path in forgotten {
+            self.noted.remove(&path);
+        }
+        self.noted.extend(files.into_iter().map(|(path, _)| path));
+        Ok(())
+    }
+
+    /// A file that lost a document, and nothing else, is what it was.
+    fn note_again(&mut self) {
+        let begun: HashSet<&str> = self.begun.iter().map(|id| file_of(id)).collect();
+        for path in self.unnoted.extract_if(.., |path| !begun.contains(path.as_str())) {
+            if let Some(state) = self.ledger.files().get(&path) {
+                self.files.entry(path).or_insert_with(|| state.clone());
+            }
+        }
+    }
+
+    /// Notes documents as unfinished, and looks up which chunks the server has of them.
+    fn mark(&mut self, documents: &[String]) -> Result<(), IndexError> {
+        if documents.is_empty() {
+            return Ok(());
+        }
+        let files: BTreeSet<String> = documents
+            .iter()
+            .map(|id| file_of(id).to_owned())
+            .filter(|path| self.noted.remove(path))
+            .collect();
+        let paths: Vec<String> = files.iter().cloned().collect();
+        self.unnoted.extend(files);
+        self.server.delete_states(&self.names, &[], &paths)?;
+        let unfinished = DocumentState { hash: String::new(), chunks: 0 };
+        let states: Vec<(String, DocumentState)> =
+            documents.iter().map(|id| (id.clone(), unfinished.clone())).collect();
+        self.server.put_states(&self.names, &states, &[])?;
+        let keys: HashMap<i64, &String> =
+            documents.iter().map(|id| (document_key(id), id)).collect();
+        for id in documents {
+            self.stale.insert(id.clone(), HashMap::new());
+        }
+        let found =
+            self.server.chunks_of(&self.names, &keys.keys().copied().collect::<Vec<i64>>())?;
+        for (document, id, bytes) in found {
+            let stale = keys.get(&document).and_then(|id| self.stale.get_mut(*id));
+            stale.map(|stale| stale.insert(id, bytes));
+        }
+        Ok(())
+    }
+
+    /// Leaves statistics, and has the server write what it holds.
+    fn settle(&mut self) -> Result<(), IndexError> {
+        self.send()?;
+        if self.unsettled {
+            self.server.flush(&self.names, &self.settings)?;
+            let statistics = sample(&self.server, &self.names, &self.settings)?;
+            self.server.put_statistics(&self.names, &statistics)?;
+            self.unsettled = false;
+        }
+        Ok(())
+    }
+}
+
+impl IndexWriter for Writer {
+    fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    fn chunk_count(&self) -> u64 {
+        self.ledger.documents().values().map(|document| document.chunks).sum()
+    }
+
+    fn row_count(&self) -> u64 {
+        self.chunk_count()
+    }
+
+    fn look_up(&mut self, passages: &[&Passage]) -> Result<(), IndexError> {
+        if self.finished.len() + self.files.len() >= WAITING {
+            self.send()?;
+        }
+        self.known.clear();
+        let texts: HashSet<i64> = passages.iter().map(|passage| text_key(passage)).collect();
+        let texts: Vec<i64> = texts.into_iter().collect();
+        let mut found = self.server.chunks_with(&self.names, &texts)?;
+        // Any one of equal texts will do, and one is enough.
+        found.sort_by_key(|row| row.text);
+        found.dedup_by_key(|row| row.text);
+        let sizes: Vec<(i64, usize)> = found.iter().map(|row| (row.id, row.token_bytes)).collect();
+        let tokens = self.server.tokens_of(&self.names, &sizes)?;
+        let dim = self.settings.embedder.dimension;
+        for (row, tokens) in found.into_iter().zip(tokens) {
+            // What was damaged is embedded again.
+            if row.checksum == checksum(&row.vector, &tokens) {
+                let tokens = unpack(&tokens, dim);
+                self.known.insert(row.text, Known { vector: row.vector, tokens });
+            }
+        }
+        Ok(())
+    }
+
+    fn knows(&mut self, passage: &Passage) -> Result<bool, IndexError> {
+        Ok(self.known.contains_key(&text_key(passage)))
+    }
+
+    fn add(
+        &mut self,
+        passage: &Passage,
+        vector: &[f32],
+        tokens: &[Vec<f32>],
+    ) -> Result<(), IndexError> {
+        // An equal text of the same batch needs no embedding of its own.
+        let known = Known { vector: vector.to_vec(), tokens: tokens.to_vec() };
+        self.known.insert(text_key(passage), known);
+        self.enter(passage, vector, tokens)
+    }
+
+    fn add_known(&mut self, passage: &Passage) -> Result<bool, IndexError> {
+        let key = text_key(passage);
+        let Some(known) = self.known.remove(&key) else { return Ok(false) };
+        self.enter(passage, &known.vector, &known.tokens)?;
+        self.known.insert(key, known);
+        Ok(true)
+    }
+
+    fn finish_document(&mut self, id: &str, state: DocumentState) {
+        self.begun.remove(id);
+        self.ledger.insert_document(id, state.clone());
+        self.finished.insert(id.to_owned(), state);
+    }
+
+    fn abandon_document(&mut self, id: &str) {
+        self.chunks.retain(|(row, ..)| row.passage.document != id);
+        self.begun.remove(id);
+        self.finished.remove(id);
+        // Looked up again: some of its chunks may have been sent.
+        self.stale.remove(id);
+        self.removed.insert(id.to_owned());
+    }
+
+    fn finish_file(&mut self, path: &str, state: FileState) {
+        self.forgotten.remove(path);
+        self.ledger.insert_file(path, state.clone());
+        self.files.insert(path.to_owned(), state);
+    }
+
+    fn remove_document(&mut self, id: &str) {
+        if self.ledger.remove_document(id).is_some() {
+            self.finished.remove(id);
+            self.removed.insert(id.to_owned());
+        }
+    }
+
+    fn remove_file(&mut self, path: &str) {
+        let documents: Vec<String> =
+            self.ledger.documents_of(path).map(|(id, _)| id.clone()).collect();
+        for id in &documents {
+            self.remove_document(id);
+        }
+        if self.ledger.remove_file(path).is_some() {
+            self.files.remove(path);
+            self.forgotten.insert(path.to_owned());
+        }
+    }
+
+    fn commit(&mut self) -> Result<(), IndexError> {
+        self.send()
+    }
+
+    fn publish(&mut self) -> Result<(), IndexError> {
+        self.settle()?;
+        self.server.make_current(&self.names)?;
+        match self.replaced.take() {
+            Some(replaced) if self.start == Start::Rebuild => {
+                self.server.drop_generation(&replaced)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<(), IndexError> {
+        self.settle()
+    }
+
+    /// The server compacts by itself.
+    fn compact(self: Box<Self>) -> Result<(), IndexError> {
+        self.finish()
+    }
+}
