@@ -85,8 +85,8 @@ fn fill<T>(
     // A long answer must not push out what it is to be made from.
     let budget = context - room.min(context / 2);
     let fits = |count: usize| -> Result<Option<T>> {
-        let made = make(template.render(question, &passages[..count])?)?;
-        Ok(Some(made).filter(|made| length(made) <= budget))
+        let candidate = make(template.render(question, &passages[..count])?)?;
+        Ok(Some(candidate).filter(|candidate| length(candidate) <= budget))
     };
     let Some(found) = most(passages.len(), fits)? else {
         bail!(
