@@ -34,6 +34,7 @@ pub mod prompt;
 
 pub mod gpu;
 pub mod llm;
+pub mod remote;
 
 pub mod answer;
 pub mod dialogue;

@@ -19,6 +19,7 @@ use crate::models::catalogue::{
     SupportThresholds,
 };
 use crate::models::{CatalogueError, LazyModel, ModelEntry, ModelFiles, ModelStore, Profile};
+use crate::remote::{Pool, RemoteError};
 use crate::rerank::{CrossEncoder, Reranker};
 
 /// Context when neither the user nor the catalogue says one, in tokens.
@@ -31,10 +32,56 @@ pub struct Overrides {
     pub device: Option<DeviceChoice>,
     /// Tokens of prompt and answer together.
     pub context: Option<usize>,
-    /// A GGUF file or a Hugging Face folder to use as the LLM.
-    pub llm: Option<PathBuf>,
+    /// What to use as the LLM instead of the profile's.
+    pub llm: Option<OtherLlm>,
     /// Keep the first stage's order.
     pub no_rerank: bool,
+}
+
+/// Another LLM than the profile's.
+#[derive(Debug, Clone)]
+pub enum OtherLlm {
+    /// A GGUF file or a Hugging Face folder.
+    Path(PathBuf),
+    /// Servers.
+    Remote(Arc<Pool>),
+}
+
+/// What writes answers.
+pub enum Writer {
+    /// On this machine.
+    Local(LazyModel<Llm>),
+    /// On servers. No LLM's file is opened here, and no GPU looked at.
+    Remote(Arc<Pool>),
+}
+
+impl Writer {
+    /// The LLM of this machine, loaded now if it was not before.
+    ///
+    /// # Errors
+    /// The loader's, or that the LLM is elsewhere.
+    pub fn get(&self) -> Result<&Llm> {
+        match self {
+            Self::Local(llm) => llm.get(),
+            Self::Remote(_) => Err(RemoteError::NotHere.into()),
+        }
+    }
+
+    /// The LLM of this machine, if it is loaded already.
+    pub fn loaded(&self) -> Option<&Llm> {
+        match self {
+            Self::Local(llm) => llm.loaded(),
+            Self::Remote(_) => None,
+        }
+    }
+
+    /// The servers, if it is there.
+    pub fn remote(&self) -> Option<&Pool> {
+        match self {
+            Self::Local(_) => None,
+            Self::Remote(pool) => Some(pool),
+        }
+    }
 }
 
 /// The models of one run.
@@ -44,13 +91,15 @@ pub struct Models {
     /// A closer look at the candidates.
     pub reranker: Option<Reranker>,
     /// Writes the answer.
-    pub llm: LazyModel<Llm>,
-    /// What [`Models::llm`] will load.
+    pub llm: Writer,
+    /// What [`Models::llm`] will load, if it is on this machine.
     pub llm_request: LlmRequest,
     /// The LLM's name, for people.
     pub llm_name: String,
-    /// Where the LLM is to run.
+    /// Where the LLM is to run, if it is on this machine.
     pub llm_device: DeviceChoice,
+    /// Tokens that prompt and answer are to have together at most; a model may have room for fewer.
+    pub context: usize,
     /// Languages that the LLM may write; absent: any.
     pub answers_in: Option<Vec<String>>,
     /// The most passages that the LLM makes sense of; absent: any number.
@@ -80,7 +129,11 @@ impl Models {
             ProfileDevice::Cuda => DeviceChoice::Cuda(None),
             ProfileDevice::Cpu => DeviceChoice::Cpu,
         });
-        let context = overrides.context.or(llm_spec.context).unwrap_or(DEFAULT_CONTEXT);
+        let known = match overrides.llm {
+            Some(OtherLlm::Remote(_)) => None,
+            _ => llm_spec.context,
+        };
+        let context = overrides.context.or(known).unwrap_or(DEFAULT_CONTEXT);
         let index_settings = Settings {
             embedder: identity(&profile.embedder, &embedder_spec),
             chunking: chunking(embedder_spec.max_tokens),
@@ -95,13 +148,17 @@ impl Models {
             )),
         };
         let (llm_name, answers_in, llm_passages) = match &overrides.llm {
-            Some(path) => (file_name(path), None, None),
+            Some(OtherLlm::Path(path)) => (file_name(path), None, None),
+            Some(OtherLlm::Remote(pool)) => (pool.model(), None, None),
             None => (profile.llm.name.clone(), llm_spec.answers_in.clone(), llm_spec.passages),
         };
         let llm_request = LlmRequest {
             entry: profile.llm.clone(),
             format: llm_spec.format,
-            path: overrides.llm.clone(),
+            path: match &overrides.llm {
+                Some(OtherLlm::Path(path)) => Some(path.clone()),
+                Some(OtherLlm::Remote(_)) | None => None,
+            },
             device: llm_device,
             context,
             name: llm_name.clone(),
@@ -109,7 +166,11 @@ impl Models {
         Ok(Self {
             embedder: lazy_embedder(&profile.embedder, &store, embedder_spec),
             reranker,
-            llm: lazy_llm(llm_request.clone(), store),
+            llm: match &overrides.llm {
+                Some(OtherLlm::Remote(pool)) => Writer::Remote(Arc::clone(pool)),
+                _ => Writer::Local(lazy_llm(llm_request.clone(), store)),
+            },
+            context,
             llm_request,
             llm_name,
             llm_device,

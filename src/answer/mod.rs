@@ -7,11 +7,12 @@ mod distinct;
 mod extractive;
 mod merge;
 mod support;
+mod write;
 
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 use thiserror::Error;
 use unicode_normalization::UnicodeNormalization;
@@ -20,9 +21,10 @@ use crate::index::{Index, Passage};
 use crate::ingest::Place;
 use crate::language::Language;
 use crate::llm::placement::Placed;
-use crate::llm::{Generation, Llm, SamplingOptions, Stop};
+use crate::llm::{Llm, SamplingOptions, Stop};
 use crate::pipeline::Models;
-use crate::prompt::{self, Messages, PromptTemplate};
+use crate::prompt::{Messages, PromptTemplate};
+use crate::remote::RemoteError;
 use crate::retrieve::{Hit, Relevance, Retrieval, Retriever};
 use distinct::distinct;
 use merge::{Source, merge};
@@ -30,6 +32,7 @@ use support::unsupported;
 
 pub use citations::without_citations;
 pub use support::Unsupported;
+pub use write::Written;
 
 /// The longest question, in bytes. A page of text is a question, a book is not.
 const MAX_QUESTION_BYTES: usize = 16 << 10;
@@ -81,6 +84,15 @@ pub enum Event<'a> {
     Answering,
     /// A piece of it.
     Text(&'a str),
+    /// A server did not answer, and `next` is asked after a pause.
+    ServerFailed {
+        /// Why.
+        error: &'a RemoteError,
+        /// `host:port`.
+        next: &'a str,
+        /// How long.
+        pause: Duration,
+    },
     /// The answer cites passages that it was not given.
     InventedCitations,
     /// These sentences of the answer have no support in the passages.
@@ -92,7 +104,7 @@ pub enum Event<'a> {
         /// Time since it began.
         took: Duration,
         /// What the LLM did; none for an extractive answer.
-        generation: Option<&'a Generation>,
+        written: Option<&'a Written>,
     },
 }
 
@@ -401,7 +413,7 @@ impl<'a> Answerer<'a> {
         cited.dedup();
         answer.citations = cite(&cited, sources);
         answer.timings_ms.decode = milliseconds(start.elapsed());
-        watch(Event::Answered { took: start.elapsed(), generation: None });
+        watch(Event::Answered { took: start.elapsed(), written: None });
         Ok(())
     }
 
@@ -413,58 +425,33 @@ impl<'a> Answerer<'a> {
         interrupted: &AtomicBool,
         watch: &mut dyn FnMut(Event),
     ) -> Result<()> {
-        let was_loaded = self.models.llm.loaded().is_some();
-        let start = Instant::now();
-        if !was_loaded {
-            watch(Event::LoadingLlm);
-        }
-        let llm = self.models.llm.get()?;
-        let placed = llm.placed();
-        if !was_loaded {
-            answer.timings_ms.load_llm = milliseconds(start.elapsed());
-            watch(Event::LlmLoaded { placed, took: start.elapsed() });
-        }
-        answer.mode = Mode::Generative;
-        answer.model = Some(self.models.llm_name.clone());
-        answer.placement.llm = Some(placed.device.clone());
         let passages: Vec<Passage> = sources.iter().map(|source| source.passage.clone()).collect();
-        let AnswerOptions { sampling, prompt: template, .. } = &self.options;
-        let prompt = prompt::build(llm, template, question, &passages, sampling.max_tokens)?;
-        if prompt.passages < passages.len() {
-            watch(Event::PassagesDropped(passages.len() - prompt.passages));
-        }
-        watch(Event::Answering);
-        let start = Instant::now();
-        let generation = llm
-            .generate(&prompt.tokens, &self.options.sampling, interrupted, &mut |text| {
-                watch(Event::Text(text))
-            })
-            .context("the LLM failed while it answered")?;
-        generation.text.trim().clone_into(&mut answer.answer);
+        answer.mode = Mode::Generative;
+        let written = self.write(question, &passages, answer, interrupted, watch)?;
+        written.text.trim().clone_into(&mut answer.answer);
         answer.answered = !answer.answer.is_empty();
-        answer.timings_ms.prefill = milliseconds(generation.prefill);
-        answer.timings_ms.decode = milliseconds(generation.decode);
-        answer.tokens =
-            TokenCounts { prompt: generation.prompt_tokens, generated: generation.tokens.len() };
-        answer.reason = match generation.stop {
+        answer.timings_ms.prefill = milliseconds(written.prefill);
+        answer.timings_ms.decode = milliseconds(written.decode);
+        answer.tokens = TokenCounts { prompt: written.prompt_tokens, generated: written.tokens };
+        answer.reason = match written.stop {
             Stop::EndOfText => None,
             Stop::MaxTokens => Some(Reason::MaxTokens),
             Stop::Interrupted => Some(Reason::Interrupted),
         };
-        watch(Event::Answered { took: start.elapsed(), generation: Some(&generation) });
-        let (cited, invented) = citations::cited(&answer.answer, prompt.passages);
+        watch(Event::Answered { took: written.took, written: Some(&written) });
+        let (cited, invented) = citations::cited(&answer.answer, written.passages);
         if invented {
             watch(Event::InventedCitations);
         }
         if cited.is_empty() && !answer.answer.is_empty() {
             watch(Event::NoCitations);
-            answer.citations = cite(&(1..=prompt.passages).collect::<Vec<_>>(), sources);
+            answer.citations = cite(&(1..=written.passages).collect::<Vec<_>>(), sources);
         } else {
             answer.citations = cite(&cited, sources);
         }
         if answer.reason != Some(Reason::Interrupted) {
             let start = Instant::now();
-            answer.unsupported = self.unsupported(&answer.answer, &passages[..prompt.passages])?;
+            answer.unsupported = self.unsupported(&answer.answer, &passages[..written.passages])?;
             answer.timings_ms.check = milliseconds(start.elapsed());
             if !answer.unsupported.is_empty() {
                 watch(Event::Unsupported(&answer.unsupported));

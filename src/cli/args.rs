@@ -102,9 +102,14 @@ pub struct Global {
     #[arg(long, global = true)]
     pub explain: bool,
 
-    /// A GGUF file or a Hugging Face folder to use as the LLM
-    #[arg(long, global = true, value_name = "PATH", env = "RAG_QUERY_LLM")]
+    /// A GGUF file or a Hugging Face folder to use as the LLM, or servers,
+    /// `openai:http://HOST:PORT/v1#MODEL[,URL…]`, see docs/remote.md
+    #[arg(long, global = true, value_name = "LLM", env = "RAG_QUERY_LLM")]
     pub llm: Option<PathBuf>,
+
+    /// How long a server of `--llm` may be silent
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..))]
+    pub llm_timeout: u32,
 
     /// Tokens that prompt and answer may have together [default: what the catalogue says]
     #[arg(long, global = true, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(256..))]

@@ -17,6 +17,7 @@ use crate::llm::SamplingOptions;
 use crate::llm::placement::DeviceChoice;
 use crate::pipeline::Models;
 use crate::prompt::{Messages, line_of};
+use crate::remote::{RemoteError, chat};
 use crate::terminal::{Step, Terminal, document_name};
 
 /// What is shown of a sentence without support, in characters.
@@ -28,7 +29,7 @@ pub fn run(setup: &Setup, cli: &Cli) -> Result<Exit> {
     let options = answer_options(setup, cli)?;
     interrupt::install();
     let models = setup.models()?;
-    announce(setup, &models);
+    announce(setup, cli, &models);
     let (index, load_index) = setup.open_index(&models)?;
     let answerer = Answerer::new(index.as_ref(), &models, options, load_index)?;
     let session = Session::new(setup, answerer, &models);
@@ -46,10 +47,10 @@ pub fn run(setup: &Setup, cli: &Cli) -> Result<Exit> {
 /// What the options say about answers.
 ///
 /// # Errors
-/// The prompt's template cannot be used.
+/// The prompt's template cannot be used, or a server does not know an option.
 pub fn answer_options(setup: &Setup, cli: &Cli) -> Result<AnswerOptions> {
     let sampling = &cli.sampling;
-    Ok(AnswerOptions {
+    let options = AnswerOptions {
         top_k: cli.global.top_k,
         extractive: cli.global.extractive,
         force: cli.global.force,
@@ -63,12 +64,27 @@ pub fn answer_options(setup: &Setup, cli: &Cli) -> Result<AnswerOptions> {
             seed: sampling.seed,
         },
         prompt: setup.prompt()?,
-    })
+    };
+    let unknown = chat::unsupported(&options.sampling);
+    if setup.is_llm_remote() && !unknown.is_empty() {
+        return Err(RemoteError::Unsupported(unknown.join(", ")).into());
+    }
+    Ok(options)
 }
 
 /// Says which LLM will answer and where, before it is loaded.
-fn announce(setup: &Setup, models: &Models) {
+fn announce(setup: &Setup, cli: &Cli, models: &Models) {
     let terminal = setup.terminal;
+    if let Some(pool) = models.llm.remote() {
+        if setup.global.extractive || cli.show_prompt {
+            return;
+        }
+        terminal.say(&terminal.lang.llm_remote(&models.llm_name, &pool.place()));
+        for host in pool.readable_by_others() {
+            terminal.warn(&terminal.lang.sent_in_the_clear(host));
+        }
+        return;
+    }
     terminal.say(&terminal.lang.llm(&models.llm_name, &models.llm_device.to_string()));
     if models.llm_device == DeviceChoice::Cpu && setup.global.device.is_none() {
         terminal.say(&terminal.lang.llm_on_cpu_by_profile(&setup.profile.name));
@@ -121,6 +137,10 @@ impl<'a> Session<'a> {
             .answerer
             .answer(searched, answering.interrupted(), &mut |event| narrator.tell(&event));
         drop(answering);
+        if answer.is_err() && !narrator.text.is_empty() {
+            // The error has a line of its own.
+            narrator.print_raw("\n");
+        }
         let Narrator { step, printing, .. } = narrator;
         drop(step);
         let mut answer = answer?;
@@ -246,6 +266,9 @@ impl<'a> Narrator<'a> {
                 self.step = Some(step);
             }
             Event::Text(text) => self.print(text),
+            Event::ServerFailed { error, next, pause } => {
+                terminal.warn(&lang.server_failed(error, next, *pause))
+            }
             Event::InventedCitations => terminal.warn(lang.invented_citations().trim_start()),
             Event::Unsupported(sentences) => {
                 if let Some(first) = sentences.first() {
@@ -254,10 +277,10 @@ impl<'a> Narrator<'a> {
                 }
             }
             Event::NoCitations => terminal.warn(lang.no_citations().trim_start()),
-            Event::Answered { took, generation } => {
+            Event::Answered { took, written } => {
                 self.print_raw("\n");
                 if let Some(step) = self.step.take() {
-                    step.done(&lang.answered(*took, *generation));
+                    step.done(&lang.answered(*took, *written));
                 }
             }
         }

@@ -11,6 +11,11 @@ use crate::gpu::{self, Gpu, GpuError, gib};
 use crate::llm::placement::{DeviceChoice, Outlook};
 use crate::models::ModelEntry;
 use crate::models::catalogue::Role;
+use crate::prompt::line_of;
+use crate::remote::{Endpoint, Pool, RemoteError};
+
+/// What is shown of a server's list, in characters.
+const SHOWN_OF_MODELS: usize = 200;
 
 #[derive(Serialize)]
 struct Report {
@@ -96,14 +101,19 @@ pub fn run(setup: &Setup) -> Result<Exit> {
 fn gather(setup: &Setup) -> Result<Report> {
     let models = setup.models()?;
     // This command is about the GPU, so it may look at it; no other but the LLM's loader does.
+    let remote = models.llm.remote();
     let (gpu, gpu_problem) = match models.llm_device {
+        _ if remote.is_some() => (None, None),
         DeviceChoice::Cpu => (None, None),
         DeviceChoice::Cuda(ordinal) => match gpu::choose(gpu::driver(), ordinal) {
             Ok(gpu) => (Some(gpu_report(&gpu)), None),
             Err(error) => (None, Some(gpu_problem(&error))),
         },
     };
-    let llm = models.llm_request.outlook(&setup.store).map(llm_report);
+    let llm = match remote {
+        Some(_) => None,
+        None => models.llm_request.outlook(&setup.store).map(llm_report),
+    };
     let profile = &setup.profile;
     Ok(Report {
         version: env!("CARGO_PKG_VERSION"),
@@ -111,16 +121,17 @@ fn gather(setup: &Setup) -> Result<Report> {
         cuda_kernels: cfg!(feature = "cuda").then(|| gpu::driver().kernels().to_string()),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         profile: profile.name.clone(),
-        llm_device: models.llm_device.to_string(),
+        llm_device: remote.map_or_else(|| models.llm_device.to_string(), Pool::place),
         gpu,
         gpu_problem,
         placement: PlacementReport { llm },
         index: index_report(setup),
         models: [&profile.embedder, &profile.reranker, &profile.llm]
             .into_iter()
-            .map(|entry| match &setup.global.llm {
-                Some(path) if entry.role() == Role::Llm => own_llm(path),
-                _ => model_report(setup, entry),
+            .flat_map(|entry| match (&setup.global.llm, remote) {
+                (_, Some(pool)) if entry.role() == Role::Llm => servers(pool),
+                (Some(path), None) if entry.role() == Role::Llm => vec![own_llm(path)],
+                _ => vec![model_report(setup, entry)],
             })
             .collect(),
     })
@@ -141,6 +152,24 @@ fn own_llm(path: &Path) -> ModelReport {
     let here = path.exists();
     let problem = (!here).then(|| format!("there is no {}", path.display()));
     ModelReport { id: path.display().to_string(), role: Role::Llm, here, problem }
+}
+
+/// Each server, asked for its models.
+fn servers(pool: &Pool) -> Vec<ModelReport> {
+    let report = |(server, models): (&Endpoint, Result<Vec<String>, RemoteError>)| {
+        let problem = match &models {
+            Err(error) => Some(error.to_string()),
+            Ok(models) if models.iter().any(|model| model == server.model()) => None,
+            Ok(models) => Some(format!(
+                "{server} has no model `{}`; it has {}",
+                server.model(),
+                line_of(&models.join(", "), SHOWN_OF_MODELS)
+            )),
+        };
+        let id = format!("{} on {server}", server.model());
+        ModelReport { id, role: Role::Llm, here: problem.is_none(), problem }
+    };
+    pool.models().into_iter().map(report).collect()
 }
 
 fn gpu_report(gpu: &Gpu) -> GpuReport {

@@ -8,6 +8,7 @@ use anyhow::Error;
 use crate::answer::QuestionError;
 use crate::gpu::GpuError;
 use crate::index::IndexError;
+use crate::remote::{EndpointError, RemoteError};
 use crate::terminal::Terminal;
 
 /// How the program ends.
@@ -57,7 +58,10 @@ pub fn report(terminal: &Terminal, error: &Error) -> Exit {
     terminal.error(error, hint(error).as_deref());
     if gpu_error(error).is_some() {
         Exit::NoGpu
-    } else if error.downcast_ref::<QuestionError>().is_some() {
+    } else if error.downcast_ref::<QuestionError>().is_some()
+        || error.downcast_ref::<EndpointError>().is_some()
+        || matches!(error.downcast_ref(), Some(RemoteError::Unsupported(_)))
+    {
         Exit::Usage
     } else {
         Exit::Error

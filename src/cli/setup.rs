@@ -9,8 +9,9 @@ use anyhow::{Context, Result, ensure};
 use super::args::Global;
 use crate::index::{Index, Location, Manifest, Notify};
 use crate::models::{Catalogue, HubSettings, ModelStore, Profile};
-use crate::pipeline::{Models, Overrides};
+use crate::pipeline::{Models, OtherLlm, Overrides};
 use crate::prompt::PromptTemplate;
+use crate::remote::{Endpoint, Key, Pool, RemoteError};
 use crate::rerank::Reranker;
 use crate::terminal::{DownloadBars, Lang, Terminal};
 
@@ -63,10 +64,29 @@ impl<'a> Setup<'a> {
         let overrides = Overrides {
             device: self.global.device,
             context: self.global.context.map(|tokens| tokens as usize),
-            llm: self.global.llm.clone(),
+            llm: self.other_llm()?,
             no_rerank: self.global.no_rerank,
         };
         Ok(Models::new(&self.profile, &self.store, &overrides)?)
+    }
+
+    /// Whether the LLM is on servers.
+    pub fn is_llm_remote(&self) -> bool {
+        self.global.llm.as_deref().is_some_and(is_address)
+    }
+
+    /// What `--llm` names. Connects to no server.
+    fn other_llm(&self) -> Result<Option<OtherLlm>> {
+        let Some(llm) = &self.global.llm else { return Ok(None) };
+        if !is_address(llm) {
+            return Ok(Some(OtherLlm::Path(llm.clone())));
+        }
+        if self.global.device.is_some() {
+            return Err(RemoteError::Unsupported("`--device`".to_owned()).into());
+        }
+        let servers = Endpoint::parse_list(&llm.to_string_lossy())?;
+        let patience = Duration::from_secs(self.global.llm_timeout.into());
+        Ok(Some(OtherLlm::Remote(Arc::new(Pool::new(servers, Key::from_env()?, patience)))))
     }
 
     /// The template of the prompt, tried out.
@@ -111,6 +131,11 @@ impl<'a> Setup<'a> {
             Ok((index, took))
         })
     }
+}
+
+/// Whether `--llm` names servers.
+fn is_address(llm: &Path) -> bool {
+    llm.to_str().is_some_and(Endpoint::is_meant)
 }
 
 /// Where indexes, prepared models and the record of downloads are kept.

@@ -30,22 +30,72 @@ pub fn build(
     passages: &[Passage],
     room: usize,
 ) -> Result<Prompt> {
+    let encode = |Messages { system, user }| llm.encode_chat(&system, &user);
+    let (passages, tokens) =
+        fill(template, question, passages, llm.context(), room, encode, Vec::len)?;
+    Ok(Prompt { tokens, passages })
+}
+
+/// The same for an LLM whose tokenizer is not here: messages of [`estimate`]d length, and how many
+/// of the passages they hold.
+///
+/// # Errors
+/// As [`build`].
+pub fn messages_within(
+    context: usize,
+    template: &PromptTemplate,
+    question: &str,
+    passages: &[Passage],
+    room: usize,
+) -> Result<(usize, Messages)> {
+    let length =
+        |messages: &Messages| CHAT_FORMAT + estimate(&messages.system) + estimate(&messages.user);
+    fill(template, question, passages, context, room, Ok, length)
+}
+
+/// Tokens of a chat format around two messages. Llama 3's takes some 40, with its dates.
+const CHAT_FORMAT: usize = 64;
+
+/// How many tokens a text has at most with usual tokenizers: three ASCII letters, digits or spaces
+/// a token, two bytes of other letters, one other sign. Meant to be too much: English has four to
+/// five letters a token.
+fn estimate(text: &str) -> usize {
+    let (mut plain, mut signs, mut others) = (0, 0, 0);
+    for byte in text.bytes() {
+        match byte {
+            _ if !byte.is_ascii() => others += 1,
+            _ if byte.is_ascii_alphanumeric() || byte.is_ascii_whitespace() => plain += 1,
+            _ => signs += 1,
+        }
+    }
+    usize::div_ceil(plain, 3) + usize::div_ceil(others, 2) + signs
+}
+
+/// As many passages as fit, and what `make` makes of them.
+fn fill<T>(
+    template: &PromptTemplate,
+    question: &str,
+    passages: &[Passage],
+    context: usize,
+    room: usize,
+    make: impl Fn(Messages) -> Result<T>,
+    length: impl Fn(&T) -> usize,
+) -> Result<(usize, T)> {
     ensure!(!passages.is_empty(), "there is no passage to answer from");
     // A long answer must not push out what it is to be made from.
-    let budget = llm.context() - room.min(llm.context() / 2);
-    let fits = |count: usize| -> Result<Option<Vec<u32>>> {
-        let Messages { system, user } = template.render(question, &passages[..count])?;
-        Ok(Some(llm.encode_chat(&system, &user)?).filter(|tokens| tokens.len() <= budget))
+    let budget = context - room.min(context / 2);
+    let fits = |count: usize| -> Result<Option<T>> {
+        let candidate = make(template.render(question, &passages[..count])?)?;
+        Ok(Some(candidate).filter(|candidate| length(candidate) <= budget))
     };
-    let Some((passages, tokens)) = most(passages.len(), fits)? else {
+    let Some(found) = most(passages.len(), fits)? else {
         bail!(
-            "the question and one passage do not fit into the model's context of {} tokens beside \
-             an answer of {room}; ask a shorter question, or allow a larger `--context` or a \
-             smaller `--max-tokens`",
-            llm.context()
+            "the question and one passage do not fit into the model's context of {context} tokens \
+             beside an answer of {room}; ask a shorter question, or allow a larger `--context` or \
+             a smaller `--max-tokens`"
         )
     };
-    Ok(Prompt { tokens, passages })
+    Ok(found)
 }
 
 /// The largest number up to `all` that `fits`, and what `fits` gave for it; nothing where even 1
@@ -168,6 +218,34 @@ mod tests {
         let error = build_default(&tiny(1024), &long, &passages(3), 20).err().unwrap().to_string();
         assert!(error.contains("1024 tokens") && error.contains("--context"), "{error}");
         assert!(build_default(&tiny(1024), QUESTION, &[], 20).is_err());
+    }
+
+    /// By hand: 3 a token, 2 bytes a token, 1 sign a token, each rounded up.
+    #[test]
+    fn estimates_are_by_kinds_of_letters() {
+        assert_eq!(estimate(""), 0);
+        assert_eq!(estimate("word word 12"), 4);
+        assert_eq!(estimate("[1]: x"), 1 + 3);
+        assert_eq!(estimate("ệ"), 2);
+    }
+
+    #[test]
+    fn messages_of_estimated_length_drop_the_lowest_ranked_passages() {
+        let passages = passages(12);
+        let template = PromptTemplate::default();
+        let within = |context| messages_within(context, &template, QUESTION, &passages, 20);
+        let (all, messages) = within(8192).unwrap();
+        assert!(all == 12 && messages.user.contains("passage-12."));
+        let mut seen = Vec::new();
+        for context in (300..1200).step_by(50) {
+            let Ok((count, messages)) = within(context) else { continue };
+            let length = estimate(&messages.system) + estimate(&messages.user) + CHAT_FORMAT;
+            assert!(length <= context - 20, "{length} in {context}");
+            seen.push(count);
+        }
+        assert!(seen.is_sorted() && seen[0] < 12, "{seen:?}");
+        let error = within(100).unwrap_err().to_string();
+        assert!(error.contains("100 tokens"), "{error}");
     }
 
     #[test]

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use crate::answer::Reason;
+use crate::answer::{Reason, Written};
 use crate::gpu::gib;
 use crate::index::Retry;
 use crate::indexing::Summary;
 use crate::ingest::Place;
 use crate::language::Language;
-use crate::llm::Generation;
 use crate::llm::placement::{GpuMemory, Placed};
 
 /// The language of messages.
@@ -45,6 +44,41 @@ impl Lang {
             device.to_uppercase(),
             self.pick("chưa nạp", "not loaded")
         )
+    }
+
+    pub(crate) fn llm_remote(self, name: &str, place: &str) -> String {
+        match self {
+            Self::Vi => {
+                format!("🔄 LLM: {name} ({place}): câu hỏi và các đoạn tìm được sẽ được gửi đến đó")
+            }
+            Self::En => {
+                format!("🔄 LLM: {name} ({place}): the question and its passages are sent there")
+            }
+        }
+    }
+
+    pub(crate) fn sent_in_the_clear(self, host: &str) -> String {
+        match self {
+            Self::Vi => format!("kết nối đến {host} không được mã hóa; hãy dùng https://"),
+            Self::En => format!("the connection to {host} is not encrypted; use https:// for it"),
+        }
+    }
+
+    pub(crate) fn server_failed(
+        self,
+        error: &dyn std::fmt::Display,
+        next: &str,
+        pause: Duration,
+    ) -> String {
+        let pause = match (pause.is_zero(), self) {
+            (true, _) => String::new(),
+            (false, Self::Vi) => format!(" sau {}", time(pause)),
+            (false, Self::En) => format!(" in {}", time(pause)),
+        };
+        match self {
+            Self::Vi => format!("{error}. Chuyển sang hỏi {next}{pause}"),
+            Self::En => format!("{error}. Asking {next}{pause}"),
+        }
     }
 
     pub(crate) fn llm_on_cpu_by_profile(self, profile: &str) -> String {
@@ -169,11 +203,10 @@ impl Lang {
         self.pick("   🤖 Trả lời… ", "   🤖 Answering… ")
     }
 
-    pub(crate) fn answered(self, took: Duration, generation: Option<&Generation>) -> String {
-        let Some(generation) = generation else { return time(took) };
+    pub(crate) fn answered(self, took: Duration, written: Option<&Written>) -> String {
+        let Some(written) = written else { return time(took) };
         // Of the writing alone: reading the prompt is another speed.
-        let tokens = generation.tokens.len();
-        let rate = tokens as f64 / generation.decode.as_secs_f64().max(1e-9);
+        let rate = written.tokens as f64 / written.decode.as_secs_f64().max(1e-9);
         format!("{} ({rate:.0} token/s)", time(took))
     }
 

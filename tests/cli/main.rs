@@ -25,8 +25,10 @@ mod milvus;
 mod prompt;
 #[cfg(unix)]
 mod pty;
+mod remote;
 #[cfg(unix)]
 mod repl;
+mod server;
 mod streams;
 mod tools;
 #[cfg(target_os = "linux")]

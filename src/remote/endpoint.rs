@@ -1,0 +1,195 @@
+//! What names a server: `openai:http://host:port/v1#model`.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use thiserror::Error;
+use ureq::http::Uri;
+
+/// Begins every name of a server, so that it cannot be taken for a path.
+const SCHEME: &str = "openai:";
+
+/// Why a text names no server. The text itself is not repeated: it may hold a password.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum EndpointError {
+    /// Not `http://…` or `https://…`.
+    #[error("a server is `openai:http://HOST:PORT/v1#MODEL` (or https)")]
+    Form,
+    /// `user:password@`.
+    #[error(
+        "a server's address holds no user name or password; put the key into RAG_QUERY_LLM_KEY"
+    )]
+    Credentials,
+    /// `?key=…`.
+    #[error("a server's address has no `?`; only `http://HOST:PORT/PATH#MODEL`")]
+    Query,
+    /// No `#model`.
+    #[error(
+        "the server's address names no model: add `#MODEL`, one of those that `curl ADDRESS/models` lists"
+    )]
+    NoModel,
+}
+
+/// One server and the model to ask for there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// `http://host:port/v1`, without a slash at the end.
+    base: String,
+    /// `host:port`, the port only where the address names one.
+    host: String,
+    /// The model's name on the server.
+    model: String,
+    encrypted: bool,
+    loopback: bool,
+}
+
+impl Endpoint {
+    /// Whether a text is meant to name servers.
+    pub fn is_meant(text: &str) -> bool {
+        [SCHEME, "http://", "https://"].iter().any(|prefix| text.starts_with(prefix))
+    }
+
+    /// One or several servers, separated by commas. The last model named is that of every server
+    /// that names none.
+    pub fn parse_list(text: &str) -> Result<Vec<Self>, EndpointError> {
+        let text = text.strip_prefix(SCHEME).ok_or(EndpointError::Form)?;
+        let parts: Vec<&str> = text
+            .split(',')
+            .map(str::trim)
+            .map(|part| part.strip_prefix(SCHEME).unwrap_or(part))
+            .collect();
+        let model = |part: &&str| part.split_once('#').map(|(_, model)| (*model).to_owned());
+        let last = parts.iter().rev().find_map(model);
+        parts.iter().map(|part| Self::parse(part, last.as_deref())).collect()
+    }
+
+    fn parse(text: &str, otherwise: Option<&str>) -> Result<Self, EndpointError> {
+        let (address, model) =
+            text.split_once('#').map_or((text, None), |(address, model)| (address, Some(model)));
+        let address: Uri = address.parse().map_err(|_| EndpointError::Form)?;
+        let encrypted = match address.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(EndpointError::Form),
+        };
+        let authority = address.authority().ok_or(EndpointError::Form)?;
+        if authority.as_str().contains('@') {
+            return Err(EndpointError::Credentials);
+        }
+        if address.query().is_some() {
+            return Err(EndpointError::Query);
+        }
+        if authority.host().is_empty() {
+            return Err(EndpointError::Form);
+        }
+        let model = model.or(otherwise).map(str::trim).filter(|model| !model.is_empty());
+        let model = model.ok_or(EndpointError::NoModel)?.to_owned();
+        let path = address.path().trim_end_matches('/');
+        let scheme = if encrypted { "https" } else { "http" };
+        Ok(Self {
+            base: format!("{scheme}://{authority}{path}"),
+            host: authority.to_string(),
+            model,
+            encrypted,
+            loopback: is_loopback(authority.host()),
+        })
+    }
+
+    /// `host:port`.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The model's name on the server.
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// The address of a method, as `chat/completions`.
+    pub fn url(&self, method: &str) -> String {
+        format!("{}/{method}", self.base)
+    }
+
+    /// Whether others on the way can read what is sent.
+    pub fn is_readable_by_others(&self) -> bool {
+        !self.encrypted && !self.loopback
+    }
+}
+
+/// `http://host:port/v1`.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.base)
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Vec<Endpoint>, EndpointError> {
+        Endpoint::parse_list(text)
+    }
+
+    #[test]
+    fn a_server_has_an_address_a_host_and_a_model() {
+        let servers = parse("openai:http://127.0.0.1:8000/v1/#meta-llama/Llama-3.1-8B").unwrap();
+        let [server] = &servers[..] else { panic!("{servers:?}") };
+        assert_eq!(server.to_string(), "http://127.0.0.1:8000/v1");
+        assert_eq!(server.url("models"), "http://127.0.0.1:8000/v1/models");
+        assert_eq!((server.host(), server.model()), ("127.0.0.1:8000", "meta-llama/Llama-3.1-8B"));
+    }
+
+    #[test]
+    fn several_servers_share_the_model_named_last() {
+        let servers = parse("openai:http://a:1/v1,https://b/v1, openai:http://c/v1#m:8b").unwrap();
+        let named: Vec<_> = servers.iter().map(|s| (s.host(), s.model())).collect();
+        assert_eq!(named, [("a:1", "m:8b"), ("b", "m:8b"), ("c", "m:8b")]);
+        let servers = parse("openai:http://a/v1#x,http://b/v1#y").unwrap();
+        assert_eq!((servers[0].model(), servers[1].model()), ("x", "y"));
+    }
+
+    #[test]
+    fn what_others_can_read_is_known() {
+        for (address, readable) in [
+            ("http://127.0.0.1:1/v1", false),
+            ("http://[::1]:1/v1", false),
+            ("http://LOCALHOST/v1", false),
+            ("https://example.org/v1", false),
+            ("http://example.org/v1", true),
+            ("http://10.0.0.7:8000/v1", true),
+            ("http://localhost.example.org/v1", true),
+            ("http://127.0.0.1.example.org/v1", true),
+        ] {
+            let server = &parse(&format!("openai:{address}#m")).unwrap()[0];
+            assert_eq!(server.is_readable_by_others(), readable, "{address}");
+        }
+    }
+
+    #[test]
+    fn what_names_no_server_is_refused_without_repeating_it() {
+        use EndpointError::{Credentials, Form, NoModel, Query};
+        for (text, expected) in [
+            ("openai:", Form),
+            ("openai:host:8000/v1#m", Form),
+            ("openai:ftp://host/v1#m", Form),
+            ("openai:http://#m", Form),
+            ("openai:http:///v1#m", Form),
+            ("http://host/v1#m", Form),
+            ("openai:http://host/v1", NoModel),
+            ("openai:http://host/v1#", NoModel),
+            ("openai:http://host/v1#m,", Form),
+            ("openai:http://host/v1?key=secret#m", Query),
+            ("openai:http://me:secret@host/v1#m", Credentials),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert_eq!(error, expected, "{text}");
+            assert!(!format!("{error} {error:?}").contains("secret"));
+        }
+    }
+}
