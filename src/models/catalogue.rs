@@ -178,6 +178,8 @@ pub struct Calibration {
     pub within: Logistic,
     /// In two, with late interaction.
     pub across: Logistic,
+    /// A Vietnamese question without its marks, with late interaction.
+    pub unmarked: Logistic,
     /// In one language, by cosine and coverage alone. Across languages these cannot tell.
     pub without_late: Logistic,
 }

@@ -227,6 +227,7 @@ impl<'a> Retriever<'a> {
             cosine: found.candidates.iter().map(|(_, scores)| scores.dense).fold(0.0, f32::max),
             coverage,
             late: late.then(|| hits.iter().filter_map(|hit| hit.scores.rerank).fold(0.0, f32::max)),
+            unmarked: relevance::is_unmarked_vietnamese(question),
             across_languages: relevance::across_languages(question, first, coverage),
         };
         Relevance::new(signals, self.calibration)
@@ -250,6 +251,8 @@ impl<'a> Retriever<'a> {
                 let weigh = |word: &str| lexical.word_idf(word);
                 let tokens = query_tokens(question, &found.embedding, &weigh);
                 let late = LateInteraction::new(&self.mean_token, tokens);
+                // The embedder understands so little of such a question that its tokens mislead.
+                let misleading = relevance::is_unmarked_vietnamese(question);
                 let chunks: Vec<ChunkId> = hits.iter().map(|hit| hit.chunk).collect();
                 let mut hits = hits.iter_mut();
                 self.index.token_vectors(&chunks, &mut |tokens| {
@@ -257,7 +260,9 @@ impl<'a> Retriever<'a> {
                     let score = late.score(tokens);
                     let share = fuse::share(hit.scores.bm25, lexical.best_possible());
                     hit.scores.rerank = Some(score);
-                    hit.score = fuse::with_late_interaction(hit.scores.dense, share, score);
+                    if !misleading {
+                        hit.score = fuse::with_late_interaction(hit.scores.dense, share, score);
+                    }
                 })?;
             }
         }

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::index::analyze::is_unmarked;
 use crate::language::Language;
 use crate::models::catalogue::{Calibration, Logistic};
 
@@ -25,6 +26,9 @@ pub struct Signals {
     pub late: Option<f32>,
     /// Whether question and best passage are in two languages.
     pub across_languages: bool,
+    /// Whether the question is Vietnamese without its marks, of which embedders understand little.
+    #[serde(default)]
+    pub unmarked: bool,
 }
 
 /// Whether a question and a passage, whose words `coverage` says to be shared, are in two
@@ -36,6 +40,11 @@ pub(super) fn across_languages(question: &str, passage: &str, coverage: f32) -> 
         (None, Some(_)) if !question.is_ascii() => true,
         _ => coverage < SAME_WORDS,
     }
+}
+
+/// Whether a question is Vietnamese, typed without marks.
+pub(super) fn is_unmarked_vietnamese(question: &str) -> bool {
+    is_unmarked(question) && Language::of(question) == Language::Vietnamese
 }
 
 /// Probability 0 to 1: 1 / (1 + exp(−(bias + Σ weight · signal))).
@@ -64,6 +73,9 @@ impl Relevance {
             return Self { probability, is_low: false, signals };
         };
         let (weights, refuse_below) = match (signals.late, signals.across_languages) {
+            (Some(_), false) if signals.unmarked => {
+                (&calibration.unmarked, calibration.unmarked.refuse_below)
+            }
             (Some(_), false) => (&calibration.within, calibration.within.refuse_below),
             (Some(_), true) => (&calibration.across, calibration.across.refuse_below),
             (None, false) => (&calibration.without_late, calibration.without_late.refuse_below),
@@ -89,12 +101,13 @@ mod tests {
         Calibration {
             within: half(2.0, 4.0, -3.0),
             across: half(2.0, 4.0, -2.0),
+            unmarked: half(0.0, 4.0, -1.0),
             without_late: half(2.0, 0.0, -1.0),
         }
     }
 
     fn judged(cosine: f32, late: Option<f32>, across_languages: bool) -> Relevance {
-        let signals = Signals { cosine, coverage: 0.0, late, across_languages };
+        let signals = Signals { cosine, late, across_languages, ..Signals::default() };
         Relevance::new(signals, Some(&calibration()))
     }
 
@@ -105,6 +118,8 @@ mod tests {
         let across = judged(0.5, Some(0.5), true);
         assert!((across.probability - 1.0 / (1.0 + (-1f32).exp())).abs() < 1e-6);
         assert!(judged(0.5, Some(0.49), false).is_low && !judged(0.5, Some(0.49), true).is_low);
+        let unmarked = Signals { late: Some(0.2), unmarked: true, ..Signals::default() };
+        assert!(Relevance::new(unmarked, Some(&calibration())).is_low);
         assert!(judged(0.49, None, false).is_low && !judged(0.51, None, false).is_low);
     }
 
@@ -112,6 +127,13 @@ mod tests {
     fn without_late_interaction_or_calibration_nothing_is_refused_that_cannot_be_told() {
         assert!(!judged(-1.0, None, true).is_low);
         assert!(!Relevance::new(Signals::default(), None).is_low);
+    }
+
+    #[test]
+    fn only_vietnamese_lacks_its_marks() {
+        assert!(is_unmarked_vietnamese("hoc may la gi"));
+        assert!(!is_unmarked_vietnamese("học máy là gì"));
+        assert!(!is_unmarked_vietnamese("What is machine learning?"));
     }
 
     #[test]

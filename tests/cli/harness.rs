@@ -122,7 +122,7 @@ query_prefix = ""
 passage_prefix = ""
 max_tokens = 254
 dimension = 64
-relevance = { within = { refuse_below = 1 }, across = { refuse_below = 1 }, without_late = { refuse_below = 1 } }
+relevance = { within = { refuse_below = 1 }, across = { refuse_below = 1 }, unmarked = { refuse_below = 1 }, without_late = { refuse_below = 1 } }
 
 [models.tiny-reranker]
 role = "reranker"
