@@ -82,6 +82,8 @@ struct Found {
     matching: Vec<(ChunkId, f32)>,
     /// Both, fused, best first.
     candidates: Vec<(ChunkId, Scores)>,
+    /// Whether the question is Vietnamese without its marks.
+    unmarked: bool,
     took: Took,
 }
 
@@ -155,7 +157,8 @@ impl<'a> Retriever<'a> {
         let start = Instant::now();
         let candidates = self.fuse(&embedding.vector, &lexical, &nearest, &matching)?;
         let took = Took { embed, dense, bm25, fuse: start.elapsed() };
-        Ok(Found { embedding, nearest, lexical, matching, candidates, took })
+        let unmarked = relevance::is_unmarked_vietnamese(question);
+        Ok(Found { embedding, nearest, lexical, matching, candidates, unmarked, took })
     }
 
     fn embed(&self, question: &str) -> Result<Embedding> {
@@ -218,16 +221,14 @@ impl<'a> Retriever<'a> {
     /// What the candidates promise, best first.
     fn relevance(&self, question: &str, found: &Found, hits: &[Hit]) -> Relevance {
         let late = matches!(self.reranker, Some(Reranker::LateInteraction));
-        let covered = |hit: &Hit| {
-            found.lexical.coverage(&format!("{}\n{}", hit.passage.heading(), hit.passage.text))
-        };
+        let covered = |hit: &Hit| found.lexical.coverage(&hit.passage.text_to_embed());
         let coverage = hits.iter().take(COVERING).map(covered).fold(0.0, f32::max);
         let first = hits.first().map_or("", |hit| hit.passage.text.as_str());
         let signals = Signals {
             cosine: found.candidates.iter().map(|(_, scores)| scores.dense).fold(0.0, f32::max),
             coverage,
             late: late.then(|| hits.iter().filter_map(|hit| hit.scores.rerank).fold(0.0, f32::max)),
-            unmarked: relevance::is_unmarked_vietnamese(question),
+            unmarked: found.unmarked,
             across_languages: relevance::across_languages(question, first, coverage),
         };
         Relevance::new(signals, self.calibration)
@@ -251,8 +252,6 @@ impl<'a> Retriever<'a> {
                 let weigh = |word: &str| lexical.word_idf(word);
                 let tokens = query_tokens(question, &found.embedding, &weigh);
                 let late = LateInteraction::new(&self.mean_token, tokens);
-                // The embedder understands so little of such a question that its tokens mislead.
-                let misleading = relevance::is_unmarked_vietnamese(question);
                 let chunks: Vec<ChunkId> = hits.iter().map(|hit| hit.chunk).collect();
                 let mut hits = hits.iter_mut();
                 self.index.token_vectors(&chunks, &mut |tokens| {
@@ -260,7 +259,9 @@ impl<'a> Retriever<'a> {
                     let score = late.score(tokens);
                     let share = fuse::share(hit.scores.bm25, lexical.best_possible());
                     hit.scores.rerank = Some(score);
-                    if !misleading {
+                    // Of a question without marks the embedder understands so little that its tokens
+                    // mislead.
+                    if !found.unmarked {
                         hit.score = fuse::with_late_interaction(hit.scores.dense, share, score);
                     }
                 })?;
