@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::stream::{Reply, Server};
 use super::{Endpoint, Key, RemoteError};
-use crate::llm::{SamplingOptions, Stop};
+use crate::llm::SamplingOptions;
 use crate::prompt::Messages;
 
 /// How often all servers are asked before the question is given up.
@@ -105,7 +105,7 @@ impl Pool {
                 };
                 watch(Progress::Failed { error: &error, next: next.host(), pause });
                 if !wait(pause, interrupted) {
-                    return Ok(interrupted_before(next));
+                    return Ok(Reply::interrupted(next));
                 }
             }
             queue = again;
@@ -160,17 +160,4 @@ fn wait(pause: Duration, interrupted: &AtomicBool) -> bool {
         thread::sleep(TICK);
     }
     true
-}
-
-fn interrupted_before(next: &Endpoint) -> Reply {
-    Reply {
-        server: next.host().to_owned(),
-        model: next.model().to_owned(),
-        text: String::new(),
-        prompt_tokens: 0,
-        tokens: 0,
-        first: Duration::ZERO,
-        rest: Duration::ZERO,
-        stop: Stop::Interrupted,
-    }
 }

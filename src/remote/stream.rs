@@ -41,6 +41,22 @@ pub struct Reply {
     pub stop: Stop,
 }
 
+impl Reply {
+    /// Interrupted before anything came from `endpoint`.
+    pub(super) fn interrupted(endpoint: &Endpoint) -> Self {
+        Self {
+            server: endpoint.host().to_owned(),
+            model: endpoint.model().to_owned(),
+            text: String::new(),
+            prompt_tokens: 0,
+            tokens: 0,
+            first: Duration::ZERO,
+            rest: Duration::ZERO,
+            stop: Stop::Interrupted,
+        }
+    }
+}
+
 /// A server and what may be sent to it.
 pub(super) struct Server<'a> {
     pub endpoint: &'a Endpoint,
@@ -65,16 +81,7 @@ impl Server<'_> {
         let start = Instant::now();
         let mut connection =
             Connection::open(&self.endpoint.url("chat/completions"), self.key, Some(json));
-        let mut reply = Reply {
-            server: self.endpoint.host().to_owned(),
-            model: self.endpoint.model().to_owned(),
-            text: String::new(),
-            prompt_tokens: 0,
-            tokens: 0,
-            first: Duration::ZERO,
-            rest: Duration::ZERO,
-            stop: Stop::Interrupted,
-        };
+        let mut reply = Reply::interrupted(self.endpoint);
         let most = options.max_tokens.saturating_mul(LONGEST_TOKEN);
         match self.head(&mut connection, interrupted)? {
             Some(head) => self.check(head, &mut connection, interrupted)?,
