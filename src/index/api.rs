@@ -139,9 +139,17 @@ pub trait IndexWriter {
     /// Removes the document `id` and its chunks. Seen after the next commit.
     fn remove_document(&mut self, id: &str);
 
+    /// Removes that the file at `path` was read. Its documents are to be removed first.
+    fn forget_file(&mut self, path: &str);
+
     /// Removes all documents of the file at `path`, and that it was read. Seen after the next
     /// commit.
-    fn remove_file(&mut self, path: &str);
+    fn remove_file(&mut self, path: &str) {
+        let documents: Vec<String> =
+            self.ledger().documents_of(path).map(|(id, _)| id.clone()).collect();
+        documents.iter().for_each(|id| self.remove_document(id));
+        self.forget_file(path);
+    }
 
     /// Makes everything since the last commit part of the index.
     fn commit(&mut self) -> Result<(), IndexError>;

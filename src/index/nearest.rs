@@ -18,9 +18,9 @@ fn candidates(limit: usize) -> usize {
 /// A row and its score.
 pub type Scored = (u64, f32);
 
-/// Best first; rows of equal score in their order.
-pub fn best_first(a: &Scored, b: &Scored) -> Ordering {
-    b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
+/// Best first; what has equal scores in its order, so that it never depends on chance.
+pub fn best_first<T: Ord>(a: &(T, f32), b: &(T, f32)) -> Ordering {
+    b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0))
 }
 
 /// The `limit` rows with the largest dot products with `query`, `[dim]`, best first, among those

@@ -11,7 +11,7 @@ use tantivy::{DocAddress, IndexReader, ReloadPolicy, Searcher, SegmentReader, Ta
 use super::directory::SealedDirectory;
 use super::ledger::{self, Ledger};
 use super::lexical::{Fields, schema, tokenizers};
-use super::nearest::nearest;
+use super::nearest::{best_first, nearest};
 use super::rows::{Bits, Raw, Rows};
 use super::table::{Entry, Table};
 use super::writer::Committed;
@@ -155,7 +155,7 @@ impl DirectoryIndex {
             let row = segment.fast_fields().u64("row").map_err(&failed)?;
             hits.extend(row.first(address.doc_id).map(|row| (ChunkId(row), score)));
         }
-        best_first(&mut hits);
+        hits.sort_unstable_by(best_first);
         Ok(hits)
     }
 
@@ -299,11 +299,6 @@ impl Index for DirectoryIndex {
         }
         Ok(())
     }
-}
-
-/// By score, then by row: the order never depends on chance.
-fn best_first(hits: &mut [(ChunkId, f32)]) {
-    hits.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
 }
 
 /// Opens tantivy's part, and checks it if it is small: tantivy panics on files that are not what

@@ -371,10 +371,7 @@ impl IndexWriter for DirectoryWriter {
         self.log.forget_document(id);
     }
 
-    fn remove_file(&mut self, path: &str) {
-        let documents: Vec<String> =
-            self.log.ledger.documents_of(path).map(|(id, _)| id.clone()).collect();
-        documents.iter().for_each(|id| self.remove_document(id));
+    fn forget_file(&mut self, path: &str) {
         self.log.forget_file(path);
     }
 

@@ -15,6 +15,7 @@ use milvus::v2::types::{ConsistencyLevel, SearchVectors};
 
 use super::super::analyze::{Kind, terms};
 use super::super::lexical::asked;
+use super::super::nearest::best_first;
 use super::super::{
     ChunkId, Index, IndexError, Ledger, LexicalQuery, Notify, Passage, Searched, Settings,
     StoredChunk,
@@ -52,11 +53,7 @@ impl MilvusIndex {
     /// Connects, and reads what the index was built with.
     pub fn open(address: &Address, notify: &Notify) -> Result<Self, IndexError> {
         let server = Server::connect(address, notify)?;
-        let missing = || IndexError::Missing(address.to_string().into());
-        let names = server.current()?.ok_or_else(missing)?;
-        server.load(&names, None)?;
-        let settings = server.settings(&names)?;
-        let settings = settings.ok_or_else(|| server.damaged("it has no settings"))?;
+        let (names, settings) = server.existing()?;
         server.load(&names, Some(&settings))?;
         let chunks = server.chunk_count(&names)?;
         let statistics = match server.statistics(&names)? {
@@ -268,8 +265,8 @@ impl Index for MilvusIndex {
         let cosines = self.cosines(&near, query)?;
         let scores = self.bm25_of(&lexical, &matching)?;
         Ok(Searched {
-            nearest: best_first(near, cosines, limit),
-            matching: best_first(matching, scores, limit),
+            nearest: best(near, cosines, limit),
+            matching: best(matching, scores, limit),
             lexical,
             dense: took,
             // Within that of the other.
@@ -335,10 +332,10 @@ impl Index for MilvusIndex {
     }
 }
 
-/// By score, then by key: the order never depends on chance.
-fn best_first(chunks: Vec<ChunkId>, scores: Vec<f32>, limit: usize) -> Vec<(ChunkId, f32)> {
+/// The `limit` best chunks with their scores, best first.
+fn best(chunks: Vec<ChunkId>, scores: Vec<f32>, limit: usize) -> Vec<(ChunkId, f32)> {
     let mut hits: Vec<(ChunkId, f32)> = chunks.into_iter().zip(scores).collect();
-    hits.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    hits.sort_unstable_by(best_first);
     hits.truncate(limit);
     hits
 }

@@ -775,6 +775,20 @@ impl Server {
         self.count(&names.ledger(), &format!("kind == {DOCUMENT} and chunks > 0"))
     }
 
+    /// The generation that is in use, with its settings.
+    pub fn existing(&self) -> Result<(Names, Settings), IndexError> {
+        let missing = || IndexError::Missing(self.address.to_string().into());
+        let names = self.current()?.ok_or_else(missing)?;
+        let settings = self.settings_in_use(&names)?;
+        Ok((names, settings))
+    }
+
+    /// The settings of the generation that is in use, which has some.
+    pub fn settings_in_use(&self, names: &Names) -> Result<Settings, IndexError> {
+        self.load(names, None)?;
+        self.settings(names)?.ok_or_else(|| self.damaged("it has no settings"))
+    }
+
     /// The settings that a generation was begun with; `None` if there are none.
     pub fn settings(&self, names: &Names) -> Result<Option<Settings>, IndexError> {
         let Some(body) = self.entry(names, MANIFEST, "manifest")? else { return Ok(None) };

@@ -36,9 +36,7 @@ pub fn write(
     let current = server.current()?;
     let names = match (&current, start) {
         (Some(current), Start::Update) => {
-            server.load(current, None)?;
-            let built = server.settings(current)?;
-            let built = built.ok_or_else(|| server.damaged("it has no settings"))?;
+            let built = server.settings_in_use(current)?;
             built.check(&settings)?;
             return Writer::open(server, current.clone(), built, Start::Update, None);
         }
@@ -67,11 +65,7 @@ pub fn write_existing(
     notify: &Notify,
 ) -> Result<Box<dyn IndexWriter>, IndexError> {
     let server = Server::connect(address, notify)?;
-    let missing = || IndexError::Missing(address.to_string().into());
-    let names = server.current()?.ok_or_else(missing)?;
-    server.load(&names, None)?;
-    let settings = server.settings(&names)?;
-    let settings = settings.ok_or_else(|| server.damaged("it has no settings"))?;
+    let (names, settings) = server.existing()?;
     Writer::open(server, names, settings, Start::Update, None)
 }
 
@@ -352,12 +346,7 @@ impl IndexWriter for Writer {
         }
     }
 
-    fn remove_file(&mut self, path: &str) {
-        let documents: Vec<String> =
-            self.ledger.documents_of(path).map(|(id, _)| id.clone()).collect();
-        for id in &documents {
-            self.remove_document(id);
-        }
+    fn forget_file(&mut self, path: &str) {
         if self.ledger.remove_file(path).is_some() {
             self.files.remove(path);
             self.forgotten.insert(path.to_owned());
