@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use rag_query::index::{
-    DocumentState, EmbedderIdentity, FileState, Index, IndexError, IndexWriter, Location, Notify,
-    Passage, Settings, Start, StoredChunk,
+    DocumentState, FileState, Index, IndexError, IndexWriter, Location, Notify, Passage, Start,
+    StoredChunk,
 };
 use rag_query::indexing::copy;
-use rag_query::ingest::{ChunkSettings, Format, Place};
+use rag_query::ingest::{Format, Place};
 use rag_query::random::SplitMix64;
+
+use crate::harness::synthetic_settings;
 
 const DIM: usize = 16;
 /// What the texts are made of.
@@ -44,19 +46,6 @@ const WORDS: [&str; 24] = [
     "ภาษา",
     "語",
 ];
-
-fn settings() -> Settings {
-    Settings {
-        embedder: EmbedderIdentity {
-            id: "synthetic@1".to_owned(),
-            dimension: DIM,
-            pooling: "mean".to_owned(),
-            passage_prefix: String::new(),
-        },
-        chunking: ChunkSettings::default(),
-        token_vectors: true,
-    }
-}
 
 /// Runs a test on places of every kind, which it gets by name.
 fn everywhere(test: impl Fn(&dyn Fn(&str) -> Location)) {
@@ -121,7 +110,7 @@ fn put(writer: &mut dyn IndexWriter, document: &str, version: u64) {
 
 /// An index of documents `0.md` to `n.md`, all in version 1.
 fn filled(location: &Location, documents: u64) {
-    let mut writer = location.write(settings(), Start::Update).unwrap();
+    let mut writer = location.write(synthetic_settings(DIM), Start::Update).unwrap();
     for n in 0..documents {
         put(writer.as_mut(), &format!("/{n}.md"), 1);
     }
@@ -181,7 +170,7 @@ fn what_is_written_comes_back() {
         filled(&location, 3);
         holds(&location, &[("/0.md", 1), ("/1.md", 1), ("/2.md", 1)]);
         let index = location.open().unwrap();
-        assert_eq!(index.settings(), &settings());
+        assert_eq!(index.settings(), &synthetic_settings(DIM));
         let wanted = &chunks("/1.md", 1)[0];
         let found = index.search(&wanted.passage.text, &wanted.vector, 5).unwrap();
         for hits in [&found.nearest, &found.matching] {
@@ -205,7 +194,7 @@ fn a_changed_document_takes_the_place_of_the_old_one_and_a_removed_one_is_gone()
     everywhere(|place| {
         let location = place("changed");
         filled(&location, 4);
-        let mut writer = location.write(settings(), Start::Update).unwrap();
+        let mut writer = location.write(synthetic_settings(DIM), Start::Update).unwrap();
         put(writer.as_mut(), "/1.md", 2);
         writer.remove_document("/2.md");
         writer.remove_file("/2.md");
@@ -226,7 +215,7 @@ fn a_changed_document_takes_the_place_of_the_old_one_and_a_removed_one_is_gone()
 fn a_file_that_lost_a_line_is_not_read_again() {
     everywhere(|place| {
         let location = place("line");
-        let mut writer = location.write(settings(), Start::Update).unwrap();
+        let mut writer = location.write(synthetic_settings(DIM), Start::Update).unwrap();
         for line in ["/a.jsonl#1", "/a.jsonl#2"] {
             let chunks = chunks(line, 1);
             for StoredChunk { passage, vector, tokens } in &chunks {
@@ -259,7 +248,7 @@ fn a_text_that_was_embedded_before_is_known() {
     everywhere(|place| {
         let location = place("known");
         filled(&location, 1);
-        let mut writer = location.write(settings(), Start::Update).unwrap();
+        let mut writer = location.write(synthetic_settings(DIM), Start::Update).unwrap();
         let mut moved = chunks("/0.md", 1).remove(0);
         moved.passage.document = "/moved.md".to_owned();
         let other = chunks("/other.md", 1).remove(0);
@@ -282,7 +271,7 @@ fn a_writer_that_stops_leaves_an_index_that_the_next_one_completes() {
     everywhere(|place| {
         let location = place("stopped");
         filled(&location, 2);
-        let mut writer = location.write(settings(), Start::Update).unwrap();
+        let mut writer = location.write(synthetic_settings(DIM), Start::Update).unwrap();
         put(writer.as_mut(), "/0.md", 2);
         writer.commit().unwrap();
         put(writer.as_mut(), "/2.md", 1);
@@ -291,7 +280,7 @@ fn a_writer_that_stops_leaves_an_index_that_the_next_one_completes() {
         let part = chunks("/1.md", 2).remove(0);
         writer.add(&part.passage, &part.vector, &part.tokens).unwrap();
         drop(writer);
-        let mut writer = location.write(settings(), Start::Update).unwrap();
+        let mut writer = location.write(synthetic_settings(DIM), Start::Update).unwrap();
         assert_eq!(writer.ledger().documents()["/0.md"].hash, "2");
         put(writer.as_mut(), "/1.md", 2);
         put(writer.as_mut(), "/2.md", 1);
@@ -299,7 +288,7 @@ fn a_writer_that_stops_leaves_an_index_that_the_next_one_completes() {
         writer.finish().unwrap();
         holds(&location, &[("/0.md", 2), ("/1.md", 2), ("/2.md", 1)]);
         // Taken back in good order.
-        let mut writer = location.write(settings(), Start::Update).unwrap();
+        let mut writer = location.write(synthetic_settings(DIM), Start::Update).unwrap();
         writer.remove_document("/1.md");
         writer.add(&part.passage, &part.vector, &part.tokens).unwrap();
         writer.abandon_document("/1.md");
@@ -315,7 +304,7 @@ fn other_settings_are_refused_until_the_index_is_rebuilt() {
     everywhere(|place| {
         let location = place("settings");
         filled(&location, 2);
-        let mut other = settings();
+        let mut other = synthetic_settings(DIM);
         other.embedder.id = "synthetic@2".to_owned();
         let refused = location.write(other.clone(), Start::Update).err().unwrap();
         assert!(refused.to_string().contains("synthetic@2"), "{refused}");
@@ -381,7 +370,7 @@ fn a_copy_holds_what_the_source_does() {
     filled(&source, 12);
     let never = AtomicBool::new(false);
     let copy = |from: &Location, to: &Location| {
-        let writer = to.write(settings(), Start::Update).unwrap();
+        let writer = to.write(synthetic_settings(DIM), Start::Update).unwrap();
         copy(from.open().unwrap().as_ref(), writer, &never, &mut |_| ()).unwrap()
     };
     let versions: Vec<(String, u64)> = (0..12).map(|n| (format!("/{n}.md"), 1)).collect();

@@ -16,14 +16,14 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 use rag_query::index::{
-    self, DirectoryIndex, DirectoryWriter, DocumentState, EmbedderIdentity, FileState, Index,
-    IndexError, IndexWriter, Passage, Settings, Start,
+    self, DirectoryIndex, DirectoryWriter, DocumentState, FileState, Index, IndexError,
+    IndexWriter, Passage, Start,
 };
-use rag_query::ingest::{ChunkSettings, Format, Place};
+use rag_query::ingest::{Format, Place};
 use rag_query::random::SplitMix64;
 use serde_json::Value;
 
-use crate::harness::{Outcome, Sandbox};
+use crate::harness::{Outcome, Sandbox, synthetic_settings};
 
 /// Names the folder that [`writes_until_it_is_killed`] writes in; without it that test does nothing.
 const FOLDER: &str = "RAG_QUERY_CRASH_FOLDER";
@@ -32,19 +32,6 @@ const KILLS: u64 = 200;
 
 /// What an index holds: the version of each document.
 type State = BTreeMap<String, u64>;
-
-fn settings() -> Settings {
-    Settings {
-        embedder: EmbedderIdentity {
-            id: "synthetic@1".to_owned(),
-            dimension: DIM,
-            pooling: "mean".to_owned(),
-            passage_prefix: String::new(),
-        },
-        chunking: ChunkSettings::default(),
-        token_vectors: true,
-    }
-}
 
 /// The chunks of a document's version.
 fn passages(document: &str, version: u64) -> Vec<Passage> {
@@ -121,7 +108,8 @@ fn writes_until_it_is_killed() {
     let mut now = state(&dir);
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_secs(10) {
-        let mut writer = DirectoryWriter::open(&dir, settings(), Start::Update).unwrap();
+        let mut writer =
+            DirectoryWriter::open(&dir, synthetic_settings(DIM), Start::Update).unwrap();
         for _ in 0..=random.below(4) {
             for _ in 0..=random.below(3) {
                 let document = format!("/document-{}", random.below(12));

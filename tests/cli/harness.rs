@@ -8,6 +8,8 @@ use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
 use std::thread;
 
+use rag_query::index::{EmbedderIdentity, Settings};
+use rag_query::ingest::ChunkSettings;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -486,4 +488,18 @@ fn without_times(text: &str) -> String {
         }
     }
     redacted.concat()
+}
+
+/// Of an index that the tests fill with synthetic vectors of `dimension` values.
+pub fn synthetic_settings(dimension: usize) -> Settings {
+    Settings {
+        embedder: EmbedderIdentity {
+            id: "synthetic@1".to_owned(),
+            dimension,
+            pooling: "mean".to_owned(),
+            passage_prefix: String::new(),
+        },
+        chunking: ChunkSettings::default(),
+        token_vectors: true,
+    }
 }
