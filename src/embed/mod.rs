@@ -1,5 +1,7 @@
 //! Embeddings: texts → unit vectors whose dot product says how near their meanings are.
 
+mod languages;
+
 use std::ops::Range;
 use std::path::Path;
 
@@ -9,6 +11,8 @@ use tokenizers::Encoding;
 use crate::cpu::team::{Parts, share};
 use crate::encoder::{Checkpoint, Encoder, EncoderConfig, Sequence, TextTokenizer, batches};
 use crate::models::catalogue::{EmbedderSpec, Pooling};
+
+pub use languages::LanguageDirections;
 
 /// Tokens in a batch: enough that the cores finish together, few enough to hold all their vectors.
 const BATCH_TOKENS: usize = 16 << 10;
@@ -28,7 +32,7 @@ pub struct Embedding {
 pub struct TokenVector {
     /// The token's bytes in the text (composed form).
     pub span: Range<usize>,
-    /// `[dim]`, as the last layer has it.
+    /// `[dim]`, as the last layer has it, but for the language.
     pub vector: Vec<f32>,
 }
 
@@ -46,6 +50,7 @@ pub struct Embedder {
     tokenizer: TextTokenizer,
     encoder: Encoder,
     settings: EmbedderSpec,
+    languages: Option<LanguageDirections>,
 }
 
 impl Embedder {
@@ -80,7 +85,12 @@ impl Embedder {
             tokenizer.vocabulary(),
             config.vocabulary
         );
-        Ok(Self { tokenizer, encoder, settings })
+        let languages = settings
+            .language_directions
+            .as_ref()
+            .map(|file| LanguageDirections::read(file, settings.dimension))
+            .transpose()?;
+        Ok(Self { tokenizer, encoder, settings, languages })
     }
 
     /// Tokens of `text` itself, as the embedder counts them.
@@ -169,10 +179,14 @@ impl Embedder {
                 vector.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
             }
             normalize(&mut vector);
-            let tokens = match tokens {
+            let mut tokens = match tokens {
                 Tokens::Dropped => Vec::new(),
                 Tokens::Kept => text.token_vectors(hidden.rows(i)),
             };
+            if let Some(languages) = &self.languages {
+                languages.leave_text(&mut vector);
+                tokens.iter_mut().for_each(|token| languages.leave_token(&mut token.vector));
+            }
             Embedding { vector, tokens }
         };
         texts.iter().enumerate().map(embedding).collect()

@@ -157,6 +157,10 @@ pub struct EmbedderSpec {
     /// The fastest precision that was measured to be good enough.
     #[serde(default)]
     pub precision: Precision,
+    /// A file of [`LanguageDirections`](crate::embed::LanguageDirections), by which vectors become
+    /// the same in all languages; absent: vectors stay as the model makes them.
+    #[serde(default)]
+    pub language_directions: Option<PathBuf>,
 }
 
 /// The least sum of coverage and cosine by which a passage supports a sentence of an answer
@@ -351,6 +355,13 @@ impl ModelEntry {
         }
     }
 
+    fn language_directions(&mut self) -> Option<&mut PathBuf> {
+        match &mut self.spec {
+            ModelSpec::Embedder(spec) => spec.language_directions.as_mut(),
+            _ => None,
+        }
+    }
+
     /// The role that the entry states.
     #[must_use]
     pub fn role(&self) -> Role {
@@ -428,6 +439,12 @@ impl Catalogue {
             let folder = path.parent().unwrap_or(Path::new(""));
             for prompt in user.profiles.values_mut().filter_map(|profile| profile.prompt.as_mut()) {
                 *prompt = folder.join(&*prompt);
+            }
+            for file in user.models.values_mut().filter_map(ModelEntry::language_directions) {
+                // Else it is one that comes with the program.
+                if folder.join(&*file).exists() {
+                    *file = folder.join(&*file);
+                }
             }
             catalogue.profiles.extend(user.profiles);
             catalogue.models.extend(user.models);
