@@ -1,6 +1,6 @@
 //! Without the feature `milvus`: the same functions, which say so.
 
-use super::super::{Index, IndexError, IndexWriter, Notify, Settings, Start};
+use super::super::{Index, IndexError, IndexWriter, Notify, Settings, Shard, Start};
 use super::Address;
 
 /// Fails.
@@ -19,6 +19,7 @@ pub fn write(
     _: &Notify,
     _: Settings,
     _: Start,
+    _: Shard,
 ) -> Result<Box<dyn IndexWriter>, IndexError> {
     Err(IndexError::NoMilvus)
 }
