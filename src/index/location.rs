@@ -94,7 +94,7 @@ impl Location {
         match self {
             Self::Directory(dir) => Ok(Box::new(DirectoryWriter::open(dir, settings, start)?)),
             Self::Milvus(address, notify) => {
-                milvus::write(address, notify, settings, start, Shard::WHOLE)
+                milvus::write(address, notify, &settings, start, Shard::WHOLE)
             }
         }
     }
@@ -110,7 +110,7 @@ impl Location {
             Self::Directory(_) if shard.is_whole() => self.write(settings, Start::Update),
             Self::Directory(dir) => Err(IndexError::NotShared(dir.clone())),
             Self::Milvus(address, notify) => {
-                milvus::write(address, notify, settings, Start::Update, shard)
+                milvus::write(address, notify, &settings, Start::Update, shard)
             }
         }
     }

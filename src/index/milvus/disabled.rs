@@ -17,7 +17,7 @@ pub fn verify(_: &Address, _: &Notify) -> Result<Box<dyn Index>, IndexError> {
 pub fn write(
     _: &Address,
     _: &Notify,
-    _: Settings,
+    _: &Settings,
     _: Start,
     _: Shard,
 ) -> Result<Box<dyn IndexWriter>, IndexError> {

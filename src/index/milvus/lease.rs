@@ -63,10 +63,8 @@ impl Claim {
     /// For messages.
     fn writer(&self) -> String {
         let Self { shard, host, process, .. } = self;
-        match shard.is_whole() {
-            true => format!("process {process} on {host}"),
-            false => format!("process {process} on {host} with --shard {shard}"),
-        }
+        let part = if shard.is_whole() { String::new() } else { format!(" with --shard {shard}") };
+        format!("process {process} on {host}{part}")
     }
 
     fn entry<'a>(&self, name: &'a str) -> Entry<'a> {
@@ -156,10 +154,10 @@ impl Lease {
 
     /// Fails if another took this writer for dead.
     pub fn check(&self) -> Result<(), IndexError> {
-        match self.lost.load(Ordering::SeqCst) {
-            true => Err(IndexError::Overtaken { address: self.server.address.to_string() }),
-            false => Ok(()),
+        if self.lost.load(Ordering::SeqCst) {
+            return Err(IndexError::Overtaken { address: self.server.address.to_string() });
         }
+        Ok(())
     }
 }
 

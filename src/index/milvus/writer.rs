@@ -35,7 +35,7 @@ const SETTLED: u32 = 3;
 pub fn write(
     address: &Address,
     notify: &Notify,
-    settings: Settings,
+    settings: &Settings,
     start: Start,
     shard: Shard,
 ) -> Result<Box<dyn IndexWriter>, IndexError> {
@@ -46,7 +46,7 @@ pub fn write(
         let settings = match (&current, start) {
             (Some(current), Start::Update) => {
                 let built = server.settings_in_use(current)?;
-                built.check(&settings)?;
+                built.check(settings)?;
                 built
             }
             (Some(current), Start::Rebuild) => {
