@@ -7,7 +7,7 @@ use clap::ValueEnum;
 
 use crate::answer::{Reason, Written};
 use crate::gpu::gib;
-use crate::index::Retry;
+use crate::index::{Notice, Retry};
 use crate::indexing::Summary;
 use crate::ingest::Place;
 use crate::language::Language;
@@ -415,16 +415,21 @@ impl Lang {
         }
     }
 
-    /// A server failed to answer, and is asked again.
-    pub(crate) fn asked_again(self, retry: &Retry) -> String {
-        let Retry { address, error, attempt, attempts } = retry;
-        match self {
-            Self::Vi => {
+    /// Why a server makes the user wait.
+    pub(crate) fn notice(self, notice: &Notice) -> String {
+        match (self, notice) {
+            (Self::Vi, Notice::Retry(Retry { address, error, attempt, attempts })) => {
                 format!("{address} không trả lời ({error}); thử lại lần {attempt}/{attempts}")
             }
-            Self::En => {
+            (Self::En, Notice::Retry(Retry { address, error, attempt, attempts })) => {
                 format!("{address} did not answer ({error}); attempt {attempt} of {attempts}")
             }
+            (Self::Vi, Notice::Waiting { address, writer }) => format!(
+                "có lẽ {writer} đã dừng khi đang ghi vào {address}; chờ vài giây để biết chắc"
+            ),
+            (Self::En, Notice::Waiting { address, writer }) => format!(
+                "{writer} seems to have been stopped while it wrote to {address}; some seconds will tell"
+            ),
         }
     }
 
