@@ -774,6 +774,36 @@ mod tests {
     }
 
     #[test]
+    fn language_directions_lie_beside_the_users_file_or_come_with_the_program() {
+        let folder = tempfile::tempdir().unwrap();
+        let entry = |file: &str| {
+            let path = folder.path().join("mine.toml");
+            let text = format!(
+                r#"
+                [models.mine]
+                role = "embedder"
+                name = "mine"
+                licence = "MIT"
+                languages = ["vi"]
+                source = {{ path = "/srv/models", files = ["model.safetensors"] }}
+                pooling = "mean"
+                query_prefix = ""
+                passage_prefix = ""
+                max_tokens = 256
+                dimension = 384
+                language_directions = "{file}"
+                "#
+            );
+            std::fs::write(&path, text).unwrap();
+            let catalogue = Catalogue::load(Some(&path)).unwrap();
+            catalogue.model("mine").unwrap().embedder().unwrap().language_directions.clone()
+        };
+        std::fs::write(folder.path().join("own.f32"), []).unwrap();
+        assert_eq!(entry("own.f32"), Some(folder.path().join("own.f32")));
+        assert_eq!(entry("e5-small-7.f32"), Some(PathBuf::from("e5-small-7.f32")));
+    }
+
+    #[test]
     fn a_model_of_another_role_is_refused() {
         let catalogue = user_catalogue(
             r#"
