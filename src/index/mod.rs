@@ -20,6 +20,7 @@
 
 pub mod analyze;
 mod api;
+mod contained;
 mod directory;
 mod flat;
 mod ledger;

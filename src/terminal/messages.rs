@@ -293,17 +293,22 @@ impl Lang {
     }
 
     pub(crate) fn indexed(self, summary: &Summary, took: &str, place: &str) -> String {
-        let Summary { indexed, chunks, reused, unchanged, removed, problems, interrupted } =
+        let Summary { indexed, chunks, reused, unchanged, removed, problems, binary, interrupted } =
             summary;
         let skipped = problems.len();
+        let passed_over = match (self, binary) {
+            (_, 0) => String::new(),
+            (Self::Vi, _) => format!(", bỏ qua {binary} tệp nhị phân"),
+            (Self::En, _) => format!(", {binary} binary files passed over"),
+        };
         let text = match self {
             Self::Vi => format!(
                 "{indexed} tài liệu ({chunks} đoạn, {reused} đã có vectơ) mới hoặc thay đổi, \
-                 {unchanged} không đổi, {removed} đã xóa, {skipped} lỗi; {took} → {place}"
+                 {unchanged} không đổi, {removed} đã xóa, {skipped} lỗi{passed_over}; {took} → {place}"
             ),
             Self::En => format!(
                 "{indexed} documents ({chunks} chunks, {reused} embedded before) new or changed, \
-                 {unchanged} unchanged, {removed} removed, {skipped} problems; {took} → {place}"
+                 {unchanged} unchanged, {removed} removed, {skipped} problems{passed_over}; {took} → {place}"
             ),
         };
         if *interrupted {
