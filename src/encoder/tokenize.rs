@@ -325,6 +325,29 @@ mod tests {
         assert_eq!(tokenizer.vocabulary(), 9);
     }
 
+    /// What one thread has counted is remembered for all, but not as another tokenizer's.
+    #[test]
+    fn counts_are_each_tokenizers_own_on_every_thread() {
+        let metaspace = r#"{"type":"Metaspace","replacement":"▁","prepend_scheme":"always"}"#;
+        let by_words = format!(
+            r#"{{"type":"Sequence","pretokenizers":[{{"type":"WhitespaceSplit"}},{metaspace}]}}"#
+        );
+        let letters = file(metaspace, &by_words);
+        let pairs = load(&letters.replace(r#"["a",-2]"#, r#"["aa",-2]"#)).unwrap();
+        let letters = load(&letters).unwrap();
+        assert!(letters.words.is_some() && letters.words != pairs.words);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        assert_eq!(letters.count("aa b aa"), 3 + 2 + 3);
+                        assert_eq!(pairs.count("aa b aa"), 2 + 2 + 2);
+                    }
+                });
+            }
+        });
+    }
+
     #[test]
     fn only_what_our_model_does_as_the_library_is_left_to_it() {
         assert!(is_ours("", ""));
