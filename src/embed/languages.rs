@@ -12,7 +12,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use super::normalize;
+use super::{dot, normalize};
 
 /// Files that come with the program, by name. Made by models/fit_language_directions.rs.
 const BUILT_IN: [(&str, &[u8]); 1] =
@@ -88,7 +88,7 @@ impl LanguageDirections {
 /// Subtracts from `vector` its part along each of some orthonormal `directions`.
 fn take_out(directions: &[f32], dim: usize, vector: &mut [f32]) {
     for direction in directions.chunks_exact(dim) {
-        let along: f32 = vector.iter().zip(direction).map(|(value, unit)| value * unit).sum();
+        let along = dot(vector, direction);
         vector.iter_mut().zip(direction).for_each(|(value, unit)| *value -= along * unit);
     }
 }

@@ -9,7 +9,9 @@ use anyhow::{Context, Result, ensure};
 use tokenizers::Encoding;
 
 use crate::cpu::team::{Parts, share};
-use crate::encoder::{Checkpoint, Encoder, EncoderConfig, Sequence, TextTokenizer, batches};
+use crate::encoder::{
+    Checkpoint, Encoder, EncoderConfig, Hidden, Sequence, TextTokenizer, batches,
+};
 use crate::models::catalogue::{EmbedderSpec, Pooling};
 
 pub use languages::LanguageDirections;
@@ -168,28 +170,45 @@ impl Embedder {
     fn forward(&self, texts: &[&EncodedText], tokens: Tokens) -> Vec<Embedding> {
         let sequences: Vec<&Sequence> = texts.iter().map(|text| &text.sequence).collect();
         let hidden = self.encoder.forward(&sequences);
-        let embedding = |(i, text): (usize, &&EncodedText)| {
-            let mut vector = vec![0f32; self.settings.dimension];
-            // Unit length makes a mean of a sum.
-            let counted = match self.settings.pooling {
-                Pooling::Mean => text.sequence.len(),
-                Pooling::Cls => 1,
-            };
-            for row in hidden.rows(i).take(counted) {
-                vector.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+        let mut embeddings: Vec<Option<Embedding>> = vec![None; texts.len()];
+        let parts = Parts::new(&mut embeddings);
+        share(texts.len(), |some| {
+            // SAFETY: no other call has these texts.
+            let parts = unsafe { parts.part(some.clone()) };
+            for (part, i) in parts.iter_mut().zip(some) {
+                *part = Some(self.embedding(texts[i], &hidden, i, tokens));
             }
-            normalize(&mut vector);
-            let mut tokens = match tokens {
-                Tokens::Dropped => Vec::new(),
-                Tokens::Kept => text.token_vectors(hidden.rows(i)),
-            };
-            if let Some(languages) = &self.languages {
-                languages.leave_text(&mut vector);
-                tokens.iter_mut().for_each(|token| languages.leave_token(&mut token.vector));
-            }
-            Embedding { vector, tokens }
+        });
+        embeddings.into_iter().map(|e| e.expect("every text is some core's")).collect()
+    }
+
+    /// The embedding of the `i`-th text of a batch.
+    fn embedding(
+        &self,
+        text: &EncodedText,
+        hidden: &Hidden,
+        i: usize,
+        tokens: Tokens,
+    ) -> Embedding {
+        let mut vector = vec![0f32; self.settings.dimension];
+        // Unit length makes a mean of a sum.
+        let counted = match self.settings.pooling {
+            Pooling::Mean => text.sequence.len(),
+            Pooling::Cls => 1,
         };
-        texts.iter().enumerate().map(embedding).collect()
+        for row in hidden.rows(i).take(counted) {
+            vector.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+        }
+        normalize(&mut vector);
+        let mut tokens = match tokens {
+            Tokens::Dropped => Vec::new(),
+            Tokens::Kept => text.token_vectors(hidden.rows(i)),
+        };
+        if let Some(languages) = &self.languages {
+            languages.leave_text(&mut vector);
+            tokens.iter_mut().for_each(|token| languages.leave_token(&mut token.vector));
+        }
+        Embedding { vector, tokens }
     }
 }
 
@@ -229,6 +248,20 @@ impl EncodedText {
             })
             .collect()
     }
+}
+
+/// Dot product, summed in independent lanes, so that the compiler can use vector registers.
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let mut sums = [0f32; LANES];
+    let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest: f32 = a_chunks.remainder().iter().zip(b_chunks.remainder()).map(|(a, b)| a * b).sum();
+    for (a, b) in a_chunks.zip(b_chunks) {
+        for lane in 0..LANES {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    sums.iter().sum::<f32>() + rest
 }
 
 /// Scales `vector` to length 1; leaves a zero vector as it is.
