@@ -4,7 +4,7 @@
 //! ```text
 //! cargo bench --bench scale -- make FOLDER --chunks 1000000 [--text corpus.jsonl] [--vectors FILE]
 //! cargo bench --bench scale -- search FOLDER
-//! cargo bench --bench scale -- embed MODEL corpus.jsonl FILE
+//! cargo bench --bench scale -- embed MODEL DOCUMENTS FILE
 //! cargo bench --bench scale -- cut MODEL DOCUMENTS
 //! ```
 //!
@@ -79,8 +79,8 @@ enum Step {
     },
     /// Searches it
     Search { folder: PathBuf },
-    /// Embeds the `text`s of a JSONL file
-    Embed { model: PathBuf, texts: PathBuf, vectors: PathBuf },
+    /// Embeds the chunks of the documents in a file or folder
+    Embed { model: PathBuf, documents: PathBuf, vectors: PathBuf },
     /// Reads the documents in a folder and cuts them into chunks
     Cut { model: PathBuf, documents: PathBuf },
 }
@@ -91,7 +91,7 @@ fn main() -> Result<()> {
             make(&folder, chunks, text.as_deref(), vectors.as_deref(), commit)?
         }
         Step::Search { folder } => search(&folder)?,
-        Step::Embed { model, texts, vectors } => embed(&model, &texts, &vectors)?,
+        Step::Embed { model, documents, vectors } => embed(&model, &documents, &vectors)?,
         Step::Cut { model, documents } => cut(&model, &documents)?,
     };
     println!("{line}");
@@ -597,15 +597,26 @@ fn cut(model: &Path, documents: &Path) -> Result<Value> {
     }))
 }
 
-fn embed(model: &Path, file: &Path, vectors: &Path) -> Result<Value> {
+fn embed(model: &Path, documents: &Path, vectors: &Path) -> Result<Value> {
     let embedder = embedder(model)?;
-    let texts = texts(file)?;
+    let walk = ingest::walk(&[documents.to_owned()], &Filter::default())?;
     let mut out = BufWriter::new(File::create(vectors)?);
-    for texts in texts.chunks(64) {
+    let (mut waiting, mut written) = (Vec::new(), 0);
+    let mut write = |texts: &mut Vec<String>| {
         for embedding in embedder.embed_passages(texts, Tokens::Dropped)? {
             embedding.vector.iter().try_for_each(|value| out.write_all(&value.to_le_bytes()))?;
+            written += 1;
         }
-    }
+        texts.clear();
+        anyhow::Ok(())
+    };
+    // Cut as an index has them: a text as it is may be longer than the embedder's window.
+    let problems = preview(&walk, &ChunkSettings::default(), &embedder, &mut |_, passages| {
+        waiting.extend(passages.iter().map(Passage::text_to_embed));
+        if waiting.len() >= 64 { write(&mut waiting) } else { Ok(()) }
+    })?;
+    ensure!(problems.is_empty(), "{}", problems.join("; "));
+    write(&mut waiting)?;
     out.flush()?;
-    Ok(json!({ "vectors": texts.len() }))
+    Ok(json!({ "vectors": written }))
 }

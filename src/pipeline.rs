@@ -227,8 +227,12 @@ fn file_name(path: &std::path::Path) -> String {
 }
 
 fn identity(entry: &ModelEntry, spec: &EmbedderSpec) -> EmbedderIdentity {
+    let id = match &spec.language_directions {
+        Some(file) => format!("{}+{}", entry.identity(), file_name(file)),
+        None => entry.identity(),
+    };
     EmbedderIdentity {
-        id: entry.identity(),
+        id,
         dimension: spec.dimension,
         pooling: match spec.pooling {
             Pooling::Mean => "mean".to_owned(),

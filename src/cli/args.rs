@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::index::Shard;
 use crate::llm::placement::DeviceChoice;
 use crate::terminal::Lang;
 
@@ -210,6 +211,11 @@ pub struct IndexArgs {
     /// Build a new index from these paths alone; the old one stays in use until it is done
     #[arg(long, conflicts_with = "dry_run")]
     pub rebuild: bool,
+
+    /// Take one of N parts of the files, as one of N processes that write to the same index on Milvus
+    /// at once, each with another I; see docs/milvus.md
+    #[arg(long, value_name = "I/N", conflicts_with = "rebuild")]
+    pub shard: Option<Shard>,
 
     /// Show the passages that the documents would be cut into, and change nothing
     #[arg(long)]

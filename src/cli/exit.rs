@@ -61,6 +61,7 @@ pub fn report(terminal: &Terminal, error: &Error) -> Exit {
     } else if error.downcast_ref::<QuestionError>().is_some()
         || error.downcast_ref::<EndpointError>().is_some()
         || matches!(error.downcast_ref(), Some(RemoteError::Unsupported(_)))
+        || matches!(error.downcast_ref(), Some(IndexError::NotShared(_)))
     {
         Exit::Usage
     } else {

@@ -165,7 +165,7 @@ pub fn named_indexes(data: &Path) -> PathBuf {
 
 /// What `--index` says: a server, a name, or a folder.
 pub fn location(index: &Path, data: &Path, terminal: Terminal) -> Result<Location> {
-    let notify = Notify(Arc::new(move |retry| terminal.warn(&terminal.lang.asked_again(retry))));
+    let notify = Notify(Arc::new(move |notice| terminal.warn(&terminal.lang.notice(notice))));
     match Location::parse(index, notify)? {
         Location::Directory(dir) => Ok(Location::Directory(named_index(&dir, data)?)),
         server => Ok(server),

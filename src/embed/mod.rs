@@ -1,5 +1,7 @@
 //! Embeddings: texts → unit vectors whose dot product says how near their meanings are.
 
+mod languages;
+
 use std::ops::Range;
 use std::path::Path;
 
@@ -7,8 +9,12 @@ use anyhow::{Context, Result, ensure};
 use tokenizers::Encoding;
 
 use crate::cpu::team::{Parts, share};
-use crate::encoder::{Checkpoint, Encoder, EncoderConfig, Sequence, TextTokenizer, batches};
+use crate::encoder::{
+    Checkpoint, Encoder, EncoderConfig, Hidden, Sequence, TextTokenizer, batches,
+};
 use crate::models::catalogue::{EmbedderSpec, Pooling};
+
+pub use languages::LanguageDirections;
 
 /// Tokens in a batch: enough that the cores finish together, few enough to hold all their vectors.
 const BATCH_TOKENS: usize = 16 << 10;
@@ -28,7 +34,7 @@ pub struct Embedding {
 pub struct TokenVector {
     /// The token's bytes in the text (composed form).
     pub span: Range<usize>,
-    /// `[dim]`, as the last layer has it.
+    /// `[dim]`, as the last layer has it, but for the language.
     pub vector: Vec<f32>,
 }
 
@@ -46,6 +52,7 @@ pub struct Embedder {
     tokenizer: TextTokenizer,
     encoder: Encoder,
     settings: EmbedderSpec,
+    languages: Option<LanguageDirections>,
 }
 
 impl Embedder {
@@ -80,7 +87,12 @@ impl Embedder {
             tokenizer.vocabulary(),
             config.vocabulary
         );
-        Ok(Self { tokenizer, encoder, settings })
+        let languages = settings
+            .language_directions
+            .as_ref()
+            .map(|file| LanguageDirections::read(file, settings.dimension))
+            .transpose()?;
+        Ok(Self { tokenizer, encoder, settings, languages })
     }
 
     /// Tokens of `text` itself, as the embedder counts them.
@@ -158,24 +170,45 @@ impl Embedder {
     fn forward(&self, texts: &[&EncodedText], tokens: Tokens) -> Vec<Embedding> {
         let sequences: Vec<&Sequence> = texts.iter().map(|text| &text.sequence).collect();
         let hidden = self.encoder.forward(&sequences);
-        let embedding = |(i, text): (usize, &&EncodedText)| {
-            let mut vector = vec![0f32; self.settings.dimension];
-            // Unit length makes a mean of a sum.
-            let counted = match self.settings.pooling {
-                Pooling::Mean => text.sequence.len(),
-                Pooling::Cls => 1,
-            };
-            for row in hidden.rows(i).take(counted) {
-                vector.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+        let mut embeddings: Vec<Option<Embedding>> = vec![None; texts.len()];
+        let parts = Parts::new(&mut embeddings);
+        share(texts.len(), |some| {
+            // SAFETY: no other call has these texts.
+            let parts = unsafe { parts.part(some.clone()) };
+            for (part, i) in parts.iter_mut().zip(some) {
+                *part = Some(self.embedding(texts[i], &hidden, i, tokens));
             }
-            normalize(&mut vector);
-            let tokens = match tokens {
-                Tokens::Dropped => Vec::new(),
-                Tokens::Kept => text.token_vectors(hidden.rows(i)),
-            };
-            Embedding { vector, tokens }
+        });
+        embeddings.into_iter().map(|e| e.expect("every text is some core's")).collect()
+    }
+
+    /// The embedding of the `i`-th text of a batch.
+    fn embedding(
+        &self,
+        text: &EncodedText,
+        hidden: &Hidden,
+        i: usize,
+        tokens: Tokens,
+    ) -> Embedding {
+        let mut vector = vec![0f32; self.settings.dimension];
+        // Unit length makes a mean of a sum.
+        let counted = match self.settings.pooling {
+            Pooling::Mean => text.sequence.len(),
+            Pooling::Cls => 1,
         };
-        texts.iter().enumerate().map(embedding).collect()
+        for row in hidden.rows(i).take(counted) {
+            vector.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+        }
+        normalize(&mut vector);
+        let mut tokens = match tokens {
+            Tokens::Dropped => Vec::new(),
+            Tokens::Kept => text.token_vectors(hidden.rows(i)),
+        };
+        if let Some(languages) = &self.languages {
+            languages.leave_text(&mut vector);
+            tokens.iter_mut().for_each(|token| languages.leave_token(&mut token.vector));
+        }
+        Embedding { vector, tokens }
     }
 }
 
@@ -215,6 +248,20 @@ impl EncodedText {
             })
             .collect()
     }
+}
+
+/// Dot product, summed in independent lanes, so that the compiler can use vector registers.
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let mut sums = [0f32; LANES];
+    let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest: f32 = a_chunks.remainder().iter().zip(b_chunks.remainder()).map(|(a, b)| a * b).sum();
+    for (a, b) in a_chunks.zip(b_chunks) {
+        for lane in 0..LANES {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    sums.iter().sum::<f32>() + rest
 }
 
 /// Scales `vector` to length 1; leaves a zero vector as it is.

@@ -149,6 +149,12 @@ impl Ledger {
         self.apply(Change::Document(id.to_owned(), state));
     }
 
+    /// Keeps what is known of some files, and of their documents.
+    pub(super) fn retain(&mut self, is_kept: impl Fn(&str) -> bool) {
+        self.files.retain(|path, _| is_kept(path));
+        self.documents.retain(|id, _| is_kept(file_of(id)));
+    }
+
     /// Forgets a file; what it had.
     pub(super) fn remove_file(&mut self, path: &str) -> Option<FileState> {
         self.files.remove(path)

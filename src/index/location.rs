@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::milvus::{self, Address};
 use super::{
-    DirectoryIndex, DirectoryWriter, Index, IndexError, IndexWriter, Manifest, Settings, Start,
+    DirectoryIndex, DirectoryWriter, Index, IndexError, IndexWriter, Manifest, Settings, Shard,
+    Start,
 };
 
 /// A place for an index.
@@ -31,9 +32,23 @@ pub struct Retry {
     pub attempts: u32,
 }
 
-/// Is told of every [`Retry`].
+/// What whoever waits is told.
+#[derive(Debug, Clone)]
+pub enum Notice {
+    /// A call failed and is made again.
+    Retry(Retry),
+    /// Another writer seems to have been stopped, and some seconds will tell.
+    Waiting {
+        /// The server, without secrets.
+        address: String,
+        /// Who that is.
+        writer: String,
+    },
+}
+
+/// Is told of every [`Notice`].
 #[derive(Clone)]
-pub struct Notify(pub Arc<dyn Fn(&Retry) + Send + Sync>);
+pub struct Notify(pub Arc<dyn Fn(&Notice) + Send + Sync>);
 
 impl fmt::Debug for Notify {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -78,7 +93,25 @@ impl Location {
     ) -> Result<Box<dyn IndexWriter>, IndexError> {
         match self {
             Self::Directory(dir) => Ok(Box::new(DirectoryWriter::open(dir, settings, start)?)),
-            Self::Milvus(address, notify) => milvus::write(address, notify, settings, start),
+            Self::Milvus(address, notify) => {
+                milvus::write(address, notify, &settings, start, Shard::WHOLE)
+            }
+        }
+    }
+
+    /// The same for one of several writers, who takes the files in `shard`: those of the others
+    /// are nothing to it.
+    pub fn write_shard(
+        &self,
+        settings: Settings,
+        shard: Shard,
+    ) -> Result<Box<dyn IndexWriter>, IndexError> {
+        match self {
+            Self::Directory(_) if shard.is_whole() => self.write(settings, Start::Update),
+            Self::Directory(dir) => Err(IndexError::NotShared(dir.clone())),
+            Self::Milvus(address, notify) => {
+                milvus::write(address, notify, &settings, Start::Update, shard)
+            }
         }
     }
 

@@ -20,6 +20,7 @@
 
 pub mod analyze;
 mod api;
+mod contained;
 mod directory;
 mod flat;
 mod ledger;
@@ -30,6 +31,7 @@ mod milvus;
 mod nearest;
 mod reader;
 mod rows;
+mod shard;
 mod table;
 mod verify;
 mod writer;
@@ -44,9 +46,10 @@ use thiserror::Error;
 pub use api::{Index, IndexWriter, Searched, StoredChunk};
 pub use ledger::{DocumentState, FileState, Ledger, file_of};
 pub use lexical::LexicalQuery;
-pub use location::{Location, Notify, Retry};
+pub use location::{Location, Notice, Notify, Retry};
 pub use manifest::{EmbedderIdentity, Manifest, Settings};
 pub use reader::DirectoryIndex;
+pub use shard::Shard;
 pub use verify::verify;
 pub use writer::{DirectoryWriter, Start};
 
@@ -204,6 +207,23 @@ pub enum IndexError {
     /// Another process is writing.
     #[error("another process is writing to the index in {}", .0.display())]
     Locked(PathBuf),
+    /// Another process is writing to an index on a server.
+    #[error("another process is writing to {address}: {writer}")]
+    Busy {
+        /// The index, without secrets.
+        address: String,
+        /// Who that is.
+        writer: String,
+    },
+    /// Another process took this one for dead, and its place.
+    #[error("this process was not heard of for so long that another took its place at {address}")]
+    Overtaken {
+        /// The index, without secrets.
+        address: String,
+    },
+    /// A directory has one writer.
+    #[error("{} is a directory, which one process writes at a time; --shard needs an index on Milvus", .0.display())]
+    NotShared(PathBuf),
 }
 
 impl IndexError {
@@ -246,6 +266,17 @@ impl IndexError {
             Self::Stopped => "the same command goes on from there",
             Self::NoMilvus => "build it with `cargo build --release --features milvus`",
             Self::Locked(_) => "wait until the other `rag-query index` has finished",
+            Self::Busy { .. } => {
+                "wait until it has finished; to share the work give each process a part of its own, \
+                 `--shard 1/N` to `--shard N/N`"
+            }
+            Self::Overtaken { .. } => {
+                "what was written so far stays, and the same command goes on from there"
+            }
+            Self::NotShared(_) => {
+                "let all parts write to one `--index milvus://host:port/collection`, and take it from \
+                 there with `rag-query index copy`; or leave --shard out"
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use tantivy::columnar::Cardinality;
 use tantivy::schema::Value;
 use tantivy::{DocAddress, IndexReader, ReloadPolicy, Searcher, SegmentReader, TantivyDocument};
 
+use super::contained::contained;
 use super::directory::SealedDirectory;
 use super::ledger::{self, Ledger};
 use super::lexical::{Fields, schema, tokenizers};
@@ -20,7 +21,8 @@ use super::{
     lexical_error,
 };
 
-/// A lexical part of up to this many bytes is checked whole when it is opened: some 0.1 s.
+/// A lexical part of up to this many bytes is checked whole when it is opened to be read: some
+/// 0.1 s. Tantivy panics on files that are not what it wrote; in larger ones that is [`contained`].
 const CHECKED_BYTES: u64 = 256 << 20;
 /// Token vectors that are enough to estimate their mean.
 const MEAN_SAMPLE: u64 = 16_384;
@@ -83,6 +85,10 @@ impl DirectoryIndex {
         checked: u64,
     ) -> Result<Self, IndexError> {
         let data = manifest.data(dir);
+        contained(&data.join("lexical"), || Self::open_data(data.clone(), manifest, checked))
+    }
+
+    fn open_data(data: PathBuf, manifest: &Manifest, checked: u64) -> Result<Self, IndexError> {
         let path = data.join("lexical");
         let failed = lexical_error(&path);
         let index = open_checked(&path, checked)?;
@@ -148,13 +154,15 @@ impl DirectoryIndex {
         query: &LexicalQuery,
         limit: usize,
     ) -> Result<Vec<(ChunkId, f32)>, IndexError> {
-        let failed = lexical_error(&self.lexical_path());
-        let mut hits = Vec::new();
-        for (score, address) in query.top(limit).map_err(&failed)? {
-            let segment = self.searcher.segment_reader(address.segment_ord);
-            let row = segment.fast_fields().u64("row").map_err(&failed)?;
-            hits.extend(row.first(address.doc_id).map(|row| (ChunkId(row), score)));
-        }
+        let mut hits = self.reading(|| {
+            let mut hits = Vec::new();
+            for (score, address) in query.top(limit)? {
+                let segment = self.searcher.segment_reader(address.segment_ord);
+                let row = segment.fast_fields().u64("row")?;
+                hits.extend(row.first(address.doc_id).map(|row| (ChunkId(row), score)));
+            }
+            Ok(hits)
+        })?;
         hits.sort_unstable_by(best_first);
         Ok(hits)
     }
@@ -185,6 +193,12 @@ impl DirectoryIndex {
 
     fn lexical_path(&self) -> PathBuf {
         self.data.join("lexical")
+    }
+
+    /// What tantivy reads for us; its errors, and panics, say which index they are from.
+    fn reading<T>(&self, work: impl FnOnce() -> tantivy::Result<T>) -> Result<T, IndexError> {
+        let path = self.lexical_path();
+        contained(&path, || work().map_err(lexical_error(&path)))
     }
 
     /// The vectors of a chunk's tokens, `[tokens, dim]`; none if the index keeps none.
@@ -238,13 +252,12 @@ impl Index for DirectoryIndex {
     }
 
     fn lexical(&self, question: &str) -> Result<LexicalQuery, IndexError> {
-        LexicalQuery::new(self.searcher.clone(), &self.fields, question)
-            .map_err(lexical_error(&self.lexical_path()))
+        self.reading(|| LexicalQuery::new(self.searcher.clone(), &self.fields, question))
     }
 
     fn bm25_of(&self, query: &LexicalQuery, chunks: &[ChunkId]) -> Result<Vec<f32>, IndexError> {
         let addresses: Vec<DocAddress> = chunks.iter().map(|&chunk| self.address(chunk)).collect();
-        query.scores(&addresses).map_err(lexical_error(&self.lexical_path()))
+        self.reading(|| query.scores(&addresses))
     }
 
     fn cosines(&self, chunks: &[ChunkId], query: &[f32]) -> Result<Vec<f32>, IndexError> {
@@ -252,8 +265,7 @@ impl Index for DirectoryIndex {
     }
 
     fn passage(&self, chunk: ChunkId) -> Result<Passage, IndexError> {
-        let document: TantivyDocument =
-            self.searcher.doc(self.address(chunk)).map_err(lexical_error(&self.lexical_path()))?;
+        let document: TantivyDocument = self.reading(|| self.searcher.doc(self.address(chunk)))?;
         let json = document.get_first(self.fields.passage).and_then(|value| value.as_str());
         json.and_then(|json| serde_json::from_str(json).ok()).ok_or_else(|| IndexError::Damaged {
             path: self.lexical_path(),
@@ -301,10 +313,10 @@ impl Index for DirectoryIndex {
     }
 }
 
-/// Opens tantivy's part, and checks it if it is small: tantivy panics on files that are not what
-/// it wrote.
+/// Opens tantivy's part and checks it whole, as a writer has to: what tantivy merges gets a new
+/// checksum, so that damage would be none any more.
 pub(super) fn open_lexical(path: &Path) -> Result<tantivy::Index, IndexError> {
-    open_checked(path, CHECKED_BYTES)
+    open_checked(path, u64::MAX)
 }
 
 /// Opens tantivy's part, and checks it unless it has more than `limit` bytes.
@@ -346,4 +358,106 @@ fn rows_of(segment: &SegmentReader) -> tantivy::Result<Vec<u64>> {
         column.values.get_range(0, &mut rows);
     }
     Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::{
+        DirectoryWriter, DocumentState, EmbedderIdentity, IndexWriter, Start, verify,
+    };
+    use super::*;
+    use crate::ingest::{ChunkSettings, Format};
+    use crate::random::SplitMix64;
+
+    /// An index of some chunks in words of a small vocabulary.
+    fn build(dir: &Path) {
+        let settings = Settings {
+            embedder: EmbedderIdentity {
+                id: "test".to_owned(),
+                dimension: 4,
+                pooling: "mean".to_owned(),
+                passage_prefix: String::new(),
+            },
+            chunking: ChunkSettings::default(),
+            token_vectors: false,
+        };
+        let mut writer = DirectoryWriter::open(dir, settings, Start::Update).unwrap();
+        let mut random = SplitMix64::new(1);
+        for number in 0..300 {
+            let word = |_| format!("w{}", random.below(200));
+            let text = (0..30).map(word).collect::<Vec<_>>().join(" ");
+            let document = format!("/a/{number}.md");
+            let passage = Passage {
+                document: document.clone(),
+                headings: Vec::new(),
+                place: None,
+                span: (0, text.len()),
+                text,
+                format: Format::Plain,
+            };
+            writer.add(&passage, &[1.0, 0.0, 0.0, 0.0], &[]).unwrap();
+            writer.finish_document(&document, DocumentState { hash: String::new(), chunks: 1 });
+        }
+        writer.publish().unwrap();
+        writer.finish().unwrap();
+    }
+
+    /// All that a search reads of tantivy's part.
+    fn read_all(dir: &Path) -> Result<(), IndexError> {
+        let manifest = Manifest::read(dir)?;
+        let index = DirectoryIndex::open_generation(dir, &manifest, 0)?;
+        let chunks: Vec<ChunkId> = index.chunks().collect();
+        for question in ["w1 w2", "w7 w8 w9 w100 w150", "w199"] {
+            let query = index.lexical(question)?;
+            index.bm25(&query, 10)?;
+            index.bm25_of(&query, &chunks)?;
+        }
+        chunks.iter().step_by(10).try_for_each(|&chunk| index.passage(chunk).map(drop))
+    }
+
+    /// As in an index whose lexical part is too large to be checked at each opening.
+    #[test]
+    fn no_damage_of_an_unchecked_lexical_part_is_a_panic() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path();
+        build(dir);
+        read_all(dir).unwrap();
+        let lexical = Manifest::read(dir).unwrap().data(dir).join("lexical");
+        let mut random = SplitMix64::new(2);
+        let (mut found, mut named) = (0, 0);
+        let files = fs::read_dir(&lexical).unwrap();
+        let mut files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+        // Their names differ from run to run.
+        files.sort_by_key(|path| path.extension().map(ToOwned::to_owned));
+        for path in files {
+            let Ok(whole) = fs::read(&path) else { continue };
+            for round in 0..60 {
+                let mut bytes = whole.clone();
+                match round % 3 {
+                    _ if bytes.is_empty() => {}
+                    0 => bytes[random.below(whole.len())] ^= 1 << random.below(8),
+                    // The footers are at the ends.
+                    1 => bytes[whole.len() - 1 - random.below(whole.len().min(64))] = 0xff,
+                    _ => bytes.truncate(random.below(whole.len())),
+                }
+                fs::write(&path, &bytes).unwrap();
+                let outcome = std::panic::catch_unwind(|| read_all(dir));
+                let error = outcome.unwrap_or_else(|_| panic!("{}", path.display())).err();
+                found += usize::from(error.is_some());
+                if let Some(IndexError::Damaged { path: told, .. }) = &error {
+                    named += usize::from(*told == path);
+                }
+                // A writer, which would write what it read with a new checksum, opens none of it.
+                if bytes != whole && round < 6 && path.extension().is_some_and(|it| it != "lock") {
+                    assert!(DirectoryWriter::open_existing(dir).is_err(), "{}", path.display());
+                }
+            }
+            fs::write(&path, &whole).unwrap();
+        }
+        read_all(dir).unwrap();
+        verify(dir).unwrap();
+        assert!(found > 200 && named > 0, "{found} {named}");
+    }
 }

@@ -46,6 +46,8 @@ pub struct Summary {
     pub removed: usize,
     /// What could not be read, and why. Documents among it that were indexed before stay.
     pub problems: Vec<String>,
+    /// Files without an extension that are no text, and were passed over.
+    pub binary: usize,
     /// Whether it was stopped before its end; what was done until then stays.
     pub interrupted: bool,
 }
@@ -128,6 +130,7 @@ impl<'a> Indexer<'a> {
     pub fn update(mut self, paths: &[PathBuf], walk: &Walk) -> Result<Summary> {
         let problems = walk.problems.iter().map(ToString::to_string);
         self.summary.problems.extend(problems);
+        self.summary.binary = walk.binary;
         match self.take_files(walk).and_then(|()| self.flush()) {
             Err(error) if error.is::<Interrupted>() => {
                 self.summary.interrupted = true;

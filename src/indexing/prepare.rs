@@ -112,7 +112,7 @@ impl Job {
 
     fn hash(&self) -> io::Result<String> {
         let mut hasher = blake3::Hasher::new();
-        io::copy(&mut File::open(&self.path)?, &mut hasher)?;
+        hasher.update_reader(File::open(&self.path)?)?;
         Ok(hasher.finalize().to_hex().to_string())
     }
 

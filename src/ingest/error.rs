@@ -4,8 +4,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::kind::SUPPORTED;
 use super::read::{MAX_ID_BYTES, MAX_LINE_BYTES};
-use super::walk::SUPPORTED;
 
 const MIB: usize = 1 << 20;
 

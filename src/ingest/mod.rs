@@ -16,6 +16,7 @@ mod error;
 mod flow;
 mod front_matter;
 mod html;
+mod kind;
 mod layout;
 mod markdown;
 mod package;

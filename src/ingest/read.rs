@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use super::clean::clean;
 use super::encoding::{self, NotText};
+use super::kind::FileKind;
 use super::layout::{Layout, Places};
-use super::walk::FileKind;
 use super::{
     Document, Format, IngestError, LineError, docx, epub, front_matter, html, markdown, pdf,
 };
@@ -105,13 +105,13 @@ impl Iterator for Documents {
 
 /// The open file, its document id, and what it holds.
 fn open(path: &Path) -> Result<(File, String, FileKind), IngestError> {
-    let Some(kind) = FileKind::of(path) else {
-        return Err(IngestError::Unsupported { path: path.to_owned() });
-    };
     // Before opening: opening a pipe would wait for its writer.
     if !path.metadata().map_err(IngestError::io(path))?.is_file() {
         return Err(IngestError::NotAFile { path: path.to_owned() });
     }
+    let Some(kind) = FileKind::of(path).map_err(IngestError::io(path))? else {
+        return Err(IngestError::Unsupported { path: path.to_owned() });
+    };
     let absolute = std::path::absolute(path).map_err(IngestError::io(path))?;
     let id = absolute
         .into_os_string()

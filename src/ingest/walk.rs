@@ -4,59 +4,14 @@
 //! respected, hidden files and symbolic links inside folders are skipped. What is named explicitly
 //! is taken in any case.
 
-use std::ffi::OsStr;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use ignore::WalkBuilder;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use super::IngestError;
-
-/// The extensions that have a reader, for messages.
-pub(super) const SUPPORTED: &str =
-    ".md, .txt, .html, .pdf, .docx, .epub, .jsonl, and source code such as .py or .rs";
-
-/// What a file holds, told by its extension.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum FileKind {
-    Markdown,
-    Plain,
-    Code,
-    JsonLines,
-    Html,
-    Docx,
-    Pdf,
-    Epub,
-    /// Formats without a reader that people take for supported: named, not passed over.
-    Legacy,
-}
-
-impl FileKind {
-    pub(super) fn of(path: &Path) -> Option<Self> {
-        let extension = path.extension().and_then(OsStr::to_str)?;
-        match extension.to_ascii_lowercase().as_str() {
-            "md" | "markdown" | "mdx" | "qmd" | "rmd" => Some(Self::Markdown),
-            "txt" | "text" | "rst" | "adoc" | "org" | "tex" => Some(Self::Plain),
-            "jsonl" => Some(Self::JsonLines),
-            "html" | "htm" | "xhtml" => Some(Self::Html),
-            "docx" => Some(Self::Docx),
-            "pdf" => Some(Self::Pdf),
-            "epub" => Some(Self::Epub),
-            "doc" | "rtf" | "odt" => Some(Self::Legacy),
-            extension => CODE.contains(&extension).then_some(Self::Code),
-        }
-    }
-}
-
-/// Source code and configuration that people write by hand.
-const CODE: [&str; 69] = [
-    "bash", "bat", "c", "cc", "cfg", "clj", "cmake", "conf", "cpp", "cs", "cu", "cuh", "cxx",
-    "dart", "el", "erl", "ex", "exs", "fs", "go", "gradle", "graphql", "h", "hpp", "hs", "hxx",
-    "ini", "java", "jl", "js", "jsx", "kt", "kts", "lisp", "lua", "m", "mjs", "ml", "mm", "nim",
-    "nix", "pas", "php", "pl", "pm", "proto", "ps1", "py", "r", "rb", "rs", "scala", "scm", "sh",
-    "sol", "sql", "svelte", "swift", "tcl", "tf", "toml", "ts", "tsx", "v", "vb", "vue", "yaml",
-    "yml", "zig",
-];
+use super::kind::FileKind;
 
 /// The outcome of a [`walk`].
 #[derive(Debug)]
@@ -67,6 +22,8 @@ pub struct Walk {
     /// Subfolders that could not be listed. Their files are missing from `files`, which does not
     /// mean that they are gone.
     pub problems: Vec<IngestError>,
+    /// Files without an extension that are no text either, and so are not in `files`.
+    pub binary: usize,
 }
 
 /// Which of the files under folders are wanted, by patterns as `.gitignore` has them.
@@ -111,6 +68,7 @@ impl Default for Filter {
 pub fn walk(paths: &[PathBuf], filter: &Filter) -> Result<Walk, IngestError> {
     let mut files = Vec::new();
     let mut problems = Vec::new();
+    let mut binary = BTreeSet::new();
     for path in paths {
         let root = path.canonicalize().map_err(IngestError::io(path))?;
         let metadata = root.metadata().map_err(IngestError::io(path))?;
@@ -123,8 +81,14 @@ pub fn walk(paths: &[PathBuf], filter: &Filter) -> Result<Walk, IngestError> {
                             let inside = entry.path().strip_prefix(&root);
                             filter.wants(inside.unwrap_or(entry.path()))
                         };
-                        if is_file && FileKind::of(entry.path()).is_some() && wanted() {
-                            files.push(entry.into_path());
+                        if !is_file || !wanted() {
+                            continue;
+                        }
+                        match FileKind::of(entry.path()) {
+                            Ok(None) if entry.path().extension().is_some() => {}
+                            Ok(None) => drop(binary.insert(entry.into_path())),
+                            // Of one that cannot be opened its reader tells why.
+                            Ok(Some(_)) | Err(_) => files.push(entry.into_path()),
                         }
                     }
                     Err(source) => {
@@ -134,7 +98,7 @@ pub fn walk(paths: &[PathBuf], filter: &Filter) -> Result<Walk, IngestError> {
             }
         } else if !metadata.is_file() {
             return Err(IngestError::NotAFile { path: path.clone() });
-        } else if FileKind::of(&root).is_none() {
+        } else if FileKind::of(&root).map_err(IngestError::io(path))?.is_none() {
             return Err(IngestError::Unsupported { path: path.clone() });
         } else {
             files.push(root);
@@ -142,13 +106,14 @@ pub fn walk(paths: &[PathBuf], filter: &Filter) -> Result<Walk, IngestError> {
     }
     files.sort_unstable();
     files.dedup();
-    Ok(Walk { files, problems })
+    Ok(Walk { files, problems, binary: binary.len() })
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
 
+    use super::super::kind::SUPPORTED;
     use super::*;
 
     fn found(paths: &[PathBuf]) -> Result<Walk, IngestError> {
@@ -165,13 +130,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         fs::create_dir(root.join("sub")).unwrap();
-        for name in ["b.md", "a.TXT", "sub/c.jsonl", "d.markdown", "e.png", ".hidden.md", "noext"] {
+        for name in ["b.md", "a.TXT", "sub/c.jsonl", "d.markdown", "e.png", ".hidden.md", "README"]
+        {
             fs::write(root.join(name), "x").unwrap();
         }
+        fs::write(root.join("program"), b"\x7FELF\x02\0\0").unwrap();
         let walk = found(&[root.to_owned(), root.join("sub/../b.md"), root.join("sub")]).unwrap();
-        assert_eq!(names(&walk), ["a.TXT", "b.md", "d.markdown", "c.jsonl"]);
+        assert_eq!(names(&walk), ["README", "a.TXT", "b.md", "d.markdown", "c.jsonl"]);
         assert!(walk.files.iter().all(|path| path.is_absolute()));
         assert!(walk.problems.is_empty());
+        assert_eq!(walk.binary, 1);
     }
 
     #[test]
@@ -213,10 +181,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let missing = found(&[folder.path().join("nowhere")]).unwrap_err();
         assert!(matches!(missing, IngestError::Missing { .. }), "{missing}");
-        let picture = folder.path().join("a.png");
-        fs::write(&picture, "x").unwrap();
-        let unsupported = found(&[picture]).unwrap_err();
-        assert!(unsupported.to_string().contains(SUPPORTED), "{unsupported}");
+        for name in ["a.png", "program"] {
+            let file = folder.path().join(name);
+            fs::write(&file, "x\0\0").unwrap();
+            let unsupported = found(&[file]).unwrap_err();
+            assert!(unsupported.to_string().contains(SUPPORTED), "{unsupported}");
+        }
     }
 
     #[cfg(unix)]

@@ -157,6 +157,10 @@ pub struct EmbedderSpec {
     /// The fastest precision that was measured to be good enough.
     #[serde(default)]
     pub precision: Precision,
+    /// A file of [`LanguageDirections`](crate::embed::LanguageDirections), by which vectors become
+    /// the same in all languages; absent: vectors stay as the model makes them.
+    #[serde(default)]
+    pub language_directions: Option<PathBuf>,
 }
 
 /// The least sum of coverage and cosine by which a passage supports a sentence of an answer
@@ -351,6 +355,13 @@ impl ModelEntry {
         }
     }
 
+    fn language_directions(&mut self) -> Option<&mut PathBuf> {
+        match &mut self.spec {
+            ModelSpec::Embedder(spec) => spec.language_directions.as_mut(),
+            _ => None,
+        }
+    }
+
     /// The role that the entry states.
     #[must_use]
     pub fn role(&self) -> Role {
@@ -431,6 +442,12 @@ impl Catalogue {
             for profile in user.profiles.values_mut() {
                 for file in [&mut profile.prompt, &mut profile.rewrite_prompt].into_iter().flatten()
                 {
+                    *file = folder.join(&*file);
+                }
+            }
+            for file in user.models.values_mut().filter_map(ModelEntry::language_directions) {
+                // Else it is one that comes with the program.
+                if folder.join(&*file).exists() {
                     *file = folder.join(&*file);
                 }
             }
@@ -763,6 +780,36 @@ mod tests {
         // The built-in profiles see the replaced entry, and the others are still there.
         assert_eq!(catalogue.profile("default").unwrap().embedder.name, "mine");
         assert!(catalogue.profile("quality").is_ok());
+    }
+
+    #[test]
+    fn language_directions_lie_beside_the_users_file_or_come_with_the_program() {
+        let folder = tempfile::tempdir().unwrap();
+        let entry = |file: &str| {
+            let path = folder.path().join("mine.toml");
+            let text = format!(
+                r#"
+                [models.mine]
+                role = "embedder"
+                name = "mine"
+                licence = "MIT"
+                languages = ["vi"]
+                source = {{ path = "/srv/models", files = ["model.safetensors"] }}
+                pooling = "mean"
+                query_prefix = ""
+                passage_prefix = ""
+                max_tokens = 256
+                dimension = 384
+                language_directions = "{file}"
+                "#
+            );
+            std::fs::write(&path, text).unwrap();
+            let catalogue = Catalogue::load(Some(&path)).unwrap();
+            catalogue.model("mine").unwrap().embedder().unwrap().language_directions.clone()
+        };
+        std::fs::write(folder.path().join("own.f32"), []).unwrap();
+        assert_eq!(entry("own.f32"), Some(folder.path().join("own.f32")));
+        assert_eq!(entry("e5-small-7.f32"), Some(PathBuf::from("e5-small-7.f32")));
     }
 
     #[test]

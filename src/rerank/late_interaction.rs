@@ -4,7 +4,7 @@
 //! An embedder's token vectors share a large common part; without the corpus' mean they separate
 //! better. Tokens of rare words weigh more.
 
-use crate::embed::normalize;
+use crate::embed::{dot, normalize};
 
 /// A token of the question.
 pub struct QueryToken {
@@ -53,20 +53,6 @@ impl<'a> LateInteraction<'a> {
 fn centre(vector: &mut [f32], mean: &[f32]) {
     vector.iter_mut().zip(mean).for_each(|(value, mean)| *value -= mean);
     normalize(vector);
-}
-
-/// In independent lanes, so that the compiler can use vector registers.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    const LANES: usize = 16;
-    let mut sums = [0f32; LANES];
-    let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest: f32 = a_chunks.remainder().iter().zip(b_chunks.remainder()).map(|(a, b)| a * b).sum();
-    for (a, b) in a_chunks.zip(b_chunks) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    sums.iter().sum::<f32>() + rest
 }
 
 #[cfg(test)]

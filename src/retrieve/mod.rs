@@ -55,6 +55,13 @@ pub struct Hit {
     pub scores: Scores,
 }
 
+/// A candidate on its way to a hit: its text is read when its rank is known.
+struct Ranked {
+    chunk: ChunkId,
+    score: f32,
+    scores: Scores,
+}
+
 /// What a question found.
 #[derive(Debug, Clone)]
 pub struct Retrieval {
@@ -174,20 +181,27 @@ impl<'a> Retriever<'a> {
             Some(Reranker::CrossEncoder(_)) => READ,
             Some(Reranker::LateInteraction) => COMPARED,
         };
-        let mut hits = found
+        let mut ranked: Vec<Ranked> = found
             .candidates
             .iter()
             .take(seen.max(limit).max(COVERING))
-            .map(|&(chunk, scores)| {
+            .map(|&(chunk, scores)| Ranked { chunk, score: scores.fused, scores })
+            .collect();
+        // What the reranker did not look at keeps its place behind what it did.
+        let seen = seen.min(ranked.len());
+        self.rerank(question, found, &mut ranked[..seen])?;
+        ranked[..seen].sort_by(|a, b| b.score.total_cmp(&a.score).then(a.chunk.cmp(&b.chunk)));
+        let late = matches!(self.reranker, Some(Reranker::LateInteraction))
+            .then(|| ranked.iter().filter_map(|one| one.scores.rerank).fold(0.0, f32::max));
+        let mut hits = ranked
+            .into_iter()
+            .take(limit.max(COVERING))
+            .map(|Ranked { chunk, score, scores }| {
                 let passage = self.index.passage(chunk)?;
-                Ok(Hit { chunk, passage, score: scores.fused, scores })
+                Ok(Hit { chunk, passage, score, scores })
             })
             .collect::<Result<Vec<Hit>>>()?;
-        // What the reranker did not look at keeps its place behind what it did.
-        let seen = seen.min(hits.len());
-        self.rerank(question, found, &mut hits[..seen])?;
-        hits[..seen].sort_by(|a, b| b.score.total_cmp(&a.score).then(a.chunk.cmp(&b.chunk)));
-        let relevance = self.relevance(question, found, &hits);
+        let relevance = self.relevance(question, found, &hits, late);
         hits.truncate(limit);
         Ok((hits, relevance))
     }
@@ -218,33 +232,38 @@ impl<'a> Retriever<'a> {
         Ok(candidates)
     }
 
-    /// What the candidates promise, best first.
-    fn relevance(&self, question: &str, found: &Found, hits: &[Hit]) -> Relevance {
-        let late = matches!(self.reranker, Some(Reranker::LateInteraction));
+    /// What the candidates promise, best first; `late` is the best score of late interaction.
+    fn relevance(
+        &self,
+        question: &str,
+        found: &Found,
+        hits: &[Hit],
+        late: Option<f32>,
+    ) -> Relevance {
         let covered = |hit: &Hit| found.lexical.coverage(&hit.passage.text_to_embed());
         let coverage = hits.iter().take(COVERING).map(covered).fold(0.0, f32::max);
         let first = hits.first().map_or("", |hit| hit.passage.text.as_str());
         let signals = Signals {
             cosine: found.candidates.iter().map(|(_, scores)| scores.dense).fold(0.0, f32::max),
             coverage,
-            late: late.then(|| hits.iter().filter_map(|hit| hit.scores.rerank).fold(0.0, f32::max)),
+            late,
             unmarked: found.unmarked,
             across_languages: relevance::across_languages(question, first, coverage),
         };
         Relevance::new(signals, self.calibration)
     }
 
-    /// Gives hits their reranking scores, if there is a reranker.
-    fn rerank(&self, question: &str, found: &Found, hits: &mut [Hit]) -> Result<()> {
+    /// Gives candidates their reranking scores, if there is a reranker.
+    fn rerank(&self, question: &str, found: &Found, ranked: &mut [Ranked]) -> Result<()> {
         match self.reranker {
             None => {}
             Some(Reranker::CrossEncoder(model)) => {
-                let texts: Vec<String> =
-                    hits.iter().map(|hit| hit.passage.text_to_embed()).collect();
+                let text = |one: &Ranked| Ok(self.index.passage(one.chunk)?.text_to_embed());
+                let texts = ranked.iter().map(text).collect::<Result<Vec<String>>>()?;
                 let scores = model.get()?.score(question, &texts)?;
-                for (hit, score) in hits.iter_mut().zip(scores) {
-                    hit.scores.rerank = Some(score);
-                    hit.score = score;
+                for (one, score) in ranked.iter_mut().zip(scores) {
+                    one.scores.rerank = Some(score);
+                    one.score = score;
                 }
             }
             Some(Reranker::LateInteraction) => {
@@ -252,17 +271,17 @@ impl<'a> Retriever<'a> {
                 let weigh = |word: &str| lexical.word_idf(word);
                 let tokens = query_tokens(question, &found.embedding, &weigh);
                 let late = LateInteraction::new(&self.mean_token, tokens);
-                let chunks: Vec<ChunkId> = hits.iter().map(|hit| hit.chunk).collect();
-                let mut hits = hits.iter_mut();
+                let chunks: Vec<ChunkId> = ranked.iter().map(|one| one.chunk).collect();
+                let mut ranked = ranked.iter_mut();
                 self.index.token_vectors(&chunks, &mut |tokens| {
-                    let Some(hit) = hits.next() else { return };
+                    let Some(one) = ranked.next() else { return };
                     let score = late.score(tokens);
-                    let share = fuse::share(hit.scores.bm25, lexical.best_possible());
-                    hit.scores.rerank = Some(score);
+                    let share = fuse::share(one.scores.bm25, lexical.best_possible());
+                    one.scores.rerank = Some(score);
                     // Of a question without marks the embedder understands so little that its tokens
                     // mislead.
                     if !found.unmarked {
-                        hit.score = fuse::with_late_interaction(hit.scores.dense, share, score);
+                        one.score = fuse::with_late_interaction(one.scores.dense, share, score);
                     }
                 })?;
             }

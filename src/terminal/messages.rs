@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use crate::answer::Reason;
 use crate::generate::Written;
 use crate::gpu::gib;
-use crate::index::Retry;
+use crate::index::{Notice, Retry};
 use crate::indexing::Summary;
 use crate::ingest::Place;
 use crate::language::Language;
@@ -300,17 +300,22 @@ impl Lang {
     }
 
     pub(crate) fn indexed(self, summary: &Summary, took: &str, place: &str) -> String {
-        let Summary { indexed, chunks, reused, unchanged, removed, problems, interrupted } =
+        let Summary { indexed, chunks, reused, unchanged, removed, problems, binary, interrupted } =
             summary;
         let skipped = problems.len();
+        let passed_over = match (self, binary) {
+            (_, 0) => String::new(),
+            (Self::Vi, _) => format!(", bỏ qua {binary} tệp nhị phân"),
+            (Self::En, _) => format!(", {binary} binary files passed over"),
+        };
         let text = match self {
             Self::Vi => format!(
                 "{indexed} tài liệu ({chunks} đoạn, {reused} đã có vectơ) mới hoặc thay đổi, \
-                 {unchanged} không đổi, {removed} đã xóa, {skipped} lỗi; {took} → {place}"
+                 {unchanged} không đổi, {removed} đã xóa, {skipped} lỗi{passed_over}; {took} → {place}"
             ),
             Self::En => format!(
                 "{indexed} documents ({chunks} chunks, {reused} embedded before) new or changed, \
-                 {unchanged} unchanged, {removed} removed, {skipped} problems; {took} → {place}"
+                 {unchanged} unchanged, {removed} removed, {skipped} problems{passed_over}; {took} → {place}"
             ),
         };
         if *interrupted {
@@ -422,16 +427,21 @@ impl Lang {
         }
     }
 
-    /// A server failed to answer, and is asked again.
-    pub(crate) fn asked_again(self, retry: &Retry) -> String {
-        let Retry { address, error, attempt, attempts } = retry;
-        match self {
-            Self::Vi => {
+    /// Why a server makes the user wait.
+    pub(crate) fn notice(self, notice: &Notice) -> String {
+        match (self, notice) {
+            (Self::Vi, Notice::Retry(Retry { address, error, attempt, attempts })) => {
                 format!("{address} không trả lời ({error}); thử lại lần {attempt}/{attempts}")
             }
-            Self::En => {
+            (Self::En, Notice::Retry(Retry { address, error, attempt, attempts })) => {
                 format!("{address} did not answer ({error}); attempt {attempt} of {attempts}")
             }
+            (Self::Vi, Notice::Waiting { address, writer }) => format!(
+                "có lẽ {writer} đã dừng khi đang ghi vào {address}; chờ vài giây để biết chắc"
+            ),
+            (Self::En, Notice::Waiting { address, writer }) => format!(
+                "{writer} seems to have been stopped while it wrote to {address}; some seconds will tell"
+            ),
         }
     }
 

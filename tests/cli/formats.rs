@@ -97,6 +97,23 @@ fn best(sandbox: &Sandbox, query: &str) -> serde_json::Value {
 }
 
 #[test]
+fn a_file_without_extension_is_what_it_holds() {
+    let sandbox = Sandbox::new();
+    sandbox.write("notes/README", SENTENCE);
+    sandbox.write("notes/book", open_book());
+    sandbox.write("notes/program", b"\x7FELF\x02\x01\x01\0\0\0");
+    let summary = sandbox.run(&["--json", "index", "--strict", "notes"]).exits(0).json();
+    assert_eq!([&summary["indexed"], &summary["binary"]], [7, 1], "{summary}");
+    assert_eq!(best(&sandbox, SENTENCE)["document"], "notes/README");
+    assert_eq!(best(&sandbox, CHAPTER)["document"], "notes/book");
+    sandbox.run(&["index", "notes"]).exits(0).tells(&["7 unchanged", "1 binary files passed over"]);
+    sandbox
+        .run(&["index", "notes/program"])
+        .exits(1)
+        .tells(&["notes/program", "no supported format"]);
+}
+
+#[test]
 fn a_book_and_a_pdf_are_found_by_their_words() {
     let sandbox = Sandbox::new();
     sandbox.write("notes/book.epub", open_book());

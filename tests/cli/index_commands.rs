@@ -157,6 +157,29 @@ fn patterns_choose_the_files_of_folders() {
 }
 
 #[test]
+fn a_directory_is_not_written_in_parts() {
+    let sandbox = Sandbox::new();
+    let index = |args: &[&str]| sandbox.run(&[&["--json", "index", "notes"], args].concat());
+    for part in ["1/2", "2/2"] {
+        index(&["--shard", part]).fails(2, &["is a directory", "hint: ", "index copy"]);
+    }
+    assert!(!sandbox.path("index").exists());
+    index(&["--shard", "3/2"]).exits(2).tells(&["--shard", "such as 2/3"]);
+    index(&["--shard", "1/2", "--rebuild"]).exits(2);
+    // Each passage is in one part of the preview.
+    let texts = |args: &[&str]| -> Vec<String> {
+        let shown = index(&[&["--dry-run"], args].concat()).exits(0).json_lines();
+        shown.iter().map(|passage| passage["text"].to_string()).collect()
+    };
+    let mut parts = ["1/3", "2/3", "3/3"].map(|part| texts(&["--shard", part])).concat();
+    let mut all = texts(&[]);
+    parts.sort();
+    all.sort();
+    assert_eq!(parts, all);
+    assert_eq!(index(&["--shard", "1/1"]).exits(0).json()["indexed"], 5);
+}
+
+#[test]
 fn strict_makes_problems_an_error() {
     let sandbox = Sandbox::new();
     sandbox.write("notes/broken.jsonl", "{\"id\": \"a\", \"text\": \"Good.\"}\nnonsense\n");

@@ -22,6 +22,7 @@ fn counts(indexed: usize, unchanged: usize, removed: usize) -> Value {
         "unchanged": unchanged,
         "removed": removed,
         "problems": [],
+        "binary": 0,
         "interrupted": false,
     })
 }

@@ -8,14 +8,17 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rag_query::index::{IndexError, IndexWriter, Location, Notify, Settings, Shard, Start};
+use rag_query::random::SplitMix64;
 use tempfile::TempDir;
 
-use crate::harness::{Outcome, Sandbox};
+use crate::harness::{Outcome, Sandbox, synthetic_settings};
 
 /// Names the server's program.
 const PROGRAM: &str = "RAG_QUERY_MILVUS_LITE";
@@ -306,7 +309,7 @@ fn a_server_that_goes_away_between_questions_fails_the_second() {
 }
 
 #[test]
-fn two_indexers_at_once_end_with_one_index() {
+fn of_two_indexers_at_once_one_waits_or_is_refused() {
     let (server, sandbox) = (Lite::start(), Sandbox::new());
     many_notes(&sandbox, 120);
     let index = server.index("notes");
@@ -314,10 +317,206 @@ fn two_indexers_at_once_end_with_one_index() {
         let mut indexing = command(&sandbox, &index, &["index", "notes"]);
         indexing.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     };
+    let mut refused = 0;
     for child in [begin(), begin()] {
-        Outcome::of(child.wait_with_output().unwrap()).exits(0);
+        let outcome = Outcome::of(child.wait_with_output().unwrap());
+        if outcome.status != Some(0) {
+            outcome.fails(1, &["another process is writing to", "process ", "--shard 1/N"]);
+            refused += 1;
+        }
     }
+    assert!(refused < 2);
     let once = server.index("once");
     run(&sandbox, &once, &["index", "notes"]).exits(0);
     assert_eq!(verified(&sandbox, &index), verified(&sandbox, &once));
+}
+
+/// What the texts of [`varied_notes`] are made of.
+const SYLLABLES: &str = "học máy là gì ngôn ngữ tự nhiên trí tuệ nhân tạo dữ liệu câu hỏi văn bản \
+    từ vựng cú pháp nghĩa nguồn mở tìm kiếm truy vấn xếp hạng đoạn trích mô hình tham số bộ nhớ";
+const QUESTIONS: &str = "học máy là gì\nnguồn mở và truy vấn\nWhat is tokenization?\n\
+    bộ nhớ của mô hình ngôn ngữ\nxếp hạng đoạn trích theo nghĩa\nvan phong nghi khi nao\n";
+
+/// Notes that take a while to index, and of which no two passages are as good as each other.
+fn varied_notes(sandbox: &Sandbox, count: usize) {
+    let mut random = SplitMix64::new(11);
+    let syllables: Vec<&str> = SYLLABLES.split_whitespace().collect();
+    let mut sentence = || {
+        let words: Vec<&str> = (0..8).map(|_| syllables[random.below(syllables.len())]).collect();
+        format!("{}. ", words.join(" "))
+    };
+    for n in 0..count {
+        let text: String = (0..60).map(|_| sentence()).collect();
+        sandbox.write(&format!("notes/note-{n:04}.txt"), text);
+    }
+}
+
+/// The question, the text and the score of each of the first hits, best first.
+fn hits(sandbox: &Sandbox, index: &str, top_k: &str) -> Vec<(String, String, f64)> {
+    let mut searching = command(sandbox, index, &["search", "--json", "--top-k", top_k]);
+    searching.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = searching.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(QUESTIONS.as_bytes()).unwrap();
+    let found = Outcome::of(child.wait_with_output().unwrap()).exits(0);
+    let hit = |hit: &serde_json::Value| {
+        let text = |field: &str| hit[field].as_str().unwrap().to_owned();
+        (text("question"), text("text"), hit["score"].as_f64().unwrap())
+    };
+    found.json_lines().iter().map(hit).collect()
+}
+
+#[test]
+fn several_processes_share_the_work_and_make_the_same_index() {
+    let (server, sandbox) = (Lite::start(), Sandbox::new());
+    varied_notes(&sandbox, 120);
+    let (index, whole) = (server.index("shared"), server.index("whole"));
+    let begin = |shard: &str| {
+        let args = ["index", "notes", "--json", "--shard", shard];
+        let mut indexing = command(&sandbox, &index, &args);
+        indexing.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    // All make the collections at once, and one of them is killed at its work.
+    let mut killed = begin("2/3");
+    let others = [begin("1/3"), begin("3/3")];
+    thread::sleep(Duration::from_millis(400));
+    killed.kill().unwrap();
+    let was_killed = killed.wait_with_output().unwrap().status.code().is_none();
+    let mut documents = 0;
+    let mut done = |child: Child| {
+        let summary = Outcome::of(child.wait_with_output().unwrap()).exits(0).json();
+        assert_eq!(summary["removed"], 0, "{summary}");
+        let of = |what: &str| summary[what].as_u64().unwrap();
+        documents += of("indexed") + of("unchanged");
+    };
+    others.into_iter().for_each(&mut done);
+    assert!(was_killed, "it was done before it was killed");
+    done(begin("2/3"));
+    run(&sandbox, &whole, &["index", "notes"]).exits(0);
+    assert_eq!(verified(&sandbox, &index), verified(&sandbox, &whole));
+    assert_eq!(documents, verified(&sandbox, &whole).0, "every document had one writer");
+    let list = |index: &str| run(&sandbox, index, &["index", "list"]).exits(0).stdout;
+    assert_eq!(list(&index), list(&whole));
+    let counts = |index: &str| {
+        let info = run(&sandbox, index, &["index", "info", "--json"]).exits(0).json();
+        ["files", "documents", "chunks"].map(|counted| info[counted].as_u64().unwrap())
+    };
+    assert_eq!(counts(&index), counts(&whole));
+    // milvus-lite counts how rare a word is in each of its segments, which are cut by time. So the
+    // first ten of each question, with their scores, are compared in copies.
+    let [ours, theirs] = [&index, &whole].map(|index| {
+        let copy = sandbox.path(&format!("copy-{}", index.rsplit('/').next().unwrap()));
+        let copy = copy.to_str().unwrap();
+        run(&sandbox, index, &["index", "copy", index, copy]).exits(0);
+        hits(&sandbox, copy, "10")
+    });
+    assert!(ours.len() > 20, "{ours:?}");
+    let same = |ours: &[(String, String, f64)], theirs: &[(String, String, f64)], tolerance| {
+        assert_eq!(ours.len(), theirs.len());
+        for (ours, theirs) in ours.iter().zip(theirs) {
+            let near = (ours.2 - theirs.2).abs() < tolerance;
+            assert!((&ours.0, &ours.1) == (&theirs.0, &theirs.1) && near, "{ours:?} {theirs:?}");
+        }
+    };
+    same(&ours, &theirs, 1e-3);
+    same(&hits(&sandbox, &index, "1"), &hits(&sandbox, &whole, "1"), 0.05);
+    // What is gone is removed by its own part alone; nobody else has anything to do.
+    for n in 0..12 {
+        sandbox.remove(&format!("notes/note-{n:04}.txt"));
+    }
+    let removed: Vec<u64> = ["1/3", "2/3", "3/3"]
+        .map(|shard| {
+            let summary = Outcome::of(begin(shard).wait_with_output().unwrap()).exits(0).json();
+            assert_eq!(summary["indexed"], 0, "{summary}");
+            summary["removed"].as_u64().unwrap()
+        })
+        .to_vec();
+    assert_eq!(removed.iter().sum::<u64>(), 12, "{removed:?}");
+    assert!(removed.iter().all(|&removed| removed < 12), "{removed:?}");
+    let again = run(&sandbox, &index, &["index", "notes", "--json"]).exits(0).json();
+    assert_eq!((again["indexed"].as_u64(), again["removed"].as_u64()), (Some(0), Some(0)));
+    verified(&sandbox, &index);
+}
+
+#[test]
+fn who_may_write_the_same_is_refused_and_who_may_not_is_let_in() {
+    let server = Lite::start();
+    let settings = || synthetic_settings(8);
+    let index = Path::new(&server.index("notes")).to_owned();
+    let location = Location::parse(&index, Notify(Arc::new(|_| ()))).unwrap();
+    let shard = |text: &str| text.parse::<Shard>().unwrap();
+    let first = location.write_shard(settings(), shard("1/3")).unwrap();
+    let third = location.write_shard(settings(), shard("3/3")).unwrap();
+    for other in ["1/3", "1/2", "2/4", "1/1"] {
+        match location.write_shard(settings(), shard(other)).err() {
+            Some(IndexError::Busy { writer, .. }) => {
+                assert!(writer.contains("/3") && !writer.contains('?'), "{writer}");
+            }
+            outcome => panic!("{other}: {outcome:?}"),
+        }
+    }
+    let busy = |outcome: Result<Box<dyn IndexWriter>, IndexError>| {
+        matches!(outcome.err(), Some(IndexError::Busy { .. }))
+    };
+    assert!(busy(location.write(settings(), Start::Update)));
+    assert!(busy(location.write(settings(), Start::Rebuild)));
+    assert!(busy(location.write_existing()));
+    third.finish().unwrap();
+    first.finish().unwrap();
+    // Who went in good order is not waited for.
+    let start = Instant::now();
+    drop(location.write(settings(), Start::Update).unwrap());
+    drop(location.write_shard(settings(), shard("1/2")).unwrap());
+    assert!(start.elapsed() < Duration::from_secs(5));
+    // Whoever needs no token vectors keeps them for those who do.
+    let without = Settings { token_vectors: false, ..settings() };
+    let writer = location.write_shard(without, shard("1/2")).unwrap();
+    assert!(writer.settings().token_vectors);
+}
+
+#[test]
+fn a_writer_that_slept_for_long_stops_when_another_took_its_place() {
+    let (server, sandbox) = (Lite::start(), Sandbox::new());
+    varied_notes(&sandbox, 300);
+    let index = server.index("notes");
+    let mut indexing = command(&sandbox, &index, &["index", "notes"]);
+    let sleeper = indexing.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let process = Pid::from_raw(i32::try_from(sleeper.id()).unwrap());
+    thread::sleep(Duration::from_millis(500));
+    kill(process, Signal::SIGSTOP).unwrap();
+    let name = format!("process {process} on ");
+    run(&sandbox, &index, &["index", "notes"]).exits(0).tells(&[&name, "some seconds will tell"]);
+    kill(process, Signal::SIGCONT).unwrap();
+    let outcome = Outcome::of(sleeper.wait_with_output().unwrap());
+    outcome.fails(1, &["another took its place", "goes on from there"]);
+    // What it was about to do when it fell asleep did no harm, or is done again.
+    run(&sandbox, &index, &["index", "notes"]).exits(0);
+    let whole = server.index("whole");
+    run(&sandbox, &whole, &["index", "notes"]).exits(0);
+    assert_eq!(verified(&sandbox, &index), verified(&sandbox, &whole));
+}
+
+#[test]
+fn one_of_two_that_begin_an_index_with_different_settings_is_refused() {
+    let server = Lite::start();
+    for round in 0..3 {
+        let index = Path::new(&server.index(&format!("notes_{round}"))).to_owned();
+        let begin = |dimension: usize, shard: &'static str| {
+            let location = Location::parse(&index, Notify(Arc::new(|_| ()))).unwrap();
+            thread::spawn(move || {
+                let settings = synthetic_settings(dimension);
+                let writer = location.write_shard(settings, shard.parse().unwrap());
+                writer.and_then(IndexWriter::finish)
+            })
+        };
+        let writers = [begin(8, "1/2"), begin(16, "2/2")];
+        let outcomes = writers.map(|writer| writer.join().unwrap());
+        let refused = outcomes.iter().filter(|outcome| match outcome {
+            Ok(()) => false,
+            Err(IndexError::Busy { .. } | IndexError::Mismatch { .. }) => true,
+            Err(error) => panic!("{error}"),
+        });
+        assert_eq!(refused.count(), 1, "{outcomes:?}");
+        let location = Location::parse(&index, Notify(Arc::new(|_| ()))).unwrap();
+        location.verify().unwrap();
+    }
 }

@@ -180,7 +180,7 @@ fn survived(kind: Kind) {
                 let at = random.below(parts.len());
                 let changed = mutated(parts[at].1.as_bytes(), &mut random);
                 parts[at].1 = String::from_utf8_lossy(&changed).into_owned();
-                pack(&parts)
+                pack(kind, &parts)
             } else {
                 mutated(&sample.bytes(), &mut random)
             };
@@ -220,6 +220,11 @@ fn chunks_of_random_docx() {
 #[test]
 fn chunks_of_random_books() {
     tried(Kind::Epub);
+}
+
+#[test]
+fn chunks_of_random_pdf_files() {
+    tried(Kind::Pdf);
 }
 
 #[test]

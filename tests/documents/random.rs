@@ -17,10 +17,12 @@ pub enum Kind {
     Html,
     Docx,
     Epub,
+    Pdf,
 }
 
 impl Kind {
-    pub const ALL: [Self; 5] = [Self::Markdown, Self::Plain, Self::Html, Self::Docx, Self::Epub];
+    pub const ALL: [Self; 6] =
+        [Self::Markdown, Self::Plain, Self::Html, Self::Docx, Self::Epub, Self::Pdf];
 
     pub fn extension(self) -> &'static str {
         match self {
@@ -29,6 +31,7 @@ impl Kind {
             Self::Html => "html",
             Self::Docx => "docx",
             Self::Epub => "epub",
+            Self::Pdf => "pdf",
         }
     }
 }
@@ -40,15 +43,17 @@ pub struct Part {
     /// The marker of the heading above it, if its format has headings and that one is short enough
     /// to be one.
     pub heading: Option<String>,
-    /// The page that a DOCX says.
+    /// The page that a DOCX says, or that it is on in a PDF.
     pub page: u32,
 }
 
-/// A file's parts by name: one without a name for text formats, those of the ZIP file otherwise.
+/// A file's parts by name: one without a name for text formats, the pages of a PDF, those of the ZIP
+/// file otherwise.
 pub type Parts = Vec<(String, String)>;
 
 /// A random document.
 pub struct Sample {
+    kind: Kind,
     pub source: Parts,
     /// In the document's order.
     pub parts: Vec<Part>,
@@ -57,7 +62,7 @@ pub struct Sample {
 impl Sample {
     /// The file's bytes.
     pub fn bytes(&self) -> Vec<u8> {
-        pack(&self.source)
+        pack(self.kind, &self.source)
     }
 
     /// The line of the file that a marker is on; `None` for files that have no lines.
@@ -68,8 +73,11 @@ impl Sample {
     }
 }
 
-/// A text file as it is, or a ZIP file of its parts.
-pub fn pack(parts: &Parts) -> Vec<u8> {
+/// A text file as it is, or a PDF or ZIP file of its parts.
+pub fn pack(kind: Kind, parts: &Parts) -> Vec<u8> {
+    if kind == Kind::Pdf {
+        return pdf(parts);
+    }
     if let [(name, text)] = &parts[..]
         && name.is_empty()
     {
@@ -130,8 +138,9 @@ pub fn sample(kind: Kind, seed: u64) -> Sample {
             ]
         }
         Kind::Epub => writer.book(),
+        Kind::Pdf => writer.pages(),
     };
-    Sample { source, parts: writer.parts }
+    Sample { kind, source, parts: writer.parts }
 }
 
 fn styles() -> String {
@@ -210,6 +219,12 @@ impl Writer {
     }
 
     fn word(&mut self) -> String {
+        if self.kind == Kind::Pdf {
+            // No scripts that run to the left: where their letters stand does not say their order.
+            let words = [&WORDS[..13], &["한국어", "½", "ß", "Ω", "e\u{302}\u{301}"]].concat();
+            let stop = if self.one_in(8) { self.any(&[".", "!", "?", ",", "。"]) } else { "" };
+            return format!("{}{stop}", self.any(&words));
+        }
         let mut word = match self.random.below(40) {
             0 => "x".repeat(1 + self.random.below(3000)),
             1 => self
@@ -307,6 +322,7 @@ impl Writer {
             Kind::Markdown => write!(self.out, "{} {text}\n\n", "#".repeat(level)),
             Kind::Plain => write!(self.out, "{text}\n\n"),
             Kind::Html | Kind::Epub => writeln!(self.out, "<h{level}>{text}</h{level}>"),
+            Kind::Pdf => unreachable!("its readers guess what is a heading"),
             Kind::Docx => {
                 let paragraph = docx_paragraph(&format!("<w:pStyle w:val=\"h{level}\"/>"), text);
                 write!(self.out, "{paragraph}")
@@ -337,6 +353,7 @@ impl Writer {
             Kind::Plain => write!(self.out, "{text}\n\n"),
             Kind::Html | Kind::Epub => writeln!(self.out, "<p>{text}</p>"),
             Kind::Docx => write!(self.out, "{}", docx_paragraph("", &text)),
+            Kind::Pdf => write!(self.out, "{}\n\n", wrapped(&text)),
         }
         .unwrap();
     }
@@ -408,7 +425,7 @@ impl Writer {
         let lines: Vec<String> = (0..=self.random.below(20)).map(|_| self.body(10)).collect();
         match self.kind {
             Kind::Markdown => write!(self.out, "```\n{}\n```\n\n", lines.join("\n  ")),
-            Kind::Plain => write!(self.out, "{}\n\n", lines.join("\n  ")),
+            Kind::Plain | Kind::Pdf => write!(self.out, "{}\n\n", lines.join("\n  ")),
             Kind::Html | Kind::Epub => writeln!(self.out, "<pre>{}</pre>", lines.join("\n  ")),
             Kind::Docx => {
                 let lines: String = lines.iter().map(|line| docx_paragraph("", line)).collect();
@@ -416,6 +433,20 @@ impl Writer {
             }
         }
         .unwrap();
+    }
+
+    /// Paragraphs on pages.
+    fn pages(&mut self) -> Parts {
+        let mut source = Parts::new();
+        for page in 1..=1 + self.random.below(5) as u32 {
+            self.page = page;
+            self.out = "Một trang có chữ, không phải ảnh.\n\n".to_owned();
+            for _ in 0..=self.random.below(8) {
+                self.paragraph();
+            }
+            source.push((format!("page {page}"), self.out.clone()));
+        }
+        source
     }
 
     fn book(&mut self) -> Parts {
@@ -443,6 +474,81 @@ impl Writer {
         source.push(("OPS/book.opf".to_owned(), contents));
         source
     }
+}
+
+/// Text in lines of some length.
+fn wrapped(text: &str) -> String {
+    let (mut lines, mut length) = (String::new(), 0);
+    for word in text.split_whitespace() {
+        length += 1 + word.chars().count();
+        let is_full = length > 80;
+        lines.push_str(if is_full { "\n" } else { " " });
+        lines.push_str(word);
+        length = if is_full { word.chars().count() } else { length };
+    }
+    lines.trim_start().to_owned()
+}
+
+/// A PDF file of these pages, line by line, in a font of one width whose letters a `ToUnicode` map
+/// tells.
+fn pdf(pages: &Parts) -> Vec<u8> {
+    const LEADING: usize = 16;
+    let mut letters: Vec<char> = Vec::new();
+    let stream = |text: &str| format!("<</Length {}>>stream\n{text}\nendstream", text.len());
+    let mut of_pages = Vec::new();
+    for (number, (_, text)) in pages.iter().enumerate() {
+        let height = 100 + LEADING * text.lines().count();
+        let mut content = String::new();
+        for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            let mut codes = String::new();
+            for c in line.chars() {
+                let at = letters.iter().position(|&letter| letter == c).unwrap_or_else(|| {
+                    letters.push(c);
+                    letters.len() - 1
+                });
+                write!(codes, "{:04x}", at + 1).unwrap();
+            }
+            let y = height - 50 - LEADING * at;
+            write!(content, "BT /F 12 Tf 50 {y} Td <{codes}> Tj ET ").unwrap();
+        }
+        of_pages.push(format!(
+            "<</Type/Page/Parent 2 0 R/MediaBox[0 0 700 {height}]/Contents {} 0 R/Resources<</Font<</F 3 0 R>>>>>>",
+            8 + 2 * number
+        ));
+        of_pages.push(stream(&content));
+    }
+    let mut map = "/CIDInit /ProcSet findresource begin 12 dict begin begincmap \
+        1 begincodespacerange <0000> <ffff> endcodespacerange "
+        .to_owned();
+    for (at, letter) in letters.iter().enumerate() {
+        let mut units = [0; 2];
+        let units = letter.encode_utf16(&mut units).iter();
+        let units: String = units.map(|unit| format!("{unit:04x}")).collect();
+        write!(map, "1 beginbfchar <{:04x}> <{units}> endbfchar ", at + 1).unwrap();
+    }
+    map.push_str("endcmap end end");
+    let kids: String = (0..pages.len()).map(|n| format!("{} 0 R ", 7 + 2 * n)).collect();
+    let mut objects = vec![
+        "<</Type/Catalog/Pages 2 0 R>>".to_owned(),
+        format!("<</Type/Pages/Count {}/Kids[{kids}]>>", pages.len()),
+        "<</Type/Font/Subtype/Type0/BaseFont/X/Encoding/Identity-H/DescendantFonts[4 0 R]/ToUnicode 5 0 R>>".to_owned(),
+        "<</Type/Font/Subtype/CIDFontType2/BaseFont/X/DW 600/CIDSystemInfo<</Registry(Adobe)/Ordering(Identity)/Supplement 0>>/FontDescriptor 6 0 R>>".to_owned(),
+        stream(&map),
+        "<</Type/FontDescriptor/FontName/X/Flags 4/FontBBox[0 0 1000 1000]/ItalicAngle 0/Ascent 800/Descent -200/CapHeight 700/StemV 80>>".to_owned(),
+    ];
+    objects.append(&mut of_pages);
+    let (mut file, mut table) = ("%PDF-1.7\n".to_owned(), String::new());
+    for (number, object) in (1..).zip(&objects) {
+        writeln!(table, "{:010} 00000 n ", file.len()).unwrap();
+        write!(file, "{number} 0 obj\n{object}\nendobj\n").unwrap();
+    }
+    let (start, count) = (file.len(), objects.len() + 1);
+    write!(
+        file,
+        "xref\n0 {count}\n0000000000 65535 f \n{table}trailer\n<</Size {count}/Root 1 0 R>>\nstartxref\n{start}\n%%EOF"
+    )
+    .unwrap();
+    file.into_bytes()
 }
 
 fn docx_paragraph(properties: &str, text: &str) -> String {

@@ -15,7 +15,7 @@ use super::interrupt::{self, Interruptible};
 use super::setup::Setup;
 use crate::index::Start;
 use crate::indexing::{Indexer, Progress};
-use crate::ingest::{self, Filter};
+use crate::ingest::{self, Filter, Walk};
 use crate::terminal::{Lang, time};
 
 pub fn run(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
@@ -32,14 +32,27 @@ pub fn run(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
     }
 }
 
+/// The files that the options name.
+fn walk(args: &IndexArgs) -> Result<Walk> {
+    let mut walk = ingest::walk(&args.paths, &Filter::new(&args.include, &args.exclude)?)?;
+    if let Some(shard) = args.shard {
+        walk.files.retain(|file| shard.has(file));
+    }
+    Ok(walk)
+}
+
 fn update(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
     let (terminal, lang) = (setup.terminal, setup.terminal.lang);
     let models = setup.models()?;
     let begun = Instant::now();
     // Before the embedder is loaded: a path or an index that cannot be used is said at once.
-    let walk = ingest::walk(&args.paths, &Filter::new(&args.include, &args.exclude)?)?;
+    let walk = walk(args)?;
     let start = if args.rebuild { Start::Rebuild } else { Start::Update };
-    let writer = setup.index.write(models.index_settings.clone(), start)?;
+    let settings = models.index_settings.clone();
+    let writer = match args.shard {
+        Some(shard) => setup.index.write_shard(settings, shard)?,
+        None => setup.index.write(settings, start)?,
+    };
     let step = terminal.begin(lang.loading_models(false));
     let loading = Instant::now();
     let embedder = models.embedder.get()?;

@@ -8,7 +8,6 @@ use super::super::exit::Exit;
 use super::super::setup::Setup;
 use crate::index::Passage;
 use crate::indexing::preview;
-use crate::ingest::{self, Filter};
 use crate::terminal::document_name;
 
 /// A passage in JSON, with its size in the embedder's tokens.
@@ -22,7 +21,7 @@ struct Shown<'a> {
 pub fn run(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
     let (terminal, lang) = (setup.terminal, setup.terminal.lang);
     let models = setup.models()?;
-    let walk = ingest::walk(&args.paths, &Filter::new(&args.include, &args.exclude)?)?;
+    let walk = super::walk(args)?;
     let embedder = models.embedder.get()?;
     let (mut documents, mut chunks) = (0, 0);
     let mut show = |id: &str, passages: &[Passage]| -> Result<()> {

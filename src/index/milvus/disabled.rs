@@ -1,6 +1,6 @@
 //! Without the feature `milvus`: the same functions, which say so.
 
-use super::super::{Index, IndexError, IndexWriter, Notify, Settings, Start};
+use super::super::{Index, IndexError, IndexWriter, Notify, Settings, Shard, Start};
 use super::Address;
 
 /// Fails.
@@ -17,8 +17,9 @@ pub fn verify(_: &Address, _: &Notify) -> Result<Box<dyn Index>, IndexError> {
 pub fn write(
     _: &Address,
     _: &Notify,
-    _: Settings,
+    _: &Settings,
     _: Start,
+    _: Shard,
 ) -> Result<Box<dyn IndexWriter>, IndexError> {
     Err(IndexError::NoMilvus)
 }

@@ -10,6 +10,8 @@ mod address;
 #[cfg(not(feature = "milvus"))]
 mod disabled;
 #[cfg(feature = "milvus")]
+mod lease;
+#[cfg(feature = "milvus")]
 mod reader;
 #[cfg(feature = "milvus")]
 mod schema;

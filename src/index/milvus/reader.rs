@@ -188,6 +188,7 @@ pub fn sample(
     names: &Names,
     settings: &Settings,
 ) -> Result<Statistics, IndexError> {
+    let chunks = server.chunk_count(names)?;
     let rows = server.first_chunks(names, SAMPLE.0)?;
     let mut lengths = [0f32; 3];
     for row in &rows {
@@ -215,7 +216,7 @@ pub fn sample(
     for sum in &mut mean_token {
         *sum /= tokens.max(1) as f32;
     }
-    Ok(Statistics { lengths, mean_token })
+    Ok(Statistics { lengths, mean_token, chunks })
 }
 
 impl Index for MilvusIndex {

@@ -58,6 +58,8 @@ const MANIFEST: i64 = 0;
 const DOCUMENT: i64 = 1;
 const FILE: i64 = 2;
 const STATISTICS: i64 = 3;
+/// Of a writer that is at work: see [`super::lease`].
+pub const CLAIM: i64 = 4;
 
 /// The collections of one generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,7 +126,8 @@ pub fn text_key(passage: &Passage) -> i64 {
     key(&[passage.text_to_embed().as_bytes()])
 }
 
-fn entry_key(kind: i64, name: &str) -> i64 {
+/// The key of an entry in a ledger.
+pub fn entry_key(kind: i64, name: &str) -> i64 {
     key(&[&kind.to_le_bytes(), name.as_bytes()])
 }
 
@@ -194,6 +197,8 @@ pub struct Statistics {
     pub lengths: [f32; 3],
     /// Mean token vector, `[dim]`; empty without token vectors.
     pub mean_token: Vec<f32>,
+    /// Number of chunks when they were taken: another number says that they are old.
+    pub chunks: usize,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -345,9 +350,26 @@ fn generation(alias: &str, collection: &str) -> Option<u32> {
     collection.strip_prefix(alias)?.strip_prefix("_g")?.parse().ok()
 }
 
-fn one_of(field: &str, keys: &[i64]) -> String {
+/// A filter for rows with one of some keys.
+pub fn one_of(field: &str, keys: &[i64]) -> String {
     let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
     format!("{field} in [{}]", keys.join(","))
+}
+
+/// Adds rows, or replaces those with the same keys.
+pub fn upsert(collection: &str, columns: &[FieldData]) -> Answered<UpsertRequest> {
+    let rows = InsertRequest::builder().collection_name(collection).columns(columns.to_vec());
+    UpsertRequest::builder().insert(rows.build()?).build()
+}
+
+/// Reads rows. What was written before is seen: no answer is older than the question.
+pub fn strong(collection: &str, filter: &str, fields: &[&str]) -> Answered<QueryRequest> {
+    QueryRequest::builder()
+        .collection_name(collection)
+        .filter(filter)
+        .output_fields(fields.iter().copied())
+        .consistency_level(ConsistencyLevel::Strong)
+        .build()
 }
 
 /// What each call does is in its name; all wait, and all may be repeated.
@@ -370,16 +392,24 @@ impl Server {
         }
     }
 
+    /// Makes the ledger of a generation, if there is none, and loads it.
+    pub fn create_ledger(&self, names: &Names) -> Result<(), IndexError> {
+        self.create_collection(&names.ledger(), &ledger_schema())?;
+        self.load(names, None)
+    }
+
     /// Makes the collections of an index with `settings`, those that are not there yet.
     pub fn create(&self, names: &Names, settings: &Settings) -> Result<(), IndexError> {
         self.create_collection(&names.ledger(), &ledger_schema())?;
+        // Before the collections that depend on them: whoever is stopped in between leaves none
+        // that fits no settings.
+        let manifest = Manifest { format: FORMAT, settings: settings.clone() };
+        let body = serde_json::to_string(&manifest).expect("settings are plain data");
+        self.put_entries(names, &[Entry { kind: MANIFEST, name: "manifest", chunks: 0, body }])?;
         if settings.token_vectors {
             self.create_collection(&names.tokens(), &tokens_schema())?;
         }
-        self.create_collection(&names.chunks(), &chunks_schema(settings.embedder.dimension))?;
-        let manifest = Manifest { format: FORMAT, settings: settings.clone() };
-        let body = serde_json::to_string(&manifest).expect("settings are plain data");
-        self.put_entries(names, &[Entry { kind: MANIFEST, name: "manifest", chunks: 0, body }])
+        self.create_collection(&names.chunks(), &chunks_schema(settings.embedder.dimension))
     }
 
     fn create_collection(
@@ -435,11 +465,6 @@ impl Server {
             let request = HasCollectionRequest::builder().collection_name(name).build()?;
             Ok(client.has_collection(request).await?.exists())
         })
-    }
-
-    /// Whether a generation was begun.
-    pub fn exists(&self, names: &Names) -> Result<bool, IndexError> {
-        Ok(self.has(&names.ledger())? && self.has(&names.chunks())?)
     }
 
     /// Has the server load an index, which it may have put aside.
@@ -504,16 +529,14 @@ impl Server {
         })
     }
 
-    /// Adds rows, or replaces those with the same keys.
     fn put(&self, collection: &str, columns: &[FieldData]) -> Result<(), IndexError> {
         self.call("write to the index", |client| async move {
-            let rows = InsertRequest::builder();
-            let rows = rows.collection_name(collection).columns(columns.to_vec()).build()?;
-            client.upsert(UpsertRequest::builder().insert(rows).build()?).await.map(drop)
+            client.upsert(upsert(collection, columns)?).await.map(drop)
         })
     }
 
-    fn delete(&self, collection: &str, keys: &[i64]) -> Result<(), IndexError> {
+    /// Removes rows by key.
+    pub fn delete(&self, collection: &str, keys: &[i64]) -> Result<(), IndexError> {
         for keys in keys.chunks(KEYS) {
             let filter = &one_of("id", keys);
             self.call("remove from the index", |client| async move {
@@ -524,7 +547,13 @@ impl Server {
         Ok(())
     }
 
-    /// What was written before is seen: no answer is older than the question.
+    /// Removes what `filter` finds, if the server answers at once.
+    pub async fn delete_once(&self, collection: &str, filter: &str) -> Answered<()> {
+        let request =
+            DeleteRequest::builder().collection_name(collection).filter(filter).build()?;
+        self.client().delete(request).await.map(drop)
+    }
+
     fn query(
         &self,
         collection: &str,
@@ -532,13 +561,7 @@ impl Server {
         fields: &[&str],
     ) -> Result<QueryResults, IndexError> {
         self.wait(self.answer_from(collection, "read the index", |client| async move {
-            let request = QueryRequest::builder()
-                .collection_name(collection)
-                .filter(filter)
-                .output_fields(fields.iter().copied())
-                .consistency_level(ConsistencyLevel::Strong)
-                .build()?;
-            Ok(client.query(request).await?.results().clone())
+            Ok(client.query(strong(collection, filter, fields)?).await?.results().clone())
         }))
     }
 
@@ -697,25 +720,28 @@ impl Server {
         Ok(found)
     }
 
-    /// `limit` chunks, any.
+    /// The `limit` chunks with the smallest keys, which are any chunks, and always the same.
     pub fn first_chunks(&self, names: &Names, limit: usize) -> Result<Vec<Row>, IndexError> {
         let mut found: Vec<Row> = Vec::new();
         self.pages(&names.chunks(), &WHOLE, PAGE, &mut |fields| {
             found.extend(rows(fields).map_err(|error| self.malformed(error))?);
             Ok(found.len() < limit)
         })?;
+        found.sort_unstable_by_key(|row| row.id);
         found.truncate(limit);
         Ok(found)
     }
 
-    /// Gives all chunks to `take`, in pages.
+    /// Gives all chunks to `take`, in pages and by key: two copies of the same are the same.
     pub fn each_page(
         &self,
         names: &Names,
         take: &mut dyn FnMut(Vec<Row>) -> Result<(), IndexError>,
     ) -> Result<(), IndexError> {
         self.pages(&names.chunks(), &WHOLE, PAGE, &mut |fields| {
-            take(rows(fields).map_err(|error| self.malformed(error))?)?;
+            let mut page = rows(fields).map_err(|error| self.malformed(error))?;
+            page.sort_unstable_by_key(|row| row.id);
+            take(page)?;
             Ok(true)
         })
     }
@@ -823,20 +849,22 @@ impl Server {
         Ok(bodies.and_then(|bodies| bodies.first().cloned()))
     }
 
-    fn put_entries(&self, names: &Names, entries: &[Entry]) -> Result<(), IndexError> {
+    /// The names and bodies of all entries of a kind that has few.
+    pub fn entries(&self, names: &Names, kind: i64) -> Result<Vec<(String, String)>, IndexError> {
+        let filter = format!("kind == {kind}");
+        let answer = self.query(&names.ledger(), &filter, &["id", "name", "body"])?;
+        let fields = answer.get_output_fields();
+        if fields.iter().all(FieldData::is_empty) {
+            return Ok(Vec::new());
+        }
+        let column = |name| texts(fields, name).map_err(|error| self.malformed(error));
+        Ok(column("name")?.iter().cloned().zip(column("body")?.iter().cloned()).collect())
+    }
+
+    /// Adds entries to a ledger, or replaces those with the same kind and name.
+    pub fn put_entries(&self, names: &Names, entries: &[Entry]) -> Result<(), IndexError> {
         for entries in entries.chunks(KEYS) {
-            let numbers = |name: &str, of: &dyn Fn(&Entry) -> i64| {
-                FieldData::int64(name, entries.iter().map(of).collect())
-            };
-            let columns = [
-                numbers("id", &|entry| entry_key(entry.kind, entry.name)),
-                numbers("kind", &|entry| entry.kind),
-                numbers("chunks", &|entry| entry.chunks),
-                FieldData::varchar("name", entries.iter().map(|e| e.name.to_owned()).collect()),
-                FieldData::varchar("body", entries.iter().map(|e| e.body.clone()).collect()),
-                unused(entries.len()),
-            ];
-            self.put(&names.ledger(), &columns)?;
+            self.put(&names.ledger(), &entry_columns(entries))?;
         }
         Ok(())
     }
@@ -908,11 +936,30 @@ impl Server {
 }
 
 /// A row of the ledger.
-struct Entry<'a> {
-    kind: i64,
-    name: &'a str,
-    chunks: i64,
-    body: String,
+pub struct Entry<'a> {
+    /// What it is about.
+    pub kind: i64,
+    /// One of a kind.
+    pub name: &'a str,
+    /// Of a document.
+    pub chunks: i64,
+    /// JSON.
+    pub body: String,
+}
+
+/// Rows of the ledger, as the client sends them.
+pub fn entry_columns(entries: &[Entry]) -> [FieldData; 6] {
+    let numbers = |name: &str, of: &dyn Fn(&Entry) -> i64| {
+        FieldData::int64(name, entries.iter().map(of).collect())
+    };
+    [
+        numbers("id", &|entry| entry_key(entry.kind, entry.name)),
+        numbers("kind", &|entry| entry.kind),
+        numbers("chunks", &|entry| entry.chunks),
+        FieldData::varchar("name", entries.iter().map(|e| e.name.to_owned()).collect()),
+        FieldData::varchar("body", entries.iter().map(|e| e.body.clone()).collect()),
+        unused(entries.len()),
+    ]
 }
 
 #[cfg(test)]

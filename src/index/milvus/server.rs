@@ -9,8 +9,9 @@ use milvus::v2::error::{Error, Result as Answered};
 use milvus::v2::request::collection::LoadCollectionRequest;
 use milvus::v2::types::{ConnectConfig, RetryConfig, TelemetryConfig};
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
-use super::super::{IndexError, Notify, Retry};
+use super::super::{IndexError, Notice, Notify, Retry};
 use super::address::Address;
 
 /// Time for one answer, unless `RAG_QUERY_MILVUS_TIMEOUT` says another, in seconds.
@@ -76,6 +77,24 @@ impl Server {
         F: Future<Output = Answered<T>>,
     {
         self.runtime.block_on(self.answer(what, call))
+    }
+
+    /// The client, for calls that are made once and may fail.
+    pub fn client(&self) -> &ClientV2 {
+        &self.client
+    }
+
+    /// Does something beside all else, until the server is dropped.
+    pub fn spawn<F>(&self, work: impl FnOnce(ClientV2) -> F) -> JoinHandle<()>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.runtime.spawn(work(self.client.clone()))
+    }
+
+    /// Tells whoever wants to know.
+    pub fn tell(&self, notice: &Notice) {
+        (self.notify.0)(notice);
     }
 
     /// Waits for what is asked of [`Self::answer`].
@@ -170,12 +189,12 @@ impl Retrying<'_> {
                 return Err(self.error(what, error));
             }
             attempt += 1;
-            (self.notify.0)(&Retry {
+            (self.notify.0)(&Notice::Retry(Retry {
                 address: self.address.to_string(),
                 error: meaning::brief(&error),
                 attempt,
                 attempts: self.attempts,
-            });
+            }));
             tokio::time::sleep(wait).await;
             wait *= 2;
         }

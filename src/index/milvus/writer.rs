@@ -3,16 +3,19 @@
 //! Before the chunks of a document change, the document is noted as unfinished and its file is
 //! forgotten; afterwards it is noted with its hash. A writer that was stopped in between leaves a
 //! document that the next run reads again. Keys come from content, so that adding a chunk twice is
-//! adding it once. Several writers may work on different documents of one index at once; two that
-//! work on the same document end with what it says, unless it changes while they read it.
+//! adding it once. Several writers may work on different files of one index at once, and only on
+//! different ones: a lease sees to that.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
 
 use super::super::{
-    DocumentState, FileState, IndexError, IndexWriter, Ledger, Notify, Passage, Settings, Start,
-    file_of,
+    DocumentState, FileState, IndexError, IndexWriter, Ledger, Notify, Passage, Settings, Shard,
+    Start, file_of,
 };
 use super::address::Address;
+use super::lease::Lease;
 use super::reader::sample;
 use super::schema::{Names, Row, checksum, chunk_key, document_key, pack, text_key, unpack};
 use super::server::Server;
@@ -24,39 +27,64 @@ const SENT: usize = 128;
 const SENT_BYTES: usize = 8 << 20;
 /// Finished documents that wait for a message of their own.
 const WAITING: usize = 512;
+/// How often statistics are taken while others add chunks.
+const SETTLED: u32 = 3;
 
-/// Opens the index at `address` for writing, or starts one with `settings`.
+/// Opens the index at `address` for writing, or starts one with `settings`, for the files in
+/// `shard`.
 pub fn write(
     address: &Address,
     notify: &Notify,
-    settings: Settings,
+    settings: &Settings,
     start: Start,
+    shard: Shard,
 ) -> Result<Box<dyn IndexWriter>, IndexError> {
-    let server = Server::connect(address, notify)?;
-    let current = server.current()?;
-    let names = match (&current, start) {
-        (Some(current), Start::Update) => {
-            let built = server.settings_in_use(current)?;
-            built.check(&settings)?;
-            return Writer::open(server, current.clone(), built, Start::Update, None);
+    let server = Arc::new(Server::connect(address, notify)?);
+    loop {
+        let current = server.current()?;
+        let home = current.clone().unwrap_or_else(|| Names::new(&address.collection, 1));
+        let settings = match (&current, start) {
+            (Some(current), Start::Update) => {
+                let built = server.settings_in_use(current)?;
+                built.check(settings)?;
+                built
+            }
+            (Some(current), Start::Rebuild) => {
+                server.load(current, None)?;
+                settings.clone()
+            }
+            (None, _) => {
+                server.create_ledger(&home)?;
+                settings.clone()
+            }
+        };
+        // Claims are in the ledger that is in use, those of a rebuild too, which will replace it.
+        let lease = Lease::take(&server, &home, shard, &settings)?;
+        if server.current()? != current {
+            // A rebuild or a first run ended while this one waited.
+            continue;
         }
-        (None, _) => Names::new(&address.collection, 1),
-        (Some(current), Start::Rebuild) => {
-            Names::new(&address.collection, current.generation.wrapping_add(1))
+        let names = match (&current, start) {
+            (Some(current), Start::Rebuild) => {
+                Names::new(&address.collection, current.generation.wrapping_add(1))
+            }
+            _ => home,
+        };
+        if current.as_ref() != Some(&names) {
+            server.create_ledger(&names)?;
+            // What was begun with the same settings goes on.
+            if server.settings(&names)?.is_some_and(|begun| begun != settings) {
+                server.drop_generation(&names)?;
+                continue;
+            }
+            server.create(&names, &settings)?;
+            if start == Start::Update {
+                server.make_current(&names)?;
+            }
         }
-    };
-    // What was begun with the same settings goes on.
-    if server.exists(&names)? {
-        server.load(&names, None)?;
-        if server.settings(&names)?.is_none_or(|begun| begun != settings) {
-            server.drop_generation(&names)?;
-        }
+        let replaced = current.filter(|_| start == Start::Rebuild);
+        return Writer::open(server, lease, names, settings, replaced, shard);
     }
-    server.create(&names, &settings)?;
-    if start == Start::Update {
-        server.make_current(&names)?;
-    }
-    Writer::open(server, names, settings, start, current)
 }
 
 /// Opens the index at `address`, which exists, with the settings that it has.
@@ -64,9 +92,14 @@ pub fn write_existing(
     address: &Address,
     notify: &Notify,
 ) -> Result<Box<dyn IndexWriter>, IndexError> {
-    let server = Server::connect(address, notify)?;
-    let (names, settings) = server.existing()?;
-    Writer::open(server, names, settings, Start::Update, None)
+    let server = Arc::new(Server::connect(address, notify)?);
+    loop {
+        let (names, settings) = server.existing()?;
+        let lease = Lease::take(&server, &names, Shard::WHOLE, &settings)?;
+        if server.current()?.as_ref() == Some(&names) {
+            return Writer::open(server, lease, names, settings, None, Shard::WHOLE);
+        }
+    }
 }
 
 /// A chunk that waits to be sent: its row, its words, and its token vectors.
@@ -79,13 +112,13 @@ struct Known {
 }
 
 struct Writer {
-    server: Server,
+    server: Arc<Server>,
+    lease: Lease,
     names: Names,
     settings: Settings,
-    start: Start,
     /// The generation that a rebuild replaces.
     replaced: Option<Names>,
-    /// With all changes, sent or not.
+    /// Of the writer's own files, with all changes, sent or not.
     ledger: Ledger,
     /// Files that the server has an entry of.
     noted: HashSet<String>,
@@ -108,21 +141,26 @@ struct Writer {
 
 impl Writer {
     fn open(
-        server: Server,
+        server: Arc<Server>,
+        lease: Lease,
         names: Names,
         settings: Settings,
-        start: Start,
         replaced: Option<Names>,
+        shard: Shard,
     ) -> Result<Box<dyn IndexWriter>, IndexError> {
         server.load(&names, Some(&settings))?;
-        let ledger = server.ledger(&names)?;
+        let mut ledger = server.ledger(&names)?;
+        ledger.retain(|file| shard.has(Path::new(file)));
+        // Those of a writer that was stopped before it left any, too.
+        let statistics = server.statistics(&names)?.map(|statistics| statistics.chunks);
+        let unsettled = statistics.unwrap_or(0) != server.chunk_count(&names)?;
         Ok(Box::new(Self {
             noted: ledger.files().keys().cloned().collect(),
             unnoted: BTreeSet::new(),
             server,
+            lease,
             names,
             settings,
-            start,
             replaced,
             ledger,
             known: HashMap::new(),
@@ -134,7 +172,7 @@ impl Writer {
             removed: BTreeSet::new(),
             files: BTreeMap::new(),
             forgotten: BTreeSet::new(),
-            unsettled: false,
+            unsettled,
         }))
     }
 
@@ -164,6 +202,7 @@ impl Writer {
 
     /// Sends all that waits. The order is what a reader and the next writer rely on.
     fn send(&mut self) -> Result<(), IndexError> {
+        self.lease.check()?;
         let mut touched: BTreeSet<&String> = self.removed.iter().chain(&self.begun).collect();
         touched.extend(self.finished.keys());
         let new: Vec<String> =
@@ -245,8 +284,15 @@ impl Writer {
         self.send()?;
         if self.unsettled {
             self.server.flush(&self.names, &self.settings)?;
-            let statistics = sample(&self.server, &self.names, &self.settings)?;
-            self.server.put_statistics(&self.names, &statistics)?;
+            // Other parts may be written at the same time. Whoever ends last sees all of them; of
+            // two that end at once, one sees here that the other's are lacking.
+            for _ in 0..SETTLED {
+                let statistics = sample(&self.server, &self.names, &self.settings)?;
+                self.server.put_statistics(&self.names, &statistics)?;
+                if self.server.chunk_count(&self.names)? == statistics.chunks {
+                    break;
+                }
+            }
             self.unsettled = false;
         }
         Ok(())
@@ -361,10 +407,8 @@ impl IndexWriter for Writer {
         self.settle()?;
         self.server.make_current(&self.names)?;
         match self.replaced.take() {
-            Some(replaced) if self.start == Start::Rebuild => {
-                self.server.drop_generation(&replaced)
-            }
-            _ => Ok(()),
+            Some(replaced) => self.server.drop_generation(&replaced),
+            None => Ok(()),
         }
     }
 

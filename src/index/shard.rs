@@ -1,0 +1,126 @@
+//! Which of the files one of several writers takes.
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Parts that an index may be written in at most.
+const MOST: u32 = 10_000;
+
+/// One of several parts of all files, such as the second of three, `2/3`.
+///
+/// A file's part follows from its path alone, by BLAKE3: writers need not ask each other, a file
+/// that is added changes no other's part, and the parts are about as large as each other however
+/// folders are filled. A file and not a document, so that a JSON Lines file has one writer, who
+/// alone can say that all of it is in the index. The index does not keep the number of parts: the
+/// next run may have another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shard {
+    /// From 1.
+    number: u32,
+    of: u32,
+}
+
+impl Shard {
+    /// All files.
+    pub const WHOLE: Self = Self { number: 1, of: 1 };
+
+    /// Whether it is all files.
+    pub fn is_whole(self) -> bool {
+        self.of == 1
+    }
+
+    /// Whether the file at `path`, as the index names it, is in this part.
+    pub fn has(self, path: &Path) -> bool {
+        let hash = blake3::hash(path.as_os_str().as_encoded_bytes());
+        let mut first = [0; 8];
+        first.copy_from_slice(&hash.as_bytes()[..8]);
+        // The hash as a fraction of 2⁶⁴, times the number of parts, rounded down.
+        let part = (u128::from(u64::from_le_bytes(first)) * u128::from(self.of)) >> 64;
+        part + 1 == u128::from(self.number)
+    }
+
+    /// Whether a file may be in both parts.
+    pub fn overlaps(self, other: Self) -> bool {
+        self.of != other.of || self.number == other.number
+    }
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers = text.split_once('/');
+        let numbers = numbers.and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+        match numbers {
+            Some((number, of @ 1..=MOST)) if (1..=of).contains(&number) => Ok(Self { number, of }),
+            _ => Err(format!("a part such as 2/3, the second of three; {MOST} parts at most")),
+        }
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.number, self.of)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(of: u32) -> Vec<Shard> {
+        (1..=of).map(|number| Shard { number, of }).collect()
+    }
+
+    #[test]
+    fn every_file_is_in_one_part_and_parts_are_of_about_one_size() {
+        for of in [1, 2, 3, 7, 64] {
+            let mut sizes = vec![0; of as usize];
+            for n in 0..6400 {
+                let path = format!("/văn bản/{n}.md");
+                let having: Vec<usize> =
+                    (0..of as usize).filter(|&part| all(of)[part].has(Path::new(&path))).collect();
+                assert_eq!(having.len(), 1, "{path} {having:?}");
+                sizes[having[0]] += 1;
+            }
+            // Four standard deviations of a binomial distribution.
+            let mean = 6400.0 / f64::from(of);
+            let most = 4.0 * (mean * (1.0 - 1.0 / f64::from(of))).sqrt();
+            let far = sizes.iter().find(|&&size| (f64::from(size) - mean).abs() > most);
+            assert_eq!(far, None, "{sizes:?}");
+        }
+    }
+
+    /// Two versions of the program may write to one index: a file must not change its part.
+    #[test]
+    fn the_part_of_a_path_never_changes() {
+        let part = |path: &str, of| {
+            all(of).into_iter().find(|shard| shard.has(Path::new(path))).unwrap().to_string()
+        };
+        let parts = ["/a.md", "/b.md", "/notes/đ.txt"].map(|path| (part(path, 3), part(path, 8)));
+        assert_eq!(parts.map(|(a, b)| format!("{a} {b}")), ["2/3 5/8", "3/3 8/8", "2/3 4/8"]);
+    }
+
+    #[test]
+    fn only_different_parts_of_the_same_number_are_disjoint() {
+        let shard = |text: &str| text.parse::<Shard>().unwrap();
+        assert!(!shard("1/3").overlaps(shard("2/3")));
+        assert!(shard("2/3").overlaps(shard("2/3")));
+        assert!(shard("1/3").overlaps(shard("2/4")));
+        assert!(shard("1/3").overlaps(Shard::WHOLE));
+        assert!(Shard::WHOLE.overlaps(Shard::WHOLE));
+    }
+
+    #[test]
+    fn what_is_no_part_is_refused() {
+        assert_eq!("1/1".parse(), Ok(Shard::WHOLE));
+        assert_eq!("2/3".parse::<Shard>().unwrap().to_string(), "2/3");
+        assert!("10000/10000".parse::<Shard>().is_ok());
+        for text in ["", "1", "0/3", "4/3", "1/0", "-1/3", "1/10001", "1/3/3", "a/b", "1/", "/3"] {
+            assert!(text.parse::<Shard>().is_err(), "{text}");
+        }
+    }
+}
