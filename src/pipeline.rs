@@ -51,7 +51,7 @@ pub enum OtherLlm {
 /// What writes answers.
 pub enum Writer {
     /// On this machine.
-    Local(LazyModel<Llm>),
+    Local(Box<LazyModel<Llm>>),
     /// On servers. No LLM's file is opened here, and no GPU looked at.
     Remote(Arc<Pool>),
 }
@@ -169,7 +169,7 @@ impl Models {
             reranker,
             llm: match &overrides.llm {
                 Some(OtherLlm::Remote(pool)) => Writer::Remote(Arc::clone(pool)),
-                _ => Writer::Local(lazy_llm(llm_request.clone(), store)),
+                _ => Writer::Local(Box::new(lazy_llm(llm_request.clone(), store))),
             },
             context,
             llm_request,

@@ -303,7 +303,7 @@ impl<'a> Answerer<'a> {
         answer.answered = true;
         match self.for_llm(question, &sources, watch) {
             Some(readable) => {
-                self.generate(question, &readable, &mut answer, interrupted, watch)?
+                self.generate(question, &readable, &mut answer, interrupted, watch)?;
             }
             None => self.extract(question, &retrieval, &sources, &mut answer, watch)?,
         }

@@ -198,7 +198,7 @@ impl<'a> Session<'a> {
         match messages {
             Some(messages) if self.json => self.terminal.print_json(&messages)?,
             Some(Messages { system, user }) => {
-                self.terminal.print(&format!("--- system\n{system}\n--- user\n{user}\n"))?
+                self.terminal.print(&format!("--- system\n{system}\n--- user\n{user}\n"))?;
             }
             None => {}
         }
@@ -268,12 +268,12 @@ impl<'a> Narrator<'a> {
         let (terminal, lang) = (self.session.terminal, self.session.terminal.lang);
         match event {
             Event::Searched(retrieval) => {
-                terminal.say(&lang.searched(retrieval.embed + retrieval.search))
+                terminal.say(&lang.searched(retrieval.embed + retrieval.search));
             }
             Event::Reranked(retrieval) => terminal.say(&lang.reranked(retrieval.rerank)),
             Event::Refused(reason) => terminal.say(lang.refused(*reason)),
             Event::LlmNotFor(language) => {
-                terminal.say(&lang.llm_not_for(self.session.llm_name, *language))
+                terminal.say(&lang.llm_not_for(self.session.llm_name, *language));
             }
             Event::LlmCannotRead => terminal.say(&lang.llm_cannot_read(self.session.llm_name)),
             Event::LoadingLlm => {
@@ -286,7 +286,7 @@ impl<'a> Narrator<'a> {
                 }
             }
             Event::PassagesDropped(count) => {
-                terminal.warn(lang.passages_dropped(*count).trim_start())
+                terminal.warn(lang.passages_dropped(*count).trim_start());
             }
             Event::Answering => {
                 let mut step = terminal.begin(lang.answering());
@@ -296,13 +296,13 @@ impl<'a> Narrator<'a> {
             }
             Event::Text(text) => self.print(text),
             Event::ServerFailed { error, next, pause } => {
-                terminal.warn(&lang.server_failed(error, next, *pause))
+                terminal.warn(&lang.server_failed(error, next, *pause));
             }
             Event::InventedCitations => terminal.warn(lang.invented_citations().trim_start()),
             Event::Unsupported(sentences) => {
                 if let Some(first) = sentences.first() {
                     let first = line_of(&first.text, SHOWN_OF_A_SENTENCE);
-                    terminal.say(&lang.unsupported(sentences.len(), &first))
+                    terminal.say(&lang.unsupported(sentences.len(), &first));
                 }
             }
             Event::NoCitations => terminal.warn(lang.no_citations().trim_start()),

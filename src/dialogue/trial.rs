@@ -54,7 +54,7 @@ const ENGLISH: [Case; 12] = [
     (
         "What is a reranker?",
         "A model that looks at question and passage together. [3]",
-        "What does it cost?",
+        "How expensive is it?",
         "reranker",
     ),
     ("What is BM25?", "A lexical ranking function. [1]", "When does it fail?", "bm25"),
@@ -187,7 +187,7 @@ fn trial() {
             servers,
             Key::from_env().unwrap(),
             tls::roots().unwrap(),
-            Duration::from_secs(120),
+            Duration::from_mins(2),
         );
         Generator::Remote { pool: &pool, context: 4096, rounds: 1 }
     } else {

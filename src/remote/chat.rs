@@ -62,9 +62,9 @@ impl<'a> Request<'a> {
 
 /// Options of sampling that the protocol has no words for, where they differ from the default.
 pub fn unsupported(options: &SamplingOptions) -> Vec<&'static str> {
-    let penalty = options.repeat_penalty;
+    // Off, or as it is locally unless somebody says so.
     let unchanged =
-        [1.0, SamplingOptions::default().repeat_penalty].iter().any(|&usual| usual == penalty);
+        [1.0, SamplingOptions::default().repeat_penalty].contains(&options.repeat_penalty);
     [
         (options.min_p.is_some(), "--min-p"),
         (options.top_k.is_some(), "--sample-top-k"),

@@ -90,22 +90,19 @@ impl Connection {
         let (url, authorization) = (url.to_owned(), key.map(Key::header));
         let worker = agent.clone();
         thread::spawn(move || {
-            let response = match json {
-                Some(json) => {
-                    let mut request =
-                        worker.post(&url).header(header::CONTENT_TYPE, "application/json");
-                    if let Some(value) = authorization {
-                        request = request.header(header::AUTHORIZATION, value);
-                    }
-                    request.header(header::ACCEPT, "text/event-stream").send(&json[..])
+            let response = if let Some(json) = json {
+                let mut request =
+                    worker.post(&url).header(header::CONTENT_TYPE, "application/json");
+                if let Some(value) = authorization {
+                    request = request.header(header::AUTHORIZATION, value);
                 }
-                None => {
-                    let mut request = worker.get(&url);
-                    if let Some(value) = authorization {
-                        request = request.header(header::AUTHORIZATION, value);
-                    }
-                    request.call()
+                request.header(header::ACCEPT, "text/event-stream").send(&json[..])
+            } else {
+                let mut request = worker.get(&url);
+                if let Some(value) = authorization {
+                    request = request.header(header::AUTHORIZATION, value);
                 }
+                request.call()
             };
             // Nobody may be listening any more.
             let _ = forward(response, &sender);

@@ -1,5 +1,6 @@
 //! The key that a server asks for: from the environment, and never to be seen again.
 
+use std::ffi::OsString;
 use std::fmt;
 
 use thiserror::Error;
@@ -26,7 +27,7 @@ pub struct Key {
 impl Key {
     /// From `RAG_QUERY_LLM_KEY`, else `OPENAI_API_KEY`; nothing where neither is set.
     pub fn from_env() -> Result<Option<Self>, KeyError> {
-        Self::from_lookup(|name| std::env::var_os(name).map(|value| value.into_encoded_bytes()))
+        Self::from_lookup(|name| std::env::var_os(name).map(OsString::into_encoded_bytes))
     }
 
     fn from_lookup(lookup: impl Fn(&str) -> Option<Vec<u8>>) -> Result<Option<Self>, KeyError> {

@@ -78,7 +78,7 @@ mod tests {
         let stream = "\u{feff}: a comment\r\ndata: {\"x\": \"Tiếng Việt 🎯\"}\r\n\r\nevent: done\nid: 7\n\
             data:one\rdata:  two\r\rretry: 5\n\ndata\n\ndata: [DONE]\n\ndata: never ended";
         let expected = ["{\"x\": \"Tiếng Việt 🎯\"}", "one\n two", "[DONE]"];
-        for piece in 1..stream.len() + 1 {
+        for piece in 1..=stream.len() {
             assert_eq!(in_pieces(stream.as_bytes(), piece), expected, "{piece}");
         }
     }
