@@ -13,6 +13,7 @@
 
 pub mod cpu;
 pub mod random;
+pub mod tls;
 
 pub mod ingest;
 
@@ -35,6 +36,8 @@ pub mod prompt;
 pub mod gpu;
 pub mod llm;
 pub mod remote;
+
+pub mod generate;
 
 pub mod answer;
 pub mod dialogue;

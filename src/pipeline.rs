@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 
 use crate::embed::Embedder;
+use crate::generate::Generator;
 use crate::gpu;
 use crate::index::{EmbedderIdentity, Settings};
 use crate::ingest::ChunkSettings;
@@ -180,6 +181,30 @@ impl Models {
             support,
             index_settings,
         })
+    }
+
+    /// The LLM, loaded now if it is on this machine and was not before.
+    pub fn generator(&self) -> Result<Generator<'_>> {
+        Ok(match self.llm.remote() {
+            Some(pool) => self.on_servers(pool),
+            None => self.here(self.llm.get()?),
+        })
+    }
+
+    /// The LLM, if nothing has to be loaded for it.
+    pub fn ready_generator(&self) -> Option<Generator<'_>> {
+        match self.llm.remote() {
+            Some(pool) => Some(self.on_servers(pool)),
+            None => self.llm.loaded().map(|llm| self.here(llm)),
+        }
+    }
+
+    fn here<'a>(&'a self, llm: &'a Llm) -> Generator<'a> {
+        Generator::Local { llm, name: &self.llm_name }
+    }
+
+    fn on_servers<'a>(&self, pool: &'a Pool) -> Generator<'a> {
+        Generator::Remote { pool, context: self.context, rounds: Pool::ROUNDS }
     }
 }
 

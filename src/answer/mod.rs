@@ -17,11 +17,12 @@ use serde::Serialize;
 use thiserror::Error;
 use unicode_normalization::UnicodeNormalization;
 
+use crate::generate::{Generator, Written};
 use crate::index::{Index, Passage};
 use crate::ingest::Place;
 use crate::language::Language;
+use crate::llm::SamplingOptions;
 use crate::llm::placement::Placed;
-use crate::llm::{Llm, SamplingOptions, Stop};
 use crate::pipeline::Models;
 use crate::prompt::{Messages, PromptTemplate};
 use crate::remote::RemoteError;
@@ -32,7 +33,6 @@ use support::unsupported;
 
 pub use citations::without_citations;
 pub use support::Unsupported;
-pub use write::Written;
 
 /// The longest question, in bytes. A page of text is a question, a book is not.
 const MAX_QUESTION_BYTES: usize = 16 << 10;
@@ -426,32 +426,20 @@ impl<'a> Answerer<'a> {
         watch: &mut dyn FnMut(Event),
     ) -> Result<()> {
         let passages: Vec<Passage> = sources.iter().map(|source| source.passage.clone()).collect();
-        answer.mode = Mode::Generative;
-        let written = self.write(question, &passages, answer, interrupted, watch)?;
-        written.text.trim().clone_into(&mut answer.answer);
-        answer.answered = !answer.answer.is_empty();
-        answer.timings_ms.prefill = milliseconds(written.prefill);
-        answer.timings_ms.decode = milliseconds(written.decode);
-        answer.tokens = TokenCounts { prompt: written.prompt_tokens, generated: written.tokens };
-        answer.reason = match written.stop {
-            Stop::EndOfText => None,
-            Stop::MaxTokens => Some(Reason::MaxTokens),
-            Stop::Interrupted => Some(Reason::Interrupted),
-        };
-        watch(Event::Answered { took: written.took, written: Some(&written) });
-        let (cited, invented) = citations::cited(&answer.answer, written.passages);
+        let read = self.write(question, &passages, answer, interrupted, watch)?;
+        let (cited, invented) = citations::cited(&answer.answer, read);
         if invented {
             watch(Event::InventedCitations);
         }
         if cited.is_empty() && !answer.answer.is_empty() {
             watch(Event::NoCitations);
-            answer.citations = cite(&(1..=written.passages).collect::<Vec<_>>(), sources);
+            answer.citations = cite(&(1..=read).collect::<Vec<_>>(), sources);
         } else {
             answer.citations = cite(&cited, sources);
         }
         if answer.reason != Some(Reason::Interrupted) {
             let start = Instant::now();
-            answer.unsupported = self.unsupported(&answer.answer, &passages[..written.passages])?;
+            answer.unsupported = self.unsupported(&answer.answer, &passages[..read])?;
             answer.timings_ms.check = milliseconds(start.elapsed());
             if !answer.unsupported.is_empty() {
                 watch(Event::Unsupported(&answer.unsupported));
@@ -484,12 +472,12 @@ impl<'a> Answerer<'a> {
         self.options.prompt.render(question, &passages).map(Some)
     }
 
-    /// The LLM, if it is loaded already and writes the language of a question.
-    pub fn loaded_llm(&self, question: &str) -> Option<&Llm> {
+    /// The LLM, if it can write at once and writes the language of a question.
+    pub fn ready_generator(&self, question: &str) -> Option<Generator<'_>> {
         let known = self.models.answers_in.as_ref();
         let code = Language::of(question).code();
         let writes = known.is_none_or(|known| known.iter().any(|known| Some(&**known) == code));
-        self.models.llm.loaded().filter(|_| writes && !self.options.extractive)
+        self.models.ready_generator().filter(|_| writes && !self.options.extractive)
     }
 }
 

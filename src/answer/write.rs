@@ -1,41 +1,20 @@
-//! Writing an answer, by the LLM of this machine or by one on a server.
+//! Having an answer written, by whichever LLM there is.
 
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use super::{Answer, Answerer, Event, milliseconds};
+use super::{Answer, Answerer, Event, Mode, Reason, TokenCounts, milliseconds};
+use crate::generate::{Generator, Prompt};
 use crate::index::Passage;
-use crate::llm::{Generation, Stop};
-use crate::models::LazyModel;
-use crate::pipeline::Writer;
+use crate::llm::Stop;
 use crate::prompt;
-use crate::remote::{Pool, Progress};
-
-/// What was written, by whomever.
-#[derive(Debug, Clone)]
-pub struct Written {
-    /// The text.
-    pub text: String,
-    /// How many of the passages the prompt held, the best ones.
-    pub passages: usize,
-    /// Tokens of the prompt.
-    pub prompt_tokens: usize,
-    /// Tokens of the answer.
-    pub tokens: usize,
-    /// Time to read the prompt; with a server to the first text.
-    pub prefill: Duration,
-    /// Time to write the answer.
-    pub decode: Duration,
-    /// Why it ended.
-    pub stop: Stop,
-    /// Time since the answer began.
-    pub took: Duration,
-}
+use crate::remote::Progress;
 
 impl Answerer<'_> {
-    /// Writes an answer from `passages`, and notes in `answer` who did and where.
+    /// Writes the answer's text from `passages`, and says how many of them, the best ones, the LLM
+    /// has read.
     pub(super) fn write(
         &self,
         question: &str,
@@ -43,100 +22,64 @@ impl Answerer<'_> {
         answer: &mut Answer,
         interrupted: &AtomicBool,
         watch: &mut dyn FnMut(Event),
-    ) -> Result<Written> {
-        match &self.models.llm {
-            Writer::Local(llm) => {
-                self.write_here(llm, question, passages, answer, interrupted, watch)
-            }
-            Writer::Remote(pool) => {
-                self.write_there(pool, question, passages, answer, interrupted, watch)
-            }
-        }
-    }
-
-    fn write_here(
-        &self,
-        llm: &LazyModel<crate::llm::Llm>,
-        question: &str,
-        passages: &[Passage],
-        answer: &mut Answer,
-        interrupted: &AtomicBool,
-        watch: &mut dyn FnMut(Event),
-    ) -> Result<Written> {
-        let was_loaded = llm.loaded().is_some();
-        let start = Instant::now();
-        if !was_loaded {
-            watch(Event::LoadingLlm);
-        }
-        let llm = llm.get()?;
-        let placed = llm.placed();
-        if !was_loaded {
-            answer.timings_ms.load_llm = milliseconds(start.elapsed());
-            watch(Event::LlmLoaded { placed, took: start.elapsed() });
-        }
-        answer.model = Some(self.models.llm_name.clone());
-        answer.placement.llm = Some(placed.device.clone());
-        let (sampling, template) = (&self.options.sampling, &self.options.prompt);
-        let prompt = prompt::build(llm, template, question, passages, sampling.max_tokens)?;
-        if prompt.passages < passages.len() {
-            watch(Event::PassagesDropped(passages.len() - prompt.passages));
-        }
-        watch(Event::Answering);
-        let start = Instant::now();
-        let Generation { text, tokens, prompt_tokens, prefill, decode, stop } = llm
-            .generate(&prompt.tokens, sampling, interrupted, &mut |text| watch(Event::Text(text)))
-            .context("the LLM failed while it answered")?;
-        Ok(Written {
-            text,
-            passages: prompt.passages,
-            prompt_tokens,
-            tokens: tokens.len(),
-            prefill,
-            decode,
-            stop,
-            took: start.elapsed(),
-        })
-    }
-
-    fn write_there(
-        &self,
-        pool: &Pool,
-        question: &str,
-        passages: &[Passage],
-        answer: &mut Answer,
-        interrupted: &AtomicBool,
-        watch: &mut dyn FnMut(Event),
-    ) -> Result<Written> {
-        let (sampling, template) = (&self.options.sampling, &self.options.prompt);
-        let (kept, messages) = prompt::messages_within(
-            self.models.context,
-            template,
+    ) -> Result<usize> {
+        let generator = self.generator(answer, watch)?;
+        let sampling = &self.options.sampling;
+        let (read, prompt) = prompt::fill(
+            &self.options.prompt,
             question,
             passages,
+            generator.context(),
             sampling.max_tokens,
+            |messages| generator.prompt(messages),
+            Prompt::tokens,
         )?;
-        if kept < passages.len() {
-            watch(Event::PassagesDropped(passages.len() - kept));
+        if read < passages.len() {
+            watch(Event::PassagesDropped(passages.len() - read));
         }
         watch(Event::Answering);
         let start = Instant::now();
-        let reply = pool.ask(&messages, sampling, interrupted, &mut |progress| match progress {
-            Progress::Text(text) => watch(Event::Text(text)),
-            Progress::Failed { error, next, pause } => {
-                watch(Event::ServerFailed { error, next, pause });
-            }
+        let written = prompt.write(sampling, interrupted, &mut |progress| {
+            watch(match progress {
+                Progress::Text(text) => Event::Text(text),
+                Progress::Failed { error, next, pause } => {
+                    Event::ServerFailed { error, next, pause }
+                }
+            });
         })?;
-        answer.model = Some(reply.model);
-        answer.placement.llm = Some(format!("remote:{}", reply.server));
-        Ok(Written {
-            text: reply.text,
-            passages: kept,
-            prompt_tokens: reply.prompt_tokens,
-            tokens: reply.tokens,
-            prefill: reply.first,
-            decode: reply.rest,
-            stop: reply.stop,
-            took: start.elapsed(),
-        })
+        watch(Event::Answered { took: start.elapsed(), written: Some(&written) });
+        answer.mode = Mode::Generative;
+        written.text.trim().clone_into(&mut answer.answer);
+        answer.answered = !answer.answer.is_empty();
+        answer.reason = match written.stop {
+            Stop::EndOfText => None,
+            Stop::MaxTokens => Some(Reason::MaxTokens),
+            Stop::Interrupted => Some(Reason::Interrupted),
+        };
+        answer.timings_ms.prefill = milliseconds(written.prefill);
+        answer.timings_ms.decode = milliseconds(written.decode);
+        answer.tokens = TokenCounts { prompt: written.prompt_tokens, generated: written.tokens };
+        answer.model = Some(written.model);
+        answer.placement.llm = Some(written.place);
+        Ok(read)
+    }
+
+    /// The LLM, loaded now if it is on this machine and was not before.
+    fn generator(
+        &self,
+        answer: &mut Answer,
+        watch: &mut dyn FnMut(Event),
+    ) -> Result<Generator<'_>> {
+        if let Some(ready) = self.models.ready_generator() {
+            return Ok(ready);
+        }
+        watch(Event::LoadingLlm);
+        let start = Instant::now();
+        let generator = self.models.generator()?;
+        answer.timings_ms.load_llm = milliseconds(start.elapsed());
+        if let Generator::Local { llm, .. } = generator {
+            watch(Event::LlmLoaded { placed: llm.placed(), took: start.elapsed() });
+        }
+        Ok(generator)
     }
 }

@@ -121,6 +121,11 @@ pub struct Global {
     #[arg(long, global = true, value_name = "FILE", env = "RAG_QUERY_PROMPT")]
     pub prompt: Option<PathBuf>,
 
+    /// A template that follow-ups in the dialogue are rewritten with, see docs/prompt.md [default:
+    /// the profile's, else the built-in one]
+    #[arg(long, global = true, value_name = "FILE", env = "RAG_QUERY_REWRITE_PROMPT")]
+    pub rewrite_prompt: Option<PathBuf>,
+
     /// A catalogue of your own models and profiles
     #[arg(long, global = true, value_name = "FILE", env = "RAG_QUERY_CATALOGUE")]
     pub catalogue: Option<PathBuf>,

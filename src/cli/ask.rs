@@ -1,7 +1,7 @@
 //! `rag-query [QUESTION]`: one question, a dialogue, or a question a line.
 
 use std::io::{self, IsTerminal};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
@@ -12,7 +12,7 @@ use super::lines;
 use super::repl;
 use super::setup::Setup;
 use crate::answer::{self, Answer, AnswerOptions, Answerer, Event, Reason};
-use crate::dialogue::{Dialogue, Standalone};
+use crate::dialogue::{Dialogue, RewriteTemplate, Rewriter, Standalone, Trouble};
 use crate::llm::SamplingOptions;
 use crate::llm::placement::DeviceChoice;
 use crate::pipeline::Models;
@@ -27,12 +27,13 @@ pub fn run(setup: &Setup, cli: &Cli) -> Result<Exit> {
     // What cannot be asked is said before anything is loaded.
     let question = cli.question.as_deref().map(answer::question).transpose()?;
     let options = answer_options(setup, cli)?;
+    let rewriting = setup.rewrite_prompt()?;
     interrupt::install();
     let models = setup.models()?;
     announce(setup, cli, &models);
     let (index, load_index) = setup.open_index(&models)?;
     let answerer = Answerer::new(index.as_ref(), &models, options, load_index)?;
-    let session = Session::new(setup, answerer, &models);
+    let session = Session::new(setup, answerer, rewriting, &models);
     match question {
         Some(question) if cli.show_prompt => session.show_prompt(&question),
         None if cli.show_prompt => {
@@ -96,6 +97,7 @@ pub struct Session<'a> {
     /// Where to print.
     pub terminal: Terminal,
     answerer: Answerer<'a>,
+    rewriting: RewriteTemplate,
     llm_name: &'a str,
     llm_device: DeviceChoice,
     json: bool,
@@ -103,10 +105,16 @@ pub struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn new(setup: &Setup, answerer: Answerer<'a>, models: &'a Models) -> Self {
+    fn new(
+        setup: &Setup,
+        answerer: Answerer<'a>,
+        rewriting: RewriteTemplate,
+        models: &'a Models,
+    ) -> Self {
         Self {
             terminal: setup.terminal,
             answerer,
+            rewriting,
             llm_name: &models.llm_name,
             llm_device: models.llm_device,
             json: setup.global.json,
@@ -124,8 +132,7 @@ impl<'a> Session<'a> {
         self.terminal.say(&self.terminal.lang.question(question));
         let answering = Interruptible::begin();
         let start = Instant::now();
-        let llm = self.answerer.loaded_llm(question);
-        let standalone = dialogue.standalone(question, llm, answering.interrupted());
+        let standalone = self.understand(question, dialogue, &answering);
         let rewrite = start.elapsed();
         if let Some(text) = standalone.text() {
             let rewritten = matches!(standalone, Standalone::Rewritten(_));
@@ -156,6 +163,28 @@ impl<'a> Session<'a> {
         }
         self.conclude(&answer)?;
         Ok(answer)
+    }
+
+    /// What to search for; an LLM helps where it need not be loaded for this.
+    fn understand(
+        &self,
+        question: &str,
+        dialogue: &Dialogue,
+        answering: &Interruptible,
+    ) -> Standalone {
+        let (terminal, lang) = (self.terminal, self.terminal.lang);
+        let rewriter = self
+            .answerer
+            .ready_generator(question)
+            .map(|generator| Rewriter { generator, template: &self.rewriting });
+        dialogue.standalone(question, rewriter, answering.interrupted(), &mut |trouble| {
+            terminal.warn(&match trouble {
+                Trouble::ServerFailed { error, next } => {
+                    lang.server_failed(error, next, Duration::ZERO)
+                }
+                Trouble::NotRewritten(error) => lang.not_rewritten(error),
+            });
+        })
     }
 
     /// Prints what the LLM would be asked, without loading it.

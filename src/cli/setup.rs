@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use ureq::tls::RootCerts;
 
 use super::args::Global;
+use crate::dialogue::RewriteTemplate;
 use crate::index::{Index, Location, Manifest, Notify};
 use crate::models::{Catalogue, HubSettings, ModelStore, Profile};
 use crate::pipeline::{Models, OtherLlm, Overrides};
@@ -14,6 +16,7 @@ use crate::prompt::PromptTemplate;
 use crate::remote::{Endpoint, Key, Pool, RemoteError};
 use crate::rerank::Reranker;
 use crate::terminal::{DownloadBars, Lang, Terminal};
+use crate::tls;
 
 /// What every command needs.
 pub struct Setup<'a> {
@@ -86,13 +89,23 @@ impl<'a> Setup<'a> {
         }
         let servers = Endpoint::parse_list(&llm.to_string_lossy())?;
         let patience = Duration::from_secs(self.global.llm_timeout.into());
-        Ok(Some(OtherLlm::Remote(Arc::new(Pool::new(servers, Key::from_env()?, patience)))))
+        let encrypted = servers.iter().any(Endpoint::is_encrypted);
+        let roots = if encrypted { tls::roots()? } else { RootCerts::WebPki };
+        let pool = Pool::new(servers, Key::from_env()?, roots, patience);
+        Ok(Some(OtherLlm::Remote(Arc::new(pool))))
     }
 
     /// The template of the prompt, tried out.
     pub fn prompt(&self) -> Result<PromptTemplate> {
         let path = self.global.prompt.as_deref().or(self.profile.prompt.as_deref());
         path.map_or_else(|| Ok(PromptTemplate::default()), PromptTemplate::load)
+    }
+
+    /// The template for rewriting follow-ups, tried out.
+    pub fn rewrite_prompt(&self) -> Result<RewriteTemplate> {
+        let path = self.global.rewrite_prompt.as_deref();
+        let path = path.or(self.profile.rewrite_prompt.as_deref());
+        path.map_or_else(|| Ok(RewriteTemplate::default()), RewriteTemplate::load)
     }
 
     /// Opens the index for reading, while embedder and reranker load beside it. Says so.

@@ -412,6 +412,8 @@ pub struct Profile {
     pub device: ProfileDevice,
     /// The template of the prompt; absent: the built-in one.
     pub prompt: Option<PathBuf>,
+    /// The template for rewriting follow-ups; absent: the built-in one.
+    pub rewrite_prompt: Option<PathBuf>,
     /// Text to vectors.
     pub embedder: ModelEntry,
     /// Scores passages.
@@ -437,8 +439,11 @@ impl Catalogue {
         if let Some(path) = user_file {
             let mut user = Self::parse(&path.display().to_string(), &read_bounded(path)?)?;
             let folder = path.parent().unwrap_or(Path::new(""));
-            for prompt in user.profiles.values_mut().filter_map(|profile| profile.prompt.as_mut()) {
-                *prompt = folder.join(&*prompt);
+            for profile in user.profiles.values_mut() {
+                for file in [&mut profile.prompt, &mut profile.rewrite_prompt].into_iter().flatten()
+                {
+                    *file = folder.join(&*file);
+                }
             }
             for file in user.models.values_mut().filter_map(ModelEntry::language_directions) {
                 // Else it is one that comes with the program.
@@ -466,6 +471,7 @@ impl Catalogue {
             about: profile.about.clone(),
             device: profile.device,
             prompt: profile.prompt.clone(),
+            rewrite_prompt: profile.rewrite_prompt.clone(),
             embedder: self.model(&profile.embedder)?.clone(),
             reranker: self.model(&profile.reranker)?.clone(),
             llm: self.model(&profile.llm)?.clone(),
@@ -532,6 +538,9 @@ struct RawProfile {
     /// Relative to the catalogue's file.
     #[serde(default)]
     prompt: Option<PathBuf>,
+    /// The same.
+    #[serde(default)]
+    rewrite_prompt: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]

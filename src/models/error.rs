@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::tls::CertificatesError;
+
 /// A file on a hub, as errors name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteFile {
@@ -100,6 +102,9 @@ pub enum ModelError {
         /// The hub's address.
         endpoint: String,
     },
+    /// `SSL_CERT_FILE` cannot be used.
+    #[error(transparent)]
+    Certificates(#[from] CertificatesError),
     /// No connection, or it broke before an answer came.
     #[error(
         "cannot reach the hub {endpoint} for {file}: {reason}; check the network or HF_ENDPOINT, or use --offline with the files already in the cache"

@@ -18,6 +18,7 @@ use super::files::{ModelFiles, ModelStore};
 use super::lockfile::{self, LockFile, Record};
 use super::transfer::{Announced, Client, is_commit};
 use super::{ModelError, digest};
+use crate::tls;
 
 /// Is told how downloads go. Implementations must not block for long.
 pub trait DownloadProgress: Send + Sync {
@@ -152,7 +153,7 @@ impl<'a> Hub<'a> {
             return Err(ModelError::NotCached { file, cache: self.store.hub.cache_dir.clone() });
         }
 
-        let client = Client::new(&self.store.hub);
+        let client = Client::new(&self.store.hub, tls::roots()?);
         // The branch may have moved since the cache was filled: the hub says where it stands now,
         // and all files come from there.
         let commit = client.announce(&self.remote(self.revision, missing))?.commit;

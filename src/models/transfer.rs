@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ureq::http::{Response, Uri, header};
+use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
 use super::ModelError;
@@ -51,13 +52,14 @@ pub(crate) struct Client<'a> {
 }
 
 impl<'a> Client<'a> {
-    pub fn new(settings: &'a HubSettings) -> Self {
+    pub fn new(settings: &'a HubSettings, roots: RootCerts) -> Self {
         let config = Agent::config_builder()
             .user_agent(concat!("rag-query/", env!("CARGO_PKG_VERSION")))
             .http_status_as_error(false)
             .max_redirects(0)
             // Sizes and ranges count the file's own bytes, not compressed ones.
             .accept_encoding("identity")
+            .tls_config(TlsConfig::builder().root_certs(roots).build())
             .timeout_connect(Some(SILENCE))
             .timeout_recv_response(Some(SILENCE))
             .timeout_per_read(Some(SILENCE))
@@ -337,7 +339,7 @@ mod tests {
             token: Some("secret".to_owned()),
             offline: false,
         };
-        let client = Client::new(&settings);
+        let client = Client::new(&settings, RootCerts::WebPki);
         let is_hub = |url: &str| client.is_hub(&url.parse().unwrap());
         assert!(is_hub("https://hub.example/a"));
         assert!(!is_hub("http://hub.example/a"));

@@ -1,78 +1,24 @@
 //! The prompt: instructions, numbered passages, question, within the LLM's context.
 
 mod frame;
+mod source;
 mod template;
 
 use anyhow::{Result, bail, ensure};
 
 use crate::index::Passage;
-use crate::llm::Llm;
 pub use frame::line_of;
+pub use source::TemplateSource;
 pub use template::{Messages, PromptTemplate};
 
-/// A prompt that fits.
-pub struct Prompt {
-    /// Token ids, in the model's own chat format.
-    pub tokens: Vec<u32>,
-    /// How many of the passages it holds, the best ones.
-    pub passages: usize,
-}
-
-/// Builds the prompt for `question` over `passages` (best first), leaving `room` tokens for the
-/// answer. What does not fit is dropped from the lowest-ranked passage up; the instructions never.
+/// Fills a prompt with as many of the `passages` (best first) as fit into the `context` beside an
+/// answer of `room` tokens. `make` gives the messages their form, and `length` its tokens. Returns
+/// how many passages it holds, and the prompt. What does not fit is dropped from the lowest-ranked
+/// passage up; the instructions never.
 ///
 /// # Errors
 /// When there is no passage, or the best one does not fit.
-pub fn build(
-    llm: &Llm,
-    template: &PromptTemplate,
-    question: &str,
-    passages: &[Passage],
-    room: usize,
-) -> Result<Prompt> {
-    let encode = |Messages { system, user }| llm.encode_chat(&system, &user);
-    let (passages, tokens) =
-        fill(template, question, passages, llm.context(), room, encode, Vec::len)?;
-    Ok(Prompt { tokens, passages })
-}
-
-/// The same for an LLM whose tokenizer is not here: messages of [`estimate`]d length, and how many
-/// of the passages they hold.
-///
-/// # Errors
-/// As [`build`].
-pub fn messages_within(
-    context: usize,
-    template: &PromptTemplate,
-    question: &str,
-    passages: &[Passage],
-    room: usize,
-) -> Result<(usize, Messages)> {
-    let length =
-        |messages: &Messages| CHAT_FORMAT + estimate(&messages.system) + estimate(&messages.user);
-    fill(template, question, passages, context, room, Ok, length)
-}
-
-/// Tokens of a chat format around two messages. Llama 3's takes some 40, with its dates.
-const CHAT_FORMAT: usize = 64;
-
-/// How many tokens a text has at most with usual tokenizers: three ASCII letters, digits or spaces
-/// a token, two bytes of other letters, one other sign. Meant to be too much: English has four to
-/// five letters a token.
-fn estimate(text: &str) -> usize {
-    let (mut plain, mut signs, mut others) = (0, 0, 0);
-    for byte in text.bytes() {
-        match byte {
-            _ if !byte.is_ascii() => others += 1,
-            _ if byte.is_ascii_alphanumeric() || byte.is_ascii_whitespace() => plain += 1,
-            _ => signs += 1,
-        }
-    }
-    usize::div_ceil(plain, 3) + usize::div_ceil(others, 2) + signs
-}
-
-/// As many passages as fit, and what `make` makes of them.
-fn fill<T>(
+pub fn fill<T>(
     template: &PromptTemplate,
     question: &str,
     passages: &[Passage],
@@ -123,8 +69,8 @@ mod tests {
 
     use super::*;
     use crate::ingest::Format;
-    use crate::llm::LlmFiles;
     use crate::llm::placement::DeviceChoice;
+    use crate::llm::{Llm, LlmFiles};
 
     /// 384 tokens, nearly a token a letter.
     fn tiny(context: usize) -> Llm {
@@ -146,13 +92,22 @@ mod tests {
         (1..=count).map(passage).collect()
     }
 
+    struct Prompt {
+        tokens: Vec<u32>,
+        passages: usize,
+    }
+
     fn build_default(
         llm: &Llm,
         question: &str,
         passages: &[Passage],
         room: usize,
     ) -> Result<Prompt> {
-        build(llm, &PromptTemplate::default(), question, passages, room)
+        let encode = |Messages { system, user }| llm.encode_chat(&system, &user);
+        let template = PromptTemplate::default();
+        let (passages, tokens) =
+            fill(&template, question, passages, llm.context(), room, encode, Vec::len)?;
+        Ok(Prompt { tokens, passages })
     }
 
     const QUESTION: &str = "What does it say?";
@@ -218,34 +173,6 @@ mod tests {
         let error = build_default(&tiny(1024), &long, &passages(3), 20).err().unwrap().to_string();
         assert!(error.contains("1024 tokens") && error.contains("--context"), "{error}");
         assert!(build_default(&tiny(1024), QUESTION, &[], 20).is_err());
-    }
-
-    /// By hand: 3 a token, 2 bytes a token, 1 sign a token, each rounded up.
-    #[test]
-    fn estimates_are_by_kinds_of_letters() {
-        assert_eq!(estimate(""), 0);
-        assert_eq!(estimate("word word 12"), 4);
-        assert_eq!(estimate("[1]: x"), 1 + 3);
-        assert_eq!(estimate("ệ"), 2);
-    }
-
-    #[test]
-    fn messages_of_estimated_length_drop_the_lowest_ranked_passages() {
-        let passages = passages(12);
-        let template = PromptTemplate::default();
-        let within = |context| messages_within(context, &template, QUESTION, &passages, 20);
-        let (all, messages) = within(8192).unwrap();
-        assert!(all == 12 && messages.user.contains("passage-12."));
-        let mut seen = Vec::new();
-        for context in (300..1200).step_by(50) {
-            let Ok((count, messages)) = within(context) else { continue };
-            let length = estimate(&messages.system) + estimate(&messages.user) + CHAT_FORMAT;
-            assert!(length <= context - 20, "{length} in {context}");
-            seen.push(count);
-        }
-        assert!(seen.is_sorted() && seen[0] < 12, "{seen:?}");
-        let error = within(100).unwrap_err().to_string();
-        assert!(error.contains("100 tokens"), "{error}");
     }
 
     #[test]

@@ -1,27 +1,21 @@
 //! The template that a prompt is written with: built in, or a file of the user's.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
-use anyhow::{Context, Error, Result, bail, ensure};
+use anyhow::Result;
 use minijinja::Value;
 use serde::Serialize;
 
 use super::frame;
+use super::source::TemplateSource;
 use crate::index::{Passage, file_of};
 use crate::ingest::{Format, Place};
 use crate::language::Language;
-use crate::llm::jinja;
 
-/// A file larger than this, in bytes, is no template.
-const MAX_FILE_BYTES: u64 = 64 << 10;
+const WHAT: &str = "prompt template";
 /// What a template may use, beside what Jinja itself has.
 const VARIABLES: [&str; 4] = ["role", "language", "question", "passages"];
-/// What Jinja and chat templates have.
-const FUNCTIONS: [&str; 6] = ["range", "dict", "namespace", "raise_exception", "loop", "caller"];
 
 /// The two messages that the LLM gets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -34,15 +28,11 @@ pub struct Messages {
 
 /// A template that was tried out.
 #[derive(Debug, Clone)]
-pub struct PromptTemplate {
-    source: Arc<str>,
-    /// For errors; none for the built-in one.
-    path: Option<PathBuf>,
-}
+pub struct PromptTemplate(TemplateSource);
 
 impl Default for PromptTemplate {
     fn default() -> Self {
-        Self { source: include_str!("default.jinja").into(), path: None }
+        Self(TemplateSource::built_in(WHAT, include_str!("default.jinja")))
     }
 }
 
@@ -53,31 +43,13 @@ impl PromptTemplate {
     /// Names the file, and the line where there is one: it cannot be read, is not valid, uses a
     /// variable that there is not, or leaves out the question or the passages.
     pub fn load(path: &Path) -> Result<Self> {
-        let failed = || format!("cannot read the prompt template {}", path.display());
-        let mut source = String::new();
-        let file = File::open(path).with_context(failed)?;
-        file.take(MAX_FILE_BYTES + 1).read_to_string(&mut source).with_context(failed)?;
-        ensure!(
-            source.len() as u64 <= MAX_FILE_BYTES,
-            "the prompt template {} is larger than {MAX_FILE_BYTES} bytes",
-            path.display()
-        );
-        let template = Self { source: source.into(), path: Some(path.to_owned()) };
+        let template = Self(TemplateSource::read(WHAT, path, &VARIABLES)?);
         template.try_out()?;
         Ok(template)
     }
 
     /// Renders two passages and a question that can be told from everything else.
     fn try_out(&self) -> Result<()> {
-        let known = |name: &str| VARIABLES.contains(&name) || FUNCTIONS.contains(&name);
-        let undeclared = jinja::undeclared(&self.source).map_err(|error| self.explain(error))?;
-        if let Some((name, line)) = undeclared.into_iter().find(|(name, _)| !known(name)) {
-            bail!(
-                "{}, line {line}: there is no variable `{name}`, only `{}`",
-                self.cannot(),
-                VARIABLES.join("`, `")
-            );
-        }
         let passage = |text: &str| Passage {
             document: "/folder/file.md".to_owned(),
             headings: vec!["Heading".to_owned()],
@@ -87,23 +59,16 @@ impl PromptTemplate {
             format: Format::Plain,
         };
         let messages = self.render("47011?", &[passage("47012."), passage("47013.")])?;
-        ensure!(
-            !messages.user.is_empty(),
-            "{}: it writes no message for the role `user`",
-            self.cannot()
-        );
+        self.0.ensure(!messages.user.is_empty(), "it writes no message for the role `user`")?;
         let written = [messages.system, messages.user].concat();
-        ensure!(
+        self.0.ensure(
             written.contains("47011"),
-            "{}: it leaves out the question; write `{{{{ question }}}}` where it belongs",
-            self.cannot()
-        );
-        ensure!(
+            "it leaves out the question; write `{{ question }}` where it belongs",
+        )?;
+        self.0.ensure(
             written.contains("47012") && written.contains("47013"),
-            "{}: it leaves out passages; write `{{{{ passage.text }}}}` in a loop over `passages`",
-            self.cannot()
-        );
-        Ok(())
+            "it leaves out passages; write `{{ passage.text }}` in a loop over `passages`",
+        )
     }
 
     /// The messages for a question over passages, best first.
@@ -118,32 +83,15 @@ impl PromptTemplate {
         let passages: Value =
             passages.into_iter().map(Value::from_object).collect::<Vec<_>>().into();
         let question = frame::line_of(question, usize::MAX);
-        let render = |role: &str| {
-            let variables = minijinja::context! {
+        let variables = |role: &str| {
+            minijinja::context! {
                 role,
                 language => Language::of(&question).to_string(),
                 question => question.as_str(),
                 passages => passages.clone(),
-            };
-            let text = jinja::render_strictly(&self.source, &variables, data + question.len());
-            text.map(|text| text.trim().to_owned()).map_err(|error| self.explain(error))
+            }
         };
-        Ok(Messages { system: render("system")?, user: render("user")? })
-    }
-
-    /// An error of the template engine, with the file and the line.
-    fn explain(&self, error: Error) -> Error {
-        let line = error.chain().find_map(|cause| cause.downcast_ref::<minijinja::Error>()?.line());
-        let place = line.map_or(String::new(), |line| format!(", line {line}"));
-        let advice = "; docs/prompt.md says what a template may use";
-        error.context(format!("{}{place}{advice}", self.cannot()))
-    }
-
-    fn cannot(&self) -> String {
-        match &self.path {
-            Some(path) => format!("cannot use the prompt template {}", path.display()),
-            None => "cannot use the built-in prompt template".to_owned(),
-        }
+        self.0.messages(variables, data + question.len())
     }
 }
 

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ureq::http::header;
+use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
 use super::Key;
@@ -43,8 +44,17 @@ pub enum Incoming {
     Bytes(Vec<u8>),
     /// The body is complete.
     End,
+    /// It broke.
+    Failed(Failure),
+}
+
+/// Why it broke.
+#[derive(Debug)]
+pub struct Failure {
     /// The transport's own words.
-    Failed(String),
+    pub reason: String,
+    /// The server's certificate is not trusted.
+    pub untrusted: bool,
 }
 
 /// Why nothing came.
@@ -64,8 +74,8 @@ pub struct Connection {
 
 impl Connection {
     /// Sends a request: a GET, or a POST of JSON. Redirects are not followed, so the key goes to
-    /// this address only.
-    pub fn open(url: &str, key: Option<&Key>, json: Option<Vec<u8>>) -> Self {
+    /// this address only; where it is encrypted, to a server that `roots` vouch for.
+    pub fn open(url: &str, key: Option<&Key>, roots: &RootCerts, json: Option<Vec<u8>>) -> Self {
         let config = Agent::config_builder()
             .user_agent(concat!("rag-query/", env!("CARGO_PKG_VERSION")))
             .http_status_as_error(false)
@@ -73,6 +83,7 @@ impl Connection {
             .accept_encoding("identity")
             .timeout_resolve(Some(CONNECT))
             .timeout_connect(Some(CONNECT))
+            .tls_config(TlsConfig::builder().root_certs(roots.clone()).build())
             .build();
         let agent = Agent::from(config);
         let (sender, incoming) = sync_channel(WAITING);
@@ -140,7 +151,7 @@ fn forward(
 ) -> Result<(), Gone> {
     let response = match response {
         Ok(response) => response,
-        Err(error) => return sender.send(Incoming::Failed(words(&error))),
+        Err(error) => return sender.send(Incoming::Failed(failure(&error.to_string()))),
     };
     let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     sender.send(Incoming::Head(Head {
@@ -156,13 +167,16 @@ fn forward(
             Ok(0) => return sender.send(Incoming::End),
             Ok(read) => sender.send(Incoming::Bytes(buffer[..read].to_vec()))?,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return sender.send(Incoming::Failed(error.to_string())),
+            Err(error) => return sender.send(Incoming::Failed(failure(&error.to_string()))),
         }
     }
 }
 
-/// Without the client's own name for the kind of error.
-fn words(error: &ureq::Error) -> String {
-    let words = error.to_string();
-    words.strip_prefix("io: ").unwrap_or(&words).to_owned()
+/// Without the client's own names for the kind of error. That a certificate is at fault, it says in
+/// these words alone.
+fn failure(words: &str) -> Failure {
+    let words = words.strip_prefix("io: ").unwrap_or(words);
+    let certificate = words.split_once("invalid peer certificate: ");
+    let reason = certificate.map_or(words, |(_, reason)| reason).to_owned();
+    Failure { reason, untrusted: certificate.is_some() }
 }

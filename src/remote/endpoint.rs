@@ -110,6 +110,11 @@ impl Endpoint {
         format!("{}/{method}", self.base)
     }
 
+    /// Whether it has a certificate to show.
+    pub fn is_encrypted(&self) -> bool {
+        self.encrypted
+    }
+
     /// Whether others on the way can read what is sent.
     pub fn is_readable_by_others(&self) -> bool {
         !self.encrypted && !self.loopback

@@ -16,6 +16,16 @@ pub enum RemoteError {
         /// The transport's own words.
         reason: String,
     },
+    /// Its certificate is not signed by anybody who is trusted, or not for this address.
+    #[error(
+        "the certificate of the LLM server {server} is not trusted: {reason}; if an authority of your own signed it, name a file with that authority's certificate in SSL_CERT_FILE"
+    )]
+    Untrusted {
+        /// The server.
+        server: String,
+        /// The verifier's own words.
+        reason: String,
+    },
     /// Nothing came for too long.
     #[error(
         "the LLM server {server} has been silent for {seconds} s; look at its log and its load, or allow more with `--llm-timeout`"
@@ -129,6 +139,7 @@ impl RemoteError {
     pub(super) fn may_pass(&self) -> bool {
         match self {
             Self::Unreachable { .. }
+            | Self::Untrusted { .. }
             | Self::Silent { .. }
             | Self::BadAnswer { .. }
             | Self::Failed { .. }
@@ -141,7 +152,9 @@ impl RemoteError {
     /// Whether it is worth asking the same server again at once: one that is silent was waited for
     /// long enough.
     pub(super) fn is_worth_repeating(&self) -> bool {
-        self.may_pass() && !matches!(self, Self::Silent { .. } | Self::BadAnswer { .. })
+        let lasts =
+            matches!(self, Self::Untrusted { .. } | Self::Silent { .. } | Self::BadAnswer { .. });
+        self.may_pass() && !lasts
     }
 }
 

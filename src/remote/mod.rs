@@ -7,6 +7,7 @@ pub mod chat;
 pub mod connection;
 mod endpoint;
 mod error;
+mod estimate;
 mod key;
 mod pool;
 pub mod sse;
@@ -14,6 +15,7 @@ mod stream;
 
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{RemoteError, Said};
+pub use estimate::estimate;
 pub use key::{Key, KeyError};
 pub use pool::{Pool, Progress};
 pub use stream::Reply;

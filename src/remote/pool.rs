@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ureq::tls::RootCerts;
+
 use super::stream::{Reply, Server};
 use super::{Endpoint, Key, RemoteError};
 use crate::llm::SamplingOptions;
 use crate::prompt::Messages;
 
-/// How often all servers are asked before the question is given up.
-const ROUNDS: u32 = 3;
 /// The pause after the first round; it doubles.
 const PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause, also where a server asks for more.
@@ -43,28 +43,40 @@ pub enum Progress<'a> {
 pub struct Pool {
     servers: Vec<Endpoint>,
     key: Option<Key>,
+    roots: RootCerts,
     patience: Duration,
     next: AtomicUsize,
 }
 
 impl Pool {
-    /// Servers that may be silent for `patience`. Connects to none.
-    pub fn new(servers: Vec<Endpoint>, key: Option<Key>, patience: Duration) -> Self {
+    /// How often all servers are asked before a question is given up.
+    pub const ROUNDS: u32 = 3;
+
+    /// Servers that may be silent for `patience`; encrypted ones are trusted where `roots` vouch for
+    /// them. Connects to none.
+    pub fn new(
+        servers: Vec<Endpoint>,
+        key: Option<Key>,
+        roots: RootCerts,
+        patience: Duration,
+    ) -> Self {
         // Many users with one question each are spread over the servers too.
         let next = AtomicUsize::new(RandomState::new().hash_one(0) as usize % 0x1_0000);
-        Self { servers, key, patience, next }
+        Self { servers, key, roots, patience, next }
     }
 
-    /// Asks the servers, the next in turn first, until one begins to answer.
+    /// Asks the servers, the next in turn first, until one begins to answer, at most `rounds` times
+    /// each.
     ///
     /// A server that cannot be reached, has too much to do or is broken is passed over. After each
-    /// was asked there is a pause; after three rounds the last one's error is returned. Whatever
+    /// was asked there is a pause; after the last round the last one's error is returned. Whatever
     /// the next server cannot do better (a wrong key, a model that it does not know) ends it at
     /// once, as does an answer that breaks off.
     pub fn ask(
         &self,
         messages: &Messages,
         options: &SamplingOptions,
+        rounds: u32,
         interrupted: &AtomicBool,
         watch: &mut dyn FnMut(Progress),
     ) -> Result<Reply, RemoteError> {
@@ -100,7 +112,7 @@ impl Pool {
                     });
                     continue;
                 }
-                let Some(next) = again.first().filter(|_| round < ROUNDS) else {
+                let Some(next) = again.first().filter(|_| round < rounds) else {
                     return Err(error);
                 };
                 watch(Progress::Failed { error: &error, next: next.host(), pause });
@@ -146,7 +158,7 @@ impl Pool {
 
     fn server<'a>(&'a self, endpoint: &'a Endpoint) -> Server<'a> {
         let key = self.key.as_ref().filter(|key| key.may_go_to(endpoint));
-        Server { endpoint, key, patience: self.patience }
+        Server { endpoint, key, roots: &self.roots, patience: self.patience }
     }
 }
 

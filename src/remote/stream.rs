@@ -3,8 +3,10 @@
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use ureq::tls::RootCerts;
+
 use super::chat::{self, NoPiece, Request};
-use super::connection::{Connection, Head, Incoming, NothingCame};
+use super::connection::{Connection, Failure, Head, Incoming, NothingCame};
 use super::sse::Events;
 use super::{Endpoint, Key, RemoteError, Said};
 use crate::llm::{SamplingOptions, Stop};
@@ -62,6 +64,8 @@ pub(super) struct Server<'a> {
     pub endpoint: &'a Endpoint,
     /// Nothing where it may not have it.
     pub key: Option<&'a Key>,
+    /// Whom it may be vouched for by, where it is encrypted.
+    pub roots: &'a RootCerts,
     /// How long it may be silent.
     pub patience: Duration,
 }
@@ -79,8 +83,8 @@ impl Server<'_> {
         let request = Request::new(self.endpoint.model(), messages, options);
         let json = serde_json::to_vec(&request).map_err(|error| self.bad(error.to_string()))?;
         let start = Instant::now();
-        let mut connection =
-            Connection::open(&self.endpoint.url("chat/completions"), self.key, Some(json));
+        let url = self.endpoint.url("chat/completions");
+        let mut connection = Connection::open(&url, self.key, self.roots, Some(json));
         let mut reply = Reply::interrupted(self.endpoint);
         let most = options.max_tokens.saturating_mul(LONGEST_TOKEN);
         match self.head(&mut connection, interrupted)? {
@@ -104,7 +108,8 @@ impl Server<'_> {
 
     /// The names of the server's models.
     pub fn models(&self, interrupted: &AtomicBool) -> Result<Vec<String>, RemoteError> {
-        let mut connection = Connection::open(&self.endpoint.url("models"), self.key, None);
+        let url = self.endpoint.url("models");
+        let mut connection = Connection::open(&url, self.key, self.roots, None);
         let Some(head) = self.head(&mut connection, interrupted)? else { return Ok(Vec::new()) };
         if head.status != 200 {
             return Err(self.refusal(&head, &mut connection, interrupted));
@@ -121,7 +126,7 @@ impl Server<'_> {
     ) -> Result<Option<Head>, RemoteError> {
         match connection.next(interrupted, Instant::now() + self.patience) {
             Ok(Incoming::Head(head)) => Ok(Some(head)),
-            Ok(Incoming::Failed(reason)) => Err(self.unreachable(reason)),
+            Ok(Incoming::Failed(failure)) => Err(self.unreachable(failure)),
             Ok(Incoming::Bytes(_) | Incoming::End) => {
                 Err(RemoteError::NothingCame { server: self.name() })
             }
@@ -167,7 +172,7 @@ impl Server<'_> {
                 Ok(Incoming::Failed(_)) | Err(NothingCame::Silent) if reading.finish.is_some() => {
                     return self.end(reading, false);
                 }
-                Ok(Incoming::Failed(reason)) => return Err(self.unreachable(reason)),
+                Ok(Incoming::Failed(failure)) => return Err(self.unreachable(failure)),
                 Ok(Incoming::Head(_) | Incoming::End) => return self.end(reading, false),
                 Err(NothingCame::Interrupted) => return Ok(Stop::Interrupted),
                 Err(NothingCame::Silent) => return Err(self.silent()),
@@ -265,8 +270,13 @@ impl Server<'_> {
         RemoteError::ContextExceeded { server: self.name(), said: Said(self.said(body)) }
     }
 
-    fn unreachable(&self, reason: String) -> RemoteError {
-        RemoteError::Unreachable { server: self.name(), reason }
+    fn unreachable(&self, Failure { reason, untrusted }: Failure) -> RemoteError {
+        let server = self.name();
+        if untrusted {
+            RemoteError::Untrusted { server, reason }
+        } else {
+            RemoteError::Unreachable { server, reason }
+        }
     }
 
     fn silent(&self) -> RemoteError {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use crate::answer::{Reason, Written};
+use crate::answer::Reason;
+use crate::generate::Written;
 use crate::gpu::gib;
 use crate::index::{Notice, Retry};
 use crate::indexing::Summary;
@@ -244,6 +245,12 @@ impl Lang {
         let joined = self.pick(" (ghép với câu hỏi trước)", " (joined with the question before)");
         let how = if rewritten { "" } else { joined };
         format!("   💭 {}: {text}{how}", self.pick("tìm theo", "searching for"))
+    }
+
+    pub(crate) fn not_rewritten(self, error: &anyhow::Error) -> String {
+        let what = self
+            .pick("Không viết lại được câu hỏi nối tiếp", "The follow-up could not be rewritten");
+        format!("{what}: {error:#}")
     }
 
     pub(crate) fn forgotten(self) -> &'static str {

@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::harness::{DEMO, Sandbox};
+use crate::server::{Reaction, Server};
 
 const QUESTIONS: &str = r#"{"id":"a","question":"What is it that tokenization splits a text into?","relevant":["tokenization.md"],"answers":["tokens"]}
 {"id":"b","question":"The office is open from eight to five on weekdays.","relevant":["office-hours"]}
@@ -69,6 +70,33 @@ fn the_llm_answers_only_where_it_is_asked_to() {
     sandbox
         .run(&["eval", "q.jsonl", "--with-llm", "--extractive"])
         .fails(1, &["--with-llm", "--extractive"]);
+}
+
+#[test]
+fn answers_of_a_server_are_measured_as_local_ones() {
+    let sandbox = sandbox();
+    let busy = Reaction::status("503 Service Unavailable", "", "{}");
+    let server = Server::start(vec![busy, Reaction::Says(&["The ", "tokens [1].\n"])]);
+    let llm = server.llm();
+    let args = ["eval", "q.jsonl", "--json", "--with-llm", "--llm", &llm];
+    let report = sandbox.run(&args).exits(0).json();
+    // Three questions, one of which was asked twice.
+    assert_eq!(server.requests().len(), 4);
+    let answers = &report["answers"];
+    assert_eq!((&answers["questions"], &answers["generated"]), (&1.into(), &3.into()));
+    assert_eq!(answers["model"], "m");
+    assert_eq!(figure(&report, "/answers/exact_match/mean"), 1.0);
+    assert_eq!(report["per_question"][0]["answer"]["text"], "The tokens [1].");
+    assert!(figure(&report, "/answers/median_ms") > 0.0, "{report}");
+
+    let unknown =
+        Reaction::status("404 Not Found", "", r#"{"error":{"message":"model \"m\" not found"}}"#);
+    let server = Server::start(vec![Reaction::Says(&["tokens"]), unknown]);
+    let args = ["eval", "q.jsonl", "--json", "--with-llm", "--llm", &server.llm()];
+    sandbox.run(&args).fails(1, &["question b", "does not know the model `m`"]);
+    // Without `--with-llm` nobody is asked.
+    sandbox.run(&["eval", "q.jsonl", "--json", "--llm", &server.llm()]).exits(0);
+    assert_eq!(server.requests().len(), 2);
 }
 
 #[test]

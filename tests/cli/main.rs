@@ -30,6 +30,7 @@ mod remote;
 mod repl;
 mod server;
 mod streams;
+mod tls;
 mod tools;
 #[cfg(target_os = "linux")]
 mod watch;

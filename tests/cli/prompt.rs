@@ -80,6 +80,10 @@ fn a_template_that_cannot_be_used_is_refused_before_anything_is_loaded() {
             loads_nothing(&outcome);
         }
     }
+    sandbox.write("mine.jinja", "{{ question }}\n{{ passages }}");
+    let args = ["--rewrite-prompt", "mine.jinja", ENGLISH];
+    let outcome = sandbox.run(&args).fails(1, &["mine.jinja, line 2", "`passages`", "`turns`"]);
+    loads_nothing(&outcome);
     let missing = sandbox.run(&["--prompt", "nowhere.jinja", ENGLISH]).fails(1, &["nowhere.jinja"]);
     loads_nothing(&missing);
     // Commands that ask nothing do not care.

@@ -1,9 +1,11 @@
 //! Answers by an LLM on a server, which says what the test wants.
 
+use std::path::Path;
 use std::process::Stdio;
 
 use crate::harness::{DEMO, ENGLISH, Outcome, Sandbox};
 use crate::server::{Reaction, Server, nobody, piece};
+use crate::tls;
 
 const ANSWER: &[&str] = &["Tokens are ", "units of text [1].", "\n"];
 
@@ -278,6 +280,38 @@ fn doctor_names_the_servers_and_what_is_wrong_with_them() {
     assert!(problems[0].contains("has no model `x`; it has m"), "{problems:?}");
     assert!(problems[1].contains("cannot be reached"), "{problems:?}");
     assert_eq!((&doctor["gpu"], &doctor["placement"]["llm"]), (&().into(), &().into()));
+}
+
+#[test]
+fn an_encrypted_server_is_asked_where_its_certificate_is_trusted() {
+    let sandbox = sandbox();
+    let server = Server::start(vec![Reaction::Says(ANSWER)]);
+    let door = tls::door(server.host());
+    let ask = |host: &str, authorities: &Path| {
+        let llm = format!("openai:https://{host}:{door}/v1#m");
+        let mut command = sandbox.command(&["--llm", &llm, ENGLISH]);
+        Outcome::of(command.env("SSL_CERT_FILE", authorities).output().unwrap())
+    };
+    let authority = tls::certificates("authority.pem");
+    for host in ["127.0.0.1", "localhost"] {
+        let told = ask(host, &authority).exits(0);
+        assert!(told.stdout.starts_with("Tokens are units of text [1]."), "{told:#?}");
+    }
+    assert_eq!(server.requests().len(), 2);
+
+    // Nobody on Mozilla's list vouches for it, which is the same when it is asked again.
+    let untrusted = ask("127.0.0.1", Path::new(""));
+    let parts = ["certificate of the LLM server https://127.0.0.1", "UnknownIssuer"];
+    let untrusted = untrusted.fails(1, &parts).tells(&["name a file", "SSL_CERT_FILE"]);
+    assert!(!untrusted.stderr.contains("Asking"), "{untrusted:#?}");
+    assert_eq!(server.requests().len(), 2);
+
+    // A list that is none is told before anything is loaded, and only where it is needed.
+    let none = ask("127.0.0.1", &sandbox.path("notes/nlp.md"));
+    let none = none.fails(1, &["notes/nlp.md", "SSL_CERT_FILE", "no certificate"]);
+    assert!(!none.stderr.contains("Loading"), "{none:#?}");
+    let args = ["--llm", &server.llm(), ENGLISH];
+    with_keys(&sandbox, &args, &[("SSL_CERT_FILE", "nowhere.pem")]).exits(0);
 }
 
 /// The tiny context has room for one passage of an estimated length.

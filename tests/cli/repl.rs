@@ -2,6 +2,7 @@
 
 use crate::harness::{ENDLESS, ENGLISH, Sandbox, VIETNAMESE};
 use crate::pty::{CTRL_C, CTRL_D, Pty};
+use crate::server::{Reaction, Server};
 
 const PROMPT: &str = "❯ ";
 
@@ -164,4 +165,82 @@ fn a_follow_up_is_searched_for_with_what_it_goes_on_from_until_new() {
     pty.wait_for(PROMPT);
     pty.send(CTRL_D);
     assert!(pty.end().0.success());
+}
+
+const ANSWER: Reaction = Reaction::Says(&["Tokens are units of text [1]."]);
+
+/// What a request asks: the two messages.
+fn asked(request: &str) -> (String, String) {
+    let (_, body) = request.split_once("\r\n\r\n").unwrap();
+    let body: serde_json::Value = serde_json::from_str(body).unwrap();
+    let message = |n: usize| body["messages"][n]["content"].as_str().unwrap().to_owned();
+    (message(0), message(1))
+}
+
+#[test]
+fn a_server_rewrites_a_follow_up_and_what_it_cannot_rewrite_is_joined() {
+    const REWRITTEN: &str = "What are the drawbacks of tokenization?";
+    let sandbox = Sandbox::indexed();
+    let server = Server::start(vec![
+        ANSWER,
+        Reaction::Says(&["What are the drawbacks", " of tokenization?\n", "\nI rewrote it."]),
+        ANSWER,
+        Reaction::Says(&["I am sorry, but I cannot help with that."]),
+        ANSWER,
+        Reaction::status("500 Internal Server Error", "", r#"{"error":"out of memory"}"#),
+        ANSWER,
+    ]);
+    let mut pty = dialogue(&sandbox, &["--llm", &server.llm()]);
+    let mut ask = |question: &str, told: &[&str]| {
+        pty.send(&format!("{question}\r"));
+        for part in told {
+            pty.wait_for(part);
+        }
+        pty.wait_for("Sources:");
+        pty.wait_for(PROMPT);
+    };
+    ask(ENGLISH, &[]);
+    ask("and its drawbacks?", &[&format!("searching for: {REWRITTEN}\r\n")]);
+    ask("Who noticed them?", &[&format!("searching for: {REWRITTEN} Who noticed them? (joined")]);
+    let failed = "could not be rewritten: the LLM server";
+    ask("Why?", &[failed, "HTTP 500", "out of memory", &format!("{REWRITTEN} Why? (joined")]);
+    pty.send(CTRL_D);
+    assert!(pty.end().0.success());
+
+    // Each of them once: what can be done without is not asked for again.
+    let requests = server.requests();
+    assert_eq!(requests.len(), 7);
+    let (system, user) = asked(&requests[1]);
+    assert!(system.starts_with("You rewrite the last message"), "{system}");
+    let turn = format!("> Question: {ENGLISH}\n> Answer: Tokens are units of text [1].\n");
+    assert!(user.contains(&turn) && user.contains("\n> and its drawbacks?\n"), "{user}");
+    let body: serde_json::Value =
+        serde_json::from_str(requests[1].split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!((&body["max_tokens"], &body["temperature"]), (&64.into(), &0.0.into()));
+    assert!(asked(&requests[2]).1.ends_with(&format!("Question: {REWRITTEN}")));
+    let last = asked(&requests[5]).1;
+    assert!(last.contains(&format!("> Question: {REWRITTEN}\n")), "{last}");
+}
+
+#[test]
+fn follow_ups_are_rewritten_with_a_template_of_ones_own() {
+    let sandbox = Sandbox::indexed();
+    sandbox.write(
+        "mine.jinja",
+        "{% if role == 'user' %}{% for turn in turns %}{{ turn.question }} {% endfor %}\
+         -> {{ question }}{% endif %}",
+    );
+    let rewritten = Reaction::Says(&["What are the drawbacks of tokenization?"]);
+    let server = Server::start(vec![ANSWER, rewritten, ANSWER]);
+    let args = ["--llm", &server.llm(), "--rewrite-prompt", "mine.jinja"];
+    let mut pty = dialogue(&sandbox, &args);
+    for question in [ENGLISH, "and its drawbacks?"] {
+        pty.send(&format!("{question}\r"));
+        pty.wait_for("Sources:");
+        pty.wait_for(PROMPT);
+    }
+    pty.send(CTRL_D);
+    assert!(pty.end().0.success());
+    let expected = (String::new(), format!("{ENGLISH} -> and its drawbacks?"));
+    assert_eq!(asked(&server.requests()[1]), expected);
 }

@@ -69,7 +69,7 @@ impl Server {
         thread::spawn(move || {
             let mut asked = 0;
             for stream in listener.incoming().flatten() {
-                let Some(request) = read_request(&stream) else { continue };
+                let Some(request) = read_request(&mut &stream) else { continue };
                 let is_chat = request.starts_with("POST /v1/chat/completions ");
                 let lists = request.starts_with("GET /v1/models ");
                 seen.lock().unwrap().push(request);
@@ -118,7 +118,8 @@ pub fn nobody() -> String {
     format!("http://127.0.0.1:{port}/v1")
 }
 
-fn read_request(mut stream: &TcpStream) -> Option<String> {
+/// A request with its body; nothing where the client goes before its end.
+pub fn read_request(stream: &mut impl Read) -> Option<String> {
     let mut request = Vec::new();
     let mut buffer = [0; 4096];
     loop {
