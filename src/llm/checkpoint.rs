@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::path::PathBuf;
+#[cfg(target_arch = "x86_64")]
 use std::sync::Arc;
 
 #[cfg(target_arch = "x86_64")]
@@ -301,6 +302,7 @@ impl Loader<'_> {
 }
 
 /// Tests run on the CPU what a GPU runs.
+#[cfg(target_arch = "x86_64")]
 pub fn only_candle() -> bool {
     #[cfg(test)]
     return ONLY_CANDLE.get();

@@ -1,5 +1,6 @@
 //! Linear maps without bias: quantized or not, on the GPU or in the mapped file.
 
+#[cfg(target_arch = "x86_64")]
 use std::sync::Arc;
 
 #[cfg(target_arch = "x86_64")]

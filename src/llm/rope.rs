@@ -81,6 +81,7 @@ impl Rope {
     }
 
     /// The tables, `[context, rotated / 2]` each, and how values are paired.
+    #[cfg(any(target_arch = "x86_64", feature = "cuda"))]
     pub fn tables(&self) -> (&Tensor, &Tensor, Layout) {
         (&self.cos, &self.sin, self.layout)
     }
