@@ -264,12 +264,7 @@ impl<'a> Answerer<'a> {
         options: AnswerOptions,
         load_index: Duration,
     ) -> Result<Self> {
-        let retriever = Retriever::new(
-            index,
-            &models.embedder,
-            models.reranker.as_ref(),
-            models.relevance.as_ref(),
-        )?;
+        let retriever = Retriever::new(index, models)?;
         Ok(Self { index, models, retriever, options, load_index })
     }
 

@@ -32,12 +32,7 @@ pub fn run(setup: &Setup, query: Option<&str>) -> Result<Exit> {
     let query = query.map(answer::question).transpose()?;
     let models = setup.models()?;
     let (index, _) = setup.open_index(&models)?;
-    let retriever = Retriever::new(
-        index.as_ref(),
-        &models.embedder,
-        models.reranker.as_ref(),
-        models.relevance.as_ref(),
-    )?;
+    let retriever = Retriever::new(index.as_ref(), &models)?;
     let search = |question: &str| -> Result<Exit> {
         let retrieval = retriever.retrieve(question, setup.global.top_k)?;
         let lang = setup.terminal.lang;

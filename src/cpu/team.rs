@@ -63,6 +63,18 @@ pub fn share(items: usize, work: impl Fn(Range<usize>) + Sync) {
     }
 }
 
+/// What `work` gives for each of `0..items`, in order, made on all cores as [`share`] does.
+pub fn map<T: Send>(items: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let mut made: Vec<Option<T>> = (0..items).map(|_| None).collect();
+    let parts = Parts::new(&mut made);
+    share(items, |some| {
+        // SAFETY: no other call has these items.
+        let part = unsafe { parts.part(some.clone()) };
+        part.iter_mut().zip(some).for_each(|(made, item)| *made = Some(work(item)));
+    });
+    made.into_iter().map(|made| made.expect("every item is some core's")).collect()
+}
+
 /// Cores that [`share`] uses.
 pub fn threads() -> usize {
     team().members
@@ -271,6 +283,14 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+
+    #[test]
+    fn what_is_made_of_items_is_in_their_order() {
+        for items in [0, 1, 2, 1000] {
+            let expected: Vec<String> = (0..items).map(|item| item.to_string()).collect();
+            assert_eq!(map(items, |item| item.to_string()), expected);
+        }
+    }
 
     #[test]
     fn every_item_is_worked_on_once() {

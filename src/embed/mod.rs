@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use tokenizers::Encoding;
 
-use crate::cpu::team::{Parts, share};
+use crate::cpu::team;
 use crate::encoder::{
     Checkpoint, Encoder, EncoderConfig, Hidden, Sequence, TextTokenizer, batches,
 };
@@ -149,16 +149,8 @@ impl Embedder {
 
     /// Tokenizes on all cores.
     fn encode_passages<S: AsRef<str> + Sync>(&self, passages: &[S]) -> Result<Vec<EncodedText>> {
-        let mut encoded: Vec<Option<Result<EncodedText>>> = passages.iter().map(|_| None).collect();
-        let parts = Parts::new(&mut encoded);
-        share(passages.len(), |some| {
-            // SAFETY: no other call has these passages.
-            let parts = unsafe { parts.part(some.clone()) };
-            for (part, passage) in parts.iter_mut().zip(&passages[some]) {
-                *part = Some(self.encode(&self.settings.passage_prefix, passage.as_ref()));
-            }
-        });
-        encoded.into_iter().map(|text| text.expect("every passage is some core's")).collect()
+        let encode = |i: usize| self.encode(&self.settings.passage_prefix, passages[i].as_ref());
+        team::map(passages.len(), encode).into_iter().collect()
     }
 
     fn encode(&self, prefix: &str, text: &str) -> Result<EncodedText> {
@@ -170,16 +162,7 @@ impl Embedder {
     fn forward(&self, texts: &[&EncodedText], tokens: Tokens) -> Vec<Embedding> {
         let sequences: Vec<&Sequence> = texts.iter().map(|text| &text.sequence).collect();
         let hidden = self.encoder.forward(&sequences);
-        let mut embeddings: Vec<Option<Embedding>> = vec![None; texts.len()];
-        let parts = Parts::new(&mut embeddings);
-        share(texts.len(), |some| {
-            // SAFETY: no other call has these texts.
-            let parts = unsafe { parts.part(some.clone()) };
-            for (part, i) in parts.iter_mut().zip(some) {
-                *part = Some(self.embedding(texts[i], &hidden, i, tokens));
-            }
-        });
-        embeddings.into_iter().map(|e| e.expect("every text is some core's")).collect()
+        team::map(texts.len(), |i| self.embedding(texts[i], &hidden, i, tokens))
     }
 
     /// The embedding of the `i`-th text of a batch.

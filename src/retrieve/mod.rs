@@ -14,10 +14,9 @@ pub use relevance::{Relevance, Signals};
 use serde::Serialize;
 pub use stages::{Ranking, Stages};
 
-use crate::embed::{Embedder, Embedding, Tokens};
+use crate::embed::{Embedding, Tokens};
 use crate::index::{ChunkId, Index, LexicalQuery, Passage, Searched};
-use crate::models::LazyModel;
-use crate::models::catalogue::Calibration;
+use crate::pipeline::Models;
 use crate::rerank::{LateInteraction, QueryToken, Reranker};
 
 /// Candidates that each of the two searches brings.
@@ -55,9 +54,11 @@ pub struct Hit {
     pub scores: Scores,
 }
 
-/// A candidate on its way to a hit: its text is read when its rank is known.
+/// A candidate on its way to a hit.
 struct Ranked {
     chunk: ChunkId,
+    /// Read when its rank is known, unless the reranker needs it.
+    passage: Option<Passage>,
     score: f32,
     scores: Scores,
 }
@@ -125,25 +126,19 @@ impl Found {
 /// Searches one index.
 pub struct Retriever<'a> {
     index: &'a dyn Index,
-    embedder: &'a LazyModel<Embedder>,
-    reranker: Option<&'a Reranker>,
-    calibration: Option<&'a Calibration>,
+    models: &'a Models,
     mean_token: Vec<f32>,
 }
 
 impl<'a> Retriever<'a> {
-    /// Prepares to search `index`; loads nothing.
-    pub fn new(
-        index: &'a dyn Index,
-        embedder: &'a LazyModel<Embedder>,
-        reranker: Option<&'a Reranker>,
-        calibration: Option<&'a Calibration>,
-    ) -> Result<Self> {
-        let mean_token = match reranker {
+    /// Prepares to search `index` with the embedder, the reranker and the calibration of `models`;
+    /// loads nothing.
+    pub fn new(index: &'a dyn Index, models: &'a Models) -> Result<Self> {
+        let mean_token = match models.reranker {
             Some(Reranker::LateInteraction) => index.mean_token_vector()?,
             _ => Vec::new(),
         };
-        Ok(Self { index, embedder, reranker, calibration, mean_token })
+        Ok(Self { index, models, mean_token })
     }
 
     /// The `limit` best passages for a question.
@@ -169,14 +164,18 @@ impl<'a> Retriever<'a> {
     }
 
     fn embed(&self, question: &str) -> Result<Embedding> {
-        let late = matches!(self.reranker, Some(Reranker::LateInteraction));
-        let tokens = if late { Tokens::Kept } else { Tokens::Dropped };
-        self.embedder.get()?.embed_query(question, tokens)
+        let tokens = if self.compares_tokens() { Tokens::Kept } else { Tokens::Dropped };
+        self.models.embedder.get()?.embed_query(question, tokens)
+    }
+
+    /// Whether the reranker is late interaction.
+    fn compares_tokens(&self) -> bool {
+        matches!(self.models.reranker, Some(Reranker::LateInteraction))
     }
 
     /// The `limit` best candidates, reranked where there is a reranker, and what they promise.
     fn best(&self, question: &str, found: &Found, limit: usize) -> Result<(Vec<Hit>, Relevance)> {
-        let seen = match self.reranker {
+        let seen = match self.models.reranker {
             None => 0,
             Some(Reranker::CrossEncoder(_)) => READ,
             Some(Reranker::LateInteraction) => COMPARED,
@@ -185,19 +184,20 @@ impl<'a> Retriever<'a> {
             .candidates
             .iter()
             .take(seen.max(limit).max(COVERING))
-            .map(|&(chunk, scores)| Ranked { chunk, score: scores.fused, scores })
+            .map(|&(chunk, scores)| Ranked { chunk, passage: None, score: scores.fused, scores })
             .collect();
         // What the reranker did not look at keeps its place behind what it did.
         let seen = seen.min(ranked.len());
         self.rerank(question, found, &mut ranked[..seen])?;
         ranked[..seen].sort_by(|a, b| b.score.total_cmp(&a.score).then(a.chunk.cmp(&b.chunk)));
-        let late = matches!(self.reranker, Some(Reranker::LateInteraction))
+        let late = self
+            .compares_tokens()
             .then(|| ranked.iter().filter_map(|one| one.scores.rerank).fold(0.0, f32::max));
         let mut hits = ranked
             .into_iter()
             .take(limit.max(COVERING))
-            .map(|Ranked { chunk, score, scores }| {
-                let passage = self.index.passage(chunk)?;
+            .map(|Ranked { chunk, passage, score, scores }| {
+                let passage = passage.map_or_else(|| self.index.passage(chunk), Ok)?;
                 Ok(Hit { chunk, passage, score, scores })
             })
             .collect::<Result<Vec<Hit>>>()?;
@@ -250,16 +250,19 @@ impl<'a> Retriever<'a> {
             unmarked: found.unmarked,
             across_languages: relevance::across_languages(question, first, coverage),
         };
-        Relevance::new(signals, self.calibration)
+        Relevance::new(signals, self.models.relevance.as_ref())
     }
 
     /// Gives candidates their reranking scores, if there is a reranker.
     fn rerank(&self, question: &str, found: &Found, ranked: &mut [Ranked]) -> Result<()> {
-        match self.reranker {
+        match &self.models.reranker {
             None => {}
             Some(Reranker::CrossEncoder(model)) => {
-                let text = |one: &Ranked| Ok(self.index.passage(one.chunk)?.text_to_embed());
-                let texts = ranked.iter().map(text).collect::<Result<Vec<String>>>()?;
+                let text = |one: &mut Ranked| {
+                    let passage = self.index.passage(one.chunk)?;
+                    Ok(one.passage.insert(passage).text_to_embed())
+                };
+                let texts = ranked.iter_mut().map(text).collect::<Result<Vec<String>>>()?;
                 let scores = model.get()?.score(question, &texts)?;
                 for (one, score) in ranked.iter_mut().zip(scores) {
                     one.scores.rerank = Some(score);

@@ -1,10 +1,10 @@
 //! Books, PDF files and what of them cannot be read: named with what to do, and the good files
 //! beside them are indexed.
 
-use std::fmt::Write as _;
 use std::io::Write as _;
 
 use crate::harness::{Outcome, Sandbox};
+use crate::pdf_file;
 
 const SENTENCE: &str = "The lighthouse keeper counts the ships every evening.";
 const CHAPTER: &str = "Người gác đèn biển đếm tàu mỗi buổi chiều.";
@@ -15,22 +15,11 @@ fn pdf(content: &str, trailer: &str) -> String {
         "<</Type/Catalog/Pages 2 0 R>>".to_owned(),
         "<</Type/Pages/Count 1/Kids[3 0 R]>>".to_owned(),
         "<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>/XObject<</I 6 0 R>>>>>>".to_owned(),
-        format!("<</Length {}>>stream\n{content}\nendstream", content.len()),
+        pdf_file::stream(content),
         "<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding/WinAnsiEncoding>>".to_owned(),
         "<</Type/XObject/Subtype/Image/Width 1/Height 1/ColorSpace/DeviceGray/BitsPerComponent 8/Length 1>>stream\nx\nendstream".to_owned(),
     ];
-    let (mut file, mut table) = ("%PDF-1.7\n".to_owned(), String::new());
-    for (number, object) in (1..).zip(&objects) {
-        writeln!(table, "{:010} 00000 n ", file.len()).unwrap();
-        write!(file, "{number} 0 obj\n{object}\nendobj\n").unwrap();
-    }
-    let (start, count) = (file.len(), objects.len() + 1);
-    write!(
-        file,
-        "xref\n0 {count}\n0000000000 65535 f \n{table}trailer\n<</Size {count}/Root 1 0 R{trailer}>>\nstartxref\n{start}\n%%EOF"
-    )
-    .unwrap();
-    file
+    pdf_file::file(&objects, trailer)
 }
 
 /// The page's content that shows [`SENTENCE`].

@@ -22,6 +22,9 @@ mod json;
 mod laziness;
 #[cfg(all(feature = "milvus", unix))]
 mod milvus;
+#[path = "../fixtures/pdf_file.rs"]
+#[allow(dead_code, reason = "Helvetica is enough here")]
+mod pdf_file;
 mod prompt;
 #[cfg(unix)]
 mod pty;

@@ -9,6 +9,8 @@ use std::io::Write as _;
 use rag_query::random::SplitMix64;
 use unicode_normalization::UnicodeNormalization;
 
+use crate::pdf_file::{self, Font};
+
 /// How a document is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -493,62 +495,30 @@ fn wrapped(text: &str) -> String {
 /// tells.
 fn pdf(pages: &Parts) -> Vec<u8> {
     const LEADING: usize = 16;
-    let mut letters: Vec<char> = Vec::new();
-    let stream = |text: &str| format!("<</Length {}>>stream\n{text}\nendstream", text.len());
+    let mut font = Font::default();
     let mut of_pages = Vec::new();
     for (number, (_, text)) in pages.iter().enumerate() {
         let height = 100 + LEADING * text.lines().count();
         let mut content = String::new();
         for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let mut codes = String::new();
-            for c in line.chars() {
-                let at = letters.iter().position(|&letter| letter == c).unwrap_or_else(|| {
-                    letters.push(c);
-                    letters.len() - 1
-                });
-                write!(codes, "{:04x}", at + 1).unwrap();
-            }
             let y = height - 50 - LEADING * at;
+            let codes = font.codes(line);
             write!(content, "BT /F 12 Tf 50 {y} Td <{codes}> Tj ET ").unwrap();
         }
         of_pages.push(format!(
             "<</Type/Page/Parent 2 0 R/MediaBox[0 0 700 {height}]/Contents {} 0 R/Resources<</Font<</F 3 0 R>>>>>>",
             8 + 2 * number
         ));
-        of_pages.push(stream(&content));
+        of_pages.push(pdf_file::stream(&content));
     }
-    let mut map = "/CIDInit /ProcSet findresource begin 12 dict begin begincmap \
-        1 begincodespacerange <0000> <ffff> endcodespacerange "
-        .to_owned();
-    for (at, letter) in letters.iter().enumerate() {
-        let mut units = [0; 2];
-        let units = letter.encode_utf16(&mut units).iter();
-        let units: String = units.map(|unit| format!("{unit:04x}")).collect();
-        write!(map, "1 beginbfchar <{:04x}> <{units}> endbfchar ", at + 1).unwrap();
-    }
-    map.push_str("endcmap end end");
     let kids: String = (0..pages.len()).map(|n| format!("{} 0 R ", 7 + 2 * n)).collect();
     let mut objects = vec![
         "<</Type/Catalog/Pages 2 0 R>>".to_owned(),
         format!("<</Type/Pages/Count {}/Kids[{kids}]>>", pages.len()),
-        "<</Type/Font/Subtype/Type0/BaseFont/X/Encoding/Identity-H/DescendantFonts[4 0 R]/ToUnicode 5 0 R>>".to_owned(),
-        "<</Type/Font/Subtype/CIDFontType2/BaseFont/X/DW 600/CIDSystemInfo<</Registry(Adobe)/Ordering(Identity)/Supplement 0>>/FontDescriptor 6 0 R>>".to_owned(),
-        stream(&map),
-        "<</Type/FontDescriptor/FontName/X/Flags 4/FontBBox[0 0 1000 1000]/ItalicAngle 0/Ascent 800/Descent -200/CapHeight 700/StemV 80>>".to_owned(),
     ];
+    objects.extend(font.objects());
     objects.append(&mut of_pages);
-    let (mut file, mut table) = ("%PDF-1.7\n".to_owned(), String::new());
-    for (number, object) in (1..).zip(&objects) {
-        writeln!(table, "{:010} 00000 n ", file.len()).unwrap();
-        write!(file, "{number} 0 obj\n{object}\nendobj\n").unwrap();
-    }
-    let (start, count) = (file.len(), objects.len() + 1);
-    write!(
-        file,
-        "xref\n0 {count}\n0000000000 65535 f \n{table}trailer\n<</Size {count}/Root 1 0 R>>\nstartxref\n{start}\n%%EOF"
-    )
-    .unwrap();
-    file.into_bytes()
+    pdf_file::file(&objects, "").into_bytes()
 }
 
 fn docx_paragraph(properties: &str, text: &str) -> String {

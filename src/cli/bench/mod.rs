@@ -289,12 +289,7 @@ fn search(setup: &Setup, models: &Models) -> Result<SearchReport> {
         }
     };
     let figures = timed(setup, ("tìm kiếm", "the search"), || {
-        let retriever = Retriever::new(
-            opened.as_ref(),
-            &models.embedder,
-            models.reranker.as_ref(),
-            models.relevance.as_ref(),
-        )?;
+        let retriever = Retriever::new(opened.as_ref(), models)?;
         let mut questions = vec![words(0, QUESTIONS.1)];
         let hits = retriever.retrieve(&questions[0], QUESTIONS.0)?.hits;
         questions.extend(hits.iter().map(|hit| beginning(&hit.passage.text, QUESTIONS.1)));

@@ -47,12 +47,7 @@ fn measure(setup: &Setup, cli: &Cli, args: &EvalArgs, path: &Path) -> Result<Exi
         questions = eval::some(questions, limit as usize, args.sample);
     }
     let evaluator = Evaluator {
-        retriever: &Retriever::new(
-            index.as_ref(),
-            &models.embedder,
-            models.reranker.as_ref(),
-            models.relevance.as_ref(),
-        )?,
+        retriever: &Retriever::new(index.as_ref(), &models)?,
         answerer: &Answerer::new(index.as_ref(), &models, options, load_index)?,
         top_k: setup.global.top_k,
         with_llm: args.with_llm,

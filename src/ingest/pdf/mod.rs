@@ -4,6 +4,9 @@
 //! A page that is a picture has no letters, or only those of a signature's stamp, so what counts is
 //! the text of each page, not whether the file has any.
 
+#[cfg(test)]
+#[path = "../../../tests/fixtures/pdf_file.rs"]
+mod pdf_file;
 mod worker;
 
 use std::collections::{BTreeSet, HashMap};
@@ -290,6 +293,7 @@ mod tests {
     use std::time::Instant;
 
     use super::super::{ChunkSettings, Document, Place, chunk};
+    use super::pdf_file::Font;
     use super::*;
 
     /// What a test page shows.
@@ -301,18 +305,7 @@ mod tests {
 
     /// A PDF file whose font tells its letters by a `ToUnicode` map, as most programs write it.
     fn pdf(pages: &[Shows], trailer: &str) -> Vec<u8> {
-        let mut letters: Vec<char> = Vec::new();
-        let mut hex = |text: &str| {
-            let mut hex = String::new();
-            for c in text.chars() {
-                let at = letters.iter().position(|&letter| letter == c).unwrap_or_else(|| {
-                    letters.push(c);
-                    letters.len() - 1
-                });
-                write!(hex, "{:04x}", at + 1).unwrap();
-            }
-            hex
-        };
+        let mut font = Font::default();
         let mut contents = Vec::new();
         for page in pages {
             let mut content = String::new();
@@ -325,49 +318,26 @@ mod tests {
             };
             for (at, line) in lines.iter().enumerate() {
                 let y = 700 - 40 * at;
-                write!(content, "BT /F 12 Tf 72 {y} Td <{}> Tj ET ", hex(line)).unwrap();
+                let codes = font.codes(line);
+                write!(content, "BT /F 12 Tf 72 {y} Td <{codes}> Tj ET ").unwrap();
             }
             contents.push(content);
         }
-        let mut map = "/CIDInit /ProcSet findresource begin 12 dict begin begincmap \
-            1 begincodespacerange <0000> <ffff> endcodespacerange "
-            .to_owned();
-        for (at, letter) in letters.iter().enumerate() {
-            let code = *letter as u32;
-            write!(map, "1 beginbfchar <{:04x}> <{code:04x}> endbfchar ", at + 1).unwrap();
-        }
-        map.push_str("endcmap end end");
-        let stream = |text: &str| format!("<</Length {}>>stream\n{text}\nendstream", text.len());
         let kids: String = (0..pages.len()).map(|n| format!("{} 0 R ", 8 + 2 * n)).collect();
         let mut objects = vec![
             "<</Type/Catalog/Pages 2 0 R>>".to_owned(),
             format!("<</Type/Pages/Count {}/Kids[{kids}]>>", pages.len()),
-            "<</Type/Font/Subtype/Type0/BaseFont/X/Encoding/Identity-H/DescendantFonts[4 0 R]/ToUnicode 5 0 R>>".to_owned(),
-            "<</Type/Font/Subtype/CIDFontType2/BaseFont/X/DW 600/CIDSystemInfo<</Registry(Adobe)/Ordering(Identity)/Supplement 0>>/FontDescriptor 6 0 R>>".to_owned(),
-            stream(&map),
-            "<</Type/FontDescriptor/FontName/X/Flags 4/FontBBox[0 0 1000 1000]/ItalicAngle 0/Ascent 800/Descent -200/CapHeight 700/StemV 80>>".to_owned(),
-            "<</Type/XObject/Subtype/Image/Width 1/Height 1/ColorSpace/DeviceGray/BitsPerComponent 8/Length 1>>stream\nx\nendstream".to_owned(),
         ];
+        objects.extend(font.objects());
+        objects.push("<</Type/XObject/Subtype/Image/Width 1/Height 1/ColorSpace/DeviceGray/BitsPerComponent 8/Length 1>>stream\nx\nendstream".to_owned());
         for (n, content) in contents.iter().enumerate() {
             objects.push(format!(
                 "<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents {} 0 R/Resources<</Font<</F 3 0 R>>/XObject<</I 7 0 R>>>>>>",
                 9 + 2 * n
             ));
-            objects.push(stream(content));
+            objects.push(pdf_file::stream(content));
         }
-        let mut file = "%PDF-1.7\n".to_owned();
-        let mut table = String::new();
-        for (at, object) in objects.iter().enumerate() {
-            writeln!(table, "{:010} 00000 n ", file.len()).unwrap();
-            write!(file, "{} 0 obj\n{object}\nendobj\n", at + 1).unwrap();
-        }
-        let (start, count) = (file.len(), objects.len() + 1);
-        write!(
-            file,
-            "xref\n0 {count}\n0000000000 65535 f \n{table}trailer\n<</Size {count}/Root 1 0 R{trailer}>>\nstartxref\n{start}\n%%EOF"
-        )
-        .unwrap();
-        file.into_bytes()
+        pdf_file::file(&objects, trailer).into_bytes()
     }
 
     fn read_bytes(bytes: Vec<u8>) -> Result<Pdf, IngestError> {
