@@ -271,10 +271,37 @@ impl<'a, T> Parts<'a, T> {
     /// # Safety
     /// No two parts that live at the same time overlap.
     #[allow(clippy::mut_from_ref, reason = "that is what it is for")]
+    #[inline]
     pub unsafe fn part(&self, range: Range<usize>) -> &mut [T] {
         assert!(range.start <= range.end && range.end <= self.length);
         // SAFETY: inside of the slice, and not shared, as the caller says.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
+    }
+
+    /// A tile of a matrix whose rows are `stride` long: from its place `at` on, `columns` wide.
+    ///
+    /// # Safety
+    /// As for [`Self::part`], of each row that is asked for while the tile lives.
+    pub unsafe fn tile(&self, at: usize, stride: usize, columns: usize) -> TileMut<'_, T> {
+        TileMut { parts: self, at, stride, columns }
+    }
+}
+
+/// A tile of a matrix that several threads write.
+pub struct TileMut<'a, T> {
+    parts: &'a Parts<'a, T>,
+    at: usize,
+    stride: usize,
+    columns: usize,
+}
+
+impl<T> TileMut<'_, T> {
+    /// One of its rows.
+    #[inline]
+    pub fn row(&mut self, row: usize) -> &mut [T] {
+        let at = self.at + row * self.stride;
+        // SAFETY: nobody else has it, as whoever made the tile has said.
+        unsafe { self.parts.part(at..at + self.columns) }
     }
 }
 

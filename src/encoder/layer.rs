@@ -8,7 +8,8 @@ use super::Norm;
 use super::attention::{Heads, attend};
 use super::checkpoint::Checkpoint;
 use super::config::EncoderConfig;
-use super::linear::{Codes, Finish, Linear};
+use super::linear::{Codes, Linear};
+use crate::cpu::rows::Finish;
 use crate::models::catalogue::Precision;
 
 /// A block of the encoder.

@@ -5,29 +5,19 @@ use std::ops::Range;
 use anyhow::Result;
 
 use super::checkpoint::{Checkpoint, Table};
+use crate::cpu::rows::{self, Finish};
 use crate::cpu::team::{Parts, share, threads};
 use crate::cpu::tile::{
     CODE_ROWS, CodePanel, CodeProducts, CodeRows, GROUP, Line, Out, PANEL, ROWS, Rows, product,
     product_two, weight_zero,
 };
-use crate::cpu::{Level, level, rows};
+use crate::cpu::{Level, level};
 use crate::models::catalogue::Precision;
 
 /// Rows that go through all panels of a part of a matrix together: they stay in the first caches.
 const BLOCK: usize = 48;
 /// The same of codes, whose tiles are multiplied much faster than the second cache gives them.
 const CODE_BLOCK: usize = 32;
-
-/// What is done with a product.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Finish {
-    /// It replaces what was there.
-    Set,
-    /// GELU of it does.
-    Gelu,
-    /// It is added to what was there.
-    Add,
-}
 
 /// `x · Wᵀ + b`
 pub struct Linear {
@@ -131,7 +121,7 @@ impl Linear {
                         } else {
                             product_two(level, some, [weights, more], whole(&mut tile));
                         }
-                        self.finish(level, first, panels.start, &mut tile[..count], &out, finish);
+                        self.finish(level, first, panels.start, &tile[..count], &out, finish);
                     }
                 });
             }),
@@ -154,7 +144,7 @@ impl Linear {
                             let count = CODE_ROWS.min(rows.end - first);
                             let some = xs.rows(first, count, self.inputs);
                             products.product(some, weights, whole(&mut tile));
-                            self.finish(level, first, panel, &mut tile[..count], &out, finish);
+                            self.finish(level, first, panel, &tile[..count], &out, finish);
                         }
                     });
                 });
@@ -169,28 +159,15 @@ impl Linear {
         level: Level,
         first: usize,
         panel: usize,
-        tile: &mut [[f32; WIDTH]],
+        tile: &[[f32; WIDTH]],
         out: &Parts<f32>,
         finish: Finish,
     ) {
         let column = panel * PANEL;
         let columns = WIDTH.min(self.outputs - column);
-        rows::add_bias(level, tile.as_flattened_mut(), WIDTH, &self.bias[column..]);
-        if finish == Finish::Gelu {
-            rows::gelu(level, tile.as_flattened_mut());
-        }
-        for (row, values) in tile.iter().enumerate() {
-            let at = (first + row) * self.outputs + column;
-            // SAFETY: no other call has this tile.
-            let out = unsafe { out.part(at..at + columns) };
-            // A length that is known is vectors and not a call.
-            match (finish, <&mut [f32; WIDTH]>::try_from(&mut *out)) {
-                (Finish::Add, Ok(out)) => out.iter_mut().zip(values).for_each(|(o, v)| *o += *v),
-                (Finish::Add, _) => out.iter_mut().zip(values).for_each(|(o, v)| *o += *v),
-                (_, Ok(out)) => *out = *values,
-                (..) => out.copy_from_slice(&values[..columns]),
-            }
-        }
+        // SAFETY: no other call has this tile.
+        let out = unsafe { out.tile(first * self.outputs + column, self.outputs, columns) };
+        rows::finish(level, tile.as_flattened(), WIDTH, &self.bias[column..], finish, out);
     }
 }
 

@@ -32,7 +32,7 @@ use layer::{Buffers, Layer};
 
 pub use checkpoint::Checkpoint;
 pub use config::{EncoderConfig, Family};
-pub use linear::{Codes, Finish, Linear};
+pub use linear::{Codes, Linear};
 pub use tokenize::TextTokenizer;
 
 /// A tensor that every encoder has.

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::cpu::rows::Finish;
 use crate::encoder::{
-    Checkpoint, Codes, Encoder, EncoderConfig, Family, Finish, Linear, Sequence, TextTokenizer,
-    batches,
+    Checkpoint, Codes, Encoder, EncoderConfig, Family, Linear, Sequence, TextTokenizer, batches,
 };
 use crate::models::catalogue::Precision;
 
