@@ -11,6 +11,7 @@
 //! loads at its first use. And the LLM runs where it was told to, or not at all: [`llm::placement`]
 //! answers a GPU that cannot be used with an error, never with the CPU.
 
+pub mod bounded;
 pub mod cpu;
 pub mod random;
 pub mod tls;

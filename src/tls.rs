@@ -4,12 +4,12 @@
 //! names a list to use instead, as with curl, OpenSSL and uv: a company's own authority, or one that
 //! its proxy speaks for.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 use ureq::tls::{PemItem, RootCerts, parse_pem};
+
+use crate::bounded;
 
 const VARIABLE: &str = "SSL_CERT_FILE";
 /// A longer file is no list of certificates, in bytes; the usual ones have a quarter of a megabyte.
@@ -36,13 +36,7 @@ pub fn roots() -> Result<RootCerts, CertificatesError> {
 
 fn read(path: &Path) -> Result<RootCerts, CertificatesError> {
     let failed = |reason: String| CertificatesError { path: path.to_owned(), reason };
-    let mut pem = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut pem))
-        .map_err(|error| failed(error.to_string()))?;
-    if pem.len() as u64 > MOST_BYTES {
-        return Err(failed(format!("it is larger than {MOST_BYTES} bytes")));
-    }
+    let pem = bounded::read(path, MOST_BYTES).map_err(|error| failed(error.to_string()))?;
     let mut certificates = Vec::new();
     for item in parse_pem(&pem) {
         match item {

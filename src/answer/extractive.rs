@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::embed::{Embedder, Tokens};
+use crate::embed::{Embedder, Tokens, dot};
 use crate::index::{LexicalQuery, Passage};
 use crate::ingest::sentences;
 
@@ -74,7 +74,7 @@ pub fn select(
         .iter()
         .enumerate()
         .map(|(i, embedding)| {
-            let cosine: f32 = embedding.vector.iter().zip(query).map(|(a, b)| a * b).sum();
+            let cosine = dot(&embedding.vector, query);
             let coverage = lexical.coverage(&in_context[i]);
             let rank = (candidates[i].passage - 1) as f32;
             (cosine + 0.2 * coverage - RANK_COST * rank, i)

@@ -11,7 +11,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::citations::{cited, spans, without_citations};
-use crate::embed::{Embedder, Tokens};
+use crate::embed::{Embedder, Tokens, dot};
 use crate::index::analyze::{Kind, terms, words};
 use crate::index::{Index, Passage};
 use crate::ingest::sentences;
@@ -136,7 +136,7 @@ impl<'a> Judge<'a> {
             let vectors = self.embed(texts)?;
             self.embedded.insert(number, vectors);
         }
-        let cosine = |vector: &Vec<f32>| vector.iter().zip(statement).map(|(a, b)| a * b).sum();
+        let cosine = |vector: &Vec<f32>| dot(vector, statement);
         Ok(self.embedded[&number].iter().map(cosine).fold(0.0, f32::max))
     }
 

@@ -12,7 +12,7 @@ use super::lines;
 use super::repl;
 use super::setup::Setup;
 use crate::answer::{self, Answer, AnswerOptions, Answerer, Event, Reason};
-use crate::dialogue::{Dialogue, RewriteTemplate, Rewriter, Standalone, Trouble};
+use crate::dialogue::{Dialogue, RewriteTemplate, Rewriter, Rewriting, Standalone};
 use crate::llm::SamplingOptions;
 use crate::llm::placement::DeviceChoice;
 use crate::pipeline::Models;
@@ -177,14 +177,32 @@ impl<'a> Session<'a> {
             .answerer
             .ready_generator(question)
             .map(|generator| Rewriter { generator, template: &self.rewriting });
-        dialogue.standalone(question, rewriter, answering.interrupted(), &mut |trouble| {
-            terminal.warn(&match trouble {
-                Trouble::ServerFailed { error, next } => {
-                    lang.server_failed(error, next, Duration::ZERO)
+        let mut step: Option<Step> = None;
+        let mut start = Instant::now();
+        let warn = |step: &mut Option<Step>, text: &str| {
+            step.iter_mut().for_each(Step::pause);
+            terminal.warn(text);
+        };
+        let standalone =
+            dialogue.standalone(question, rewriter, answering.interrupted(), &mut |event| {
+                match event {
+                    Rewriting::Begins => {
+                        start = Instant::now();
+                        step = Some(terminal.begin(lang.rewriting()));
+                    }
+                    Rewriting::ServerFailed { error, next } => {
+                        warn(&mut step, &lang.server_failed(error, next, Duration::ZERO));
+                    }
+                    Rewriting::Failed(error) => {
+                        warn(&mut step, &lang.not_rewritten(error));
+                        step = None;
+                    }
                 }
-                Trouble::NotRewritten(error) => lang.not_rewritten(error),
             });
-        })
+        if let Some(step) = step {
+            step.done_in(start.elapsed());
+        }
+        standalone
     }
 
     /// Prints what the LLM would be asked, without loading it.

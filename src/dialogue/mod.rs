@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::AtomicBool;
 
 pub use follow_up::is_follow_up;
-pub use rewrite::{RewriteTemplate, Rewriter, Trouble};
+pub use rewrite::{RewriteTemplate, Rewriter, Rewriting};
 
 use crate::language::Language;
 use crate::prompt::line_of;
@@ -68,7 +68,7 @@ impl Dialogue {
         question: &str,
         rewriter: Option<Rewriter>,
         interrupted: &AtomicBool,
-        watch: &mut dyn FnMut(Trouble),
+        watch: &mut dyn FnMut(Rewriting),
     ) -> Standalone {
         let Some(topic) = self.topic.as_ref().filter(|_| is_follow_up(question)) else {
             return Standalone::AsAsked;
@@ -82,7 +82,7 @@ impl Dialogue {
             Ok(Some(rewritten)) => Standalone::Rewritten(rewritten),
             Ok(None) => Standalone::Joined(joined),
             Err(error) => {
-                watch(Trouble::NotRewritten(&error));
+                watch(Rewriting::Failed(&error));
                 Standalone::Joined(joined)
             }
         }
@@ -177,9 +177,11 @@ mod tests {
             let (never, template) = (AtomicBool::new(false), RewriteTemplate::default());
             let generator = Generator::Local { llm: &llm, name: "tiny" };
             let rewriter = Some(Rewriter { generator, template: &template });
-            let mut trouble = |trouble: Trouble| panic!("{trouble:?}");
+            let mut watch = |event: Rewriting| {
+                assert!(matches!(event, Rewriting::Begins), "{event:?}");
+            };
             let understood =
-                dialogue.standalone("and its drawbacks?", rewriter, &never, &mut trouble);
+                dialogue.standalone("and its drawbacks?", rewriter, &never, &mut watch);
             assert_eq!(understood, joined);
         }
     }

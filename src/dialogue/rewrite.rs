@@ -87,9 +87,11 @@ impl RewriteTemplate {
     }
 }
 
-/// What goes wrong on the way to a rewritten question.
+/// What happens on the way to a rewritten question.
 #[derive(Debug)]
-pub enum Trouble<'a> {
+pub enum Rewriting<'a> {
+    /// The LLM is asked.
+    Begins,
     /// A server did not answer, and `next` is asked.
     ServerFailed {
         /// Why.
@@ -98,7 +100,7 @@ pub enum Trouble<'a> {
         next: &'a str,
     },
     /// The LLM failed, or no server answered.
-    NotRewritten(&'a Error),
+    Failed(&'a Error),
 }
 
 /// Who rewrites, and what it is asked with.
@@ -118,7 +120,7 @@ impl Rewriter<'_> {
         turns: &VecDeque<Turn>,
         language: Language,
         interrupted: &AtomicBool,
-        watch: &mut dyn FnMut(Trouble),
+        watch: &mut dyn FnMut(Rewriting),
     ) -> Result<Option<String>> {
         let generator = self.generator.once();
         let prompt = generator.prompt(self.template.render(question, turns, language)?)?;
@@ -132,9 +134,10 @@ impl Rewriter<'_> {
             repeat_penalty: 1.0,
             ..SamplingOptions::default()
         };
+        watch(Rewriting::Begins);
         let written = prompt.write(&options, interrupted, &mut |progress| {
             if let Progress::Failed { error, next, .. } = progress {
-                watch(Trouble::ServerFailed { error, next });
+                watch(Rewriting::ServerFailed { error, next });
             }
         })?;
         let whole = written.stop == Stop::EndOfText;

@@ -6,13 +6,12 @@
 //! compared by what they say (Libovický et al. 2020, arXiv:2004.05160; Yang et al. 2021,
 //! arXiv:2109.04727). What that gains is in docs/retrieval.md.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
 use super::{dot, normalize};
+use crate::bounded;
 
 /// Files that come with the program, by name. Made by models/fit_language_directions.rs.
 const BUILT_IN: [(&str, &[u8]); 1] =
@@ -39,7 +38,7 @@ impl LanguageDirections {
         let built_in = BUILT_IN.iter().find(|(name, _)| file == Path::new(name));
         let bytes = match built_in {
             Some((_, bytes)) => bytes.to_vec(),
-            None => read_bounded(file).with_context(|| {
+            None => bounded::read(file, MAX_BYTES).with_context(|| {
                 format!("cannot read the language directions {}", file.display())
             })?,
         };
@@ -91,15 +90,6 @@ fn take_out(directions: &[f32], dim: usize, vector: &mut [f32]) {
         let along = dot(vector, direction);
         vector.iter_mut().zip(direction).for_each(|(value, unit)| *value -= along * unit);
     }
-}
-
-fn read_bounded(file: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(file)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(std::io::Error::other("it is larger than 16 MiB"));
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]

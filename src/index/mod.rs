@@ -167,6 +167,14 @@ pub enum IndexError {
         /// The client's reason.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Something listens, but no encrypted connection comes about.
+    #[error("{address} does not answer an encrypted connection")]
+    NotEncrypted {
+        /// The index, without secrets.
+        address: String,
+        /// The client's reason.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A server does not let this user in.
     #[error("{address} does not let you in")]
     Refused {
@@ -251,6 +259,10 @@ impl IndexError {
             Self::Unreachable { .. } => {
                 "check that the server runs and that host and port are right; what was written so far stays, \
                  and `rag-query index` goes on from there"
+            }
+            Self::NotEncrypted { .. } => {
+                "name a file with the certificate of the authority that vouches for the server in \
+                 RAG_QUERY_MILVUS_CA, or write milvus:// if the server does not encrypt"
             }
             Self::Refused { .. } => {
                 "give the user in the environment, RAG_QUERY_MILVUS_TOKEN=user:password, or in the \

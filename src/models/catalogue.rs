@@ -5,11 +5,11 @@
 //! no other module has to distrust it.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+use crate::bounded;
 
 const BUILT_IN: &str = include_str!("../../models/catalogue.toml");
 
@@ -680,15 +680,8 @@ pub(crate) fn is_sha256(text: &str) -> bool {
 }
 
 fn read_bounded(path: &Path) -> Result<String, CatalogueError> {
-    let read = |path: &Path| {
-        let mut text = String::new();
-        File::open(path)?.take(MAX_CATALOGUE_BYTES + 1).read_to_string(&mut text)?;
-        if text.len() as u64 > MAX_CATALOGUE_BYTES {
-            return Err(std::io::Error::other("it is larger than 1 MiB"));
-        }
-        Ok(text)
-    };
-    read(path).map_err(|source| CatalogueError::Read { path: path.to_owned(), source })
+    bounded::read_text(path, MAX_CATALOGUE_BYTES)
+        .map_err(|source| CatalogueError::Read { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

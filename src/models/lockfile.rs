@@ -1,12 +1,13 @@
 //! `models.lock.json`: which bytes were downloaded and verified, so that they can be verified again.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::ModelError;
+use crate::bounded;
 
 const NAME: &str = "models.lock.json";
 const VERSION: u32 = 1;
@@ -46,13 +47,11 @@ impl LockFile {
             reason,
             next: "delete it; downloads are recorded anew",
         };
-        let file = match File::open(&path) {
-            Ok(file) => file,
+        let bytes = match bounded::read(&path, MAX_BYTES) {
+            Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(unreadable(error.to_string())),
         };
-        let mut bytes = Vec::new();
-        file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(|e| unreadable(e.to_string()))?;
         let lock: Self = serde_json::from_slice(&bytes).map_err(|e| unreadable(e.to_string()))?;
         if lock.version != VERSION {
             return Err(unreadable(format!("its version is {}, not {VERSION}", lock.version)));

@@ -1,14 +1,14 @@
 //! `prepared.json`: what `models/prepare-demo` made a folder's files from, with their hashes.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 use serde::Deserialize;
 
 use super::ModelError;
 use super::catalogue::Package;
+use crate::bounded;
 
 /// The record's name inside the folder.
 pub(crate) const NAME: &str = "prepared.json";
@@ -44,13 +44,11 @@ impl Prepared {
             reason,
             next: "delete the folder and run `models/prepare-demo`",
         };
-        let file = match File::open(&path) {
-            Ok(file) => file,
+        let bytes = match bounded::read(&path, MAX_BYTES) {
+            Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(unreadable(error.to_string())),
         };
-        let mut bytes = Vec::new();
-        file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(|e| unreadable(e.to_string()))?;
         serde_json::from_slice(&bytes).map(Some).map_err(|e| unreadable(e.to_string()))
     }
 }

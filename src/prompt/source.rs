@@ -1,7 +1,5 @@
 //! The text of a template: built in, or a file of the user's, whose errors name it.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,6 +7,7 @@ use anyhow::{Context, Error, Result, bail, ensure};
 use minijinja::Value;
 
 use super::Messages;
+use crate::bounded;
 use crate::llm::jinja;
 
 /// A file larger than this, in bytes, is no template.
@@ -38,15 +37,8 @@ impl TemplateSource {
     /// Names the file, and the line where there is one: it cannot be read, is not valid, or uses a
     /// variable that there is not.
     pub fn read(what: &'static str, path: &Path, variables: &[&str]) -> Result<Self> {
-        let failed = || format!("cannot read the {what} {}", path.display());
-        let mut text = String::new();
-        let file = File::open(path).with_context(failed)?;
-        file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).with_context(failed)?;
-        ensure!(
-            text.len() as u64 <= MAX_FILE_BYTES,
-            "the {what} {} is larger than {MAX_FILE_BYTES} bytes",
-            path.display()
-        );
+        let text = bounded::read_text(path, MAX_FILE_BYTES)
+            .with_context(|| format!("cannot read the {what} {}", path.display()))?;
         let source = Self { text: text.into(), path: Some(path.to_owned()), what };
         source.check_names(variables)?;
         Ok(source)

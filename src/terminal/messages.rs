@@ -247,6 +247,10 @@ impl Lang {
         format!("   💭 {}: {text}{how}", self.pick("tìm theo", "searching for"))
     }
 
+    pub(crate) fn rewriting(self) -> &'static str {
+        self.pick("   💭 Viết lại câu hỏi nối tiếp… ", "   💭 Rewriting the follow-up… ")
+    }
+
     pub(crate) fn not_rewritten(self, error: &anyhow::Error) -> String {
         let what = self
             .pick("Không viết lại được câu hỏi nối tiếp", "The follow-up could not be rewritten");

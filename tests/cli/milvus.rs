@@ -19,6 +19,7 @@ use rag_query::random::SplitMix64;
 use tempfile::TempDir;
 
 use crate::harness::{Outcome, Sandbox, synthetic_settings};
+use crate::tls;
 
 /// Names the server's program.
 const PROGRAM: &str = "RAG_QUERY_MILVUS_LITE";
@@ -227,6 +228,29 @@ fn only_who_knows_the_password_is_let_in() {
     let mut from_the_environment = command(&sandbox, &wrong, &["index", "verify"]);
     from_the_environment.env("RAG_QUERY_MILVUS_TOKEN", "root:Pass word");
     Outcome::of(from_the_environment.output().unwrap()).exits(0);
+}
+
+#[test]
+fn an_encrypted_connection_trusts_who_is_named() {
+    let (server, sandbox) = (Lite::start(), Sandbox::new());
+    let port = tls::tunnel(format!("127.0.0.1:{}", server.port));
+    let index = format!("milvus+tls://localhost:{port}/notes");
+    let trusting = |args: &[&str]| {
+        let mut command = command(&sandbox, &index, args);
+        command.env("RAG_QUERY_MILVUS_CA", tls::certificates("authority.pem"));
+        Outcome::of(command.output().unwrap())
+    };
+    trusting(&["index", "notes"]).exits(0);
+    let found = trusting(&["search", "--json", "tokens"]).exits(0).stdout;
+    let plain = run(&sandbox, &server.index("notes"), &["search", "--json", "tokens"]).exits(0);
+    assert!(!found.is_empty());
+    assert_eq!(found, plain.stdout);
+
+    // No public authority vouches for it; and this server itself does not encrypt.
+    let advice = ["does not answer an encrypted connection", "RAG_QUERY_MILVUS_CA", "milvus://"];
+    run(&sandbox, &index, &["search", "tokens"]).fails(1, &advice);
+    let bare = server.index("notes").replace("milvus://", "milvus+tls://");
+    run(&sandbox, &bare, &["search", "tokens"]).fails(1, &advice);
 }
 
 #[test]

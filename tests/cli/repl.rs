@@ -200,7 +200,8 @@ fn a_server_rewrites_a_follow_up_and_what_it_cannot_rewrite_is_joined() {
         pty.wait_for(PROMPT);
     };
     ask(ENGLISH, &[]);
-    ask("and its drawbacks?", &[&format!("searching for: {REWRITTEN}\r\n")]);
+    let told = ["Rewriting the follow-up… ✅", &format!("searching for: {REWRITTEN}\r\n")];
+    ask("and its drawbacks?", &told);
     ask("Who noticed them?", &[&format!("searching for: {REWRITTEN} Who noticed them? (joined")]);
     let failed = "could not be rewritten: the LLM server";
     ask("Why?", &[failed, "HTTP 500", "out of memory", &format!("{REWRITTEN} Why? (joined")]);

@@ -19,16 +19,7 @@ pub fn certificates(name: &str) -> PathBuf {
 
 /// Opens the door, and returns its port. What comes through it goes to `inside`, `host:port`.
 pub fn door(inside: String) -> u16 {
-    let certificate = CertificateDer::from_pem_file(certificates("server.pem")).unwrap();
-    let key = PrivateKeyDer::from_pem_file(certificates("server.key")).unwrap();
-    let config =
-        ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate], key)
-            .unwrap();
-    let config = Arc::new(config);
+    let config = Arc::new(config(&[]));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
@@ -39,6 +30,61 @@ pub fn door(inside: String) -> u16 {
         }
     });
     port
+}
+
+/// As [`door`], for connections on which both sides go on talking.
+#[cfg(feature = "milvus")]
+pub fn tunnel(inside: String) -> u16 {
+    let config = Arc::new(config(&[b"h2"]));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for outside in listener.incoming().flatten() {
+            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+            let inside = TcpStream::connect(&inside).unwrap();
+            thread::spawn(move || talk(StreamOwned::new(connection, outside), inside));
+        }
+    });
+    port
+}
+
+/// Hands on what comes from either side until one of them has had enough.
+#[cfg(feature = "milvus")]
+fn talk(
+    mut outside: StreamOwned<ServerConnection, TcpStream>,
+    mut inside: TcpStream,
+) -> std::io::Result<()> {
+    use std::io::ErrorKind::{TimedOut, WouldBlock};
+    const PATIENCE: std::time::Duration = std::time::Duration::from_millis(2);
+    outside.sock.set_read_timeout(Some(PATIENCE))?;
+    inside.set_read_timeout(Some(PATIENCE))?;
+    let mut some = vec![0; 1 << 16];
+    loop {
+        for inwards in [true, false] {
+            let read = if inwards { outside.read(&mut some) } else { inside.read(&mut some) };
+            match read {
+                Ok(0) => return Ok(()),
+                Ok(count) if inwards => inside.write_all(&some[..count])?,
+                Ok(count) => outside.write_all(&some[..count])?,
+                Err(error) if matches!(error.kind(), WouldBlock | TimedOut) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+fn config(protocols: &[&[u8]]) -> ServerConfig {
+    let certificate = CertificateDer::from_pem_file(certificates("server.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(certificates("server.key")).unwrap();
+    let mut config =
+        ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .unwrap();
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    config
 }
 
 fn hand_on(

@@ -3,8 +3,6 @@
 
 mod table;
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -15,6 +13,7 @@ use super::exit::Exit;
 use super::interrupt::{self, Interruptible};
 use super::setup::Setup;
 use crate::answer::Answerer;
+use crate::bounded;
 use crate::eval::{self, Documents, Evaluator, Report};
 use crate::retrieve::Retriever;
 
@@ -104,11 +103,8 @@ fn compare(setup: &Setup, a: &PathBuf, b: &PathBuf) -> Result<Exit> {
 
 /// A report that `eval --json` wrote.
 fn read_report(path: &Path) -> Result<Report> {
-    let failed = || format!("{} cannot be read", path.display());
-    let mut text = Vec::new();
-    let file = File::open(path).with_context(failed)?;
-    file.take(MAX_REPORT + 1).read_to_end(&mut text).with_context(failed)?;
-    ensure!(text.len() as u64 <= MAX_REPORT, "{} is too large for a report", path.display());
+    let text = bounded::read(path, MAX_REPORT)
+        .with_context(|| format!("{} cannot be read", path.display()))?;
     serde_json::from_slice(&text).with_context(|| {
         format!("{} is no report; make one with `rag-query eval --json`", path.display())
     })

@@ -24,6 +24,7 @@ use super::address::Address;
 use super::schema::{self, B, K1, Names, Row, SCORED, Statistics, unpack};
 use super::server::Server;
 use super::terms::{KINDS, word};
+use crate::embed::dot;
 
 /// Words that are asked about in one message.
 const WORDS: usize = 256;
@@ -287,8 +288,8 @@ impl Index for MilvusIndex {
     }
 
     fn cosines(&self, chunks: &[ChunkId], query: &[f32]) -> Result<Vec<f32>, IndexError> {
-        let dot = |row: &Arc<Row>| row.vector.iter().zip(query).map(|(a, b)| a * b).sum();
-        Ok(self.rows(chunks)?.iter().map(dot).collect())
+        let cosine = |row: &Arc<Row>| dot(&row.vector, query);
+        Ok(self.rows(chunks)?.iter().map(cosine).collect())
     }
 
     fn passage(&self, chunk: ChunkId) -> Result<Passage, IndexError> {

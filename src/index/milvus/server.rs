@@ -1,6 +1,7 @@
 //! A connection to a server: calls that wait, retries that end, and errors that say what to do.
 
 use std::future::Future;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use meaning::is_temporary;
@@ -67,7 +68,9 @@ impl Server {
             .map_err(failed)?;
         let connect = || ClientV2::new(&config);
         let retrying = Retrying { address, notify, timeout, attempts: CONNECT_ATTEMPTS };
-        let client = runtime.block_on(retrying.call("connect", connect))?;
+        let client = runtime
+            .block_on(retrying.call("connect", connect))
+            .map_err(|error| not_encrypted(address, error))?;
         Ok(Self { address: address.clone(), client, notify: notify.clone(), timeout, runtime })
     }
 
@@ -148,6 +151,18 @@ impl Server {
     /// An error about what the server holds.
     pub fn damaged(&self, what: impl Into<String>) -> IndexError {
         IndexError::Damaged { path: self.address.to_string().into(), what: what.into() }
+    }
+}
+
+/// The client says no more than that it waited in vain, also where a certificate is not trusted or
+/// the server does not encrypt; then at least something listens.
+fn not_encrypted(address: &Address, error: IndexError) -> IndexError {
+    let listens = || TcpStream::connect((address.host.as_str(), address.port)).is_ok();
+    match error {
+        IndexError::Unreachable { address: name, source, .. } if address.tls && listens() => {
+            IndexError::NotEncrypted { address: name, source }
+        }
+        other => other,
     }
 }
 
