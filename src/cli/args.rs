@@ -258,6 +258,11 @@ pub struct EvalArgs {
     #[arg(long, conflicts_with = "compare")]
     pub with_llm: bool,
 
+    /// Keep the scores of every passage that the searches found in the JSON, to try other ways to
+    /// rank them
+    #[arg(long, requires = "json", conflicts_with = "compare")]
+    pub candidates: bool,
+
     /// Compare two reports that `eval --json` wrote, with a paired test for each measure
     #[arg(long, num_args = 2, value_names = ["A", "B"])]
     pub compare: Vec<PathBuf>,

@@ -30,11 +30,11 @@ use crate::answer::{Answerer, Event, Mode};
 use crate::bench::middle;
 use crate::language::Language;
 use crate::random::SplitMix64;
-use crate::retrieve::{Ranking, Retriever, Stages};
+use crate::retrieve::{Candidate, Ranking, Retriever, Stages};
 use bootstrap::estimate;
 use metrics::measure;
 use refusal::{Case, refusal};
-use report::AnswerScores;
+use report::{AnswerScores, CandidateScores};
 
 /// One question with all that was measured of it.
 pub struct Asked {
@@ -62,6 +62,8 @@ pub struct Evaluator<'a> {
     pub top_k: usize,
     /// Whether the answers are measured too.
     pub with_llm: bool,
+    /// Whether the scores of all candidates are kept.
+    pub candidates: bool,
 }
 
 impl Evaluator<'_> {
@@ -87,6 +89,10 @@ impl Evaluator<'_> {
             refused: self.answerer.refuses(&stages.retrieval).is_some(),
             scores,
             answer,
+            candidates: match self.candidates {
+                true => candidates(&stages, question),
+                false => Vec::new(),
+            },
         };
         Ok(Asked { scores, times, answer: facts })
     }
@@ -121,6 +127,18 @@ impl Evaluator<'_> {
 fn rankings(stages: &Stages) -> Vec<(&'static str, &Ranking)> {
     let Stages { bm25, dense, fused, reranked, .. } = stages;
     STAGES.into_iter().zip([bm25, dense, fused].into_iter().chain(reranked)).collect()
+}
+
+fn candidates(stages: &Stages, question: &Question) -> Vec<CandidateScores> {
+    let scores = |candidate: &Candidate| CandidateScores {
+        document: candidate.document.clone(),
+        relevant: question.relevant.contains(&candidate.document),
+        dense: candidate.scores.dense,
+        bm25: candidate.scores.bm25,
+        share: candidate.share,
+        rerank: candidate.scores.rerank,
+    };
+    stages.candidates.iter().map(scores).collect()
 }
 
 /// The means over all questions, stage by stage.

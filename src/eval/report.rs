@@ -93,6 +93,26 @@ pub struct QuestionScores {
     pub scores: BTreeMap<String, Measures<f64>>,
     /// Absent unless the LLM was asked for.
     pub answer: Option<AnswerScores>,
+    /// What the searches brought; empty unless asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<CandidateScores>,
+}
+
+/// A chunk that a search found, to try other ways to rank it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CandidateScores {
+    /// Its document.
+    pub document: String,
+    /// Whether that is one of those that answer.
+    pub relevant: bool,
+    /// Cosine of question and passage.
+    pub dense: f32,
+    /// BM25.
+    pub bm25: f32,
+    /// BM25 as a share of the highest that the question could reach.
+    pub share: f32,
+    /// The reranker's score; absent where it did not look that far.
+    pub rerank: Option<f32>,
 }
 
 /// One answer.

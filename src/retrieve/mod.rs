@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 pub use relevance::{Relevance, Signals};
 use serde::Serialize;
-pub use stages::{Ranking, Stages};
+pub use stages::{Candidate, Ranking, Stages};
 
 use crate::embed::{Embedding, Tokens};
 use crate::index::{ChunkId, Index, LexicalQuery, Passage, Searched};

@@ -1,11 +1,12 @@
 //! The ranking of every stage for one question, so that each can be measured by itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::{CANDIDATES, Retrieval, Retriever};
+use super::fuse::share;
+use super::{CANDIDATES, Found, Hit, Retrieval, Retriever, Scores};
 use crate::index::ChunkId;
 
 /// The documents that a stage found.
@@ -15,6 +16,17 @@ pub struct Ranking {
     pub documents: Vec<String>,
     /// Time from the question to this ranking, that of the stages before it included.
     pub took: Duration,
+}
+
+/// A chunk that one of the searches found.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// The document that it is of.
+    pub document: String,
+    /// Stage by stage; the reranker's is absent where it did not look that far.
+    pub scores: Scores,
+    /// BM25 as a share of the highest that the question could reach.
+    pub share: f32,
 }
 
 /// One question, stage by stage.
@@ -28,6 +40,8 @@ pub struct Stages {
     pub fused: Ranking,
     /// After the reranker; absent without one.
     pub reranked: Option<Ranking>,
+    /// What both searches brought, in the fused order.
+    pub candidates: Vec<Candidate>,
     /// What [`Retriever::retrieve`] returns.
     pub retrieval: Retrieval,
 }
@@ -41,6 +55,7 @@ impl Retriever<'_> {
         let (mut hits, relevance) = self.best(question, &found, limit.max(CANDIDATES))?;
         let rerank = start.elapsed();
 
+        let candidates = self.scored(&found, &hits)?;
         let took = &found.took;
         let ids = |hits: &[(ChunkId, f32)]| hits.iter().map(|&(chunk, _)| chunk).collect();
         let rank = |chunks: Vec<ChunkId>, took| {
@@ -57,8 +72,23 @@ impl Retriever<'_> {
             dense: rank(ids(&found.nearest), took.embed + took.dense)?,
             fused: rank(found.candidates.iter().map(|&(chunk, _)| chunk).collect(), fused)?,
             reranked,
+            candidates,
             retrieval: found.retrieval(hits, relevance, rerank),
         })
+    }
+
+    /// The candidates with all their scores; those of the reranker are on the hits.
+    fn scored(&self, found: &Found, hits: &[Hit]) -> Result<Vec<Candidate>> {
+        let reranked: BTreeMap<ChunkId, Scores> =
+            hits.iter().map(|hit| (hit.chunk, hit.scores)).collect();
+        let candidate = |&(chunk, scores): &(ChunkId, Scores)| {
+            Ok(Candidate {
+                document: self.index.passage(chunk)?.document,
+                scores: reranked.get(&chunk).copied().unwrap_or(scores),
+                share: share(scores.bm25, found.lexical.best_possible()),
+            })
+        };
+        found.candidates.iter().map(candidate).collect()
     }
 
     /// The documents of some chunks, each once, in order of first occurrence.

@@ -45,6 +45,27 @@ fn every_stage_is_measured_and_the_right_words_are_found() {
 }
 
 #[test]
+fn candidates_are_kept_with_their_scores_where_asked_for() {
+    let sandbox = sandbox();
+    let report = sandbox.run(&["eval", "q.jsonl", "--json", "--candidates"]).exits(0).json();
+    for question in report["per_question"].as_array().unwrap() {
+        let candidates = question["candidates"].as_array().unwrap();
+        let score =
+            |i: usize| figure(&candidates[i], "/dense") + 0.4 * figure(&candidates[i], "/share");
+        assert!((1..candidates.len()).all(|i| score(i - 1) >= score(i) - 1e-6), "{question}");
+        assert!(candidates.iter().all(|candidate| candidate["rerank"].is_number()), "{question}");
+        let first = candidates[0]["relevant"].as_bool().unwrap();
+        match question.pointer("/scores/fused/hit_at_1") {
+            Some(hit) => assert_eq!(hit.as_f64(), Some(f64::from(u8::from(first)))),
+            None => assert!(!first),
+        }
+    }
+    let plain = sandbox.run(&["eval", "q.jsonl", "--json"]).exits(0).json();
+    assert_eq!(plain.pointer("/per_question/0/candidates"), None);
+    assert_eq!(sandbox.run(&["eval", "q.jsonl", "--candidates"]).status, Some(2));
+}
+
+#[test]
 fn without_a_reranker_there_are_three_stages_and_a_strict_threshold_refuses_all() {
     let sandbox = sandbox();
     let report = sandbox.run(&["eval", "q.jsonl", "--json", "--no-rerank"]).exits(0).json();

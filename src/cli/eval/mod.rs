@@ -50,6 +50,7 @@ fn measure(setup: &Setup, cli: &Cli, args: &EvalArgs, path: &Path) -> Result<Exi
         answerer: &Answerer::new(index.as_ref(), &models, options, load_index)?,
         top_k: setup.global.top_k,
         with_llm: args.with_llm,
+        candidates: args.candidates,
     };
     let busy = Interruptible::begin();
     let bar = setup.terminal.bar(questions.len() as u64, false);
