@@ -18,7 +18,7 @@ use crate::llm::placement::DeviceChoice;
 use crate::pipeline::Models;
 use crate::prompt::{Messages, line_of};
 use crate::remote::{RemoteError, chat};
-use crate::terminal::{Step, Terminal, document_name};
+use crate::terminal::{Step, Terminal, document_name, time};
 
 /// What is shown of a sentence without support, in characters.
 const SHOWN_OF_A_SENTENCE: usize = 80;
@@ -200,7 +200,10 @@ impl<'a> Session<'a> {
                 }
             });
         if let Some(step) = step {
-            step.done_in(start.elapsed());
+            match standalone {
+                Standalone::Rewritten(_) => step.done_in(start.elapsed()),
+                _ => step.done(&time(start.elapsed())),
+            }
         }
         standalone
     }

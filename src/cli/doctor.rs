@@ -9,8 +9,8 @@ use super::exit::Exit;
 use super::setup::Setup;
 use crate::gpu::{self, Gpu, GpuError, gib};
 use crate::llm::placement::{DeviceChoice, Outlook};
-use crate::models::ModelEntry;
 use crate::models::catalogue::Role;
+use crate::models::{ModelEntry, ModelError};
 use crate::prompt::line_of;
 use crate::remote::{Endpoint, Pool, RemoteError};
 
@@ -143,7 +143,14 @@ fn model_report(setup: &Setup, entry: &ModelEntry) -> ModelReport {
         id: entry.id.clone(),
         role: entry.role(),
         here: located.is_ok(),
-        problem: located.err().map(|error| error.to_string()),
+        problem: located.err().map(|error| match error {
+            // It was only looked for: nobody said that downloads are off.
+            ModelError::NotCached { file, cache } => format!(
+                "{file} is not in the cache {}, or not whole; run `rag-query models pull`",
+                cache.display()
+            ),
+            error => error.to_string(),
+        }),
     }
 }
 

@@ -154,7 +154,8 @@ fn gelu<const FMA: bool>(x: f32) -> f32 {
     let p = polynomial::<FMA, _>(add_product::<FMA>(-1.0, square, 2.0 / END), GELU);
     let near = add_product::<FMA>(0.5 * x, square, p);
     let far = if x > 0.0 { x } else { 0.0 };
-    if square < END { near } else { far }
+    // In this order, so that NaN stays what it is.
+    if square >= END { far } else { near }
 }
 
 /// By rising powers of 2 · (x / 5.4)² − 1, from `polynomials.py`.
@@ -407,7 +408,8 @@ mod tests {
                 quantize(level, &row, &mut codes, &mut scales, &mut sums);
                 quantize(level, &[value; GROUP], &mut codes, &mut scales, &mut sums);
                 let mut row = vec![value; 20];
-                finished(level, &[value; 32], 20, Finish::Gelu);
+                let gelu = finished(level, &[value; 32], 20, Finish::Gelu);
+                assert!(!value.is_nan() || gelu.iter().all(|value| value.is_nan()), "{level:?}");
                 softmax(level, &mut row, 17, 1.0);
                 layer_norm(level, &mut row, &[1.0; 20], &[0.0; 20], 1e-5);
             }
@@ -420,7 +422,7 @@ mod tests {
         let bias = vec![0.0; columns.next_multiple_of(LANES)];
         let parts = Parts::new(&mut out);
         // SAFETY: there is no other.
-        let tile = unsafe { parts.tile(0, columns + 1, columns) };
+        let tile = unsafe { parts.tile(0, 1, columns + 1, columns) };
         finish(level, row, row.len(), &bias, how, tile);
         assert_eq!(out.pop(), Some(1.0), "{level:?} writes beside the tile");
         out
@@ -431,11 +433,15 @@ mod tests {
         each(|level| {
             let bias: Vec<f32> = (0..32).map(|i| i as f32).collect();
             let tile: Vec<f32> = (0..3 * 32).map(|i| i as f32 * 0.5).collect();
-            for (how, columns) in [(Finish::Set, 32), (Finish::Add, 32), (Finish::Add, 21)] {
+            let cases =
+                [(Finish::Set, 32_usize), (Finish::Add, 32), (Finish::Add, 21), (Finish::Set, 9)];
+            for (how, columns) in cases {
+                // Of the last panel alone, in a tile for two.
+                let bias = &bias[..columns.next_multiple_of(LANES)];
                 let mut out = vec![100.0; 2 + 3 * 40];
                 let parts = Parts::new(&mut out);
                 // SAFETY: there is no other.
-                finish(level, &tile, 32, &bias, how, unsafe { parts.tile(2, 40, columns) });
+                finish(level, &tile, 32, bias, how, unsafe { parts.tile(2, 3, 40, columns) });
                 let before = if how == Finish::Add { 100.0 } else { 0.0 };
                 for (i, value) in out[2..].iter().enumerate() {
                     let (row, column) = (i / 40, i % 40);
@@ -487,8 +493,11 @@ mod tests {
     #[test]
     fn gelu_is_x_times_the_normal_distribution() {
         each(|level| {
-            let xs: Vec<f32> = (-64..64).map(|i| i as f32 / 10.0).collect();
-            let row = finished(level, &xs, 128, Finish::Gelu);
+            let mut xs: Vec<f32> = (-64..64).map(|i| i as f32 / 10.0).collect();
+            // Where the polynomial ends.
+            let end = [5.39, 5.399_999_6, 5.4, 5.400_000_6];
+            xs.extend(end.iter().flat_map(|x| [*x, -*x, 0.0, 0.0]));
+            let row = finished(level, &xs, xs.len(), Finish::Gelu);
             for (x, found) in xs.iter().zip(row) {
                 let exact = f64::from(*x) * phi(f64::from(*x));
                 assert!((f64::from(found) - exact).abs() < 1e-6, "{level:?} gelu({x}): {found}");
@@ -503,7 +512,7 @@ mod tests {
     #[test]
     fn softmax_is_relative_to_the_largest() {
         each(|level| {
-            for count in [1, 5, 8, 21] {
+            for count in [1, 5, 8, 16, 21] {
                 let scores: Vec<f32> = (0..24).map(|i| (i as f32 * 1.3).sin() * 40.0).collect();
                 let mut row = scores.clone();
                 let sum = softmax(level, &mut row, count, 0.5);

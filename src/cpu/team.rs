@@ -278,12 +278,22 @@ impl<'a, T> Parts<'a, T> {
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
     }
 
-    /// A tile of a matrix whose rows are `stride` long: from its place `at` on, `columns` wide.
+    /// A tile of a matrix whose rows are `stride` long: from its place `at` on, `rows` high and
+    /// `columns` wide.
     ///
     /// # Safety
-    /// As for [`Self::part`], of each row that is asked for while the tile lives.
-    pub unsafe fn tile(&self, at: usize, stride: usize, columns: usize) -> TileMut<'_, T> {
-        TileMut { parts: self, at, stride, columns }
+    /// No other part or tile that lives at the same time overlaps one of its rows.
+    pub unsafe fn tile(
+        &self,
+        at: usize,
+        rows: usize,
+        stride: usize,
+        columns: usize,
+    ) -> TileMut<'_, T> {
+        let last = rows.saturating_sub(1).checked_mul(stride).and_then(|last| last.checked_add(at));
+        let end = last.and_then(|last| last.checked_add(columns));
+        assert!(columns <= stride && end.is_some_and(|end| end <= self.length));
+        TileMut { parts: self, at, rows, stride, columns }
     }
 }
 
@@ -291,6 +301,7 @@ impl<'a, T> Parts<'a, T> {
 pub struct TileMut<'a, T> {
     parts: &'a Parts<'a, T>,
     at: usize,
+    rows: usize,
     stride: usize,
     columns: usize,
 }
@@ -299,6 +310,7 @@ impl<T> TileMut<'_, T> {
     /// One of its rows.
     #[inline]
     pub fn row(&mut self, row: usize) -> &mut [T] {
+        assert!(row < self.rows);
         let at = self.at + row * self.stride;
         // SAFETY: nobody else has it, as whoever made the tile has said.
         unsafe { self.parts.part(at..at + self.columns) }
@@ -307,6 +319,7 @@ impl<T> TileMut<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::time::{Duration, Instant};
 
     use super::*;
@@ -317,6 +330,26 @@ mod tests {
             let expected: Vec<String> = (0..items).map(|item| item.to_string()).collect();
             assert_eq!(map(items, |item| item.to_string()), expected);
         }
+    }
+
+    #[test]
+    fn a_tile_ends_where_it_ends() {
+        let mut matrix = [0u8; 3 * 10];
+        let parts = Parts::new(&mut matrix);
+        // SAFETY: there is no other.
+        let mut tile = unsafe { parts.tile(14, 2, 10, 4) };
+        tile.row(0).fill(1);
+        tile.row(1).fill(2);
+        assert!(catch_unwind(AssertUnwindSafe(|| tile.row(2).len())).is_err());
+        for (at, rows, stride, columns) in
+            [(14, 2, 10, 11), (17, 2, 10, 4), (0, usize::MAX, 10, 4), (0, 1, 40, 31)]
+        {
+            // SAFETY: as above.
+            let tile = || drop(unsafe { parts.tile(at, rows, stride, columns) });
+            assert!(catch_unwind(AssertUnwindSafe(tile)).is_err());
+        }
+        assert_eq!(matrix[..14], [0; 14]);
+        assert_eq!(matrix[14..], *b"\x01\x01\x01\x01\0\0\0\0\0\0\x02\x02\x02\x02\0\0");
     }
 
     #[test]

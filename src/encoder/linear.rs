@@ -166,7 +166,8 @@ impl Linear {
         let column = panel * PANEL;
         let columns = WIDTH.min(self.outputs - column);
         // SAFETY: no other call has this tile.
-        let out = unsafe { out.tile(first * self.outputs + column, self.outputs, columns) };
+        let out =
+            unsafe { out.tile(first * self.outputs + column, tile.len(), self.outputs, columns) };
         rows::finish(level, tile.as_flattened(), WIDTH, &self.bias[column..], finish, out);
     }
 }

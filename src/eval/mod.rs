@@ -69,7 +69,7 @@ pub struct Evaluator<'a> {
 impl Evaluator<'_> {
     /// Asks one question.
     pub fn ask(&self, question: &Question, interrupted: &AtomicBool) -> Result<Asked> {
-        let stages = self.retriever.stages(&question.text, self.top_k)?;
+        let stages = self.retriever.stages(&question.text, self.top_k, self.candidates)?;
         let (mut scores, mut times) = (BTreeMap::new(), BTreeMap::new());
         for (stage, ranking) in rankings(&stages) {
             times.insert(stage.to_owned(), 1e3 * ranking.took.as_secs_f64());
@@ -89,10 +89,7 @@ impl Evaluator<'_> {
             refused: self.answerer.refuses(&stages.retrieval).is_some(),
             scores,
             answer,
-            candidates: match self.candidates {
-                true => candidates(&stages, question),
-                false => Vec::new(),
-            },
+            candidates: candidates(&stages, question),
         };
         Ok(Asked { scores, times, answer: facts })
     }

@@ -167,8 +167,8 @@ pub enum IndexError {
         /// The client's reason.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// Something listens, but no encrypted connection comes about.
-    #[error("{address} does not answer an encrypted connection")]
+    /// Something listens, but no encrypted connection came about in time.
+    #[error("something listens at {address}, but no encrypted connection came about")]
     NotEncrypted {
         /// The index, without secrets.
         address: String,
@@ -261,8 +261,9 @@ impl IndexError {
                  and `rag-query index` goes on from there"
             }
             Self::NotEncrypted { .. } => {
-                "name a file with the certificate of the authority that vouches for the server in \
-                 RAG_QUERY_MILVUS_CA, or write milvus:// if the server does not encrypt"
+                "wait if the server is still starting; name a file with the certificate of the \
+                 authority that vouches for it in RAG_QUERY_MILVUS_CA; or write milvus:// if it does \
+                 not encrypt"
             }
             Self::Refused { .. } => {
                 "give the user in the environment, RAG_QUERY_MILVUS_TOKEN=user:password, or in the \

@@ -1,8 +1,9 @@
 //! The JSON files of a model, bounded.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use serde::de::DeserializeOwned;
 
 use crate::bounded;
@@ -12,7 +13,13 @@ const MAX_BYTES: u64 = 64 << 20;
 
 /// The bytes of a file of a model.
 pub fn bytes(path: &Path) -> Result<Vec<u8>> {
-    bounded::read(path, MAX_BYTES).with_context(|| format!("cannot read {}", path.display()))
+    bounded::read(path, MAX_BYTES).map_err(|error| {
+        let next = match error.kind() {
+            ErrorKind::FileTooLarge => ", which is not what its name says; download it again",
+            _ => "",
+        };
+        Error::new(error).context(format!("cannot read {}{next}", path.display()))
+    })
 }
 
 /// Reads one value.

@@ -40,7 +40,7 @@ pub struct Stages {
     pub fused: Ranking,
     /// After the reranker; absent without one.
     pub reranked: Option<Ranking>,
-    /// What both searches brought, in the fused order.
+    /// What both searches brought, in the fused order; empty unless asked for.
     pub candidates: Vec<Candidate>,
     /// What [`Retriever::retrieve`] returns.
     pub retrieval: Retrieval,
@@ -48,14 +48,17 @@ pub struct Stages {
 
 impl Retriever<'_> {
     /// Does what [`Retriever::retrieve`] does with the same `limit`, and keeps what each stage
-    /// found on the way.
-    pub fn stages(&self, question: &str, limit: usize) -> Result<Stages> {
+    /// found on the way, and `with_candidates` also all that it chose from.
+    pub fn stages(&self, question: &str, limit: usize, with_candidates: bool) -> Result<Stages> {
         let found = self.search(question)?;
         let start = Instant::now();
         let (mut hits, relevance) = self.best(question, &found, limit.max(CANDIDATES))?;
         let rerank = start.elapsed();
 
-        let candidates = self.scored(&found, &hits)?;
+        let candidates = match with_candidates {
+            true => self.scored(&found, &hits)?,
+            false => Vec::new(),
+        };
         let took = &found.took;
         let ids = |hits: &[(ChunkId, f32)]| hits.iter().map(|&(chunk, _)| chunk).collect();
         let rank = |chunks: Vec<ChunkId>, took| {

@@ -202,9 +202,25 @@ fn a_server_rewrites_a_follow_up_and_what_it_cannot_rewrite_is_joined() {
     ask(ENGLISH, &[]);
     let told = ["Rewriting the follow-up… ✅", &format!("searching for: {REWRITTEN}\r\n")];
     ask("and its drawbacks?", &told);
-    ask("Who noticed them?", &[&format!("searching for: {REWRITTEN} Who noticed them? (joined")]);
+    // What comes is no question: no ✅.
+    ask(
+        "Who noticed them?",
+        &[
+            "Rewriting the follow-up… 0",
+            &format!("searching for: {REWRITTEN} Who noticed them? (joined"),
+        ],
+    );
     let failed = "could not be rewritten: the LLM server";
-    ask("Why?", &[failed, "HTTP 500", "out of memory", &format!("{REWRITTEN} Why? (joined")]);
+    ask(
+        "Why?",
+        &[
+            "Rewriting the follow-up… \r\nwarning: ",
+            failed,
+            "HTTP 500",
+            "out of memory",
+            &format!("{REWRITTEN} Why? (joined"),
+        ],
+    );
     pty.send(CTRL_D);
     assert!(pty.end().0.success());
 

@@ -56,6 +56,10 @@ fn talk(
 ) -> std::io::Result<()> {
     use std::io::ErrorKind::{TimedOut, WouldBlock};
     const PATIENCE: std::time::Duration = std::time::Duration::from_millis(2);
+    // Whole, before anything may be given up for want of patience.
+    while outside.conn.is_handshaking() {
+        outside.conn.complete_io(&mut outside.sock)?;
+    }
     outside.sock.set_read_timeout(Some(PATIENCE))?;
     inside.set_read_timeout(Some(PATIENCE))?;
     let mut some = vec![0; 1 << 16];

@@ -1,7 +1,7 @@
 //! A connection to a server: calls that wait, retries that end, and errors that say what to do.
 
 use std::future::Future;
-use std::net::TcpStream;
+use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use meaning::is_temporary;
@@ -53,7 +53,10 @@ impl Server {
         if let Some(token) = token {
             config = config.token(token);
         }
-        if let Ok(file) = std::env::var("RAG_QUERY_MILVUS_CA") {
+        // With a certificate the client encrypts, whatever the address says.
+        if address.tls
+            && let Ok(file) = std::env::var("RAG_QUERY_MILVUS_CA")
+        {
             config = config.ca_certificate(file);
         }
         let failed = |error: std::io::Error| IndexError::Server {
@@ -67,10 +70,8 @@ impl Server {
             .build()
             .map_err(failed)?;
         let connect = || ClientV2::new(&config);
-        let retrying = Retrying { address, notify, timeout, attempts: CONNECT_ATTEMPTS };
-        let client = runtime
-            .block_on(retrying.call("connect", connect))
-            .map_err(|error| not_encrypted(address, error))?;
+        let retrying = Retrying { address, notify, timeout, connecting: true };
+        let client = runtime.block_on(retrying.call("connect", connect))?;
         Ok(Self { address: address.clone(), client, notify: notify.clone(), timeout, runtime })
     }
 
@@ -115,7 +116,7 @@ impl Server {
         F: Future<Output = Answered<T>>,
     {
         let Self { address, notify, timeout, .. } = self;
-        let retrying = Retrying { address, notify, timeout: *timeout, attempts: ATTEMPTS };
+        let retrying = Retrying { address, notify, timeout: *timeout, connecting: false };
         retrying.call(what, || call(self.client.clone())).await
     }
 
@@ -154,16 +155,11 @@ impl Server {
     }
 }
 
-/// The client says no more than that it waited in vain, also where a certificate is not trusted or
-/// the server does not encrypt; then at least something listens.
-fn not_encrypted(address: &Address, error: IndexError) -> IndexError {
-    let listens = || TcpStream::connect((address.host.as_str(), address.port)).is_ok();
-    match error {
-        IndexError::Unreachable { address: name, source, .. } if address.tls && listens() => {
-            IndexError::NotEncrypted { address: name, source }
-        }
-        other => other,
-    }
+/// Whether something takes connections there.
+fn listens(address: &Address) -> bool {
+    let host = address.host.trim_start_matches('[').trim_end_matches(']');
+    let connects = |one| TcpStream::connect_timeout(&one, CONNECT).is_ok();
+    (host, address.port).to_socket_addrs().is_ok_and(|mut all| all.any(connects))
 }
 
 fn timeout() -> Duration {
@@ -177,7 +173,7 @@ struct Retrying<'a> {
     address: &'a Address,
     notify: &'a Notify,
     timeout: Duration,
-    attempts: u32,
+    connecting: bool,
 }
 
 impl Retrying<'_> {
@@ -186,6 +182,7 @@ impl Retrying<'_> {
     where
         F: Future<Output = Answered<T>>,
     {
+        let attempts = if self.connecting { CONNECT_ATTEMPTS } else { ATTEMPTS };
         let start = Instant::now();
         let mut wait = FIRST_WAIT;
         let mut attempt = 1;
@@ -197,9 +194,8 @@ impl Retrying<'_> {
                 Ok(Err(error)) => error,
                 Err(_) => Error::Timeout(format!("no answer within {} s", limit.as_secs_f32())),
             };
-            let again = is_temporary(&error)
-                && attempt < self.attempts
-                && start.elapsed() < self.timeout * 2;
+            let again =
+                is_temporary(&error) && attempt < attempts && start.elapsed() < self.timeout * 2;
             if !again {
                 return Err(self.error(what, error));
             }
@@ -208,7 +204,7 @@ impl Retrying<'_> {
                 address: self.address.to_string(),
                 error: meaning::brief(&error),
                 attempt,
-                attempts: self.attempts,
+                attempts,
             }));
             tokio::time::sleep(wait).await;
             wait *= 2;
@@ -220,6 +216,12 @@ impl Retrying<'_> {
         let what = what.to_owned();
         if meaning::is_refusal(&error) {
             return IndexError::Refused { address, source: error.into() };
+        }
+        // The client says no more than that it waited in vain, also where it does not trust a
+        // certificate or the server does not encrypt.
+        let in_vain = self.connecting && matches!(error, Error::Timeout(_));
+        if in_vain && self.address.tls && listens(self.address) {
+            return IndexError::NotEncrypted { address, source: meaning::brief(&error).into() };
         }
         if is_temporary(&error) {
             IndexError::Unreachable { address, what, source: meaning::brief(&error).into() }
@@ -279,5 +281,26 @@ mod meaning {
             }
             _ => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn who_listens_is_found_by_name_and_by_number() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let on = |host: &str, port: u16| {
+            listens(&Address::parse(&format!("milvus+tls://{host}:{port}/notes")).unwrap())
+        };
+        assert!(on("127.0.0.1", port) && on("localhost", port));
+        let other = TcpListener::bind("[::1]:0").unwrap();
+        assert!(on("[::1]", other.local_addr().unwrap().port()));
+        drop(listener);
+        assert!(!on("127.0.0.1", port));
     }
 }
