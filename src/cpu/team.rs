@@ -293,17 +293,19 @@ impl<'a, T> Parts<'a, T> {
         let last = rows.saturating_sub(1).checked_mul(stride).and_then(|last| last.checked_add(at));
         let end = last.and_then(|last| last.checked_add(columns));
         assert!(columns <= stride && end.is_some_and(|end| end <= self.length));
-        TileMut { parts: self, at, rows, stride, columns }
+        // SAFETY: inside of the slice.
+        let start = unsafe { self.start.add(at) };
+        TileMut { start, rows, stride, columns, parts: PhantomData }
     }
 }
 
 /// A tile of a matrix that several threads write.
 pub struct TileMut<'a, T> {
-    parts: &'a Parts<'a, T>,
-    at: usize,
+    start: *mut T,
     rows: usize,
     stride: usize,
     columns: usize,
+    parts: PhantomData<&'a mut [T]>,
 }
 
 impl<T> TileMut<'_, T> {
@@ -311,9 +313,9 @@ impl<T> TileMut<'_, T> {
     #[inline]
     pub fn row(&mut self, row: usize) -> &mut [T] {
         assert!(row < self.rows);
-        let at = self.at + row * self.stride;
-        // SAFETY: nobody else has it, as whoever made the tile has said.
-        unsafe { self.parts.part(at..at + self.columns) }
+        // SAFETY: whoever made the tile has said that nobody else has it, and all of its rows are
+        // inside of the slice.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(row * self.stride), self.columns) }
     }
 }
 
