@@ -178,24 +178,18 @@ impl<'a> Session<'a> {
             .ready_generator(question)
             .map(|generator| Rewriter { generator, template: &self.rewriting });
         let mut step: Option<Step> = None;
-        let mut start = Instant::now();
-        let warn = |step: &mut Option<Step>, text: &str| {
-            step.iter_mut().for_each(Step::pause);
-            terminal.warn(text);
-        };
+        let start = Instant::now();
         let standalone =
             dialogue.standalone(question, rewriter, answering.interrupted(), &mut |event| {
                 match event {
-                    Rewriting::Begins => {
-                        start = Instant::now();
-                        step = Some(terminal.begin(lang.rewriting()));
-                    }
+                    Rewriting::Begins => step = Some(terminal.begin(lang.rewriting())),
                     Rewriting::ServerFailed { error, next } => {
-                        warn(&mut step, &lang.server_failed(error, next, Duration::ZERO));
+                        step.iter_mut().for_each(Step::pause);
+                        terminal.warn(&lang.server_failed(error, next, Duration::ZERO));
                     }
                     Rewriting::Failed(error) => {
-                        warn(&mut step, &lang.not_rewritten(error));
                         step = None;
+                        terminal.warn(&lang.not_rewritten(error));
                     }
                 }
             });

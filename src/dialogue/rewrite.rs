@@ -48,16 +48,14 @@ impl RewriteTemplate {
         let turn = |question: &str| Turn { question: question.to_owned(), answer: "47010".into() };
         let turns = VecDeque::from([turn("47012?"), turn("47013?")]);
         let messages = self.render("47011?", &turns, Language::English)?;
-        self.0.ensure(!messages.user.is_empty(), "it writes no message for the role `user`")?;
-        let written = [messages.system, messages.user].concat();
-        self.0.ensure(
-            written.contains("47011"),
-            "it leaves out the follow-up; write `{{ question }}` where it belongs",
-        )?;
-        self.0.ensure(
-            written.contains("47012") && written.contains("47013"),
-            "it leaves out the dialogue; write `{{ turn.question }}` in a loop over `turns`",
-        )
+        let parts: [(&[&str], &str); 2] = [
+            (&["47011"], "it leaves out the follow-up; write `{{ question }}` where it belongs"),
+            (
+                &["47012", "47013"],
+                "it leaves out the dialogue; write `{{ turn.question }}` in a loop over `turns`",
+            ),
+        ];
+        self.0.check(messages, &parts)
     }
 
     fn render(

@@ -66,10 +66,18 @@ impl TemplateSource {
         Ok(Messages { system: render("system")?, user: render("user")? })
     }
 
-    /// Refuses a template that does not do what it is for.
-    pub fn ensure(&self, holds: bool, what_is_wrong: &str) -> Result<()> {
-        ensure!(holds, "{}: {what_is_wrong}", self.cannot());
-        Ok(())
+    /// Refuses a template whose `messages` for a trial lack something: each of `parts` is texts
+    /// that belong there, and what is wrong without them.
+    pub fn check(&self, messages: Messages, parts: &[(&[&str], &str)]) -> Result<()> {
+        let ensure = |holds, what_is_wrong: &str| {
+            ensure!(holds, "{}: {what_is_wrong}", self.cannot());
+            Ok(())
+        };
+        ensure(!messages.user.is_empty(), "it writes no message for the role `user`")?;
+        let written = [messages.system, messages.user].concat();
+        parts.iter().try_for_each(|(texts, what_is_wrong)| {
+            ensure(texts.iter().all(|text| written.contains(text)), what_is_wrong)
+        })
     }
 
     /// An error of the template engine, with the file and the line.

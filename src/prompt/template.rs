@@ -59,16 +59,14 @@ impl PromptTemplate {
             format: Format::Plain,
         };
         let messages = self.render("47011?", &[passage("47012."), passage("47013.")])?;
-        self.0.ensure(!messages.user.is_empty(), "it writes no message for the role `user`")?;
-        let written = [messages.system, messages.user].concat();
-        self.0.ensure(
-            written.contains("47011"),
-            "it leaves out the question; write `{{ question }}` where it belongs",
-        )?;
-        self.0.ensure(
-            written.contains("47012") && written.contains("47013"),
-            "it leaves out passages; write `{{ passage.text }}` in a loop over `passages`",
-        )
+        let parts: [(&[&str], &str); 2] = [
+            (&["47011"], "it leaves out the question; write `{{ question }}` where it belongs"),
+            (
+                &["47012", "47013"],
+                "it leaves out passages; write `{{ passage.text }}` in a loop over `passages`",
+            ),
+        ];
+        self.0.check(messages, &parts)
     }
 
     /// The messages for a question over passages, best first.

@@ -19,30 +19,33 @@ pub fn certificates(name: &str) -> PathBuf {
 
 /// Opens the door, and returns its port. What comes through it goes to `inside`, `host:port`.
 pub fn door(inside: String) -> u16 {
-    let config = Arc::new(config(&[]));
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    thread::spawn(move || {
-        for outside in listener.incoming().flatten() {
-            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
-            // A client that trusts nobody goes away at once.
-            let _ = hand_on(StreamOwned::new(connection, outside), &inside);
-        }
-    });
-    port
+    listen(&[], move |outside| {
+        // A client that trusts nobody goes away at once.
+        let _ = hand_on(outside, &inside);
+    })
 }
 
 /// As [`door`], for connections on which both sides go on talking.
 #[cfg(feature = "milvus")]
 pub fn tunnel(inside: String) -> u16 {
-    let config = Arc::new(config(&[b"h2"]));
+    listen(&[b"h2"], move |outside| {
+        let inside = TcpStream::connect(&inside).unwrap();
+        thread::spawn(move || talk(outside, inside));
+    })
+}
+
+/// Takes encrypted connections over which these `protocols` are spoken, one after the other.
+fn listen(
+    protocols: &[&[u8]],
+    each: impl Fn(StreamOwned<ServerConnection, TcpStream>) + Send + 'static,
+) -> u16 {
+    let config = Arc::new(config(protocols));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
         for outside in listener.incoming().flatten() {
             let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
-            let inside = TcpStream::connect(&inside).unwrap();
-            thread::spawn(move || talk(StreamOwned::new(connection, outside), inside));
+            each(StreamOwned::new(connection, outside));
         }
     });
     port
