@@ -7,7 +7,7 @@ use std::process::Command;
 /// The oldest GPUs that CUDA 13 knows (Turing). The code is PTX, which every driver translates for
 /// the GPU it runs on, and nothing in it gains from newer instructions.
 const ARCHITECTURE: &str = "compute_75";
-const KERNELS: &str = "src/llm/cuda/kernels.cu";
+const KERNELS: &str = "src/compute/cuda/kernels.cu";
 
 fn main() {
     println!("cargo:rerun-if-changed={KERNELS}");

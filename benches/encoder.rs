@@ -11,9 +11,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use rag_query::bench::{median, peak};
-use rag_query::cpu;
-use rag_query::encoder::{Checkpoint, Encoder, EncoderConfig, Sequence, batches};
+use rag_query::compute;
+use rag_query::embedding::encoder::{Checkpoint, Encoder, EncoderConfig, Sequence, batches};
+use rag_query::measure::{median, peak};
 use rag_query::models::catalogue::Precision;
 use serde_json::json;
 
@@ -78,7 +78,7 @@ fn main() -> Result<()> {
         let line = json!({
             "shape": shape,
             "precision": args.precision,
-            "cpu": cpu::level().name(),
+            "cpu": compute::level().name(),
             "load_s": load_s,
             "seconds": seconds,
             "sequences_per_s": lengths.len() as f64 / seconds,

@@ -17,11 +17,11 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Tensor};
 use clap::Parser;
-use rag_query::bench::{ATTEMPTS, generate, longest, prompt};
 use rag_query::cli::Exit;
-use rag_query::gpu::{self, GpuError};
-use rag_query::llm::placement::DeviceChoice;
-use rag_query::llm::{Llm, LlmFiles};
+use rag_query::generation::local::placement::DeviceChoice;
+use rag_query::generation::local::placement::gpu::{self, GpuError};
+use rag_query::generation::local::{Llm, LlmFiles};
+use rag_query::measure::{ATTEMPTS, generate, longest, prompt};
 use serde_json::json;
 
 /// What libraries read the number of threads from, once, at their first use.

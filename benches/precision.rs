@@ -12,9 +12,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
-use rag_query::cpu;
-use rag_query::embed::normalize;
-use rag_query::encoder::{Checkpoint, Encoder, EncoderConfig, Sequence, TextTokenizer};
+use rag_query::compute;
+use rag_query::embedding::encoder::{Checkpoint, Encoder, EncoderConfig, Sequence, TextTokenizer};
+use rag_query::embedding::normalize;
 use rag_query::models::catalogue::Precision;
 use serde_json::json;
 
@@ -70,7 +70,7 @@ fn main() -> Result<()> {
     ensure!(!cosines.is_empty(), "the files have no text");
     cosines.sort_by(f64::total_cmp);
     let line = json!({
-        "cpu": cpu::level().name(),
+        "cpu": compute::level().name(),
         "sentences": cosines.len(),
         "cosine_min": cosines[0],
         "cosine_median": cosines[cosines.len() / 2],

@@ -28,17 +28,18 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
-use rag_query::bench::middle;
-use rag_query::cpu::{self, team};
-use rag_query::embed::{Embedder, Tokens};
+use rag_query::chunks::ChunkSettings;
+use rag_query::compute::{self, pool};
+use rag_query::documents::{self as ingest, Filter, Format, Place};
+use rag_query::embedding::{Embedder, Tokens};
+use rag_query::index::update::preview;
 use rag_query::index::{
     DirectoryIndex, DirectoryWriter, DocumentState, EmbedderIdentity, Index, IndexWriter, Passage,
     Settings, Start,
 };
-use rag_query::indexing::preview;
-use rag_query::ingest::{self, ChunkSettings, Filter, Format, Place};
+use rag_query::measure::middle;
 use rag_query::models::Catalogue;
-use rag_query::random::SplitMix64;
+use rag_query::support::random::SplitMix64;
 use serde_json::{Value, json};
 use unicode_normalization::UnicodeNormalization;
 
@@ -204,7 +205,7 @@ fn exact(file: &Path, queries: &[Vec<f32>]) -> Result<Vec<Vec<u32>>> {
     const PART: usize = 8192;
     for first in (0..rows).step_by(PART) {
         let vectors = floats(&mut reader, PART.min(rows - first) * DIM)?;
-        team::share(queries.len(), |some| {
+        pool::share(queries.len(), |some| {
             for i in some {
                 let mut scores: Vec<(f32, u32)> = (first as u32..)
                     .zip(vectors.chunks_exact(DIM))
@@ -303,8 +304,8 @@ fn search(folder: &Path) -> Result<Value> {
     }
     Ok(json!({
         "chunks": index.chunk_count(),
-        "cpu": cpu::level().name(),
-        "threads": team::threads(),
+        "cpu": compute::level().name(),
+        "threads": pool::threads(),
         "open_s": middle(opens),
         "dense_s": spread(dense),
         "recall": found as f64 / nearest.len() as f64,

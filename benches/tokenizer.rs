@@ -13,8 +13,8 @@ use std::time::Instant;
 
 use anyhow::{Result, anyhow, ensure};
 use clap::Parser;
-use rag_query::bench::middle;
-use rag_query::encoder::TextTokenizer;
+use rag_query::embedding::encoder::TextTokenizer;
+use rag_query::measure::middle;
 use serde_json::json;
 use tokenizers::Tokenizer;
 

@@ -58,7 +58,7 @@ static float rsqrtf(float x) { return 1.f / std::sqrt(x); }
 #define __device__
 #define __global__
 #define __shared__ static
-#include "../src/llm/cuda/kernels.cu"
+#include "../src/compute/cuda/kernels.cu"
 
 static void launch(dim3 grid, unsigned threads, const std::function<void()> &kernel) {
   for (unsigned y = 0; y < grid.y; y++)

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use rag_query::embed::{Embedder, Embedding, Tokens};
+use rag_query::embedding::{Embedder, Embedding, Tokens};
 use rag_query::models::Catalogue;
 use serde_json::Value;
 

@@ -16,11 +16,11 @@ use std::sync::atomic::AtomicBool;
 use serde_json::Value;
 
 use super::support::Judge;
+use crate::documents::{self as ingest, Filter, Format};
+use crate::index::update::Indexer;
 use crate::index::{DirectoryIndex, DirectoryWriter, Index, Passage, Start};
-use crate::indexing::Indexer;
-use crate::ingest::{self, Filter, Format};
 use crate::models::{Catalogue, HubSettings, ModelStore};
-use crate::pipeline::{Models, Overrides};
+use crate::profile::{Models, Overrides};
 use crate::terminal::{DownloadBars, Lang, Terminal};
 
 /// The share of supported statements that may be reported.

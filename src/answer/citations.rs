@@ -25,7 +25,7 @@ pub fn cited(answer: &str, passages: usize) -> (Vec<usize>, bool) {
 }
 
 /// Where a text has `[1]` and `[1, 3]`, in bytes.
-pub(super) fn spans(text: &str) -> Vec<Range<usize>> {
+pub(crate) fn spans(text: &str) -> Vec<Range<usize>> {
     let opened = text.match_indices('[').map(|(start, _)| start);
     let number = |c: char| c.is_ascii_digit() || matches!(c, ',' | ' ');
     let closed = opened.filter_map(|start| {

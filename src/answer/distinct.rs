@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::index::Passage;
-use crate::index::analyze::{Kind, terms};
-use crate::retrieve::Hit;
+use crate::retrieval::Hit;
+use crate::text::analyze::{Kind, terms};
 
 /// Words in a shingle: enough that texts about one matter do not share many by chance.
 const SHINGLE: usize = 3;
@@ -78,9 +78,9 @@ impl Content {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::documents::Format;
     use crate::index::ChunkId;
-    use crate::ingest::Format;
-    use crate::retrieve::Scores;
+    use crate::retrieval::Scores;
 
     const TEXT: &str = "Người lao động được nghỉ phép mười hai ngày mỗi năm nếu làm đủ mười hai \
         tháng, và được trả nguyên lương trong những ngày đó. Ai làm công việc nặng nhọc được nghỉ \

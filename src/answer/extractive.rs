@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 
-use crate::embed::{Embedder, Tokens, dot};
+use crate::chunks::sentences;
+use crate::embedding::{Embedder, Tokens, dot};
 use crate::index::{LexicalQuery, Passage};
-use crate::ingest::sentences;
 
 /// Sentences in an answer.
 const MOST_SENTENCES: usize = 3;

@@ -2,7 +2,7 @@
 //! in pieces.
 
 use crate::index::Passage;
-use crate::retrieve::Hit;
+use crate::retrieval::Hit;
 
 /// Bytes between two chunks of one section, which are blank: a paragraph's end.
 const GAP: usize = 4;
@@ -39,7 +39,7 @@ pub fn merge(hits: &[Hit]) -> Vec<Source> {
 }
 
 /// Whether two passages share some of their document's bytes.
-pub(super) fn overlap(a: &Passage, b: &Passage) -> bool {
+pub(crate) fn overlap(a: &Passage, b: &Passage) -> bool {
     a.document == b.document && a.span.0 < b.span.1 && b.span.0 < a.span.1
 }
 
@@ -70,9 +70,9 @@ fn union(a: Passage, b: Passage) -> Passage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::documents::{Format, Place};
     use crate::index::ChunkId;
-    use crate::ingest::{Format, Place};
-    use crate::retrieve::Scores;
+    use crate::retrieval::Scores;
 
     const TEXT: &str = "một hai ba bốn năm sáu bảy tám chín mười";
 

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod calibration;
 mod citations;
+pub mod conversation;
 mod distinct;
 mod extractive;
 mod merge;
@@ -17,16 +18,16 @@ use serde::Serialize;
 use thiserror::Error;
 use unicode_normalization::UnicodeNormalization;
 
-use crate::generate::{Generator, Written};
+use crate::documents::Place;
+use crate::generation::local::SamplingOptions;
+use crate::generation::local::placement::Placed;
+use crate::generation::remote::RemoteError;
+use crate::generation::{Generator, Written};
 use crate::index::{Index, Passage};
-use crate::ingest::Place;
-use crate::language::Language;
-use crate::llm::SamplingOptions;
-use crate::llm::placement::Placed;
-use crate::pipeline::Models;
+use crate::profile::Models;
 use crate::prompt::{Messages, PromptTemplate};
-use crate::remote::RemoteError;
-use crate::retrieve::{Hit, Relevance, Retrieval, Retriever};
+use crate::retrieval::{Hit, Relevance, Retrieval, Retriever};
+use crate::text::language::Language;
 use distinct::distinct;
 use merge::{Source, merge};
 use support::unsupported;

@@ -11,12 +11,12 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::citations::{cited, spans, without_citations};
-use crate::embed::{Embedder, Tokens, dot};
-use crate::index::analyze::{Kind, terms, words};
+use crate::chunks::sentences;
+use crate::embedding::{Embedder, Tokens, dot};
 use crate::index::{Index, Passage};
-use crate::ingest::sentences;
-use crate::language::Language;
 use crate::models::catalogue::SupportThresholds;
+use crate::text::analyze::{Kind, terms, words};
+use crate::text::language::Language;
 
 /// Words that a sentence must have to be judged: "Yes." claims nothing by itself.
 const SHORTEST: usize = 3;
@@ -67,7 +67,7 @@ pub fn unsupported(
 }
 
 /// Compares sentences with passages.
-pub(super) struct Judge<'a> {
+pub(crate) struct Judge<'a> {
     index: &'a dyn Index,
     embedder: &'a Embedder,
     thresholds: Option<SupportThresholds>,
@@ -76,7 +76,7 @@ pub(super) struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    pub(super) fn new(
+    pub(crate) fn new(
         index: &'a dyn Index,
         embedder: &'a Embedder,
         thresholds: Option<SupportThresholds>,
@@ -124,7 +124,7 @@ impl<'a> Judge<'a> {
     }
 
     /// The best cosine of a statement's vector with one of a passage's sentences; 0 without any.
-    pub(super) fn nearest(
+    pub(crate) fn nearest(
         &mut self,
         statement: &[f32],
         number: usize,
@@ -141,7 +141,7 @@ impl<'a> Judge<'a> {
     }
 
     /// The vectors of texts, without those that are empty or too long for the embedder.
-    pub(super) fn embed(&self, mut texts: Vec<String>) -> Result<Vec<Vec<f32>>> {
+    pub(crate) fn embed(&self, mut texts: Vec<String>) -> Result<Vec<Vec<f32>>> {
         let window = self.embedder.passage_window();
         texts.retain(|text| !text.is_empty() && self.embedder.count_tokens(text) <= window);
         let embeddings = self.embedder.embed_passages(&texts, Tokens::Dropped)?;

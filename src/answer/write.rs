@@ -6,16 +6,16 @@ use std::time::Instant;
 use anyhow::Result;
 
 use super::{Answer, Answerer, Event, Mode, Reason, TokenCounts, milliseconds};
-use crate::generate::{Generator, Prompt};
+use crate::generation::local::Stop;
+use crate::generation::remote::Progress;
+use crate::generation::{Generator, Prompt};
 use crate::index::Passage;
-use crate::llm::Stop;
 use crate::prompt;
-use crate::remote::Progress;
 
 impl Answerer<'_> {
     /// Writes the answer's text from `passages`, and says how many of them, the best ones, the LLM
     /// has read.
-    pub(super) fn write(
+    pub(crate) fn write(
         &self,
         question: &str,
         passages: &[Passage],

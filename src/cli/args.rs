@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::generation::local::placement::DeviceChoice;
 use crate::index::Shard;
-use crate::llm::placement::DeviceChoice;
 use crate::terminal::Lang;
 
 /// Answers questions from your own documents, on your own machine.

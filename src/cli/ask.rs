@@ -11,13 +11,13 @@ use super::interrupt::{self, Interruptible};
 use super::lines;
 use super::repl;
 use super::setup::Setup;
+use crate::answer::conversation::{Dialogue, RewriteTemplate, Rewriter, Rewriting, Standalone};
 use crate::answer::{self, Answer, AnswerOptions, Answerer, Event, Reason};
-use crate::dialogue::{Dialogue, RewriteTemplate, Rewriter, Rewriting, Standalone};
-use crate::llm::SamplingOptions;
-use crate::llm::placement::DeviceChoice;
-use crate::pipeline::Models;
+use crate::generation::local::SamplingOptions;
+use crate::generation::local::placement::DeviceChoice;
+use crate::generation::remote::{RemoteError, chat};
+use crate::profile::Models;
 use crate::prompt::{Messages, line_of};
-use crate::remote::{RemoteError, chat};
 use crate::terminal::{Step, Terminal, document_name, time};
 
 /// What is shown of a sentence without support, in characters.

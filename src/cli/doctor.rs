@@ -7,12 +7,12 @@ use serde::Serialize;
 
 use super::exit::Exit;
 use super::setup::Setup;
-use crate::gpu::{self, Gpu, GpuError, gib};
-use crate::llm::placement::{DeviceChoice, Outlook};
+use crate::generation::local::placement::gpu::{self, Gpu, GpuError, gib};
+use crate::generation::local::placement::{DeviceChoice, Outlook};
+use crate::generation::remote::{Endpoint, Pool, RemoteError};
 use crate::models::catalogue::Role;
 use crate::models::{ModelEntry, ModelError};
 use crate::prompt::line_of;
-use crate::remote::{Endpoint, Pool, RemoteError};
 
 /// What is shown of a server's list, in characters.
 const SHOWN_OF_MODELS: usize = 200;

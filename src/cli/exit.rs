@@ -6,9 +6,9 @@ use std::process::{ExitCode, Termination};
 use anyhow::Error;
 
 use crate::answer::QuestionError;
-use crate::gpu::GpuError;
+use crate::generation::local::placement::gpu::GpuError;
+use crate::generation::remote::{EndpointError, RemoteError};
 use crate::index::IndexError;
-use crate::remote::{EndpointError, RemoteError};
 use crate::terminal::Terminal;
 
 /// How the program ends.

@@ -22,7 +22,7 @@ use args::{Cli, Command};
 pub use exit::Exit;
 use setup::Setup;
 
-use crate::ingest;
+use crate::documents as ingest;
 
 /// Runs the command line that the process was given.
 pub fn main() -> Exit {

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use super::exit::{Exit, report};
 use crate::answer::{Answer, AnswerOptions, Answerer, Event};
-use crate::gpu::fake::{FakeDriver, GIB, allow_allocations, gpu};
-use crate::gpu::{GpuError, gib};
+use crate::documents::{self as ingest, Filter};
+use crate::generation::local::SamplingOptions;
+use crate::generation::local::placement::gpu::fake::{FakeDriver, GIB, allow_allocations, gpu};
+use crate::generation::local::placement::gpu::{GpuError, gib};
+use crate::index::update::Indexer;
 use crate::index::{DirectoryIndex, DirectoryWriter, Start};
-use crate::indexing::Indexer;
-use crate::ingest::{self, Filter};
-use crate::llm::SamplingOptions;
 use crate::models::{Catalogue, HubSettings, ModelStore};
-use crate::pipeline::{Models, Overrides};
+use crate::profile::{Models, Overrides};
 use crate::prompt::PromptTemplate;
 use crate::terminal::{DownloadBars, Lang, Terminal};
 

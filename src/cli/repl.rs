@@ -7,8 +7,8 @@ use rustyline::error::ReadlineError;
 use super::ask::Session;
 use super::exit::{self, Exit};
 use super::setup::data_dir;
+use crate::answer::conversation::Dialogue;
 use crate::answer::{self, Answer};
-use crate::dialogue::Dialogue;
 use crate::terminal::Lang;
 
 /// A command of the dialogue. This table is all there is: dispatch and `/help` read it.

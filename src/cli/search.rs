@@ -9,8 +9,8 @@ use super::exit::Exit;
 use super::lines;
 use super::setup::Setup;
 use crate::answer;
-use crate::ingest::Place;
-use crate::retrieve::{Hit, Retriever, Scores};
+use crate::documents::Place;
+use crate::retrieval::{Hit, Retriever, Scores};
 use crate::terminal::{Terminal, document_name};
 
 /// A hit, as `--json` prints it.

@@ -8,15 +8,15 @@ use anyhow::{Context, Result, ensure};
 use ureq::tls::RootCerts;
 
 use super::args::Global;
-use crate::dialogue::RewriteTemplate;
+use crate::answer::conversation::RewriteTemplate;
+use crate::generation::remote::{Endpoint, Key, Pool, RemoteError};
 use crate::index::{Index, Location, Manifest, Notify};
 use crate::models::{Catalogue, HubSettings, ModelStore, Profile};
-use crate::pipeline::{Models, OtherLlm, Overrides};
+use crate::profile::{Models, OtherLlm, Overrides};
 use crate::prompt::PromptTemplate;
-use crate::remote::{Endpoint, Key, Pool, RemoteError};
-use crate::rerank::Reranker;
+use crate::retrieval::rerank::Reranker;
+use crate::support::tls;
 use crate::terminal::{DownloadBars, Lang, Terminal};
-use crate::tls;
 
 /// What every command needs.
 pub struct Setup<'a> {

@@ -45,7 +45,7 @@ pub struct DocumentState {
 
 /// What one commit appended to the row files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Extent {
+pub(crate) struct Extent {
     /// Rows that the vector file has from then on, and the digest of the new ones.
     pub rows: u64,
     pub vectors: String,
@@ -71,12 +71,12 @@ enum Change {
 pub struct Ledger {
     files: BTreeMap<String, FileState>,
     documents: BTreeMap<String, DocumentState>,
-    pub(super) extents: Vec<Extent>,
+    pub(crate) extents: Vec<Extent>,
 }
 
 impl Ledger {
     /// Reads the first `bytes` of the log `file` at `path`, and counts its lines.
-    pub(super) fn read(file: &File, path: &Path, bytes: u64) -> Result<(Self, u64), IndexError> {
+    pub(crate) fn read(file: &File, path: &Path, bytes: u64) -> Result<(Self, u64), IndexError> {
         let unreadable = |source| IndexError::Unreadable { path: path.to_owned(), source };
         if file.metadata().map_err(unreadable)?.len() < bytes {
             return Err(IndexError::Truncated { path: path.to_owned() });
@@ -140,28 +140,28 @@ impl Ledger {
 #[cfg(feature = "milvus")]
 impl Ledger {
     /// Adds what is known of a file.
-    pub(super) fn insert_file(&mut self, path: &str, state: FileState) {
+    pub(crate) fn insert_file(&mut self, path: &str, state: FileState) {
         self.apply(Change::File(path.to_owned(), state));
     }
 
     /// Adds what is known of a document.
-    pub(super) fn insert_document(&mut self, id: &str, state: DocumentState) {
+    pub(crate) fn insert_document(&mut self, id: &str, state: DocumentState) {
         self.apply(Change::Document(id.to_owned(), state));
     }
 
     /// Keeps what is known of some files, and of their documents.
-    pub(super) fn retain(&mut self, is_kept: impl Fn(&str) -> bool) {
+    pub(crate) fn retain(&mut self, is_kept: impl Fn(&str) -> bool) {
         self.files.retain(|path, _| is_kept(path));
         self.documents.retain(|id, _| is_kept(file_of(id)));
     }
 
     /// Forgets a file; what it had.
-    pub(super) fn remove_file(&mut self, path: &str) -> Option<FileState> {
+    pub(crate) fn remove_file(&mut self, path: &str) -> Option<FileState> {
         self.files.remove(path)
     }
 
     /// Forgets a document; what it had.
-    pub(super) fn remove_document(&mut self, id: &str) -> Option<DocumentState> {
+    pub(crate) fn remove_document(&mut self, id: &str) -> Option<DocumentState> {
         self.documents.remove(id)
     }
 }
@@ -174,7 +174,7 @@ pub fn file_of(document: &str) -> &str {
 }
 
 /// Appends to a log.
-pub(super) struct LedgerWriter {
+pub(crate) struct LedgerWriter {
     /// The state with all changes, written or not.
     pub ledger: Ledger,
     dir: PathBuf,
@@ -186,13 +186,13 @@ pub(super) struct LedgerWriter {
 }
 
 /// The name of log number `number`.
-pub(super) fn file_name(number: u32) -> String {
+pub(crate) fn file_name(number: u32) -> String {
     format!("documents-{number}.log")
 }
 
 impl LedgerWriter {
     /// Opens log `number` in `dir`, or makes it, and cuts it to the `committed` bytes.
-    pub(super) fn open(dir: &Path, number: u32, committed: u64) -> Result<Self, IndexError> {
+    pub(crate) fn open(dir: &Path, number: u32, committed: u64) -> Result<Self, IndexError> {
         let path = dir.join(file_name(number));
         let unwritable = |source| IndexError::Unwritable { path: path.clone(), source };
         let mut file = OpenOptions::new()
@@ -216,27 +216,27 @@ impl LedgerWriter {
         })
     }
 
-    pub(super) fn record_file(&mut self, path: &str, state: FileState) {
+    pub(crate) fn record_file(&mut self, path: &str, state: FileState) {
         self.add(Change::File(path.to_owned(), state));
     }
 
-    pub(super) fn record_document(&mut self, id: &str, state: DocumentState) {
+    pub(crate) fn record_document(&mut self, id: &str, state: DocumentState) {
         self.add(Change::Document(id.to_owned(), state));
     }
 
-    pub(super) fn forget_file(&mut self, path: &str) {
+    pub(crate) fn forget_file(&mut self, path: &str) {
         if self.ledger.files.contains_key(path) {
             self.add(Change::ForgetFile(path.to_owned()));
         }
     }
 
-    pub(super) fn forget_document(&mut self, id: &str) {
+    pub(crate) fn forget_document(&mut self, id: &str) {
         if self.ledger.documents.contains_key(id) {
             self.add(Change::ForgetDocument(id.to_owned()));
         }
     }
 
-    pub(super) fn record_extent(&mut self, extent: Extent) {
+    pub(crate) fn record_extent(&mut self, extent: Extent) {
         self.add(Change::Extent(extent));
     }
 
@@ -247,13 +247,13 @@ impl LedgerWriter {
     }
 
     /// Whether there are changes that are not on the disk.
-    pub(super) fn has_changes(&self) -> bool {
+    pub(crate) fn has_changes(&self) -> bool {
         !self.waiting.is_empty()
     }
 
     /// Puts all changes on the disk; gives the number of the log and its length in bytes, for the
     /// commit that makes them valid.
-    pub(super) fn sync(&mut self) -> Result<(u32, u64), IndexError> {
+    pub(crate) fn sync(&mut self) -> Result<(u32, u64), IndexError> {
         if self.lines > MIN_REWRITTEN && self.lines > 4 * self.ledger.lines() {
             self.rewrite()?;
         }
@@ -284,7 +284,7 @@ impl LedgerWriter {
     }
 
     /// Removes the logs of other numbers, which no commit refers to any more.
-    pub(super) fn remove_old(&self) {
+    pub(crate) fn remove_old(&self) {
         let current = file_name(self.number);
         for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
             let name = entry.file_name();
@@ -318,7 +318,7 @@ fn checksum(bytes: &[u8]) -> String {
 }
 
 /// For errors about a log that cannot be opened.
-pub(super) fn open(path: &Path) -> Result<File, IndexError> {
+pub(crate) fn open(path: &Path) -> Result<File, IndexError> {
     File::open(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => {
             IndexError::Damaged { path: path.to_owned(), what: "it is missing".to_owned() }

@@ -13,7 +13,7 @@ use tantivy::schema::{
 use tantivy::tokenizer::{TextAnalyzer, TokenizerManager};
 use tantivy::{DocAddress, DocSet, Searcher, TERMINATED, Term};
 
-use super::analyze::{Kind, TermTokenizer, is_unmarked, terms};
+use crate::text::analyze::{Kind, TermTokenizer, is_unmarked, terms};
 
 /// BM25's k1, as tantivy has it (Robertson and Zaragoza 2009, 3.1); b is 0.75.
 const K1: f32 = 1.2;
@@ -23,7 +23,7 @@ const MAX_QUERY_TERMS: usize = 1024;
 
 /// Handles of the schema's fields.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Fields {
+pub(crate) struct Fields {
     /// Identity of the document that the chunk is part of.
     pub document: Field,
     /// Words of heading and text, marks kept.
@@ -38,7 +38,7 @@ pub(super) struct Fields {
     pub passage: Field,
 }
 
-pub(super) fn schema() -> (Schema, Fields) {
+pub(crate) fn schema() -> (Schema, Fields) {
     let text = |tokenizer: &str| {
         TextOptions::default().set_indexing_options(
             TextFieldIndexing::default()
@@ -58,7 +58,7 @@ pub(super) fn schema() -> (Schema, Fields) {
     (schema.build(), fields)
 }
 
-pub(super) fn tokenizers() -> TokenizerManager {
+pub(crate) fn tokenizers() -> TokenizerManager {
     let manager = TokenizerManager::default();
     for (name, kind) in [("exact", Kind::Exact), ("folded", Kind::Folded), ("pairs", Kind::Pairs)] {
         manager.register(name, TextAnalyzer::from(TermTokenizer(kind)));
@@ -92,7 +92,7 @@ struct AskedTerm {
 }
 
 /// The different terms of a question, in order, and what its words are compared as.
-pub(super) fn asked(question: &str) -> (Vec<(Kind, String)>, Kind) {
+pub(crate) fn asked(question: &str) -> (Vec<(Kind, String)>, Kind) {
     // A question typed without marks is compared without marks.
     let words = if is_unmarked(question) { Kind::Folded } else { Kind::Exact };
     let unique = |kind| terms(question, kind).into_iter().collect::<BTreeSet<String>>();
@@ -135,7 +135,7 @@ fn chunks(searcher: &Searcher) -> u64 {
 }
 
 impl LexicalQuery {
-    pub(super) fn new(
+    pub(crate) fn new(
         searcher: Searcher,
         fields: &Fields,
         question: &str,
@@ -169,7 +169,7 @@ impl LexicalQuery {
 
     /// A query for an index that is not tantivy's: `asked` and `words` are [`asked`]'s, `holding`
     /// how many of the `chunks` have each term.
-    pub(super) fn counted(
+    pub(crate) fn counted(
         asked: Vec<(Kind, String)>,
         words: Kind,
         holding: &[u64],
@@ -183,7 +183,7 @@ impl LexicalQuery {
     }
 
     /// The `limit` best chunks and their BM25 scores, best first.
-    pub(super) fn top(&self, limit: usize) -> tantivy::Result<Vec<(f32, DocAddress)>> {
+    pub(crate) fn top(&self, limit: usize) -> tantivy::Result<Vec<(f32, DocAddress)>> {
         let mut best: Vec<(f32, DocAddress)> = Vec::with_capacity(limit + 1);
         let Some(Tantivy { weight, searcher }) = &self.tantivy else { return Ok(best) };
         if self.terms.is_empty() || limit == 0 {
@@ -210,7 +210,7 @@ impl LexicalQuery {
     }
 
     /// BM25 scores of the given chunks, in their order; 0 where no term occurs.
-    pub(super) fn scores(&self, chunks: &[DocAddress]) -> tantivy::Result<Vec<f32>> {
+    pub(crate) fn scores(&self, chunks: &[DocAddress]) -> tantivy::Result<Vec<f32>> {
         let mut scores = vec![0.0; chunks.len()];
         let Some(Tantivy { weight, searcher }) = &self.tantivy else { return Ok(scores) };
         if self.terms.is_empty() {
@@ -241,7 +241,7 @@ impl LexicalQuery {
     /// BM25 of a text by itself; `mean` tells how many terms of a kind a chunk has. The same as
     /// [`Self::scores`], whose lengths are rounded.
     #[cfg(feature = "milvus")]
-    pub(super) fn score(&self, text: &str, mean: impl Fn(Kind) -> f32) -> f32 {
+    pub(crate) fn score(&self, text: &str, mean: impl Fn(Kind) -> f32) -> f32 {
         const B: f32 = 0.75;
         let counted = [self.words, Kind::Pairs].map(|kind| {
             let mut counts: HashMap<String, u32> = HashMap::new();

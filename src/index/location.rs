@@ -134,7 +134,7 @@ impl Location {
     /// Checks the index whole. The first thing that is wrong is the error.
     pub fn verify(&self) -> Result<Box<dyn Index>, IndexError> {
         match self {
-            Self::Directory(dir) => Ok(Box::new(super::verify(dir)?)),
+            Self::Directory(dir) => Ok(Box::new(super::directory::verify(dir)?)),
             Self::Milvus(address, notify) => milvus::verify(address, notify),
         }
     }

@@ -18,23 +18,14 @@
 //! generation and then renames its manifest over the old one. Every byte has a checksum, which
 //! [`verify`] compares.
 
-pub mod analyze;
 mod api;
-mod contained;
-mod directory;
-mod flat;
+pub mod directory;
 mod ledger;
 mod lexical;
 mod location;
-mod manifest;
 mod milvus;
-mod nearest;
-mod reader;
-mod rows;
 mod shard;
-mod table;
-mod verify;
-mod writer;
+pub mod update;
 
 use std::fs;
 use std::io;
@@ -44,16 +35,16 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use api::{Index, IndexWriter, Searched, StoredChunk};
+pub use directory::manifest::{EmbedderIdentity, Manifest, Settings};
+pub use directory::reader::DirectoryIndex;
+pub use directory::verify::verify;
+pub use directory::writer::{DirectoryWriter, Start};
 pub use ledger::{DocumentState, FileState, Ledger, file_of};
 pub use lexical::LexicalQuery;
 pub use location::{Location, Notice, Notify, Retry};
-pub use manifest::{EmbedderIdentity, Manifest, Settings};
-pub use reader::DirectoryIndex;
 pub use shard::Shard;
-pub use verify::verify;
-pub use writer::{DirectoryWriter, Start};
 
-use crate::ingest::{Format, Place};
+use crate::documents::{Format, Place};
 
 const CHECKSUM_DIFFERS: &str = "its checksum is not the one it was written with";
 
@@ -304,7 +295,7 @@ fn size_of(dir: &Path) -> u64 {
         }
         fs::read_dir(path).into_iter().flatten().flatten().map(|entry| below(&entry.path())).sum()
     }
-    manifest::files(dir).iter().map(|path| below(path)).sum()
+    directory::manifest::files(dir).iter().map(|path| below(path)).sum()
 }
 
 /// The same for a writer: where tantivy only says that one of its threads gave up, no file is

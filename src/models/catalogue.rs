@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::bounded;
+use crate::support::bounded;
 
 const BUILT_IN: &str = include_str!("../../models/catalogue.toml");
 
@@ -157,7 +157,7 @@ pub struct EmbedderSpec {
     /// The fastest precision that was measured to be good enough.
     #[serde(default)]
     pub precision: Precision,
-    /// A file of [`LanguageDirections`](crate::embed::LanguageDirections), by which vectors become
+    /// A file of [`LanguageDirections`](crate::embedding::LanguageDirections), by which vectors become
     /// the same in all languages; absent: vectors stay as the model makes them.
     #[serde(default)]
     pub language_directions: Option<PathBuf>,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::tls::CertificatesError;
+use crate::support::tls::CertificatesError;
 
 /// A file on a hub, as errors name it.
 #[derive(Clone, Debug, PartialEq, Eq)]

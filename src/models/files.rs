@@ -167,8 +167,8 @@ impl ModelFiles {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::Catalogue;
     use super::*;
+    use crate::models::Catalogue;
 
     fn store(dirs: &[&Path]) -> ModelStore {
         ModelStore {
@@ -184,7 +184,7 @@ mod tests {
         }
     }
 
-    fn demo() -> super::super::Profile {
+    fn demo() -> crate::models::Profile {
         Catalogue::load(None).unwrap().profile("demo").unwrap()
     }
 

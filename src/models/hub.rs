@@ -18,7 +18,7 @@ use super::files::{ModelFiles, ModelStore};
 use super::lockfile::{self, LockFile, Record};
 use super::transfer::{Announced, Client, is_commit};
 use super::{ModelError, digest};
-use crate::tls;
+use crate::support::tls;
 
 /// Is told how downloads go. Implementations must not block for long.
 pub trait DownloadProgress: Send + Sync {

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Error, Result};
 use serde::de::DeserializeOwned;
 
-use crate::bounded;
+use crate::support::bounded;
 
 /// JSON files of a model larger than this, in bytes, are none. Llama 3.1's tokenizer has 9 MB.
 const MAX_BYTES: u64 = 64 << 20;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::ModelError;
-use crate::bounded;
+use crate::support::bounded;
 
 const NAME: &str = "models.lock.json";
 const VERSION: u32 = 1;

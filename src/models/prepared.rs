@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::ModelError;
 use super::catalogue::Package;
-use crate::bounded;
+use crate::support::bounded;
 
 /// The record's name inside the folder.
 pub(crate) const NAME: &str = "prepared.json";

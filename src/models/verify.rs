@@ -152,8 +152,8 @@ mod tests {
     use std::fs;
     use std::sync::Arc;
 
-    use super::super::{Catalogue, HubSettings};
     use super::*;
+    use crate::models::{Catalogue, HubSettings};
 
     /// SHA-256 of "{}".
     const BRACES: &str = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";

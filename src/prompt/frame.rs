@@ -6,7 +6,7 @@
 //! forbidden words would always lack one. Special tokens are no matter of this module: the LLM's
 //! tokenizer never makes one out of a message.
 
-use crate::ingest::clean;
+use crate::documents::clean;
 
 /// Stands before each line of a passage.
 const QUOTE: &str = "> ";

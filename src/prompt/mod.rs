@@ -68,9 +68,9 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::ingest::Format;
-    use crate::llm::placement::DeviceChoice;
-    use crate::llm::{Llm, LlmFiles};
+    use crate::documents::Format;
+    use crate::generation::local::placement::DeviceChoice;
+    use crate::generation::local::{Llm, LlmFiles};
 
     /// 384 tokens, nearly a token a letter.
     fn tiny(context: usize) -> Llm {

@@ -7,8 +7,8 @@ use anyhow::{Context, Error, Result, bail, ensure};
 use minijinja::Value;
 
 use super::Messages;
-use crate::bounded;
-use crate::llm::jinja;
+use crate::support::bounded;
+use crate::text::jinja;
 
 /// A file larger than this, in bytes, is no template.
 const MAX_FILE_BYTES: u64 = 64 << 10;

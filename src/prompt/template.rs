@@ -9,9 +9,9 @@ use serde::Serialize;
 
 use super::frame;
 use super::source::TemplateSource;
+use crate::documents::{Format, Place};
 use crate::index::{Passage, file_of};
-use crate::ingest::{Format, Place};
-use crate::language::Language;
+use crate::text::language::Language;
 
 const WHAT: &str = "prompt template";
 /// What a template may use, beside what Jinja itself has.

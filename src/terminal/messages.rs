@@ -6,13 +6,13 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use crate::answer::Reason;
-use crate::generate::Written;
-use crate::gpu::gib;
+use crate::documents::Place;
+use crate::generation::Written;
+use crate::generation::local::placement::gpu::gib;
+use crate::generation::local::placement::{GpuMemory, Placed};
+use crate::index::update::Summary;
 use crate::index::{Notice, Retry};
-use crate::indexing::Summary;
-use crate::ingest::Place;
-use crate::language::Language;
-use crate::llm::placement::{GpuMemory, Placed};
+use crate::text::language::Language;
 
 /// The language of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -8,13 +8,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use rag_query::documents::{Format, Place};
+use rag_query::index::update::copy;
 use rag_query::index::{
     DocumentState, FileState, Index, IndexError, IndexWriter, Location, Notify, Passage, Start,
     StoredChunk,
 };
-use rag_query::indexing::copy;
-use rag_query::ingest::{Format, Place};
-use rag_query::random::SplitMix64;
+use rag_query::support::random::SplitMix64;
 
 use crate::harness::synthetic_settings;
 

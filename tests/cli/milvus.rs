@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rag_query::index::{IndexError, IndexWriter, Location, Notify, Settings, Shard, Start};
-use rag_query::random::SplitMix64;
+use rag_query::support::random::SplitMix64;
 use tempfile::TempDir;
 
 use crate::harness::{Outcome, Sandbox, synthetic_settings};

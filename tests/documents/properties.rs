@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use rag_query::encoder::TextTokenizer;
+use rag_query::chunks::{Chunk, ChunkSettings, chunk};
+use rag_query::documents::{self as ingest, Document, Place};
+use rag_query::embedding::encoder::TextTokenizer;
 use rag_query::index::Passage;
-use rag_query::ingest::{self, Chunk, ChunkSettings, Document, Place, chunk};
-use rag_query::random::SplitMix64;
+use rag_query::support::random::SplitMix64;
 
 use crate::random::{Kind, Sample, mutated, pack, sample};
 

@@ -3,7 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use rag_query::ingest::{self, Chunk, ChunkSettings, Document, Filter, Place, chunk};
+use rag_query::chunks::{Chunk, ChunkSettings, chunk};
+use rag_query::documents::{self as ingest, Document, Filter, Place};
 
 /// About as many tokens as a real tokenizer counts.
 fn count(text: &str) -> usize {

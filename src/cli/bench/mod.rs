@@ -11,14 +11,14 @@ use serde::Serialize;
 
 use super::exit::{Exit, hint};
 use super::setup::Setup;
-use crate::bench::{ATTEMPTS, generate, longest, median, middle, peak, prompt};
-use crate::cpu;
-use crate::embed::{Embedder, Embedding, Tokens};
-use crate::llm::placement::DeviceChoice;
+use crate::compute::{self, pool};
+use crate::embedding::{Embedder, Embedding, Tokens};
+use crate::generation::local::placement::DeviceChoice;
+use crate::measure::{ATTEMPTS, generate, longest, median, middle, peak, prompt};
 use crate::models::catalogue::{EmbedderSpec, Precision};
-use crate::pipeline::Models;
-use crate::rerank::{LateInteraction, QueryToken, Reranker};
-use crate::retrieve::{Retrieval, Retriever};
+use crate::profile::Models;
+use crate::retrieval::rerank::{LateInteraction, QueryToken, Reranker};
+use crate::retrieval::{Retrieval, Retriever};
 
 /// Seconds for each figure, if one run takes no longer.
 const BUDGET: f64 = 1.0;
@@ -180,8 +180,8 @@ fn timed<T>(setup: &Setup, (vi, en): (&str, &str), work: impl FnOnce() -> Result
 
 fn machine() -> Machine {
     Machine {
-        cpu: cpu::level().name(),
-        threads: cpu::team::threads(),
+        cpu: compute::level().name(),
+        threads: pool::threads(),
         peak_f32_gflops: peak::operations(Precision::F32),
         peak_int8_gflops: peak::operations(Precision::Int8),
         memory_gb_per_s: peak::memory(),

@@ -13,9 +13,9 @@ use super::exit::Exit;
 use super::interrupt::{self, Interruptible};
 use super::setup::Setup;
 use crate::answer::Answerer;
-use crate::bounded;
-use crate::eval::{self, Documents, Evaluator, Report};
-use crate::retrieve::Retriever;
+use crate::measure::eval::{self, Documents, Evaluator, Report};
+use crate::retrieval::Retriever;
+use crate::support::bounded;
 
 /// The largest report that is read, in bytes; a question has about one kilobyte.
 const MAX_REPORT: u64 = 1 << 30;

@@ -1,6 +1,6 @@
 //! Reports and comparisons for people, in both languages.
 
-use crate::eval::{Answers, Comparison, Estimate, Refusal, Report};
+use crate::measure::eval::{Answers, Comparison, Estimate, Refusal, Report};
 use crate::terminal::Lang;
 
 /// Points of the refusal curve that are shown.

@@ -6,11 +6,11 @@ use std::time::Instant;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::super::exit::Exit;
-use super::super::interrupt::{self, Interruptible};
-use super::super::setup::{Setup, data_dir, location};
+use crate::cli::exit::Exit;
+use crate::cli::interrupt::{self, Interruptible};
+use crate::cli::setup::{Setup, data_dir, location};
 use crate::index::Start;
-use crate::indexing;
+use crate::index::update as indexing;
 use crate::terminal::time;
 
 pub fn run(setup: &Setup, source: &Path, target: &Path) -> Result<Exit> {

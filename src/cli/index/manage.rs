@@ -7,10 +7,10 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Result;
 use serde::Serialize;
 
-use super::super::exit::Exit;
-use super::super::setup::{Setup, data_dir, named_indexes};
+use crate::cli::exit::Exit;
+use crate::cli::setup::{Setup, data_dir, named_indexes};
+use crate::index::update as indexing;
 use crate::index::{Location, Manifest, Settings, file_of};
-use crate::indexing;
 use crate::terminal::{bytes, document_name, time};
 
 pub fn list(setup: &Setup) -> Result<Exit> {

@@ -13,9 +13,9 @@ use super::args::{IndexAction, IndexArgs};
 use super::exit::Exit;
 use super::interrupt::{self, Interruptible};
 use super::setup::Setup;
+use crate::documents::{self as ingest, Filter, Walk};
 use crate::index::Start;
-use crate::indexing::{Indexer, Progress};
-use crate::ingest::{self, Filter, Walk};
+use crate::index::update::{Indexer, Progress};
 use crate::terminal::{Lang, time};
 
 pub fn run(setup: &Setup, args: &IndexArgs) -> Result<Exit> {

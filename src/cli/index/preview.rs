@@ -3,11 +3,11 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::super::args::IndexArgs;
-use super::super::exit::Exit;
-use super::super::setup::Setup;
+use crate::cli::args::IndexArgs;
+use crate::cli::exit::Exit;
+use crate::cli::setup::Setup;
 use crate::index::Passage;
-use crate::indexing::preview;
+use crate::index::update::preview;
 use crate::terminal::document_name;
 
 /// A passage in JSON, with its size in the embedder's tokens.

@@ -1,7 +1,7 @@
 //! Without the feature `milvus`: the same functions, which say so.
 
-use super::super::{Index, IndexError, IndexWriter, Notify, Settings, Shard, Start};
 use super::Address;
+use crate::index::{Index, IndexError, IndexWriter, Notify, Settings, Shard, Start};
 
 /// Fails.
 pub fn open(_: &Address, _: &Notify) -> Result<Box<dyn Index>, IndexError> {

@@ -23,10 +23,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::super::{IndexError, Notice, Settings, Shard};
 use super::schema::{CLAIM, Entry, Names, entry_columns, entry_key, key, one_of, strong, upsert};
 use super::server::Server;
-use crate::random::SplitMix64;
+use crate::index::{IndexError, Notice, Settings, Shard};
+use crate::support::random::SplitMix64;
 
 /// How often a writer counts its claim up.
 const BEAT: Duration = Duration::from_secs(2);

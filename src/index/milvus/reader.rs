@@ -13,18 +13,18 @@ use milvus::v2::error::Result as Answered;
 use milvus::v2::request::dql::SearchRequest;
 use milvus::v2::types::{ConsistencyLevel, SearchVectors};
 
-use super::super::analyze::{Kind, terms};
-use super::super::lexical::asked;
-use super::super::nearest::best_first;
-use super::super::{
-    ChunkId, Index, IndexError, Ledger, LexicalQuery, Notify, Passage, Searched, Settings,
-    StoredChunk,
-};
 use super::address::Address;
 use super::schema::{self, B, K1, Names, Row, SCORED, Statistics, unpack};
 use super::server::Server;
 use super::terms::{KINDS, word};
-use crate::embed::dot;
+use crate::embedding::dot;
+use crate::index::directory::nearest::best_first;
+use crate::index::lexical::asked;
+use crate::index::{
+    ChunkId, Index, IndexError, Ledger, LexicalQuery, Notify, Passage, Searched, Settings,
+    StoredChunk,
+};
+use crate::text::analyze::{Kind, terms};
 
 /// Words that are asked about in one message.
 const WORDS: usize = 256;

@@ -25,8 +25,8 @@ use milvus::v2::types::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::super::{DocumentState, FileState, IndexError, Ledger, Passage, Settings};
 use super::server::Server;
+use crate::index::{DocumentState, FileState, IndexError, Ledger, Passage, Settings};
 
 /// Format of what is described here.
 const FORMAT: u32 = 1;

@@ -12,8 +12,8 @@ use milvus::v2::types::{ConnectConfig, RetryConfig, TelemetryConfig};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
-use super::super::{IndexError, Notice, Notify, Retry};
 use super::address::Address;
+use crate::index::{IndexError, Notice, Notify, Retry};
 
 /// Time for one answer, unless `RAG_QUERY_MILVUS_TIMEOUT` says another, in seconds.
 const TIMEOUT: Duration = Duration::from_secs(30);

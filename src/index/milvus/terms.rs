@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use super::super::analyze::{Kind, terms};
+use crate::text::analyze::{Kind, terms};
 
 /// Joins the syllables of a pair. A letter to every analyzer, and of no language's words.
 const JOINT: char = 'ǀ';

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{Index, IndexError, Notify};
 use super::address::Address;
 use super::reader::MilvusIndex;
 use super::schema::{checksum, chunk_key, document_key, text_key};
+use crate::index::{Index, IndexError, Notify};
 
 /// Checks the index at `address` whole. The first thing that is wrong is the error.
 pub fn verify(address: &Address, notify: &Notify) -> Result<Box<dyn Index>, IndexError> {

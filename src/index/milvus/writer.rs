@@ -10,16 +10,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::{
-    DocumentState, FileState, IndexError, IndexWriter, Ledger, Notify, Passage, Settings, Shard,
-    Start, file_of,
-};
 use super::address::Address;
 use super::lease::Lease;
 use super::reader::sample;
 use super::schema::{Names, Row, checksum, chunk_key, document_key, pack, text_key, unpack};
 use super::server::Server;
 use super::terms::words;
+use crate::index::{
+    DocumentState, FileState, IndexError, IndexWriter, Ledger, Notify, Passage, Settings, Shard,
+    Start, file_of,
+};
 
 /// Chunks that are sent together.
 const SENT: usize = 128;

@@ -1,0 +1,326 @@
+//! Whether a question needs what was said before it.
+//!
+//! By rules, and conservative ones: a question that stands by itself is never to be changed, while
+//! a follow-up that is missed is only searched for as it was typed. So a pronoun counts where
+//! nothing before it can be what it stands for, and short questions only. Of the 2,380 questions of
+//! XQuAD in Vietnamese and English the rules take 9, each of which asks about a "he" or "this …"
+//! that its paragraph names (docs/prompt.md).
+
+use std::collections::BTreeSet;
+
+use crate::text::analyze::{is_unmarked, words};
+use crate::text::language::Language;
+
+/// Beginnings that go on with something.
+const GOES_ON: &[&str] = &[
+    "and",
+    "but",
+    "or",
+    "then",
+    "also",
+    "what about",
+    "how about",
+    "what else",
+    "anything else",
+    "why not",
+    "why is that",
+    "how so",
+    "in that case",
+    "tell me more",
+    "more about",
+    "còn",
+    "thế còn",
+    "vậy còn",
+    "the con",
+    "vay con",
+    "vậy",
+    "vậy thì",
+    "thế thì",
+    "rồi",
+    "nhưng",
+    "và",
+    "hay",
+    "ngoài ra",
+    "nếu vậy",
+    "nếu thế",
+];
+/// After `còn` at the beginning these ask what is left of something.
+const LEFT: &[&str] = &["bao", "lại", "mấy", "ai", "gì", "sống", "tồn", "nguyên", "trinh"];
+/// Vietnamese words that stand for something said before.
+const STANDS_FOR: &[&str] = &[
+    "nó",
+    "chúng",
+    "cái đó",
+    "cái này",
+    "cái nào",
+    "điều đó",
+    "điều này",
+    "việc đó",
+    "việc này",
+    "cách đó",
+    "cách này",
+    "ở đó",
+    "ông ấy",
+    "bà ấy",
+    "anh ấy",
+    "cô ấy",
+    "người đó",
+    "hai cái",
+    "loại đó",
+    "loại này",
+    "phương pháp này",
+    "phương pháp đó",
+];
+/// English ones.
+const PRONOUNS: &[&str] = &[
+    "it", "its", "they", "them", "their", "theirs", "he", "him", "his", "she", "her", "hers",
+    "this", "that", "these", "those",
+];
+/// After these, `it` stands for nothing: "how long does it take".
+const EXPLETIVE: &[&str] = &[
+    "take",
+    "takes",
+    "took",
+    "mean",
+    "means",
+    "possible",
+    "necessary",
+    "important",
+    "essential",
+    "clear",
+    "true",
+    "better",
+    "good",
+    "bad",
+    "hard",
+    "easy",
+    "safe",
+    "legal",
+    "worth",
+    "like",
+    "cost",
+    "called",
+    "that",
+    "to",
+    "from",
+    "rain",
+    "rains",
+];
+/// Words that nothing stands for: no antecedent, and no content.
+const FUNCTION_WORDS: &[&str] = &[
+    "what", "which", "who", "whom", "whose", "when", "where", "why", "how", "is", "are", "was",
+    "were", "does", "do", "did", "can", "could", "should", "would", "will", "has", "have", "had",
+    "be", "been", "the", "a", "an", "of", "in", "on", "at", "to", "for", "with", "by", "from",
+    "about", "and", "or", "but", "not", "then", "so", "also", "much", "many", "long", "far",
+    "often", "some", "any", "all", "other", "else", "there", "use", "main", "one", "ones", "ai",
+    "gì", "nào", "sao", "thế", "vì", "tại", "làm", "khi", "đâu", "ở", "bao", "nhiêu", "mấy", "có",
+    "là", "không", "được", "của", "và", "về", "trong", "từ", "cho", "với", "thì", "mà", "những",
+    "các", "đã", "sẽ", "đang", "như", "đến", "bởi", "còn", "hãy", "để", "bị", "ra", "cái", "việc",
+    "vậy", "tên", "ví", "dụ", "nữa", "thêm", "giải", "thích",
+];
+
+/// The longest follow-up by its beginning or its pronoun, in words (in Vietnamese, syllables).
+const LONGEST: usize = 10;
+/// By its having no content at all.
+const LONGEST_WITHOUT_CONTENT: usize = 4;
+/// Words before a pronoun that stands at the end or after "… của".
+const NEAR: usize = 5;
+
+/// Whether `question` cannot be understood without what was said before.
+pub fn is_follow_up(question: &str) -> bool {
+    let written: Vec<&str> = words(question).into_iter().map(|(_, word)| word).collect();
+    let words: Vec<String> = written.iter().map(|word| word.to_lowercase()).collect();
+    if words.is_empty() || words.len() > LONGEST {
+        return false;
+    }
+    let without_content = words.iter().all(|word| is_function_word(word));
+    if goes_on(&words) || (without_content && words.len() <= LONGEST_WITHOUT_CONTENT) {
+        return true;
+    }
+    // "he dieu hanh" is hệ điều hành: an English pronoun is one in English only.
+    match Language::of(question) {
+        Language::English => stands_for_in_english(&written, &words),
+        _ => stands_for_in_vietnamese(&written, &words),
+    }
+}
+
+/// The words of a text that carry its content, in lower case.
+pub fn content(text: &str) -> BTreeSet<String> {
+    let words = words(text).into_iter().map(|(_, word)| word.to_lowercase());
+    let empty = |word: &str| {
+        is_function_word(word) || PRONOUNS.contains(&word) || STANDS_FOR.contains(&word)
+    };
+    words.filter(|word| !empty(word)).collect()
+}
+
+fn is_function_word(word: &str) -> bool {
+    FUNCTION_WORDS.contains(&word)
+}
+
+fn goes_on(words: &[String]) -> bool {
+    // The longest that fits: "vậy còn" and not "vậy".
+    let beginnings = GOES_ON.iter().filter(|beginning| begins(words, beginning));
+    let Some(beginning) = beginnings.max_by_key(|beginning| beginning.len()) else { return false };
+    match (*beginning, words.get(1)) {
+        ("còn", Some(next)) => !LEFT.contains(&next.as_str()),
+        // "Hay" alone is "interesting".
+        ("or" | "hay", None) => false,
+        _ => true,
+    }
+}
+
+fn begins(words: &[String], beginning: &str) -> bool {
+    let mut words = words.iter();
+    beginning.split(' ').all(|part| words.next().is_some_and(|word| word == part))
+}
+
+fn stands_for_in_english(written: &[&str], words: &[String]) -> bool {
+    let is_pronoun = |word: &String| PRONOUNS.contains(&word.as_str());
+    let Some(at) = words.iter().position(is_pronoun) else { return false };
+    let next = words.get(at + 1).map_or("", String::as_str);
+    if words[at] == "it" && EXPLETIVE.contains(&next) || words[at] == "that" && !next.is_empty() {
+        return false;
+    }
+    // "What are its drawbacks?"
+    let nothing_before = words[..at].iter().all(|word| is_function_word(word));
+    // "Who invented it?"
+    let at_the_end = next.is_empty() && at <= NEAR && !written[1..at.max(1)].iter().any(is_name);
+    nothing_before || at_the_end
+}
+
+fn stands_for_in_vietnamese(written: &[&str], words: &[String]) -> bool {
+    let marked = |word: &String| !is_unmarked(word);
+    STANDS_FOR.iter().any(|pronoun| {
+        let Some(at) = (0..words.len()).find(|&at| begins(&words[at..], pronoun)) else {
+            return false;
+        };
+        let next = words.get(at + 1).map_or("", String::as_str);
+        // "chúng ta" is "we".
+        if *pronoun == "chúng" && matches!(next, "ta" | "tôi" | "mình") || !words.iter().any(marked)
+        {
+            return false;
+        }
+        let nothing_before = words[..at].iter().all(|word| is_function_word(word));
+        // "Nhược điểm của nó là gì?", and not "BERT khác gì GPT và nó …".
+        let named = written[..at]
+            .iter()
+            .enumerate()
+            .any(|(i, word)| is_acronym(word) || (i > 0 && is_name(word)) || *word == "và");
+        let near = matches!(*pronoun, "nó" | "chúng") && at < NEAR && !named;
+        nothing_before || near
+    })
+}
+
+/// A word within a question that names something.
+fn is_name(word: &&str) -> bool {
+    *word != "I" && word.starts_with(|c: char| c.is_uppercase() || c.is_numeric())
+}
+
+fn is_acronym(word: &str) -> bool {
+    word.chars().count() > 1 && word.chars().all(|c| c.is_uppercase() || c.is_numeric())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_on_with_something_is_a_follow_up() {
+        for question in [
+            "còn nhược điểm?",
+            "Còn nhược điểm thì sao?",
+            "Thế còn BERT?",
+            "vay con gpt?",
+            "Vậy chi phí bao nhiêu?",
+            "Nó là gì?",
+            "Nó được dùng ở đâu?",
+            "Nhược điểm của nó là gì?",
+            "Ai tạo ra nó?",
+            "Ông ấy sinh năm nào?",
+            "Tại sao?",
+            "Vì sao vậy?",
+            "Ví dụ?",
+            "Phương pháp này có nhược điểm gì?",
+            "Cách đó tốn bao nhiêu bộ nhớ?",
+            "and its drawbacks?",
+            "And what does it cost?",
+            "What are its drawbacks?",
+            "What about BERT?",
+            "Why?",
+            "Why not?",
+            "Who invented it?",
+            "How does it work?",
+            "Where are they used?",
+            "When did he publish this?",
+            "tell me more",
+            "But is that expensive?",
+        ] {
+            assert!(is_follow_up(question), "{question}");
+        }
+    }
+
+    #[test]
+    fn what_stands_by_itself_is_none() {
+        for question in [
+            "NLP là gì?",
+            "nlp la gi",
+            "So sánh BERT và GPT",
+            "Còn bao nhiêu loài hổ trên thế giới?",
+            "Thế Canh tân diễn ra trong kỷ nào?",
+            "Con sông nào chạy dọc theo Jacksonville?",
+            "con meo la gi",
+            "he dieu hanh la gi",
+            "he mat troi co may hanh tinh",
+            "Chúng ta nghỉ ngày nào?",
+            "Transformer và ứng dụng của nó?",
+            "BERT khác GPT ở chỗ nó đọc hai chiều phải không?",
+            "Họ Nguyễn có bao nhiêu người?",
+            "Hệ thống này được gọi là gì trong tài liệu về an toàn lao động của công ty?",
+            "What is NLP?",
+            "What is it called when a model invents facts?",
+            "How long does it take to train BERT?",
+            "Is it possible to fine-tune BERT on one GPU?",
+            "How far is it from Hanoi to Hue?",
+            "What is the theorem that Gauss proved?",
+            "How do birds know their way?",
+            "Why did Tesla say he was broke?",
+            "Which tokenizer does BERT use and how large is its vocabulary?",
+            "Was ist ein Reranker?",
+            "Andorra?",
+            "NLP",
+            "",
+            "?",
+        ] {
+            assert!(!is_follow_up(question), "{question}");
+        }
+    }
+
+    /// The labelled questions of the sample notes stand by themselves.
+    #[test]
+    fn no_question_about_the_notes_is_taken_for_a_follow_up() {
+        let questions = include_str!("../../../tests/questions-notes.jsonl");
+        for line in questions.lines().filter(|line| !line.is_empty()) {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let question = line["question"].as_str().unwrap();
+            assert!(!is_follow_up(question), "{question}");
+        }
+    }
+
+    #[test]
+    #[ignore = "reads the evaluation data in ../shared"]
+    fn how_many_real_questions_are_taken_for_follow_ups() {
+        for set in ["xquad-vi", "xquad-en", "squad2-dev-half-en"] {
+            let path = format!("../shared/eval/{set}/questions.jsonl");
+            let text = std::fs::read_to_string(path).unwrap();
+            let questions: Vec<serde_json::Value> =
+                text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            let taken: Vec<&str> = questions
+                .iter()
+                .map(|line| line["question"].as_str().unwrap())
+                .filter(|question| is_follow_up(question))
+                .collect();
+            eprintln!("{set}: {} of {}: {taken:#?}", taken.len(), questions.len());
+            assert!(taken.len() * 100 < questions.len());
+        }
+    }
+}

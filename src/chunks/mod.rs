@@ -1,0 +1,23 @@
+//! Documents → chunks: passages small enough for an embedder, cut where the text itself has joints.
+
+mod cut;
+mod sentence;
+
+use std::ops::Range;
+
+pub use cut::{ChunkSettings, chunk};
+pub use sentence::sentences;
+
+use crate::documents::Place;
+
+/// A passage of a document, small enough for an embedder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk {
+    /// Bytes of [`Document::text`]; never cuts a character, never starts or ends with whitespace.
+    pub span: Range<usize>,
+    /// The headings above the chunk, outermost first; the document's title, if any, comes before.
+    /// Cut to [`ChunkSettings::max_heading_tokens`]: the innermost ones stay.
+    pub headings: Vec<String>,
+    /// Where it stands; `None` in files that have neither lines nor pages.
+    pub place: Option<Place>,
+}

@@ -1,0 +1,7 @@
+//! Kernels over f32 and int8 rows: matrix products, softmax and norms, and scans of vectors.
+
+#[cfg(target_arch = "x86_64")]
+pub mod amx;
+pub mod rows;
+pub mod scan;
+pub mod tile;

@@ -1,0 +1,391 @@
+//! Matrix products by tiles: a few rows of activations times a panel of sixteen columns of weights.
+//!
+//! The layout is that of BLIS (Van Zee and van de Geijn 2015): weights are packed once, so that a
+//! panel is read front to back, and a tile of the result stays in registers. All SIMD instructions
+//! of the encoders are in this module, behind functions that check their slices.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+
+#[cfg(target_arch = "x86_64")]
+use super::amx::Tiles;
+use crate::compute::Level;
+
+/// Columns of a panel.
+pub const PANEL: usize = 16;
+/// The most rows of a tile in 32-bit floating point.
+pub const ROWS: usize = 12;
+/// The most rows of a tile of 8-bit codes.
+pub const CODE_ROWS: usize = 16;
+/// Values that share a scale along the depth of a product of codes.
+pub const GROUP: usize = 64;
+/// The largest code of a weight, which is stored with [`weight_zero`] added. Seven bits: two
+/// products with activations of eight then fit into the 16 bits that AVX2 adds them in.
+pub const WEIGHT_MAX: f32 = 63.0;
+
+/// What stands for a weight of zero: the vectors of x86-64 multiply unsigned with signed codes;
+/// matrix tiles and NEON, signed ones.
+pub fn weight_zero(level: Level) -> i32 {
+    match level {
+        Level::Amx | Level::Neon | Level::Dotprod => 0,
+        _ => 64,
+    }
+}
+
+/// A row of a panel, in one line of the cache: a vector of 512 bits across two costs two reads.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub struct Line(pub [f32; PANEL]);
+
+/// Rows of activations.
+#[derive(Clone, Copy)]
+pub struct Rows<'a> {
+    /// The first row's first value and what follows it.
+    pub values: &'a [f32],
+    /// From one row to the next.
+    pub stride: usize,
+    /// Rows, 1 to [`ROWS`].
+    pub count: usize,
+}
+
+impl Rows<'_> {
+    fn check(&self, panel: &[Line]) {
+        assert!((1..=ROWS).contains(&self.count));
+        assert!(self.values.len() >= (self.count - 1) * self.stride + panel.len());
+    }
+}
+
+/// Where a tile goes: as many rows of sixteen, or of 32 for two panels, as there are rows.
+pub struct Out<'a> {
+    /// The first row's first place and what follows it.
+    pub values: &'a mut [f32],
+    /// From one row to the next.
+    pub stride: usize,
+}
+
+impl Out<'_> {
+    /// Whether there is room for `count` rows of `columns`.
+    fn check(&self, count: usize, columns: usize) {
+        assert!(self.values.len() >= (count - 1) * self.stride + columns);
+    }
+
+    fn row(&mut self, row: usize) -> &mut [f32] {
+        &mut self.values[row * self.stride..][..PANEL]
+    }
+}
+
+/// Asks for weights long before they are needed: they come from the third cache or from memory,
+/// which answer after hundreds of cycles, and a step of the depth takes twelve at most.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn prefetch<T>(weights: *const T) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    const AHEAD: usize = 4096;
+    // SAFETY: nothing is read, whatever is there.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(weights.cast::<i8>().wrapping_add(AHEAD)) };
+}
+
+/// `rows · panel`: the panel is `[depth, 16]`, and as deep are the rows.
+#[inline]
+pub fn product(level: Level, rows: Rows, panel: &[Line], out: Out) {
+    rows.check(panel);
+    out.check(rows.count, PANEL);
+    match level {
+        // SAFETY: the level is one that this CPU has, and the slices were checked.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 | Level::Amx => unsafe { avx512::product(rows, panel, out) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 | Level::Vnni => unsafe { avx2::product(rows, panel, out) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon | Level::Dotprod => unsafe { neon::product(rows, panel, out) },
+        _ => portable_product(rows, panel, out),
+    }
+}
+
+/// [`product`] with two panels, whose tiles come to lie side by side.
+///
+/// Inlined, so that `rows` are not copied: reading them back at once stalls the pipeline, for 3 %
+/// of an encoder's time.
+#[inline]
+pub fn product_two(level: Level, rows: Rows, panels: [&[Line]; 2], out: Out) {
+    #[cfg(target_arch = "x86_64")]
+    if level >= Level::Avx512 {
+        panels.iter().for_each(|panel| rows.check(panel));
+        assert_eq!(panels[0].len(), panels[1].len());
+        out.check(rows.count, 2 * PANEL);
+        // SAFETY: the level is one that this CPU has, and the slices were checked.
+        return unsafe { avx512::product_two(rows, panels, out) };
+    }
+    let Out { values, stride } = out;
+    product(level, rows, panels[0], Out { values, stride });
+    product(level, rows, panels[1], Out { values: &mut values[PANEL..], stride });
+}
+
+fn portable_product(rows: Rows, panel: &[Line], mut out: Out) {
+    for i in 0..rows.count {
+        let mut sums = [0f32; PANEL];
+        for (x, weights) in rows.values[i * rows.stride..].iter().zip(panel) {
+            for (sum, weight) in sums.iter_mut().zip(&weights.0) {
+                *sum += x * weight;
+            }
+        }
+        out.row(i).copy_from_slice(&sums);
+    }
+}
+
+/// Rows of activations in 8-bit codes.
+#[derive(Clone, Copy)]
+pub struct CodeRows<'a> {
+    /// `[16, depth]`: there are always sixteen.
+    pub codes: &'a [i8],
+    /// `[depth / 64, 16]`
+    pub scales: &'a [f32],
+    /// What the weights' zero adds to a group's products, to be taken off: −[`weight_zero`] · the
+    /// sum of its codes. `[depth / 64, 16]`
+    pub offsets: &'a [i32],
+    /// Rows whose products are wanted, 1 to 16.
+    pub count: usize,
+}
+
+/// A panel of weights in codes.
+#[derive(Clone, Copy)]
+pub struct CodePanel<'a> {
+    /// `[depth / 4, 16, 4]`
+    pub codes: &'a [u8],
+    /// `[depth / 64, 16]`
+    pub scales: &'a [f32],
+}
+
+/// A thread's products of codes; matrix tiles are set up once for many of them.
+pub struct CodeProducts {
+    level: Level,
+    #[cfg(target_arch = "x86_64")]
+    tiles: Option<Tiles>,
+}
+
+impl CodeProducts {
+    /// Gets ready. A thread has one at a time.
+    ///
+    /// # Safety
+    /// No other lives in this thread.
+    pub unsafe fn new(level: Level) -> Self {
+        Self {
+            level,
+            // SAFETY: the level is one that this CPU has; the caller's.
+            #[cfg(target_arch = "x86_64")]
+            tiles: (level == Level::Amx).then(|| unsafe { Tiles::new(GROUP) }),
+        }
+    }
+
+    /// As [`product`], in integers within each group of 64. `depth` is a multiple of 64.
+    pub fn product(&self, rows: CodeRows, panel: CodePanel, out: Out) {
+        let groups = panel.scales.len() / PANEL;
+        let depth = groups * GROUP;
+        assert!((1..=CODE_ROWS).contains(&rows.count));
+        assert!(panel.codes.len() == depth * PANEL && panel.scales.len() == groups * PANEL);
+        assert!(rows.codes.len() == CODE_ROWS * depth);
+        assert!(rows.scales.len() == CODE_ROWS * groups);
+        assert!(rows.offsets.len() == CODE_ROWS * groups);
+        out.check(rows.count, PANEL);
+        // SAFETY: the level is one that this CPU has, and the slices were checked.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            match (self.level, &self.tiles) {
+                (_, Some(tiles)) => avx512::code_product_tiles(tiles, rows, panel, out),
+                (Level::Avx512, _) => avx512::code_product(rows, panel, out),
+                (Level::Vnni, _) if is_x86_feature_detected!("avxvnni") => {
+                    avx2::code_product_avx_vnni(rows, panel, out);
+                }
+                (Level::Vnni, _) => avx2::code_product_avx512_vnni(rows, panel, out),
+                (Level::Avx2, _) => avx2::code_product(rows, panel, out),
+                _ => portable_code_product(rows, panel, out),
+            }
+        }
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        unsafe {
+            match self.level {
+                Level::Dotprod => neon::code_product_dots(rows, panel, out),
+                Level::Neon => neon::code_product(rows, panel, out),
+                _ => portable_code_product(rows, panel, out),
+            }
+        }
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        portable_code_product(rows, panel, out);
+    }
+}
+
+fn portable_code_product(rows: CodeRows, panel: CodePanel, mut out: Out) {
+    let groups = panel.scales.len() / PANEL;
+    for row in 0..rows.count {
+        let mut sums = [0f32; PANEL];
+        let parts = panel.codes.chunks_exact(GROUP * PANEL).zip(panel.scales.chunks_exact(PANEL));
+        for (group, (weights, scales)) in parts.enumerate() {
+            let at = group * CODE_ROWS + row;
+            let mut products = [rows.offsets[at]; PANEL];
+            let codes = rows.codes[(row * groups + group) * GROUP..][..GROUP].chunks_exact(4);
+            for (codes, weights) in codes.zip(weights.chunks_exact(4 * PANEL)) {
+                for (product, weights) in products.iter_mut().zip(weights.chunks_exact(4)) {
+                    for (&code, &weight) in codes.iter().zip(weights) {
+                        *product += i32::from(code) * i32::from(weight);
+                    }
+                }
+            }
+            for ((sum, product), scale) in sums.iter_mut().zip(products).zip(scales) {
+                *sum += product as f32 * rows.scales[at] * scale;
+            }
+        }
+        out.row(row).copy_from_slice(&sums);
+    }
+}
+
+/// Whether sums of four 8-bit products are one instruction.
+#[cfg(target_arch = "x86_64")]
+pub fn has_vnni() -> bool {
+    is_x86_feature_detected!("avxvnni")
+        || (is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512vl"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers that look random (Marsaglia's xorshift).
+    fn noise(seed: u64) -> impl FnMut() -> u64 {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state >> 11
+        }
+    }
+
+    #[test]
+    fn every_level_multiplies_as_plain_loops_do() {
+        for level in Level::available() {
+            for (depth, count) in [0, 1, 2, 7, 32, 384].into_iter().zip([12, 1, 5, 12, 7, 11]) {
+                let mut next = noise(depth as u64 + 1);
+                let mut value = || next() as f32 / (1u64 << 52) as f32 - 1.0;
+                let stride = depth + 3;
+                let values: Vec<f32> = (0..ROWS * stride).map(|_| value()).collect();
+                let mut line = || Line(std::array::from_fn(|_| value()));
+                let panel: Vec<Line> = (0..depth).map(|_| line()).collect();
+                let mut out = [f32::NAN; ROWS * 20];
+                let rows = Rows { values: &values, stride, count };
+                product(level, rows, &panel, Out { values: &mut out, stride: 20 });
+                let reversed: Vec<Line> = panel.iter().rev().copied().collect();
+                let mut two = [f32::NAN; ROWS * 36];
+                product_two(level, rows, [&panel, &reversed], Out { values: &mut two, stride: 36 });
+                let mut second = [f32::NAN; ROWS * 20];
+                product(level, rows, &reversed, Out { values: &mut second, stride: 20 });
+                let each = out.chunks_exact(20).zip(second.chunks_exact(20));
+                for (two, (first, second)) in two.chunks_exact(36).zip(each) {
+                    let bits = |row: &[f32]| row.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                    assert_eq!(bits(two), bits(&[&first[..PANEL], second].concat()), "{level:?}");
+                }
+                for (i, out) in out.chunks_exact(20).enumerate() {
+                    for (column, found) in out.iter().enumerate() {
+                        if i >= count || column >= PANEL {
+                            assert!(found.is_nan(), "{level:?} writes beside the tile");
+                            continue;
+                        }
+                        let exact: f64 = (0..depth)
+                            .map(|k| {
+                                let weight = panel[k].0[column];
+                                f64::from(values[i * stride + k]) * f64::from(weight)
+                            })
+                            .sum();
+                        assert!((f64::from(*found) - exact).abs() < 1e-4, "{level:?} {depth}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Rows of codes and a panel, of random or of the most extreme values.
+    #[test]
+    fn every_level_multiplies_codes_exactly() {
+        let cases = [(64, false, 1), (384, false, 16), (1536, false, 13), (384, true, 7)];
+        for (level, (depth, extreme, count)) in
+            Level::available().into_iter().flat_map(|level| cases.map(|case| (level, case)))
+        {
+            let mut next = noise(depth as u64 + 7);
+            let groups = depth / GROUP;
+            let mut code = |most: i32| match extreme {
+                true => [most, -most][next() as usize % 2],
+                false => (next() % (2 * most as u64 + 1)) as i32 - most,
+            };
+            let codes: Vec<i8> = (0..CODE_ROWS * depth).map(|_| code(127) as i8).collect();
+            let weights: Vec<i32> = (0..depth * PANEL).map(|_| code(63)).collect();
+            let zero = weight_zero(level);
+            let packed: Vec<u8> = weights.iter().map(|weight| (weight + zero) as u8).collect();
+            // Powers of two, so that the result is exact.
+            let scales: Vec<f32> = (0..groups * PANEL).map(|i| [0.5, 1.0, 2.0][i % 3]).collect();
+            let of_rows: Vec<f32> =
+                (0..CODE_ROWS * groups).map(|i| [1.0, 0.25, 4.0][i % 3]).collect();
+            let offset = |i: usize| {
+                let (group, row) = (i / CODE_ROWS, i % CODE_ROWS);
+                let codes = &codes[(row * groups + group) * GROUP..][..GROUP];
+                -zero * codes.iter().map(|&code| i32::from(code)).sum::<i32>()
+            };
+            let offsets: Vec<i32> = (0..CODE_ROWS * groups).map(offset).collect();
+            let rows = CodeRows { codes: &codes, scales: &of_rows, offsets: &offsets, count };
+            let panel = CodePanel { codes: &packed, scales: &scales };
+            let mut out = [f32::NAN; CODE_ROWS * 20];
+            // SAFETY: it is gone at the end of the line.
+            unsafe { CodeProducts::new(level) }.product(
+                rows,
+                panel,
+                Out { values: &mut out, stride: 20 },
+            );
+            for (i, out) in out.chunks_exact(20).enumerate() {
+                for (column, found) in out.iter().enumerate() {
+                    if i >= count || column >= PANEL {
+                        assert!(found.is_nan(), "{level:?} writes beside the tile");
+                        continue;
+                    }
+                    let exact: f64 = (0..depth)
+                        .map(|k| {
+                            let weight = weights[(k / 4 * PANEL + column) * 4 + k % 4];
+                            let scale = scales[k / GROUP * PANEL + column]
+                                * of_rows[k / GROUP * CODE_ROWS + i];
+                            f64::from(i32::from(codes[i * depth + k]) * weight) * f64::from(scale)
+                        })
+                        .sum();
+                    assert_eq!(f64::from(*found), exact, "{level:?} {depth} {extreme}");
+                }
+            }
+        }
+    }
+
+    /// CPUs that have both kinds of VNNI take the other one.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn vnni_of_avx512_on_vectors_of_256_bits_multiplies_as_avx2_does() {
+        if !(is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512vl")) {
+            return; // nothing to test: the level is not offered on such a CPU
+        }
+        let mut next = noise(5);
+        let codes: Vec<i8> = (0..CODE_ROWS * GROUP).map(|_| (next() % 255) as i8).collect();
+        let weights: Vec<u8> = (0..GROUP * PANEL).map(|_| (next() % 128) as u8).collect();
+        let (scales, offsets) = ([0.5; PANEL], [-7; CODE_ROWS]);
+        let rows = CodeRows { codes: &codes, scales: &scales, offsets: &offsets, count: 13 };
+        let panel = CodePanel { codes: &weights, scales: &scales };
+        let mut found = [[f32::NAN; CODE_ROWS * PANEL]; 2];
+        let [first, second] = found.each_mut().map(|values| Out { values, stride: PANEL });
+        // SAFETY: the instructions are there, and the slices as long as they should be.
+        unsafe {
+            avx2::code_product(rows, panel, first);
+            avx2::code_product_avx512_vnni(rows, panel, second);
+        }
+        assert_eq!(found[0].map(f32::to_bits), found[1].map(f32::to_bits));
+        assert!(found[0][12 * PANEL].is_finite() && found[0][13 * PANEL].is_nan());
+    }
+}

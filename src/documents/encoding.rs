@@ -1,0 +1,393 @@
+//! From bytes to text: which encoding a file is in.
+//!
+//! What is valid UTF-8 is UTF-8. Otherwise a byte order mark, the zeros of UTF-16, the declaration
+//! of a web page, or the spelling decides: legacy Vietnamese encodings are told apart by reading
+//! the bytes in each and seeing in which they spell Vietnamese syllables. What none of that tells
+//! is an error: wrong letters would be found by nobody.
+
+use std::borrow::Cow;
+
+use encoding_rs::{Encoding, UTF_16BE, UTF_16LE, WINDOWS_1258};
+use unicode_normalization::UnicodeNormalization;
+
+use super::vietnamese::is_syllable;
+
+const UTF8_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// Bytes that a guess looks at.
+const SAMPLE: usize = 1 << 16;
+/// Least share of the words with marks that are Vietnamese, for the text to be.
+const LEAST_SHARE: f64 = 0.85;
+
+/// Why bytes are no text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotText {
+    /// A zero byte, which no text has.
+    #[error("binary (a NUL byte at byte {0})")]
+    Binary(usize),
+    /// Neither UTF-8 (from that byte on) nor anything that can be told.
+    #[error("not UTF-8 at byte {0}")]
+    Unknown(usize),
+}
+
+/// The text of a file. `declared` is what the file itself says, which is often wrong.
+pub(crate) fn decode<'b>(
+    bytes: &'b [u8],
+    declared: Option<&'static Encoding>,
+) -> Result<Cow<'b, str>, NotText> {
+    if let Some(rest) = bytes.strip_prefix(UTF8_MARK) {
+        let text = std::str::from_utf8(rest);
+        return text
+            .map(Cow::Borrowed)
+            .map_err(|error| NotText::Unknown(UTF8_MARK.len() + error.valid_up_to()));
+    }
+    if let Some(encoding) = utf16(bytes) {
+        let text = encoding.decode_with_bom_removal(bytes).0;
+        if !text.contains(['\u{fffd}', '\0']) {
+            return Ok(Cow::Owned(text.into_owned()));
+        }
+    }
+    if let Some(at) = bytes.iter().position(|&byte| byte == 0) {
+        return Err(NotText::Binary(at));
+    }
+    let error = match std::str::from_utf8(bytes) {
+        Ok(text) => return Ok(Cow::Borrowed(text)),
+        Err(error) => NotText::Unknown(error.valid_up_to()),
+    };
+    if let Some(text) = vietnamese(bytes) {
+        return Ok(Cow::Owned(text));
+    }
+    let declared = declared.filter(|encoding| *encoding != encoding_rs::UTF_8);
+    let text =
+        declared.and_then(|it| it.decode_without_bom_handling_and_without_replacement(bytes));
+    text.ok_or(error)
+}
+
+/// UTF-16 by its mark, or, without one, by the zeros of its Latin letters, spaces and line ends.
+fn utf16(bytes: &[u8]) -> Option<&'static Encoding> {
+    if bytes.starts_with(b"\xFF\xFE") {
+        return Some(UTF_16LE);
+    }
+    if bytes.starts_with(b"\xFE\xFF") {
+        return Some(UTF_16BE);
+    }
+    let sample = &bytes[..bytes.len().min(SAMPLE)];
+    let zeros = |odd: usize| sample.iter().skip(odd).step_by(2).filter(|&&byte| byte == 0).count();
+    let (even, odd) = (zeros(0), zeros(1));
+    let many = (sample.len() / 8).max(1);
+    match bytes.len().is_multiple_of(2) {
+        true if odd >= many && even == 0 => Some(UTF_16LE),
+        true if even >= many && odd == 0 => Some(UTF_16BE),
+        _ => None,
+    }
+}
+
+/// Reads bytes in one encoding; `None` if they have no meaning there.
+type Decoder = fn(&[u8]) -> Option<String>;
+
+/// The text, if it is Vietnamese in one of the encodings from before Unicode.
+fn vietnamese(bytes: &[u8]) -> Option<String> {
+    // No letters but ASCII's: the quotes and dashes are the same in all of them.
+    if bytes.iter().all(|&byte| byte < 0x80 || punctuation(byte).is_some()) {
+        return windows_1258(bytes);
+    }
+    let decoders: [Decoder; 3] = [windows_1258, tcvn3, vni];
+    let sample = &bytes[..bytes.len().min(SAMPLE)];
+    let shares = decoders.map(|decode| decode(sample).map_or(0.0, |text| share(&text)));
+    let best = (0..decoders.len()).max_by(|&a, &b| shares[a].total_cmp(&shares[b]))?;
+    // Two that read the same letters differently cannot both be right.
+    let clear = shares.iter().enumerate().all(|(i, &other)| i == best || other < shares[best]);
+    (shares[best] >= LEAST_SHARE && clear).then(|| decoders[best](bytes)).flatten()
+}
+
+/// How many of the words with letters beyond ASCII are Vietnamese syllables, 0 to 1.
+fn share(text: &str) -> f64 {
+    let (mut words, mut syllables) = (0_u32, 0_u32);
+    // Signs that no word has belong to the word they are in: they are letters read wrongly.
+    let between = |c: char| {
+        (c.is_ascii() && !c.is_ascii_alphabetic()) || "\u{a0}“”‘’–—…«»•°§©®×·".contains(c)
+    };
+    for word in text.split(between).filter(|word| !word.is_ascii()) {
+        words += 1;
+        syllables += u32::from(is_syllable(word));
+    }
+    f64::from(syllables) / f64::from(words.max(1))
+}
+
+/// Windows-1258: Vietnamese letters with combining tones.
+fn windows_1258(bytes: &[u8]) -> Option<String> {
+    let text = WINDOWS_1258.decode_without_bom_handling_and_without_replacement(bytes)?;
+    // Microsoft's Â + ̣  is another order than Unicode's, so composing comes after decomposing.
+    Some(text.nfc().collect())
+}
+
+/// The letters of TCVN3 (TCVN 5712:1993 VN3, "ABC") from byte 0xA1 on. Capitals with tones are
+/// written with the small letters, in a font of capitals. 0xB0 to 0xB4, 0xC0 to 0xC5 and others are
+/// no letters.
+const TCVN3: &str = "\
+ĂÂÊÔƠƯĐăâêôơưđ\0\0\0\0\0\0àảãáạ\0ằẳẵắ\0\0\0\0\0\0\0ặầẩẫấậè\0ẻẽéẹềểễếệìỉ\0\0\0ĩíịò\0ỏõóọồổỗốộờởỡớợù\0ủũúụ\
+ừửữứựỳỷỹýỵ";
+
+fn tcvn3(bytes: &[u8]) -> Option<String> {
+    let letters: Vec<char> = TCVN3.chars().collect();
+    let letter = |byte: u8| match byte {
+        ..0x80 => Some(char::from(byte)),
+        // The punctuation that Windows programs put in.
+        0x80..=0xa0 => punctuation(byte),
+        _ => letters.get(usize::from(byte) - 0xa1).copied().filter(|&letter| letter != '\0'),
+    };
+    let text: String = bytes.iter().map(|&byte| letter(byte)).collect::<Option<_>>()?;
+    Some(capitals(&text))
+}
+
+/// Writes the small letters of words in capitals as capitals: `QUèC` is what `QUỐC` was typed as.
+fn capitals(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while !rest.is_empty() {
+        let is_letter = rest.starts_with(char::is_alphabetic);
+        let end = rest.find(|c: char| c.is_alphabetic() != is_letter).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end);
+        let is_capitals = word.chars().filter(char::is_ascii_uppercase).count() > 1
+            && !word.contains(|c: char| c.is_ascii_lowercase());
+        if is_capitals {
+            out.extend(word.chars().flat_map(char::to_uppercase));
+        } else {
+            out.push_str(word);
+        }
+        rest = after;
+    }
+    out
+}
+
+/// Quotes and dashes of Windows code pages.
+fn punctuation(byte: u8) -> Option<char> {
+    match byte {
+        0x85 => Some('…'),
+        0x91 => Some('‘'),
+        0x92 => Some('’'),
+        0x93 => Some('“'),
+        0x94 => Some('”'),
+        0x95 => Some('•'),
+        0x96 => Some('–'),
+        0x97 => Some('—'),
+        0xa0 => Some('\u{a0}'),
+        _ => None,
+    }
+}
+
+/// VNI for Windows: a letter, then a byte for its marks. The bytes are those of small letters;
+/// those of capitals are 0x20 less.
+const VNI_MARKS: [(u8, &str); 15] = [
+    (0xf9, "\u{301}"),
+    (0xf8, "\u{300}"),
+    (0xfb, "\u{309}"),
+    (0xf5, "\u{303}"),
+    (0xef, "\u{323}"),
+    (0xe2, "\u{302}"),
+    (0xe1, "\u{302}\u{301}"),
+    (0xe0, "\u{302}\u{300}"),
+    (0xe5, "\u{302}\u{309}"),
+    (0xe3, "\u{302}\u{303}"),
+    (0xe4, "\u{302}\u{323}"),
+    (0xea, "\u{306}"),
+    (0xe9, "\u{306}\u{301}"),
+    (0xe8, "\u{306}\u{300}"),
+    (0xeb, "\u{306}\u{323}"),
+];
+const VNI_MORE_MARKS: [(u8, &str); 2] = [(0xfa, "\u{306}\u{309}"), (0xfc, "\u{306}\u{303}")];
+/// Letters of one byte.
+const VNI_LETTERS: [(u8, char); 9] = [
+    (0xf1, 'đ'),
+    (0xf4, 'ơ'),
+    (0xf6, 'ư'),
+    (0xed, 'í'),
+    (0xec, 'ì'),
+    (0xe6, 'ỉ'),
+    (0xf3, 'ĩ'),
+    (0xf2, 'ị'),
+    (0xee, 'ỵ'),
+];
+
+fn vni(bytes: &[u8]) -> Option<String> {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for &byte in bytes {
+        let small = byte | 0x20;
+        let mark = VNI_MARKS.iter().chain(&VNI_MORE_MARKS).find(|(mark, _)| *mark == small);
+        let letter = VNI_LETTERS.iter().find(|(letter, _)| *letter == small);
+        match (byte, mark, letter) {
+            (..0x80, ..) => text.push(char::from(byte)),
+            (0x80..=0xbf, ..) => text.push(punctuation(byte)?),
+            (_, Some((_, marks)), _) => {
+                let follows_a_vowel = text.ends_with([
+                    'a', 'e', 'o', 'u', 'y', 'ơ', 'ư', 'A', 'E', 'O', 'U', 'Y', 'Ơ', 'Ư',
+                ]);
+                if !follows_a_vowel {
+                    return None;
+                }
+                text.push_str(marks);
+            }
+            (_, None, Some((_, letter))) if byte == small => text.push(*letter),
+            (_, None, Some((_, letter))) => text.extend(letter.to_uppercase()),
+            _ => return None,
+        }
+    }
+    Some(text.nfc().collect())
+}
+
+/// The encoding that an HTML or XML file declares in its first kilobytes.
+pub(crate) fn declared(bytes: &[u8]) -> Option<&'static Encoding> {
+    let head = bytes[..bytes.len().min(4096)].to_ascii_lowercase();
+    let find = |name: &[u8]| {
+        let at = head.windows(name.len()).position(|part| part == name)? + name.len();
+        let value = head[at..].trim_ascii_start().strip_prefix(b"=")?.trim_ascii_start();
+        let value = value.strip_prefix(b"\"").or(value.strip_prefix(b"'")).unwrap_or(value);
+        let end = value.iter().position(|byte| b"\"' ;>?\t\r\n/".contains(byte))?;
+        Encoding::for_label(&value[..end])
+    };
+    find(b"charset").or_else(|| find(b"encoding"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "Tất cả mọi người sinh ra đều được tự do và bình đẳng về nhân phẩm và quyền \
+        lợi. “Mọi con người” đều được tạo hoá ban cho lý trí và lương tâm – Ở Đắk Lắk, ưỡn ẹo, kỹ \
+        nghệ, ngẫm nghĩ, thẳng thắn, lặng lẽ, bằng chứng, ỷ lại, quỵt, ngoẵng, rõ ràng, ừ, hỗn, ẩm.";
+
+    /// Bytes of TCVN3 and VNI, by the tables that read them; the tables are checked against text
+    /// from elsewhere in `a_known_text_in_each_encoding`.
+    fn as_tcvn3(text: &str) -> Vec<u8> {
+        let letters: Vec<char> = TCVN3.chars().collect();
+        let byte = |c: char| match c {
+            c if c.is_ascii() => c as u8,
+            c => (0x80..=0xa0)
+                .find(|&byte| punctuation(byte) == Some(c))
+                .or_else(|| {
+                    letters.iter().position(|&letter| letter == c).map(|at| at as u8 + 0xa1)
+                })
+                .unwrap_or_else(|| panic!("{c}")),
+        };
+        text.chars().map(byte).collect()
+    }
+
+    fn as_vni(text: &str) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for c in text.chars() {
+            let small = c.to_lowercase().next().unwrap();
+            let capital = u8::from(small != c) * 0x20;
+            if c.is_ascii() {
+                bytes.push(c as u8);
+            } else if let Some(byte) = (0x80..=0xa0).find(|&byte| punctuation(byte) == Some(c)) {
+                bytes.push(byte);
+            } else if let Some((byte, _)) = VNI_LETTERS.iter().find(|(_, letter)| *letter == small)
+            {
+                bytes.push(byte - capital);
+            } else {
+                let (letter, mark) = ["a", "e", "o", "u", "y", "ơ", "ư"]
+                    .iter()
+                    .flat_map(|letter| {
+                        VNI_MARKS.iter().chain(&VNI_MORE_MARKS).map(move |mark| (letter, mark))
+                    })
+                    .find(|(letter, (_, marks))| {
+                        format!("{letter}{marks}").nfc().eq(std::iter::once(small))
+                    })
+                    .unwrap_or_else(|| panic!("{c}"));
+                let letter =
+                    if capital > 0 { letter.to_uppercase() } else { (*letter).to_string() };
+                bytes.extend(as_vni(&letter));
+                bytes.push(mark.0 - capital);
+            }
+        }
+        bytes
+    }
+
+    fn as_windows_1258(text: &str) -> Vec<u8> {
+        // Its letters are those with quality (â, ơ); tones follow them.
+        let mut bytes = Vec::new();
+        for c in text.chars() {
+            let is_tone = |c: &char| "\u{300}\u{301}\u{303}\u{309}\u{323}".contains(*c);
+            let (tones, letters): (Vec<char>, Vec<char>) =
+                std::iter::once(c).nfd().partition(is_tone);
+            let rest: String = letters.into_iter().nfc().chain(tones).collect();
+            let (encoded, _, failed) = WINDOWS_1258.encode(&rest);
+            assert!(!failed, "{rest}");
+            bytes.extend_from_slice(&encoded);
+        }
+        bytes
+    }
+
+    fn decoded(bytes: &[u8]) -> Result<String, NotText> {
+        decode(bytes, None).map(Cow::into_owned)
+    }
+
+    #[test]
+    fn legacy_encodings_are_told_apart() {
+        let text: String = TEXT.nfc().collect();
+        assert_eq!(decoded(&as_windows_1258(&text)).as_ref(), Ok(&text));
+        assert_eq!(decoded(&as_vni(&text)).as_ref(), Ok(&text));
+        // Capitals with tones are small letters there.
+        let text = text.replace('Ở', "ở");
+        assert_eq!(decoded(&as_tcvn3(&text)).as_ref(), Ok(&text));
+        assert_eq!(decoded(b"C\xe9NG HO\xb5").as_deref(), Ok("CỘNG HOÀ"));
+        for encoder in [as_tcvn3, as_vni, as_windows_1258] {
+            assert_eq!(decoded(&encoder("Việt Nam")).as_deref(), Ok("Việt Nam"));
+        }
+    }
+
+    #[test]
+    fn a_known_text_in_each_encoding() {
+        // "Cộng hòa xã hội chủ nghĩa Việt Nam", as the fonts' own programs wrote it.
+        let tcvn3 = b"C\xe9ng h\xdfa x\xb7 h\xe9i ch\xf1 ngh\xdca Vi\xd6t Nam";
+        let vni = b"Co\xe4ng ho\xf8a xa\xf5 ho\xe4i chu\xfb ngh\xf3a Vie\xe4t Nam";
+        let windows = b"C\xf4\xf2ng h\xf2a";
+        let expected = "Cộng hòa xã hội chủ nghĩa Việt Nam";
+        assert_eq!(decoded(tcvn3).as_deref(), Ok(expected));
+        assert_eq!(decoded(vni).as_deref(), Ok(expected));
+        assert_ne!(decoded(windows).as_deref(), Ok("CộNG"));
+    }
+
+    #[test]
+    fn utf16_with_and_without_mark() {
+        for (mark, text) in [("\u{feff}", TEXT), ("", TEXT), ("", "ab\n")] {
+            let units: Vec<u16> = format!("{mark}{text}").encode_utf16().collect();
+            let little: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+            let big: Vec<u8> = units.iter().flat_map(|unit| unit.to_be_bytes()).collect();
+            assert_eq!(decoded(&little).as_deref(), Ok(text));
+            assert_eq!(decoded(&big).as_deref(), Ok(text));
+        }
+        assert_eq!(decoded(b"\xEF\xBB\xBFab").as_deref(), Ok("ab"));
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_an_error() {
+        for bytes in [
+            &b"Caf\xe9 au lait"[..],
+            b"f\xfcr \xdcbung und Gr\xf6\xdfe",
+            b"\x82\xb1\x82\xf1\x82\xc9\x82\xbf\x82\xcd",
+            b"\xcf\xf0\xe8\xe2\xe5\xf2 \xec\xe8\xf0",
+            b"utf-8 \xc3\xa9\xc3\xa9 b\xe1\xba\xaft \xff",
+        ] {
+            assert!(matches!(decoded(bytes), Err(NotText::Unknown(_))), "{:?}", decoded(bytes));
+        }
+        assert_eq!(decoded(b"abc\0d"), Err(NotText::Binary(3)));
+        assert_eq!(decoded(b"\xEF\xBB\xBFab\xFFc"), Err(NotText::Unknown(5)));
+        assert_eq!(decoded(b"\x93Hi\x94 \x96 ok").as_deref(), Ok("“Hi” – ok"));
+    }
+
+    #[test]
+    fn pages_declare_their_encoding() {
+        let label = |html: &str| declared(html.as_bytes()).map(Encoding::name);
+        assert_eq!(label("<meta charset=\"ISO-8859-1\">"), Some("windows-1252"));
+        assert_eq!(
+            label("<META http-equiv=Content-Type content='text/html; charset = windows-1258'>"),
+            Some("windows-1258")
+        );
+        assert_eq!(label("<?xml version='1.0' encoding='Shift_JIS'?>"), Some("Shift_JIS"));
+        assert_eq!(label("<p>"), None);
+        let page = b"<meta charset=latin1>Caf\xe9";
+        let text = decode(page, declared(page)).unwrap();
+        assert!(text.ends_with("Café"));
+    }
+}

@@ -1,0 +1,210 @@
+//! What can go wrong between a path and its documents. Each message says what happened, where,
+//! and what to do next.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::kind::SUPPORTED;
+use super::read::{MAX_ID_BYTES, MAX_LINE_BYTES};
+
+const MIB: usize = 1 << 20;
+
+/// Why a path, a file or a line of it gave no document.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IngestError {
+    /// Nothing exists at the path.
+    #[error("`{}` does not exist; check the spelling and the current folder", .path.display())]
+    Missing {
+        /// The path as it was given.
+        path: PathBuf,
+    },
+    /// Neither a regular file nor a folder: a device, a pipe or a socket.
+    #[error("`{}` is not a regular file; name a file or a folder", .path.display())]
+    NotAFile {
+        /// The path as it was given.
+        path: PathBuf,
+    },
+    /// A file whose extension no reader knows.
+    #[error(
+        "`{}` has no supported format ({SUPPORTED}); convert it, or rename it if it is plain text",
+        .path.display()
+    )]
+    Unsupported {
+        /// The path as it was given.
+        path: PathBuf,
+    },
+    /// Ids of documents are text, so a path has to be.
+    #[error("the name of `{}` is not valid Unicode; rename it", .path.display())]
+    PathNotUnicode {
+        /// The offending path.
+        path: PathBuf,
+    },
+    /// The operating system refused.
+    #[error("cannot read `{}` ({source}); check that it is there and that you may read it", .path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// A folder could not be listed.
+    #[error("cannot list a folder under `{}` ({source}); check its permissions", .path.display())]
+    Folder {
+        /// The path that was walked.
+        path: PathBuf,
+        /// The folder and the reason.
+        source: ignore::Error,
+    },
+    /// The file is larger than a file of its kind may be.
+    #[error("`{}` is larger than {} MiB; split it", .path.display(), limit / MIB)]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// In bytes.
+        limit: usize,
+    },
+    /// Bytes in no encoding that can be told.
+    #[error(
+        "`{}` is not valid UTF-8 at byte {offset}, and its encoding cannot be told; save it as UTF-8",
+        .path.display()
+    )]
+    UnknownEncoding {
+        /// The file.
+        path: PathBuf,
+        /// The first offending byte, counted from 0 at the start of the file.
+        offset: usize,
+    },
+    /// A format from before its reader's time.
+    #[error(
+        "`{}` is in an older format that is not read; save it as DOCX (Word or LibreOffice: Save As, or `soffice --headless --convert-to docx`)",
+        .path.display()
+    )]
+    Legacy {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Protected with a password.
+    #[error("`{}` is encrypted; save a copy without a password", .path.display())]
+    Encrypted {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Not what its name says, or broken.
+    #[error("`{}` cannot be read ({why}); open it in its program and save it again", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The reader's reason.
+        why: String,
+    },
+    /// A PDF whose pages, or some of them, are pictures without text.
+    #[error("{}", scanned(.path, *.without, *.pages, *.first))]
+    Scanned {
+        /// The file.
+        path: PathBuf,
+        /// Pages without text.
+        without: usize,
+        /// All pages.
+        pages: usize,
+        /// The first page without text, from 1.
+        first: usize,
+    },
+    /// More text than a document may have once it is unpacked.
+    #[error("`{}` unpacks to more than {} MiB of text; split it", .path.display(), limit / MIB)]
+    Unpacked {
+        /// The file.
+        path: PathBuf,
+        /// In bytes.
+        limit: usize,
+    },
+    /// A UTF-16 byte order mark.
+    #[error("`{}` is encoded as UTF-16; save it as UTF-8", .path.display())]
+    Utf16 {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A NUL byte, which no text has.
+    #[error(
+        "`{}` has a NUL byte at byte {offset}, so it is a binary file or not UTF-8; leave it out or save it as UTF-8 text",
+        .path.display()
+    )]
+    Binary {
+        /// The file.
+        path: PathBuf,
+        /// The first NUL byte, counted from 0 at the start of the file.
+        offset: u64,
+    },
+    /// One line of a JSONL file; the lines after it are still read.
+    #[error("`{}`, line {line}: {reason}", .path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// What is wrong with it.
+        #[source]
+        reason: LineError,
+    },
+}
+
+/// Why a line of a JSONL file is not a document.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LineError {
+    /// Longer than [`MAX_LINE_BYTES`].
+    #[error("longer than {} MiB; split the document", MAX_LINE_BYTES / MIB)]
+    TooLong,
+    /// Bytes that are not UTF-8.
+    #[error("not valid UTF-8 at byte {offset} of the line; save the file as UTF-8")]
+    NotUtf8 {
+        /// The first offending byte, counted from 0 at the start of the line.
+        offset: usize,
+    },
+    /// Not JSON, or not an object with the expected fields.
+    #[error(
+        "{why} (column {column}); expected {{\"id\": …, \"title\": \"…\", \"text\": \"…\"}}, where title is optional"
+    )]
+    Json {
+        /// The JSON reader's reason.
+        why: String,
+        /// Counted from 1, in bytes.
+        column: usize,
+    },
+    /// `id` is there, but not as a name for a document.
+    #[error("`id` is not a string or a number of at most {MAX_ID_BYTES} bytes; give a short one")]
+    Id,
+    /// An earlier line has the same `id`.
+    #[error("the id `{id}` is already used on line {first}; make ids unique")]
+    Duplicate {
+        /// The id.
+        id: String,
+        /// The line that used it first.
+        first: u64,
+    },
+}
+
+/// A file whose pages are all pictures is not read at all; of one that has some, the others are.
+fn scanned(path: &Path, without: usize, pages: usize, first: usize) -> String {
+    let path = path.display();
+    let hint = "recognize its text first, for example with `ocrmypdf -l vie`";
+    if without == pages {
+        format!("`{path}` has no text, only pictures of {pages} pages (a scan?); {hint}")
+    } else {
+        format!(
+            "`{path}`: {without} of {pages} pages are pictures without text, from page {first} on, \
+             and were left out; {hint}"
+        )
+    }
+}
+
+impl IngestError {
+    /// For `map_err`: names the path, and tells a missing one from an unreadable one.
+    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| match source.kind() {
+            io::ErrorKind::NotFound => Self::Missing { path },
+            _ => Self::Io { path, source },
+        }
+    }
+}

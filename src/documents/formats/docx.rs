@@ -1,0 +1,621 @@
+//! DOCX: headings, paragraphs, lists and tables of a Word document, with the pages that Word saw.
+//!
+//! The parts are read as streams of tags. What does not say anything in the printed text is left
+//! out: deleted and moved text, field codes, headers and footers, the old copies of drawings.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::Path;
+
+use quick_xml::Reader;
+use quick_xml::events::{BytesStart, Event};
+
+use super::flow::Flow;
+use super::package::{Package, attribute, element_text, entity};
+use crate::documents::error::IngestError;
+use crate::documents::layout::{Layout, Places};
+
+/// Deepest list that is numbered; Word has nine levels.
+const LEVELS: usize = 9;
+/// Most styles, lists and notes that are remembered. Word's own limit is about 4,000 styles.
+const MAX_NAMED: usize = 1 << 16;
+
+/// Title, text and layout of a document.
+pub(crate) fn read(
+    file: File,
+    path: &Path,
+) -> Result<(Option<String>, String, Layout), IngestError> {
+    let mut package = Package::open(file, path)?;
+    let main = main_part(&mut package)?;
+    let folder = main.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let beside =
+        |name: &str| if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+    let Some(document) = package.part(&main)? else {
+        let why = "there is no text in it; it may be another kind of file".to_owned();
+        return Err(IngestError::Damaged { path: path.to_owned(), why });
+    };
+    let styles = package.part(&beside("styles.xml"))?.unwrap_or_default();
+    let numbering = package.part(&beside("numbering.xml"))?.unwrap_or_default();
+    let notes = package.part(&beside("footnotes.xml"))?.unwrap_or_default();
+    let core = package.part("docProps/core.xml")?.unwrap_or_default();
+
+    let damaged = |error: &quick_xml::Error| IngestError::Damaged {
+        path: path.to_owned(),
+        why: error.to_string(),
+    };
+    let mut word = Word {
+        styles: styles_of(&styles).map_err(|error| damaged(&error))?,
+        lists: lists_of(&numbering).map_err(|error| damaged(&error))?,
+        notes: notes_of(&notes).map_err(|error| damaged(&error))?,
+        ..Word::default()
+    };
+    word.read(&document).map_err(|error| damaged(&error))?;
+    let has_pages = word.page > 1;
+    let title = element_text(&core, "title");
+    // Word records where its pages ended; other programs do not.
+    let (text, layout) =
+        word.flow.finish(|marks| if has_pages { Places::Pages(marks) } else { Places::Nowhere });
+    Ok((title, text, layout))
+}
+
+/// The part that holds the text, as the package's relations name it.
+fn main_part(package: &mut Package) -> Result<String, IngestError> {
+    let relations = package.part("_rels/.rels")?.unwrap_or_default();
+    let mut reader = Reader::from_str(&relations);
+    while let Ok(event) = reader.read_event() {
+        match event {
+            Event::Eof => break,
+            Event::Start(tag) | Event::Empty(tag)
+                if attribute(&tag, "Type")
+                    .is_some_and(|kind| kind.ends_with("/officeDocument")) =>
+            {
+                if let Some(target) = attribute(&tag, "Target") {
+                    return Ok(target.trim_start_matches('/').to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok("word/document.xml".to_owned())
+}
+
+/// What a paragraph style, or a paragraph itself, says about its place in the outline and in lists.
+#[derive(Debug, Clone, Default)]
+struct Style {
+    /// 1 for the outermost heading.
+    heading: Option<usize>,
+    list: Option<u32>,
+    level: usize,
+    based_on: Option<String>,
+}
+
+/// The styles by their ids, headings told by outline level or by name.
+fn styles_of(xml: &str) -> quick_xml::Result<HashMap<String, Style>> {
+    let mut styles = HashMap::new();
+    let mut current: Option<(String, Style)> = None;
+    let mut reader = Reader::from_str(xml);
+    loop {
+        match reader.read_event()? {
+            Event::Eof => break,
+            Event::Start(tag) | Event::Empty(tag) => {
+                let value = || attribute(&tag, "val");
+                let name = tag.local_name();
+                if name.as_ref() == "style" {
+                    let id = attribute(&tag, "styleId").unwrap_or_default();
+                    current = (styles.len() < MAX_NAMED).then(|| (id, Style::default()));
+                    continue;
+                }
+                let Some((_, style)) = &mut current else { continue };
+                match name.as_ref() {
+                    "name" => {
+                        style.heading = style.heading.or(value().and_then(|it| level_of(&it)));
+                    }
+                    "basedOn" => style.based_on = value(),
+                    "outlineLvl" => style.heading = value().and_then(|it| outline_level(&it)),
+                    "numId" => style.list = value().and_then(|it| it.parse().ok()),
+                    "ilvl" => style.level = value().and_then(|it| it.parse().ok()).unwrap_or(0),
+                    _ => {}
+                }
+            }
+            Event::End(tag) if tag.local_name().as_ref() == "style" => {
+                styles.extend(current.take());
+            }
+            _ => {}
+        }
+    }
+    // One level of inheritance after another; cycles end with the count.
+    for _ in 0..LEVELS {
+        let parents: Vec<(String, Style)> = styles
+            .iter()
+            .filter_map(|(id, style)| {
+                let parent = styles.get(style.based_on.as_ref()?)?;
+                let mut style = style.clone();
+                style.heading = style.heading.or(parent.heading);
+                style.list = style.list.or(parent.list);
+                style.based_on.clone_from(&parent.based_on);
+                Some((id.clone(), style))
+            })
+            .collect();
+        if parents.is_empty() {
+            break;
+        }
+        styles.extend(parents);
+    }
+    Ok(styles)
+}
+
+/// `heading 2` and `Title`, as Word names them in every language.
+fn level_of(name: &str) -> Option<usize> {
+    let name = name.to_ascii_lowercase();
+    match name.strip_prefix("heading ") {
+        Some(level) => level.trim().parse().ok().filter(|level| (1..=LEVELS).contains(level)),
+        None => (name == "title").then_some(1),
+    }
+}
+
+/// The outline level of a paragraph counts from 0; 9 is body text.
+fn outline_level(value: &str) -> Option<usize> {
+    value.trim().parse().ok().filter(|&level: &usize| level < LEVELS).map(|level| level + 1)
+}
+
+/// One level of a list: how its items are numbered.
+#[derive(Debug, Clone)]
+struct Level {
+    /// `decimal`, `lowerLetter`, `bullet`, …
+    format: String,
+    /// `%1.%2.`, where `%1` is the number on the first level.
+    text: String,
+    start: u32,
+}
+
+impl Default for Level {
+    fn default() -> Self {
+        Self { format: "bullet".to_owned(), text: String::new(), start: 1 }
+    }
+}
+
+/// The levels of each list.
+fn lists_of(xml: &str) -> quick_xml::Result<HashMap<u32, Vec<Level>>> {
+    let mut abstracts: HashMap<String, Vec<Level>> = HashMap::new();
+    let mut lists = HashMap::new();
+    let (mut abstract_id, mut list) = (String::new(), None);
+    let mut reader = Reader::from_str(xml);
+    loop {
+        let (tag, _) = match reader.read_event()? {
+            Event::Eof => return Ok(lists),
+            Event::Start(tag) => (tag, true),
+            Event::Empty(tag) => (tag, false),
+            _ => continue,
+        };
+        let value = attribute(&tag, "val");
+        let levels = abstracts.entry(abstract_id.clone()).or_default();
+        match (tag.local_name().as_ref(), value) {
+            ("abstractNum", _) => {
+                abstract_id = attribute(&tag, "abstractNumId").unwrap_or_default();
+            }
+            ("lvl", _) if levels.len() < LEVELS => levels.push(Level::default()),
+            ("numFmt", Some(value)) => {
+                if let Some(level) = levels.last_mut() {
+                    level.format = value;
+                }
+            }
+            ("lvlText", Some(value)) => {
+                if let Some(level) = levels.last_mut() {
+                    level.text = value;
+                }
+            }
+            ("start", Some(value)) => {
+                if let Some(level) = levels.last_mut() {
+                    level.start = value.parse().unwrap_or(1);
+                }
+            }
+            ("num", _) => list = attribute(&tag, "numId").and_then(|id| id.parse().ok()),
+            ("abstractNumId", Some(value)) => {
+                if let (Some(list), Some(levels)) = (list, abstracts.get(&value))
+                    && lists.len() < MAX_NAMED
+                {
+                    lists.insert(list, levels.clone());
+                }
+            }
+            _ => {}
+        }
+        if abstracts.len() > MAX_NAMED {
+            return Ok(lists);
+        }
+    }
+}
+
+/// The text of each footnote.
+fn notes_of(xml: &str) -> quick_xml::Result<HashMap<String, String>> {
+    let mut notes = HashMap::new();
+    let mut id = String::new();
+    let (mut text, mut in_text) = (String::new(), false);
+    let mut reader = Reader::from_str(xml);
+    loop {
+        match reader.read_event()? {
+            Event::Eof => return Ok(notes),
+            Event::Start(tag) => match tag.local_name().as_ref() {
+                "footnote" => {
+                    id = attribute(&tag, "id").unwrap_or_default();
+                    text.clear();
+                }
+                "t" => in_text = true,
+                _ => {}
+            },
+            Event::Text(part) if in_text => text.push_str(&part.xml10_content()),
+            Event::GeneralRef(reference) if in_text => text.push_str(&entity(&reference)),
+            Event::End(tag) => match tag.local_name().as_ref() {
+                "t" => in_text = false,
+                "p" | "tab" => text.push(' '),
+                "footnote" if !text.trim().is_empty() && notes.len() < MAX_NAMED => {
+                    notes.insert(std::mem::take(&mut id), text.trim().to_owned());
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+}
+
+/// A document that is being read.
+#[derive(Default)]
+struct Word {
+    styles: HashMap<String, Style>,
+    lists: HashMap<u32, Vec<Level>>,
+    notes: HashMap<String, String>,
+    flow: Flow,
+    page: u32,
+    /// What the paragraph that is being read says of itself, until its first text.
+    style: Option<Style>,
+    /// The next number on each level of each list.
+    counters: HashMap<u32, [Option<u32>; LEVELS]>,
+    is_item: bool,
+    /// Notes that the paragraph refers to.
+    pending_notes: Vec<String>,
+    /// Open elements whose content is not read.
+    left_out: usize,
+    tables: usize,
+}
+
+impl Word {
+    fn read(&mut self, xml: &str) -> quick_xml::Result<()> {
+        self.turn_page();
+        let mut in_text = false;
+        let mut reader = Reader::from_str(xml);
+        loop {
+            match reader.read_event()? {
+                Event::Eof => return Ok(()),
+                Event::Start(tag) => {
+                    let name = tag.local_name();
+                    if self.left_out > 0 || matches!(name.as_ref(), "Fallback" | "moveFrom") {
+                        self.left_out += 1;
+                        continue;
+                    }
+                    in_text = name.as_ref() == "t";
+                    self.start(name.as_ref(), &tag);
+                }
+                Event::Empty(tag) if self.left_out == 0 => {
+                    let name = tag.local_name();
+                    self.start(name.as_ref(), &tag);
+                    self.end(name.as_ref());
+                }
+                Event::End(_) if self.left_out > 0 => self.left_out -= 1,
+                Event::End(tag) => {
+                    in_text = false;
+                    self.end(tag.local_name().as_ref());
+                }
+                Event::Text(part) if in_text && self.left_out == 0 => {
+                    self.text(&part.xml10_content());
+                }
+                Event::GeneralRef(reference) if in_text && self.left_out == 0 => {
+                    self.text(&entity(&reference));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn turn_page(&mut self) {
+        self.page = self.page.saturating_add(1);
+        self.flow.at(self.page);
+    }
+
+    fn start(&mut self, name: &str, tag: &BytesStart) {
+        let value = || attribute(tag, "val");
+        match name {
+            "p" => {
+                self.flow.end_block();
+                self.style = Some(Style::default());
+            }
+            "pStyle" => {
+                let style = value().and_then(|id| self.styles.get(&id).cloned());
+                self.style = style.or(self.style.take());
+            }
+            "outlineLvl" | "numId" | "ilvl" => {
+                let Some(style) = &mut self.style else { return };
+                let value = value().unwrap_or_default();
+                match name {
+                    "outlineLvl" => style.heading = outline_level(&value),
+                    "numId" => style.list = value.parse().ok(),
+                    _ => style.level = value.parse().unwrap_or(0),
+                }
+            }
+            "tab" | "ptab" => self.flow.text(" "),
+            "br" | "cr" if attribute(tag, "type").as_deref() != Some("page") => {
+                self.flow.line_break();
+            }
+            // Word writes it after each page break, of its own or by hand.
+            "lastRenderedPageBreak" => self.turn_page(),
+            "noBreakHyphen" => self.text("-"),
+            "footnoteReference" => self.pending_notes.extend(attribute(tag, "id")),
+            "tbl" => {
+                self.tables += 1;
+                if self.tables == 1 {
+                    self.flow.begin_table();
+                }
+            }
+            // The cells of a table in a cell are its text.
+            "tc" if self.tables == 1 => self.flow.begin_cell(),
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, name: &str) {
+        match name {
+            "p" => self.end_paragraph(),
+            "tr" if self.tables == 1 => self.flow.end_row(),
+            "tc" if self.tables == 1 => self.flow.end_cell(),
+            "tbl" => {
+                self.tables = self.tables.saturating_sub(1);
+                if self.tables == 0 {
+                    self.flow.end_table();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        if let Some(style) = self.style.take_if(|_| !text.trim().is_empty()) {
+            self.begin_paragraph(&style);
+        }
+        self.flow.text(text);
+    }
+
+    /// The first text of a paragraph comes: what it is has been told.
+    fn begin_paragraph(&mut self, style: &Style) {
+        let marker = style.list.and_then(|list| self.marker(list, style.level));
+        if self.tables > 0 {
+            // In cells, headings and list items are text.
+            if let Some(marker) = marker {
+                self.flow.text(&format!("{marker} "));
+            }
+        } else if let Some(level) = style.heading {
+            self.flow.begin_heading(level);
+            if let Some(marker) = marker.filter(|marker| marker != "-") {
+                self.flow.text(&format!("{marker} "));
+            }
+        } else if let Some(marker) = marker {
+            self.is_item = true;
+            self.flow.begin_item(style.level.min(LEVELS) + 1, &marker);
+        }
+    }
+
+    fn end_paragraph(&mut self) {
+        self.style = None;
+        let notes: Vec<String> = std::mem::take(&mut self.pending_notes)
+            .iter()
+            .filter_map(|id| self.notes.remove(id))
+            .collect();
+        self.flow.end_heading();
+        if std::mem::take(&mut self.is_item) {
+            self.flow.end_item();
+        } else {
+            self.flow.end_block();
+        }
+        for note in notes {
+            self.flow.text(&format!("({note})"));
+            self.flow.end_block();
+        }
+    }
+
+    /// What is printed before the next item of a list; `None` for a list that there is not.
+    fn marker(&mut self, list: u32, level: usize) -> Option<String> {
+        let level = level.min(LEVELS - 1);
+        let levels = self.lists.get(&list)?;
+        let own = levels.get(level)?;
+        let counters = self.counters.entry(list).or_default();
+        counters[level] =
+            Some(counters[level].map_or(own.start, |number| number.saturating_add(1)));
+        counters[level + 1..].fill(None);
+        if own.format == "bullet" || own.format == "none" {
+            return Some("-".to_owned());
+        }
+        let mut marker = own.text.clone();
+        for (i, counter) in counters.iter().enumerate().take(level + 1) {
+            let format = levels.get(i).map_or("decimal", |level| level.format.as_str());
+            let start = levels.get(i).map_or(1, |level| level.start);
+            let number = numeral(counter.unwrap_or(start), format);
+            marker = marker.replace(&format!("%{}", i + 1), &number);
+        }
+        (!marker.trim().is_empty()).then(|| marker.trim().chars().take(32).collect())
+    }
+}
+
+/// A number as a list prints it.
+fn numeral(number: u32, format: &str) -> String {
+    let letter = |first: u8| {
+        // After z comes aa, then bb.
+        let count = (number.max(1) - 1) / 26 % 8 + 1;
+        let letter = char::from(first + ((number.max(1) - 1) % 26) as u8);
+        std::iter::repeat_n(letter, count as usize).collect()
+    };
+    match format {
+        "lowerLetter" => letter(b'a'),
+        "upperLetter" => letter(b'A'),
+        "lowerRoman" => roman(number).to_lowercase(),
+        "upperRoman" => roman(number),
+        "decimalZero" => format!("{number:02}"),
+        _ => number.to_string(),
+    }
+}
+
+fn roman(number: u32) -> String {
+    const DIGITS: [(u32, &str); 13] = [
+        (1000, "M"),
+        (900, "CM"),
+        (500, "D"),
+        (400, "CD"),
+        (100, "C"),
+        (90, "XC"),
+        (50, "L"),
+        (40, "XL"),
+        (10, "X"),
+        (9, "IX"),
+        (5, "V"),
+        (4, "IV"),
+        (1, "I"),
+    ];
+    if number >= 4000 {
+        return number.to_string();
+    }
+    let mut rest = number;
+    let mut roman = String::new();
+    for (value, digits) in DIGITS {
+        while rest >= value {
+            roman.push_str(digits);
+            rest -= value;
+        }
+    }
+    roman
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::io::Write;
+
+    use zip::write::SimpleFileOptions;
+
+    use crate::chunks::chunk;
+    use crate::documents::{Document, IngestError, Place, read};
+
+    /// A ZIP file of these parts, in a folder of its own.
+    pub fn packed(name: &str, parts: &[(&str, &str)]) -> (tempfile::TempDir, std::path::PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        let mut zip = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
+        for (name, text) in parts {
+            zip.start_file(*name, SimpleFileOptions::default()).unwrap();
+            zip.write_all(text.as_bytes()).unwrap();
+        }
+        zip.finish().unwrap();
+        (folder, path)
+    }
+
+    fn body(xml: &str) -> String {
+        format!(
+            "<?xml version=\"1.0\"?><w:document xmlns:w=\"w\" xmlns:mc=\"mc\"><w:body>{xml}</w:body></w:document>"
+        )
+    }
+
+    fn paragraph(properties: &str, text: &str) -> String {
+        format!("<w:p><w:pPr>{properties}</w:pPr><w:r><w:t>{text}</w:t></w:r></w:p>")
+    }
+
+    fn read_one(parts: &[(&str, &str)]) -> Result<Document, IngestError> {
+        let (_folder, path) = packed("a.docx", parts);
+        read(&path).next().unwrap()
+    }
+
+    const STYLES: &str = "<w:styles xmlns:w=\"w\">\
+        <w:style w:styleId=\"u1\"><w:name w:val=\"heading 1\"/><w:pPr><w:outlineLvl w:val=\"0\"/></w:pPr></w:style>\
+        <w:style w:styleId=\"u2\"><w:name w:val=\"Đề mục\"/><w:basedOn w:val=\"u3\"/></w:style>\
+        <w:style w:styleId=\"u3\"><w:name w:val=\"heading 2\"/><w:basedOn w:val=\"u2\"/></w:style></w:styles>";
+    const NUMBERING: &str = "<w:numbering xmlns:w=\"w\"><w:abstractNum w:abstractNumId=\"4\">\
+        <w:lvl><w:start w:val=\"3\"/><w:numFmt w:val=\"decimal\"/><w:lvlText w:val=\"Điều %1.\"/></w:lvl>\
+        <w:lvl><w:numFmt w:val=\"lowerLetter\"/><w:lvlText w:val=\"%2)\"/></w:lvl>\
+        <w:lvl><w:numFmt w:val=\"bullet\"/><w:lvlText w:val=\"\"/></w:lvl></w:abstractNum>\
+        <w:num w:numId=\"7\"><w:abstractNumId w:val=\"4\"/></w:num></w:numbering>";
+
+    fn item(level: usize, text: &str) -> String {
+        let list = format!("<w:numPr><w:ilvl w:val=\"{level}\"/><w:numId w:val=\"7\"/></w:numPr>");
+        paragraph(&list, text)
+    }
+
+    #[test]
+    fn headings_lists_tables_notes_and_pages() {
+        let xml = body(&[
+            paragraph("<w:pStyle w:val=\"u1\"/>", "Chương &amp; I"),
+            paragraph("", "Mở Tie&#x302;&#x301;ng"),
+            paragraph("<w:pStyle w:val=\"u2\"/>", "Mục 1"),
+            item(0, "Phạm vi"),
+            item(1, "một"),
+            item(1, "hai"),
+            item(2, "ba"),
+            "<w:p><w:r><w:lastRenderedPageBreak/><w:t xml:space=\"preserve\">Sang </w:t><w:t>trang</w:t>\
+             <w:footnoteReference w:id=\"2\"/></w:r><w:del><w:r><w:delText>xóa</w:delText></w:r></w:del>\
+             <w:moveFrom><w:r><w:t>dời</w:t></w:r></w:moveFrom></w:p>".to_owned(),
+            item(0, "Đối tượng"),
+            format!("<w:tbl><w:tr><w:tc>{}</w:tc><w:tc>{}{}</w:tc></w:tr><w:tr><w:tc><w:p/></w:tc></w:tr></w:tbl>",
+                paragraph("", "a"), paragraph("", "b"), paragraph("", "c")),
+            "<mc:AlternateContent><mc:Choice>".to_owned() + &paragraph("", "hộp") + "</mc:Choice><mc:Fallback>"
+                + &paragraph("", "hộp") + "</mc:Fallback></mc:AlternateContent>",
+        ].concat());
+        let notes = "<w:footnotes xmlns:w=\"w\"><w:footnote w:id=\"2\"><w:p><w:r><w:t>Luật số 45</w:t></w:r></w:p></w:footnote></w:footnotes>";
+        let core = "<c:x xmlns:dc=\"d\" xmlns:c=\"c\"><dc:title>Bộ luật</dc:title></c:x>";
+        let document = read_one(&[
+            ("word/document.xml", &xml),
+            ("word/styles.xml", STYLES),
+            ("word/numbering.xml", NUMBERING),
+            ("word/footnotes.xml", notes),
+            ("docProps/core.xml", core),
+        ])
+        .unwrap();
+        assert_eq!(document.title.as_deref(), Some("Bộ luật"));
+        assert_eq!(
+            document.text,
+            "Chương & I\n\nMở Tiếng\n\nMục 1\n\nĐiều 3. Phạm vi\n  a) một\n  b) hai\n    - ba\n\n\
+             Sang trang\n\n(Luật số 45)\n\nĐiều 4. Đối tượng\n\na | b c\n\nhộp"
+        );
+        let chunks = chunk(&document, &crate::chunks::ChunkSettings::default(), &str::len);
+        assert_eq!(chunks[0].headings, ["Bộ luật", "Chương & I"]);
+        assert_eq!(chunks[1].headings, ["Bộ luật", "Chương & I", "Mục 1"]);
+        assert_eq!(chunks[1].place, Some(Place::Pages(1, 2)));
+    }
+
+    #[test]
+    fn without_page_breaks_there_are_no_pages() {
+        let document = read_one(&[("word/document.xml", &body(&paragraph("", "x")))]).unwrap();
+        let chunks = chunk(&document, &crate::chunks::ChunkSettings::default(), &str::len);
+        assert_eq!(chunks[0].place, None);
+    }
+
+    #[test]
+    fn what_is_no_document_says_so() {
+        let error = read_one(&[("xl/workbook.xml", "<x/>")]).unwrap_err();
+        assert!(matches!(error, IngestError::Damaged { .. }), "{error}");
+        let error = read_one(&[("word/document.xml", "<w:p><w:t>a</w:r>")]).unwrap_err();
+        assert!(matches!(error, IngestError::Damaged { .. }), "{error}");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.docx");
+        std::fs::write(&path, b"PK\x03\x04 not a zip").unwrap();
+        let error = read(&path).next().unwrap().unwrap_err();
+        assert!(matches!(error, IngestError::Damaged { .. }), "{error}");
+        std::fs::write(&path, b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1 a compound file").unwrap();
+        let error = read(&path).next().unwrap().unwrap_err();
+        assert!(matches!(error, IngestError::Encrypted { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_bomb_is_refused_and_depth_is_no_matter() {
+        let bomb = format!("<w:document>{}", " ".repeat((128 << 20) + 1));
+        let error = read_one(&[("word/document.xml", &bomb)]).unwrap_err();
+        assert!(matches!(error, IngestError::Unpacked { .. }), "{error}");
+        let deep = "<w:tbl><w:tr><w:tc><w:p><w:r><w:t>x</w:t></w:r>".repeat(1 << 16);
+        // Unclosed: an error, or the text so far; never a crash.
+        let _ = read_one(&[("word/document.xml", &deep)]);
+        let laughs =
+            "<!DOCTYPE x [<!ENTITY a \"aaaa\"><!ENTITY b \"&a;&a;\">]><w:p><w:t>&b;</w:t></w:p>";
+        assert_eq!(read_one(&[("word/document.xml", laughs)]).unwrap().text, "");
+    }
+}

@@ -1,0 +1,345 @@
+//! What Markdown says about structure: headings and blocks.
+//!
+//! The parser's events carry byte offsets, so a `#` in a code block is no heading and the spans
+//! are exact. Only the places where blocks *begin* are taken from it: a block lasts until the next
+//! one begins, so no byte between two headings can get lost (list markers, link definitions, …).
+
+use std::ops::Range;
+
+use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+
+use super::front_matter::front_matter;
+use crate::documents::layout::Marks;
+use crate::documents::read::{MAX_TITLE_CHARS, tidy_title};
+use crate::documents::section::{Block, BlockKind, HeadingPath, Section};
+
+/// What people write in notes, beyond `CommonMark`. Front matter is not here: the parser would
+/// accept it anywhere and swallow text between two `---` rules.
+pub(crate) const OPTIONS: Options = Options::ENABLE_TABLES
+    .union(Options::ENABLE_FOOTNOTES)
+    .union(Options::ENABLE_STRIKETHROUGH)
+    .union(Options::ENABLE_TASKLISTS)
+    .union(Options::ENABLE_HEADING_ATTRIBUTES)
+    .union(Options::ENABLE_MATH)
+    .union(Options::ENABLE_GFM)
+    .union(Options::ENABLE_WIKILINKS);
+
+/// The sections of a Markdown document, each with its heading path. Front matter and the heading
+/// lines themselves are in no block.
+pub(crate) fn sections(text: &str) -> Vec<Section> {
+    let body = front_matter(text).map_or(0, |matter| matter.end);
+    let mut outline = Outline::new(text, body);
+    // Headings inside quotes and lists structure the quote, not the document.
+    let mut depth = 0_usize;
+    let mut heading: Option<String> = None;
+    for (event, range) in Parser::new_ext(&text[body..], OPTIONS).into_offset_iter() {
+        let range = range.start + body..range.end + body;
+        match (event, &mut heading) {
+            (Event::Start(Tag::Heading { .. }), _) if depth == 0 => {
+                depth += 1;
+                heading = Some(String::new());
+            }
+            (Event::End(TagEnd::Heading(level)), Some(title)) if depth == 1 => {
+                depth -= 1;
+                outline.heading(level as usize, title, range);
+                heading = None;
+            }
+            (Event::Start(tag), inside) => {
+                depth += 1;
+                if inside.is_none()
+                    && let Some(kind) = block_kind(&tag)
+                {
+                    outline.block(range.start, kind);
+                }
+            }
+            (Event::End(_), _) => depth = depth.saturating_sub(1),
+            (Event::Rule, _) => outline.block(range.start, BlockKind::Prose),
+            (Event::SoftBreak | Event::HardBreak, Some(title)) => title.push(' '),
+            (Event::Text(part) | Event::Code(part) | Event::InlineMath(part), Some(title)) => {
+                title.push_str(&part);
+            }
+            _ => {}
+        }
+    }
+    outline.finish()
+}
+
+/// Markdown without its HTML comments, and where the lines of the file are in it; `None` if it has
+/// none. They are notes to the author: readers do not see them.
+pub(crate) fn without_comments(text: &str) -> Option<(String, Marks)> {
+    if !text.contains("<!--") {
+        return None;
+    }
+    let body = front_matter(text).map_or(0, |matter| matter.end);
+    let mut comments: Vec<Range<usize>> = Vec::new();
+    let mut block: Option<Range<usize>> = None;
+    for (event, range) in Parser::new_ext(&text[body..], OPTIONS).into_offset_iter() {
+        let range = range.start + body..range.end + body;
+        match event {
+            // Its lines come one by one; a comment may span them.
+            Event::Start(Tag::HtmlBlock) => block = Some(range.start..range.start),
+            Event::Html(_) => {
+                if let Some(block) = &mut block {
+                    block.end = range.end;
+                }
+            }
+            Event::End(TagEnd::HtmlBlock) => {
+                comments
+                    .extend(block.take().into_iter().flat_map(|block| comments_in(text, block)));
+            }
+            Event::InlineHtml(_) => comments.extend(comments_in(text, range)),
+            _ => {}
+        }
+    }
+    if comments.is_empty() {
+        return None;
+    }
+    let mut rest = String::with_capacity(text.len());
+    let mut marks = Marks::new();
+    let (mut position, mut line) = (0, 1);
+    comments.push(text.len()..text.len());
+    for comment in comments {
+        for kept in text[position..comment.start.max(position)].split_inclusive('\n') {
+            marks.push((rest.len(), line));
+            rest.push_str(kept);
+            line += u32::from(kept.ends_with('\n'));
+        }
+        let end = comment.end.max(position);
+        line += u32::try_from(text[comment.start..comment.end].matches('\n').count()).unwrap_or(0);
+        position = end;
+        // What stood alone on its lines leaves no blank line.
+        let alone = rest.is_empty() || rest.ends_with('\n');
+        if alone && text[end..].starts_with('\n') {
+            position += 1;
+            line += 1;
+        }
+    }
+    Some((rest, marks))
+}
+
+/// The comments in a piece of HTML; one that does not end is none.
+fn comments_in(text: &str, html: Range<usize>) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut position = html.start;
+    while let Some(open) = text[position..html.end].find("<!--").map(|at| position + at) {
+        let Some(close) = text[open + 4..html.end].find("-->") else { break };
+        position = open + 4 + close + 3;
+        found.push(open..position);
+    }
+    found
+}
+
+/// How to cut the block that a tag opens; `None` for markup inside a block.
+fn block_kind(tag: &Tag) -> Option<BlockKind> {
+    match tag {
+        Tag::Paragraph
+        | Tag::Heading { .. }
+        | Tag::BlockQuote(_)
+        | Tag::List(_)
+        | Tag::Item
+        | Tag::FootnoteDefinition(_) => Some(BlockKind::Prose),
+        Tag::CodeBlock(_) | Tag::HtmlBlock | Tag::Table(_) => Some(BlockKind::Lines),
+        _ => None,
+    }
+}
+
+/// Sections under construction.
+struct Outline<'t> {
+    text: &'t str,
+    sections: Vec<Section>,
+    path: HeadingPath,
+    /// Line starts at which the blocks of the current section begin.
+    starts: Vec<(usize, BlockKind)>,
+    /// End of the line at which the last block begins.
+    line_end: usize,
+}
+
+impl<'t> Outline<'t> {
+    fn new(text: &'t str, body: usize) -> Self {
+        let mut outline = Self {
+            text,
+            sections: Vec::new(),
+            path: HeadingPath::default(),
+            starts: Vec::new(),
+            line_end: 0,
+        };
+        outline.open(body);
+        outline
+    }
+
+    /// Whatever comes first in a section belongs to a block, also what the parser is silent about.
+    fn open(&mut self, start: usize) {
+        self.starts.clear();
+        self.starts.push((start, BlockKind::Prose));
+        self.line_end = self.end_of_line(start);
+    }
+
+    fn end_of_line(&self, position: usize) -> usize {
+        self.text[position..].find('\n').map_or(self.text.len(), |length| position + length)
+    }
+
+    /// A block whose content begins at `position`. The block begins with its line: before the
+    /// content there are only markers of the lists and quotes around it.
+    fn block(&mut self, position: usize, kind: BlockKind) {
+        let Some(last) = self.starts.last_mut() else { return };
+        if position <= self.line_end {
+            // `- ` and its paragraph begin on one line: the innermost tells how to cut.
+            if position >= last.0 {
+                last.1 = kind;
+            }
+            return;
+        }
+        let before = &self.text[self.line_end..position];
+        let start = self.line_end + before.rfind('\n').map_or(0, |newline| newline + 1);
+        self.starts.push((start, kind));
+        self.line_end = self.end_of_line(position);
+    }
+
+    /// A heading with the given source range: the current section ends, the next one begins.
+    fn heading(&mut self, level: usize, title: &str, range: Range<usize>) {
+        // A paragraph with a `---` line right below it is a heading to Markdown, seldom to its
+        // author. As a heading it would not be searchable, so long ones stay text.
+        if title.chars().nth(MAX_TITLE_CHARS).is_some() {
+            self.block(range.start, BlockKind::Prose);
+            return;
+        }
+        self.close(range.start);
+        self.path.enter(level, tidy_title(title));
+        self.open(range.end);
+    }
+
+    fn close(&mut self, end: usize) {
+        let ends = self.starts.iter().skip(1).map(|&(start, _)| start).chain([end]);
+        let blocks: Vec<Block> = self
+            .starts
+            .iter()
+            .zip(ends)
+            .map(|(&(start, kind), end)| Block { span: start..end, kind })
+            .filter(|block| {
+                self.text.get(block.span.clone()).is_some_and(|text| !text.trim().is_empty())
+            })
+            .collect();
+        if !blocks.is_empty() {
+            self.sections.push(Section { headings: self.path.titles(), blocks });
+        }
+    }
+
+    fn finish(mut self) -> Vec<Section> {
+        self.close(self.text.len());
+        self.sections
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::BlockKind::{Lines, Prose};
+    use super::*;
+
+    fn outline(text: &str) -> Vec<(String, Vec<&str>)> {
+        let block = |block: &Block| text[block.span.clone()].trim();
+        sections(text)
+            .iter()
+            .map(|s| (s.headings.join(" > "), s.blocks.iter().map(block).collect()))
+            .collect()
+    }
+
+    #[test]
+    fn headings_make_a_path() {
+        let text =
+            "mở\n# A\nmột\n\nhai\n### B `x` *y*\nba\n## C {#id}\nbốn\nD\n=\nnăm\n## \nsáu\n### E\n";
+        let expected = [
+            ("", vec!["mở"]),
+            ("A", vec!["một", "hai"]),
+            ("A > B x y", vec!["ba"]),
+            // The underline makes both lines a heading; that is Markdown.
+            ("bốn D", vec!["năm"]),
+            ("bốn D", vec!["sáu"]),
+        ];
+        let expected: Vec<_> = expected.map(|(path, blocks)| (path.to_owned(), blocks)).into();
+        assert_eq!(outline(text), expected);
+    }
+
+    #[test]
+    fn blocks_are_items_code_and_tables() {
+        let text = "\
+Mở đầu:
+- một
+  - một rưỡi
+- hai
+
+  ```
+  # không phải tiêu đề
+
+  mã
+  ```
+> trích
+> ## Tiêu đề trong trích dẫn
+> hết
+
+| a | b |
+|---|---|
+| 1 | 2 |
+
+[ref]: http://example.com
+
+    # mã thụt lề
+";
+        let sections = sections(text);
+        assert_eq!(sections.len(), 1);
+        let blocks: Vec<(&str, BlockKind)> =
+            sections[0].blocks.iter().map(|b| (text[b.span.clone()].trim(), b.kind)).collect();
+        assert_eq!(
+            blocks,
+            [
+                ("Mở đầu:", Prose),
+                ("- một", Prose),
+                ("- một rưỡi", Prose),
+                ("- hai", Prose),
+                ("```\n  # không phải tiêu đề\n\n  mã\n  ```", Lines),
+                ("> trích", Prose),
+                ("> ## Tiêu đề trong trích dẫn", Prose),
+                ("> hết", Prose),
+                ("| a | b |\n|---|---|\n| 1 | 2 |\n\n[ref]: http://example.com", Lines),
+                ("# mã thụt lề", Lines),
+            ]
+        );
+    }
+
+    #[test]
+    fn comments_go_and_lines_stay() {
+        let text = "<!-- a\n\nb -->\n# A\nmột <!-- hai -->ba\n<!--\nc\n-->\n`<!-- d -->`\n\n```\n<!-- e -->\n```\n<!-- f";
+        let (rest, marks) = without_comments(text).unwrap();
+        assert_eq!(rest, "# A\nmột ba\n`<!-- d -->`\n\n```\n<!-- e -->\n```\n<!-- f");
+        let line = |word: &str| {
+            let at = rest.find(word).unwrap();
+            marks[marks.partition_point(|mark| mark.0 <= at) - 1].1
+        };
+        assert_eq!(
+            [line("# A"), line("ba"), line("`<"), line("```"), line("<!-- f")],
+            [4, 5, 9, 11, 14]
+        );
+        assert_eq!(without_comments("a `<!-- b -->`"), None);
+        assert_eq!(without_comments("a"), None);
+    }
+
+    #[test]
+    fn an_underlined_paragraph_is_text() {
+        let paragraph = "câu rất dài ".repeat(40);
+        let text = format!("# A\n{}\n---\nb\n", paragraph.trim());
+        assert_eq!(outline(&text), [("A".to_owned(), vec![&text[4..text.len() - 3], "b"])]);
+    }
+
+    #[test]
+    fn an_unterminated_fence_is_code_to_the_end() {
+        let text = "# A\n```\n# b\n\nc";
+        assert_eq!(outline(text), [("A".to_owned(), vec!["```\n# b\n\nc"])]);
+    }
+
+    #[test]
+    fn front_matter_is_no_text() {
+        assert_eq!(outline("---\ntitle: x\ntags: [a]\n---\ntext"), [(String::new(), vec!["text"])]);
+        assert_eq!(outline("---\nA rule, then text.\n\n---\nmore").len(), 1);
+        assert_eq!(outline("---\nkey: no end\n\ntext")[0].1[0], "---");
+        assert_eq!(outline("a\n\n---\nkey: value\n\n---\nb")[0].1.len(), 5);
+    }
+}

@@ -1,0 +1,107 @@
+//! ZIP files that hold documents (DOCX, EPUB), read within bounds, and what their XML has in common.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+
+use quick_xml::escape::resolve_predefined_entity;
+use quick_xml::events::{BytesRef, BytesStart, Event};
+use quick_xml::{Reader, XmlVersion};
+use zip::ZipArchive;
+use zip::result::ZipError;
+
+use crate::documents::clean::clean;
+use crate::documents::encoding;
+use crate::documents::error::IngestError;
+use crate::documents::read::tidy_title;
+
+/// Most bytes of text in one document, all its parts together, as they are unpacked. A ZIP file may
+/// claim to hold a thousand times its size.
+const MAX_UNPACKED: usize = 128 << 20;
+
+/// An open ZIP file.
+pub(crate) struct Package<'p> {
+    path: &'p Path,
+    archive: ZipArchive<BufReader<File>>,
+    /// Bytes that may still be unpacked.
+    room: usize,
+}
+
+impl<'p> Package<'p> {
+    pub fn open(file: File, path: &'p Path) -> Result<Self, IngestError> {
+        match ZipArchive::new(BufReader::new(file)) {
+            Ok(archive) => Ok(Self { path, archive, room: MAX_UNPACKED }),
+            Err(error) => Err(damaged(path, &error)),
+        }
+    }
+
+    /// The text of a part; `None` if there is no such part.
+    ///
+    /// # Errors
+    /// The part is damaged, encrypted, or more than what may be unpacked.
+    pub fn part(&mut self, name: &str) -> Result<Option<String>, IngestError> {
+        let path = self.path;
+        let part = match self.archive.by_name(name) {
+            Ok(part) => part,
+            Err(ZipError::FileNotFound) => return Ok(None),
+            Err(error) => return Err(damaged(path, &error)),
+        };
+        let mut bytes = Vec::new();
+        part.take(self.room as u64 + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| damaged(path, &ZipError::Io(error)))?;
+        if bytes.len() > self.room {
+            return Err(IngestError::Unpacked { path: path.to_owned(), limit: MAX_UNPACKED });
+        }
+        self.room -= bytes.len();
+        match encoding::decode(&bytes, None) {
+            Ok(text) => Ok(Some(text.into_owned())),
+            Err(reason) => Err(IngestError::Damaged {
+                path: path.to_owned(),
+                why: format!("`{name}` in it is {reason}"),
+            }),
+        }
+    }
+}
+
+fn damaged(path: &Path, error: &ZipError) -> IngestError {
+    let path = path.to_owned();
+    match error {
+        ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) => {
+            IngestError::Encrypted { path }
+        }
+        error => IngestError::Damaged { path, why: error.to_string() },
+    }
+}
+
+/// An attribute by its name without the namespace.
+pub(crate) fn attribute(tag: &BytesStart, name: &str) -> Option<String> {
+    let mut attributes = tag.attributes();
+    let attributes = attributes.with_checks(false).flatten();
+    let mut named = attributes.filter(|attribute| attribute.key.local_name().as_ref() == name);
+    Some(named.next()?.normalized_value(XmlVersion::Implicit1_0).ok()?.into_owned())
+}
+
+/// The character that `&…;` stands for; entities that a file defines itself stand for nothing.
+pub(crate) fn entity(reference: &BytesRef) -> String {
+    match reference.resolve_char_ref() {
+        Ok(Some(character)) => character.to_string(),
+        _ => resolve_predefined_entity(reference).unwrap_or_default().to_owned(),
+    }
+}
+
+/// The text of the first element of that name, as a title; what is damaged has none.
+pub(crate) fn element_text(xml: &str, name: &str) -> Option<String> {
+    let (mut text, mut inside) = (String::new(), false);
+    let mut reader = Reader::from_str(xml);
+    loop {
+        match reader.read_event().ok()? {
+            Event::Eof => return None,
+            Event::Start(tag) => inside |= tag.local_name().as_ref() == name,
+            Event::Text(part) if inside => text.push_str(&part.xml10_content()),
+            Event::GeneralRef(reference) if inside => text.push_str(&entity(&reference)),
+            Event::End(_) if inside => return tidy_title(&clean(&text)),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Attention of every token of a text to every other.
+
+use std::ops::Range;
+
+#[cfg(target_arch = "x86_64")]
+use crate::compute::dense::amx::{self, Tiles};
+use crate::compute::dense::rows;
+use crate::compute::dense::tile::{Line, Out, PANEL, ROWS, Rows, product, product_two};
+use crate::compute::pool::{Parts, share};
+use crate::compute::{Level, level};
+use crate::models::catalogue::Precision;
+
+/// Number and size of attention heads.
+#[derive(Debug, Clone, Copy)]
+pub struct Heads {
+    /// Heads.
+    pub count: usize,
+    /// Values in each.
+    pub dim: usize,
+}
+
+impl Heads {
+    fn width(self) -> usize {
+        self.count * self.dim
+    }
+}
+
+/// `softmax(Q · Kᵀ / √dim) · V` for each text and head (Vaswani et al. 2017).
+///
+/// `qkv` is `[tokens, 3 · heads · dim]` for the tokens of all texts, `texts` are their ranges; the
+/// result goes to `out`, `[tokens, heads · dim]`. Of the scores, those of a few tokens exist at a
+/// time. Where codes of 8 bits are precise enough for the weights, matrix tiles multiply bf16 here.
+pub fn attend(
+    qkv: &[f32],
+    heads: Heads,
+    texts: &[Range<usize>],
+    precision: Precision,
+    out: &mut [f32],
+) {
+    let level = level();
+    let out = Parts::new(out);
+    let task = Task { qkv, heads, out: &out };
+    share(texts.len() * heads.count, |some| {
+        #[cfg(target_arch = "x86_64")]
+        if level == Level::Amx && precision == Precision::Int8 && heads.dim.is_multiple_of(DEPTH) {
+            // SAFETY: the level is one that this CPU has; nothing below has other tiles.
+            let tiles = unsafe { Tiles::new(amx::ROW_BYTES) };
+            let mut head = NarrowHead::default();
+            some.for_each(|item| head.attend(&tiles, &task, texts, item));
+            return;
+        }
+        let _ = precision;
+        let mut head = Head::default();
+        some.for_each(|item| head.attend(level, &task, texts, item));
+    });
+}
+
+/// What is read and written.
+struct Task<'a> {
+    qkv: &'a [f32],
+    heads: Heads,
+    out: &'a Parts<'a, f32>,
+}
+
+impl Task<'_> {
+    /// Where query (0), key (1) or value (2) of a token are in `qkv`.
+    fn at(&self, token: usize, part: usize, head: usize) -> usize {
+        (3 * token + part) * self.heads.width() + head * self.heads.dim
+    }
+
+    fn vector(&self, token: usize, part: usize, head: usize) -> &[f32] {
+        &self.qkv[self.at(token, part, head)..][..self.heads.dim]
+    }
+
+    /// Writes a head's result for one token, from `column` on; `values` may be longer than that.
+    fn write(&self, token: usize, head: usize, column: usize, values: &[f32], scale: f32) {
+        let end = self.heads.dim.min(column + values.len());
+        let at = token * self.heads.width() + head * self.heads.dim;
+        // SAFETY: no other call has this head of this token.
+        let out = unsafe { self.out.part(at + column..at + end) };
+        out.iter_mut().zip(values).for_each(|(out, value)| *out = value * scale);
+    }
+}
+
+/// `rows` times one panel or two, each `depth` deep.
+fn products(level: Level, rows: Rows, panels: &[Line], depth: usize, out: Out) {
+    match panels.split_at_checked(depth) {
+        Some((first, second)) if !second.is_empty() => {
+            product_two(level, rows, [first, second], out);
+        }
+        _ => product(level, rows, panels, out),
+    }
+}
+
+/// What one head works with, kept from text to text.
+#[derive(Default)]
+struct Head {
+    /// Kᵀ: `[panels, dim]`, sixteen tokens a panel.
+    keys: Vec<Line>,
+    /// V: `[panels, tokens]`, sixteen dimensions a panel.
+    values: Vec<Line>,
+    /// `[12, panels · 16]`
+    scores: Vec<f32>,
+}
+
+impl Head {
+    /// Head `item % heads` of text `item / heads`.
+    fn attend(&mut self, level: Level, task: &Task, texts: &[Range<usize>], item: usize) {
+        let Heads { count: heads, dim } = task.heads;
+        let (text, head) = (texts[item / heads].clone(), item % heads);
+        let count = text.len();
+        self.pack(task, text.clone(), head);
+        let row = count.next_multiple_of(PANEL);
+        self.scores.resize(ROWS * row, 0.0);
+        let scale = 1.0 / (dim as f32).sqrt();
+        let mut tile = [[0f32; 2 * PANEL]; ROWS];
+        for first in (0..count).step_by(ROWS) {
+            let rows = ROWS.min(count - first);
+            let values = &task.qkv[task.at(text.start + first, 0, head)..];
+            let queries = Rows { values, stride: 3 * task.heads.width(), count: rows };
+            for (pair, keys) in self.keys.chunks(2 * dim).enumerate() {
+                let values = &mut self.scores[pair * 2 * PANEL..];
+                products(level, queries, keys, dim, Out { values, stride: row });
+            }
+            let mut sums = [1f32; ROWS];
+            for (scores, sum) in self.scores.chunks_exact_mut(row).zip(&mut sums).take(rows) {
+                *sum = rows::softmax(level, scores, count, scale);
+            }
+            let weights = Rows { values: &self.scores, stride: row, count: rows };
+            for (pair, values) in self.values.chunks(2 * count).enumerate() {
+                let out = Out { values: tile.as_flattened_mut(), stride: 2 * PANEL };
+                products(level, weights, values, count, out);
+                for (i, (tile, sum)) in tile.iter().zip(sums).enumerate().take(rows) {
+                    task.write(text.start + first + i, head, pair * 2 * PANEL, tile, 1.0 / sum);
+                }
+            }
+        }
+    }
+
+    fn pack(&mut self, task: &Task, text: Range<usize>, head: usize) {
+        const ZEROS: Line = Line([0.0; PANEL]);
+        let (count, dim) = (text.len(), task.heads.dim);
+        self.keys.clear();
+        self.keys.resize(count.div_ceil(PANEL) * dim, ZEROS);
+        self.values.clear();
+        self.values.resize(dim.div_ceil(PANEL) * count, ZEROS);
+        for (i, token) in text.enumerate() {
+            let (panel, lane) = (i / PANEL, i % PANEL);
+            let keys = &mut self.keys[panel * dim..][..dim];
+            for (line, key) in keys.iter_mut().zip(task.vector(token, 1, head)) {
+                line.0[lane] = *key;
+            }
+            let (whole, last) = task.vector(token, 2, head).as_chunks();
+            for (panel, value) in whole.iter().enumerate() {
+                self.values[panel * count + i].0 = *value;
+            }
+            if !last.is_empty() {
+                self.values[whole.len() * count + i].0[..last.len()].copy_from_slice(last);
+            }
+        }
+    }
+}
+
+/// Values that a matrix tile multiplies at once.
+#[cfg(target_arch = "x86_64")]
+const DEPTH: usize = 32;
+
+/// As [`Head`], in bf16 for matrix tiles.
+#[cfg(target_arch = "x86_64")]
+#[derive(Default)]
+struct NarrowHead {
+    /// Q / √dim, `[panels · 16, dim]`.
+    queries: Vec<u16>,
+    /// Kᵀ by pairs, a pair in each element: `[panels, dim / 2, 16]`, sixteen tokens a panel.
+    keys: Vec<u32>,
+    /// V by pairs of tokens: `[dim / 16, pairs, 16]`, sixteen dimensions a panel.
+    values: Vec<u32>,
+    /// `[16, panels · 16]`
+    scores: Vec<f32>,
+    /// `[16, 2 · pairs]`
+    weights: Vec<u16>,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl NarrowHead {
+    fn attend(&mut self, tiles: &Tiles, task: &Task, texts: &[Range<usize>], item: usize) {
+        const ROWS: usize = amx::ROWS;
+        let Heads { count: heads, dim } = task.heads;
+        let (text, head) = (texts[item / heads].clone(), item % heads);
+        let count = text.len();
+        self.pack(task, text.clone(), head);
+        // Tiles are read whole: tokens past the end are zeros, and what comes of them is not used.
+        let (row, deep) = (count.next_multiple_of(PANEL), count.next_multiple_of(DEPTH));
+        self.scores.resize(ROWS * row, 0.0);
+        self.weights.clear();
+        self.weights.resize(ROWS * deep, 0);
+        let mut tile = amx::Sums([[0f32; PANEL]; ROWS]);
+        for first in (0..count).step_by(ROWS) {
+            let rows = ROWS.min(count - first);
+            let queries = self.queries[first * dim..][..ROWS * dim].as_ptr();
+            for (panel, keys) in self.keys.chunks_exact(dim / 2 * PANEL).enumerate() {
+                let (keys, steps) = (keys.as_ptr().cast(), dim / DEPTH);
+                let scores = self.scores[panel * PANEL..][..(ROWS - 1) * row + PANEL].as_mut_ptr();
+                // SAFETY: sixteen rows of queries, sixteen keys, and room for a tile of scores.
+                unsafe {
+                    amx::product_bf16(tiles, queries, 2 * dim, keys, steps, scores, 4 * row);
+                }
+            }
+            let mut sums = [1f32; ROWS];
+            let each = self.scores.chunks_exact(row).zip(self.weights.chunks_exact_mut(deep));
+            for ((scores, weights), sum) in each.zip(&mut sums).take(rows) {
+                *sum = rows::softmax_narrow(Level::Amx, scores, count, weights);
+            }
+            for (panel, values) in self.values.chunks_exact(deep / 2 * PANEL).enumerate() {
+                let weights = self.weights.as_ptr();
+                let (values, steps) = (values.as_ptr().cast(), deep / DEPTH);
+                let out = tile.0.as_mut_ptr().cast();
+                // SAFETY: sixteen rows of weights, as many pairs of values, and a tile.
+                unsafe {
+                    amx::product_bf16(tiles, weights, 2 * deep, values, steps, out, 4 * PANEL);
+                }
+                for (i, (tile, sum)) in tile.0.iter().zip(sums).enumerate().take(rows) {
+                    task.write(text.start + first + i, head, panel * PANEL, tile, 1.0 / sum);
+                }
+            }
+        }
+    }
+
+    fn pack(&mut self, task: &Task, text: Range<usize>, head: usize) {
+        let (count, dim) = (text.len(), task.heads.dim);
+        let level = Level::Amx;
+        let rows = count.next_multiple_of(PANEL);
+        let pairs = count.next_multiple_of(DEPTH) / 2;
+        self.queries.clear();
+        self.queries.resize(rows * dim, 0);
+        self.keys.clear();
+        self.keys.resize(rows * dim / 2, 0);
+        self.values.clear();
+        self.values.resize(pairs * dim, 0);
+        let scale = 1.0 / (dim as f32).sqrt();
+        let mut key = vec![0u16; dim];
+        for (i, token) in text.clone().enumerate() {
+            let queries = &mut self.queries[i * dim..][..dim];
+            rows::narrow(level, task.vector(token, 0, head), scale, queries);
+            rows::narrow(level, task.vector(token, 1, head), 1.0, &mut key);
+            let keys = &mut self.keys[i / PANEL * (dim / 2 * PANEL)..][..dim / 2 * PANEL];
+            for (keys, pair) in keys.chunks_exact_mut(PANEL).zip(key.chunks_exact(2)) {
+                keys[i % PANEL] = u32::from(pair[0]) | u32::from(pair[1]) << 16;
+            }
+        }
+        let zeros = vec![0f32; dim];
+        for pair in 0..count.div_ceil(2) {
+            let first = task.vector(text.start + 2 * pair, 2, head);
+            let second = match 2 * pair + 1 < count {
+                true => task.vector(text.start + 2 * pair + 1, 2, head),
+                false => &zeros,
+            };
+            let each = first.chunks_exact(PANEL).zip(second.chunks_exact(PANEL));
+            for (panel, (first, second)) in each.enumerate() {
+                let values = &mut self.values[(panel * pairs + pair) * PANEL..][..PANEL];
+                rows::narrow_pair(level, first, second, values);
+            }
+        }
+    }
+}

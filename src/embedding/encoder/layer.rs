@@ -1,0 +1,93 @@
+//! One layer: attention and a feed-forward network, each added to what it read and normalized.
+
+use std::ops::Range;
+
+use anyhow::Result;
+
+use super::Norm;
+use super::attention::{Heads, attend};
+use super::checkpoint::Checkpoint;
+use super::config::EncoderConfig;
+use super::linear::{Codes, Linear};
+use crate::compute::dense::rows::Finish;
+use crate::models::catalogue::Precision;
+
+/// A block of the encoder.
+pub struct Layer {
+    /// Queries, keys and values in one product.
+    qkv: Linear,
+    mix: Linear,
+    mix_norm: Norm,
+    up: Linear,
+    down: Linear,
+    down_norm: Norm,
+    precision: Precision,
+}
+
+/// What the layers write their steps to, one after the other.
+#[derive(Default)]
+pub struct Buffers {
+    /// `[tokens, 3 · hidden]`
+    qkv: Vec<f32>,
+    /// `[tokens, hidden]`
+    mixed: Vec<f32>,
+    /// `[tokens, intermediate]`
+    inner: Vec<f32>,
+    codes: Codes,
+}
+
+impl Buffers {
+    /// Makes them as large as `tokens` tokens need.
+    pub fn resize(&mut self, tokens: usize, config: &EncoderConfig) {
+        self.qkv.resize(tokens * 3 * config.hidden, 0.0);
+        self.mixed.resize(tokens * config.hidden, 0.0);
+        self.inner.resize(tokens * config.intermediate, 0.0);
+    }
+}
+
+impl Layer {
+    /// Loads the tensors of one layer.
+    pub fn load(
+        tensors: &Checkpoint,
+        config: &EncoderConfig,
+        precision: Precision,
+    ) -> Result<Self> {
+        let EncoderConfig { hidden, intermediate, .. } = *config;
+        let linear = |names: &[&str], outputs, inputs| {
+            Linear::load(tensors, names, outputs, inputs, precision)
+        };
+        let qkv = ["attention.self.query", "attention.self.key", "attention.self.value"];
+        Ok(Self {
+            qkv: linear(&qkv, hidden, hidden)?,
+            mix: linear(&["attention.output.dense"], hidden, hidden)?,
+            mix_norm: Norm::load(tensors, "attention.output.LayerNorm", config)?,
+            up: linear(&["intermediate.dense"], intermediate, hidden)?,
+            down: linear(&["output.dense"], hidden, intermediate)?,
+            down_norm: Norm::load(tensors, "output.LayerNorm", config)?,
+            precision,
+        })
+    }
+
+    /// `xs`, `[tokens, hidden]`, becomes the layer's output.
+    pub fn forward(
+        &self,
+        xs: &mut [f32],
+        heads: Heads,
+        texts: &[Range<usize>],
+        buffers: &mut Buffers,
+    ) {
+        let Buffers { qkv, mixed, inner, codes } = buffers;
+        self.qkv.forward(xs, codes, qkv, Finish::Set);
+        attend(qkv, heads, texts, self.precision, mixed);
+        self.mix.forward(mixed, codes, xs, Finish::Add);
+        self.mix_norm.forward(xs);
+        self.up.forward(xs, codes, inner, Finish::Gelu);
+        self.down.forward(inner, codes, xs, Finish::Add);
+        self.down_norm.forward(xs);
+    }
+
+    /// Multiply-additions for one token, without attention.
+    pub fn operations(&self) -> usize {
+        [&self.qkv, &self.mix, &self.up, &self.down].iter().map(|linear| linear.operations()).sum()
+    }
+}

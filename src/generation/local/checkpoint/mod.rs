@@ -1,0 +1,355 @@
+//! Weights on disk: GGUF or safetensors, under one set of names.
+//!
+//! Everything is checked before any of it is loaded: that each tensor is there, has the shape that
+//! the configuration asks for, and lies inside the file.
+
+pub(crate) mod files;
+pub(crate) mod gguf;
+pub(crate) mod inventory;
+pub(crate) mod shards;
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+#[cfg(target_arch = "x86_64")]
+use std::sync::Arc;
+
+use super::model::linear::{Linear, Stack};
+#[cfg(target_arch = "x86_64")]
+use crate::compute::quantized::Matrix;
+use anyhow::{Context, Result, bail, ensure};
+use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
+use candle_core::safetensors::MmapedSafetensors;
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
+use gguf::Gguf;
+
+/// A tensor of the Llama architecture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Name {
+    /// Token embedding table, `[vocabulary, hidden]`.
+    Embedding,
+    /// The last norm, `[hidden]`.
+    Norm,
+    /// Logits, `[vocabulary, hidden]`.
+    Output,
+    /// One of layer `.0`'s tensors.
+    Layer(usize, Part),
+}
+
+/// The tensors of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "they are named as in the paper")]
+pub enum Part {
+    AttentionNorm,
+    Q,
+    K,
+    V,
+    AttentionOutput,
+    FeedForwardNorm,
+    Gate,
+    Up,
+    Down,
+}
+
+impl Name {
+    /// Its name in a GGUF file.
+    pub fn gguf(self) -> String {
+        let (layer, part) = match self {
+            Self::Embedding => return "token_embd.weight".to_owned(),
+            Self::Norm => return "output_norm.weight".to_owned(),
+            Self::Output => return "output.weight".to_owned(),
+            Self::Layer(layer, part) => (layer, part),
+        };
+        let part = match part {
+            Part::AttentionNorm => "attn_norm",
+            Part::Q => "attn_q",
+            Part::K => "attn_k",
+            Part::V => "attn_v",
+            Part::AttentionOutput => "attn_output",
+            Part::FeedForwardNorm => "ffn_norm",
+            Part::Gate => "ffn_gate",
+            Part::Up => "ffn_up",
+            Part::Down => "ffn_down",
+        };
+        format!("blk.{layer}.{part}.weight")
+    }
+
+    /// Its name in a Hugging Face checkpoint.
+    pub fn hugging_face(self) -> String {
+        let (layer, part) = match self {
+            Self::Embedding => return "model.embed_tokens.weight".to_owned(),
+            Self::Norm => return "model.norm.weight".to_owned(),
+            Self::Output => return "lm_head.weight".to_owned(),
+            Self::Layer(layer, part) => (layer, part),
+        };
+        let part = match part {
+            Part::AttentionNorm => "input_layernorm",
+            Part::Q => "self_attn.q_proj",
+            Part::K => "self_attn.k_proj",
+            Part::V => "self_attn.v_proj",
+            Part::AttentionOutput => "self_attn.o_proj",
+            Part::FeedForwardNorm => "post_attention_layernorm",
+            Part::Gate => "mlp.gate_proj",
+            Part::Up => "mlp.up_proj",
+            Part::Down => "mlp.down_proj",
+        };
+        format!("model.layers.{layer}.{part}.weight")
+    }
+}
+
+/// Weights of a model, to be loaded onto a device.
+pub enum Checkpoint {
+    /// One GGUF file.
+    Gguf(Gguf),
+    /// The safetensors files of a Hugging Face folder.
+    Safetensors(Vec<PathBuf>),
+}
+
+/// Loads the tensors of a checkpoint onto one device.
+pub enum Loader<'a> {
+    /// From a GGUF file; activations are `f32`.
+    Gguf(&'a Gguf, Device),
+    /// From safetensors; activations have the weights' type.
+    Safetensors(VarBuilder<'static>),
+}
+
+impl Checkpoint {
+    /// Bytes that the weights take on a device, and at most of those that are there a second time
+    /// while they are loaded. Matrices that are not quantized become `f32`, but for those of
+    /// safetensors on a GPU, which are `bf16`.
+    pub fn weight_bytes(&self, on_gpu: bool) -> Result<(u64, u64)> {
+        match self {
+            Self::Gguf(gguf) => {
+                let (mut sum, mut widened) = (0u64, 0u64);
+                for (kind, elements) in gguf.contents() {
+                    let stored = elements / kind.block_size() as u64 * kind.type_size() as u64;
+                    sum += match kind {
+                        GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16 => {
+                            widened = widened.max(stored);
+                            elements * 4
+                        }
+                        _ => stored,
+                    };
+                }
+                Ok((sum, widened))
+            }
+            Self::Safetensors(files) => {
+                // SAFETY: model files are not changed while they are in use.
+                let tensors = unsafe { MmapedSafetensors::multi(files) }
+                    .context("cannot read the safetensors files")?;
+                let size = if on_gpu { 2 } else { 4 };
+                let (mut sum, mut joined) = (0u64, 0u64);
+                for (name, tensor) in tensors.tensors() {
+                    let elements = |n: u64, &dim: &usize| n.saturating_mul(dim as u64);
+                    let bytes = tensor.shape().iter().fold(size, elements);
+                    sum = sum.saturating_add(bytes);
+                    // Gate and up are the largest that become one.
+                    if name.contains(".layers.") {
+                        joined = joined.max(bytes.saturating_mul(2));
+                    }
+                }
+                Ok((sum, joined))
+            }
+        }
+    }
+
+    /// Whether the weights have less than 16 bits each.
+    pub fn is_quantized(&self) -> bool {
+        match self {
+            Self::Gguf(gguf) => gguf.contents().any(|(kind, _)| {
+                !matches!(kind, GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16)
+            }),
+            Self::Safetensors(_) => false,
+        }
+    }
+
+    /// Type of keys and values in the cache: half precision beside quantized weights, else that of
+    /// the activations.
+    pub fn cache_dtype(&self, on_gpu: bool) -> DType {
+        match self {
+            _ if self.is_quantized() => DType::F16,
+            Self::Safetensors(_) if on_gpu => DType::BF16,
+            _ => DType::F32,
+        }
+    }
+
+    /// Prepares loading onto `device`.
+    pub fn loader(&self, device: &Device) -> Result<Loader<'_>> {
+        match self {
+            Self::Gguf(gguf) => Ok(Loader::Gguf(gguf, device.clone())),
+            Self::Safetensors(files) => {
+                // The CPU has no bf16 matrix product worth its name.
+                let dtype = if device.is_cuda() { DType::BF16 } else { DType::F32 };
+                // SAFETY: model files are not changed while they are in use.
+                let tensors = unsafe { VarBuilder::from_mmaped_safetensors(files, dtype, device) };
+                Ok(Loader::Safetensors(tensors.context("cannot read the safetensors files")?))
+            }
+        }
+    }
+}
+
+impl Loader<'_> {
+    /// Type of the activations.
+    pub fn dtype(&self) -> DType {
+        match self {
+            Self::Gguf(..) => DType::F32,
+            Self::Safetensors(tensors) => tensors.dtype(),
+        }
+    }
+
+    /// Where the tensors go.
+    pub fn device(&self) -> &Device {
+        match self {
+            Self::Gguf(_, device) => device,
+            Self::Safetensors(tensors) => tensors.device(),
+        }
+    }
+
+    /// Whether the checkpoint has the tensor.
+    pub fn has(&self, name: Name) -> bool {
+        match self {
+            Self::Gguf(gguf, _) => gguf.has(&name.gguf()),
+            Self::Safetensors(tensors) => tensors.contains_tensor(&name.hugging_face()),
+        }
+    }
+
+    /// A matrix of `rows` outputs and `columns` inputs.
+    pub fn linear(&self, name: Name, rows: usize, columns: usize) -> Result<Linear> {
+        match self {
+            Self::Gguf(gguf, device) => {
+                let view = gguf.view(&name.gguf())?;
+                check_shape(&name.gguf(), &view.shape, &[rows, columns])?;
+                #[cfg(target_arch = "x86_64")]
+                if self.maps()
+                    && let Some(matrix) = Matrix::new(&view)
+                {
+                    return Ok(Linear::Mapped(Arc::new(matrix)));
+                }
+                let tensor = gguf.tensor(&name.gguf(), device)?;
+                Ok(Linear::Candle(QMatMul::from_qtensor(tensor)?))
+            }
+            Self::Safetensors(tensors) => Ok(Linear::Candle(QMatMul::Tensor(
+                tensors.get((rows, columns), &name.hugging_face())?,
+            ))),
+        }
+    }
+
+    /// Matrices with the same inputs. Away from the mapped file, neighbours of one type become one
+    /// matrix: on a GPU they are one product then.
+    pub fn stack(&self, matrices: &[(Name, usize)], columns: usize) -> Result<Stack> {
+        let mut linears: Vec<Linear> = Vec::new();
+        match self {
+            Self::Gguf(gguf, device) if !self.maps() => {
+                let mut rest = matrices;
+                while let Some((&(first, _), _)) = rest.split_first() {
+                    let dtype = gguf.view(&first.gguf())?.dtype;
+                    let same = |&&(name, _): &&(Name, usize)| {
+                        gguf.view(&name.gguf()).is_ok_and(|view| view.dtype == dtype)
+                    };
+                    let (alike, others) = rest.split_at(rest.iter().take_while(same).count());
+                    linears.push(joined(gguf, device, alike, columns)?);
+                    rest = others;
+                }
+            }
+            Self::Gguf(..) => {
+                for &(name, rows) in matrices {
+                    linears.push(self.linear(name, rows, columns)?);
+                }
+            }
+            Self::Safetensors(tensors) => {
+                let each = matrices
+                    .iter()
+                    .map(|&(name, rows)| Ok(tensors.get((rows, columns), &name.hugging_face())?))
+                    .collect::<Result<Vec<_>>>()?;
+                linears.push(Linear::Candle(QMatMul::Tensor(Tensor::cat(&each, 0)?)));
+            }
+        }
+        Ok(Stack(linears))
+    }
+
+    /// Whether quantized matrices stay in the file.
+    fn maps(&self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self.device().is_cpu()
+            && crate::compute::quantized::is_supported()
+            && !only_candle();
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
+    /// A vector of `length` values.
+    pub fn vector(&self, name: Name, length: usize) -> Result<Tensor> {
+        match self {
+            Self::Gguf(gguf, device) => {
+                let tensor = gguf.tensor(&name.gguf(), device)?;
+                check_shape(&name.gguf(), tensor.shape().dims(), &[length])?;
+                Ok(tensor.dequantize(device)?)
+            }
+            Self::Safetensors(tensors) => Ok(tensors.get(length, &name.hugging_face())?),
+        }
+    }
+
+    /// Divisors of the rotary frequencies that a GGUF file carries, `[head_dim / 2]`.
+    pub fn rope_divisors(&self, length: usize) -> Result<Option<Vec<f32>>> {
+        const NAME: &str = "rope_freqs.weight";
+        match self {
+            Self::Gguf(gguf, _) if gguf.has(NAME) => {
+                let divisors = gguf.tensor(NAME, &Device::Cpu)?.dequantize(&Device::Cpu)?;
+                let divisors = divisors.flatten_all()?.to_vec1::<f32>()?;
+                check_shape(NAME, &[divisors.len()], &[length])?;
+                ensure!(
+                    divisors.iter().all(|d| d.is_finite() && *d > 0.0),
+                    "{NAME} holds values that are no frequency factors"
+                );
+                Ok(Some(divisors))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Tests run on the CPU what a GPU runs.
+#[cfg(target_arch = "x86_64")]
+pub fn only_candle() -> bool {
+    #[cfg(test)]
+    return ONLY_CANDLE.get();
+    #[cfg(not(test))]
+    false
+}
+
+#[cfg(test)]
+thread_local! {
+    pub static ONLY_CANDLE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Matrices of one type as one, one below the other.
+fn joined(
+    gguf: &Gguf,
+    device: &Device,
+    matrices: &[(Name, usize)],
+    columns: usize,
+) -> Result<Linear> {
+    let mut rows = 0;
+    let mut views = Vec::new();
+    for &(name, count) in matrices {
+        let view = gguf.view(&name.gguf())?;
+        check_shape(&name.gguf(), &view.shape, &[count, columns])?;
+        rows += count;
+        views.push(view);
+    }
+    let dtype = views.first().context("no matrix to load")?.dtype;
+    let bytes = match views.as_slice() {
+        [one] => Cow::Borrowed(&*one.data),
+        several => Cow::Owned(several.iter().map(|view| &*view.data).collect::<Vec<_>>().concat()),
+    };
+    let storage = QStorage::from_data(bytes, device, dtype)?;
+    let tensor = QTensor::new(storage, (rows, columns))?;
+    Ok(Linear::Candle(QMatMul::from_qtensor(tensor)?))
+}
+
+fn check_shape(name: &str, found: &[usize], wanted: &[usize]) -> Result<()> {
+    if found != wanted {
+        bail!("tensor {name} has shape {found:?}, the configuration asks for {wanted:?}");
+    }
+    Ok(())
+}

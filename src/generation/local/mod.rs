@@ -1,0 +1,243 @@
+//! The LLM: loads once, on the device that was asked for, and writes answers token by token.
+
+#[cfg(test)]
+mod adversarial_tests;
+pub(crate) mod checkpoint;
+#[cfg(test)]
+mod goldens;
+#[cfg(test)]
+mod llama31_goldens;
+mod model;
+pub mod placement;
+#[cfg(test)]
+mod quantized_goldens;
+mod sampling;
+pub mod tokenizer;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+pub use checkpoint::files::LlmFiles;
+use checkpoint::files::Opened;
+use model::llama::{Cache, Llama};
+use placement::plan::Demand;
+pub use placement::plan::LoadPlan;
+use placement::{DeviceChoice, Outlook, Place, Placed};
+use sampling::Sampler;
+pub use sampling::SamplingOptions;
+use tokenizer::LlmTokenizer;
+use tokenizer::chat::ChatTemplate;
+
+use placement::gpu::{self, Moment};
+
+/// Prompt tokens in one pass: enough for matrix products at full speed, few enough that their
+/// activations stay small and Ctrl-C is heard.
+const PREFILL_CHUNK: usize = 512;
+
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// The model said that it is finished.
+    EndOfText,
+    /// It reached the most tokens allowed.
+    MaxTokens,
+    /// The user interrupted it.
+    Interrupted,
+}
+
+/// A written answer.
+#[derive(Debug, Clone)]
+pub struct Generation {
+    /// The text.
+    pub text: String,
+    /// The chosen tokens.
+    pub tokens: Vec<u32>,
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// Time to read the prompt.
+    pub prefill: Duration,
+    /// Time to write the answer.
+    pub decode: Duration,
+    /// Why it ended.
+    pub stop: Stop,
+}
+
+/// A loaded LLM.
+pub struct Llm {
+    model: Llama,
+    tokenizer: LlmTokenizer,
+    template: ChatTemplate,
+    end_of_text: Vec<u32>,
+    context: usize,
+    /// One conversation at a time; its room is taken once.
+    cache: Mutex<Cache>,
+    place: Place<'static>,
+    placed: Placed,
+}
+
+impl Llm {
+    /// Loads the model onto the chosen device, for prompts and answers of up to `context` tokens
+    /// together (fewer if the model cannot).
+    ///
+    /// # Errors
+    /// Among others [`placement::gpu::GpuError`], when the GPU asked for cannot be used.
+    pub fn load(files: &LlmFiles, device: DeviceChoice, context: usize) -> Result<Self> {
+        let Opened { checkpoint, config, tokenizer, template, end_of_text } =
+            checkpoint::files::open(files)?;
+        let context = context.min(config.context);
+        let demand = Demand::new(&checkpoint, &config, device)?;
+        let place = Place::find(gpu::driver(), device, demand, context)?;
+        let device = place.open()?;
+        let load = || -> Result<(Llama, Cache)> {
+            let cache_dtype = checkpoint.cache_dtype(device.is_cuda());
+            let loader = checkpoint.loader(&device)?;
+            let model = Llama::load(&loader, config, context, cache_dtype)?;
+            let cache = model.cache(context)?;
+            device.synchronize()?;
+            ensure!(
+                model.is_on(&device) && cache.is_on(&device),
+                "a tensor is not on {}",
+                gpu::name(&device)
+            );
+            Ok((model, cache))
+        };
+        let (model, cache) = load().map_err(|error| {
+            // What was loaded so far is given back only now.
+            let _ = device.synchronize();
+            place.explain(error, Moment::Loading)
+        })?;
+        let placed = place.placed(model.device());
+        let cache = Mutex::new(cache);
+        Ok(Self { model, tokenizer, template, end_of_text, context, cache, place, placed })
+    }
+
+    /// What [`Llm::load`] would come to. Reads the model's files but not its weights.
+    pub fn outlook(files: &LlmFiles, device: DeviceChoice, context: usize) -> Result<Outlook> {
+        let Opened { checkpoint, config, .. } = checkpoint::files::open(files)?;
+        let demand = Demand::new(&checkpoint, &config, device)?;
+        Ok(placement::outlook(gpu::driver(), device, demand, context.min(config.context)))
+    }
+
+    /// Where the model is, and what it took there when it had been loaded.
+    pub fn placed(&self) -> &Placed {
+        &self.placed
+    }
+
+    /// The same, measured now: an answer has needed its workspace since.
+    pub fn measure(&self) -> Placed {
+        self.place.placed(self.model.device())
+    }
+
+    /// Tokens that prompt and answer may have together.
+    pub fn context(&self) -> usize {
+        self.context
+    }
+
+    /// The model's tokenizer.
+    pub fn tokenizer(&self) -> &LlmTokenizer {
+        &self.tokenizer
+    }
+
+    /// The prompt for one question, in the model's own chat format. `system` and `user` are data:
+    /// what looks like a special token in them is encoded as ordinary text.
+    pub fn encode_chat(&self, system: &str, user: &str) -> Result<Vec<u32>> {
+        self.tokenizer.encode(&self.template.prompt(&self.tokenizer, system, user)?)
+    }
+
+    /// Logits of the token after a prompt, `[vocabulary]`, the prompt read in passes of `chunk`
+    /// tokens. For tests and benches that compare devices; answers come from [`Llm::generate`].
+    pub fn logits(&self, prompt: &[u32], chunk: usize) -> Result<Vec<f32>> {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.reset();
+        let mut logits = None;
+        for tokens in prompt.chunks(chunk.max(1)) {
+            logits = Some(self.model.forward(tokens, &mut cache)?);
+        }
+        Ok(logits.context("the prompt is empty")?.to_vec1()?)
+    }
+
+    /// Writes the answer to a prompt, handing each piece of text to `on_text` as it comes. Stops
+    /// soon after `interrupted` becomes true.
+    pub fn generate(
+        &self,
+        prompt: &[u32],
+        options: &SamplingOptions,
+        interrupted: &AtomicBool,
+        on_text: &mut dyn FnMut(&str),
+    ) -> Result<Generation> {
+        self.write(prompt, options, interrupted, on_text)
+            .map_err(|error| self.place.explain(error, Moment::Answering))
+    }
+
+    fn write(
+        &self,
+        prompt: &[u32],
+        options: &SamplingOptions,
+        interrupted: &AtomicBool,
+        on_text: &mut dyn FnMut(&str),
+    ) -> Result<Generation> {
+        let room = self.context.saturating_sub(prompt.len());
+        ensure!(!prompt.is_empty(), "the prompt is empty");
+        ensure!(
+            room > 0,
+            "the prompt has {} tokens, the context only {}",
+            prompt.len(),
+            self.context
+        );
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.reset();
+        let mut generation = Generation {
+            text: String::new(),
+            tokens: Vec::new(),
+            prompt_tokens: prompt.len(),
+            prefill: Duration::ZERO,
+            decode: Duration::ZERO,
+            stop: Stop::Interrupted,
+        };
+        let start = Instant::now();
+        let mut logits = None;
+        for chunk in prompt.chunks(PREFILL_CHUNK) {
+            if interrupted.load(Ordering::Relaxed) {
+                generation.prefill = start.elapsed();
+                return Ok(generation);
+            }
+            logits = Some(self.model.forward(chunk, &mut cache)?);
+        }
+        let mut logits = logits.context("the prompt is empty")?;
+        generation.prefill = start.elapsed();
+        let start = Instant::now();
+        let mut sampler = Sampler::new(options);
+        let mut stream = self.tokenizer.stream();
+        let most = options.max_tokens.min(room);
+        generation.stop = loop {
+            if interrupted.load(Ordering::Relaxed) {
+                break Stop::Interrupted;
+            }
+            if generation.tokens.len() >= most {
+                break Stop::MaxTokens;
+            }
+            let token = sampler.next(&logits, &generation.tokens)?;
+            if self.end_of_text.contains(&token) {
+                break Stop::EndOfText;
+            }
+            generation.tokens.push(token);
+            emit(&mut generation.text, &stream.push(token)?, on_text);
+            if generation.tokens.len() < most {
+                logits = self.model.forward(&[token], &mut cache)?;
+            }
+        };
+        emit(&mut generation.text, &stream.finish()?, on_text);
+        generation.decode = start.elapsed();
+        Ok(generation)
+    }
+}
+
+fn emit(text: &mut String, new: &str, on_text: &mut dyn FnMut(&str)) {
+    if !new.is_empty() {
+        text.push_str(new);
+        on_text(new);
+    }
+}

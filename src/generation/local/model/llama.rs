@@ -1,0 +1,288 @@
+//! Llama 3.x (Grattafiori et al. 2024): RMSNorm, rotary positions, grouped-query attention, SwiGLU.
+//!
+//! candle-transformers has this architecture twice; its GGUF variant leaves out the frequency
+//! scaling of Llama 3.1 (`rope_freqs.weight`), and both grow the KV cache by copying it for every
+//! token. This one serves both file formats.
+
+use anyhow::{Context, Result};
+use candle_core::{DType, Device, Tensor};
+
+use super::config::LlamaConfig;
+use super::kv_cache::{LayerCache, Masks};
+#[cfg(target_arch = "x86_64")]
+use super::linear::with_values;
+use super::linear::{Linear, Stack};
+use super::ops::{add_norm, norm};
+#[cfg(target_arch = "x86_64")]
+use super::rope::Layout;
+use super::rope::Rope;
+#[cfg(target_arch = "x86_64")]
+use crate::compute::quantized as cpu;
+use crate::compute::quantized::attention::{Angles, Attend};
+use crate::generation::local::checkpoint::{Loader, Name, Part};
+
+/// A loaded model. Nothing in it changes after loading; what a conversation has so far is in its
+/// [`Cache`].
+pub struct Llama {
+    embedding: Linear,
+    layers: Vec<Layer>,
+    norm: Tensor,
+    output: Linear,
+    rope: Rope,
+    config: LlamaConfig,
+    dtype: DType,
+    cache_dtype: DType,
+    device: Device,
+    /// The same without tensors, if everything is in the mapped file.
+    #[cfg(target_arch = "x86_64")]
+    pass: Option<cpu::Pass>,
+}
+
+/// Keys and values of the tokens so far, for each layer.
+pub struct Cache {
+    layers: Vec<LayerCache>,
+    tokens: usize,
+    context: usize,
+    #[cfg(target_arch = "x86_64")]
+    work: cpu::Workspace,
+}
+
+impl Cache {
+    /// Forgets all tokens; keeps the room.
+    pub fn reset(&mut self) {
+        self.tokens = 0;
+    }
+
+    /// What it takes, in bytes.
+    #[cfg(test)]
+    pub fn bytes(&self) -> u64 {
+        self.layers.iter().map(LayerCache::bytes).sum()
+    }
+
+    /// Whether all of it is on `device`.
+    pub fn is_on(&self, device: &Device) -> bool {
+        self.layers.iter().all(|layer| layer.is_on(device))
+    }
+}
+
+impl Llama {
+    /// Loads every tensor, for prompts and answers of up to `context` tokens together, whose keys
+    /// and values are kept as `cache_dtype`.
+    pub fn load(
+        loader: &Loader,
+        config: LlamaConfig,
+        context: usize,
+        cache_dtype: DType,
+    ) -> Result<Self> {
+        let LlamaConfig { hidden, vocabulary, head_dim, .. } = config;
+        let device = loader.device().clone();
+        let embedding = loader.linear(Name::Embedding, vocabulary, hidden)?;
+        let output = match loader.has(Name::Output) && !config.tied {
+            true => loader.linear(Name::Output, vocabulary, hidden)?,
+            false => embedding.clone(), // tied
+        };
+        let divisors = match &config.rope_scaling {
+            Some(scaling) => Some(scaling.divisors(head_dim, config.rope_theta)),
+            None => loader.rope_divisors(head_dim / 2)?,
+        };
+        let (theta, layout) = (config.rope_theta, config.rope_layout);
+        let rope = Rope::new(head_dim, theta, divisors.as_deref(), context, layout, &device)?;
+        let layers = (0..config.layers)
+            .map(|layer| {
+                Layer::load(loader, &config, layer).with_context(|| format!("layer {layer}"))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        #[allow(unused_mut, reason = "there is nothing to add elsewhere")]
+        let mut model = Self {
+            embedding,
+            norm: loader.vector(Name::Norm, hidden)?,
+            output,
+            rope,
+            dtype: loader.dtype(),
+            cache_dtype,
+            layers,
+            device,
+            config,
+            #[cfg(target_arch = "x86_64")]
+            pass: None,
+        };
+        #[cfg(target_arch = "x86_64")]
+        {
+            model.pass = model.without_tensors()?;
+        }
+        Ok(model)
+    }
+
+    /// `None`: some matrix is candle's.
+    #[cfg(target_arch = "x86_64")]
+    fn without_tensors(&self) -> candle_core::Result<Option<cpu::Pass>> {
+        let mut layers = Vec::new();
+        for layer in &self.layers {
+            let Some(layer) = layer.without_tensors()? else { return Ok(None) };
+            layers.push(layer);
+        }
+        let (Some(embedding), Some(output)) = (self.embedding.mapped(), self.output.mapped())
+        else {
+            return Ok(None);
+        };
+        let (norm, epsilon) = (self.norm.to_vec1()?, self.config.norm_epsilon as f32);
+        Ok(Some(cpu::Pass { embedding, layers, norm, output, epsilon }))
+    }
+
+    /// An empty cache for `context` tokens; takes its room now.
+    pub fn cache(&self, context: usize) -> candle_core::Result<Cache> {
+        let layer = || LayerCache::new(&self.config, context, self.cache_dtype, &self.device);
+        let layers = self.layers.iter().map(|_| layer()).collect::<candle_core::Result<_>>()?;
+        Ok(Cache {
+            layers,
+            tokens: 0,
+            context,
+            #[cfg(target_arch = "x86_64")]
+            work: cpu::Workspace::default(),
+        })
+    }
+
+    /// Reads `tokens` after those in `cache` and returns the logits, `[vocabulary]` in `f32`, of
+    /// the last one.
+    ///
+    /// # Errors
+    /// When there are no tokens, or more than the cache has room for.
+    pub fn forward(&self, tokens: &[u32], cache: &mut Cache) -> candle_core::Result<Tensor> {
+        let (position, count) = (cache.tokens, tokens.len());
+        if count == 0 || position + count > cache.context {
+            candle_core::bail!(
+                "{count} tokens after {position} others do not fit the context of {}",
+                cache.context
+            );
+        }
+        #[cfg(target_arch = "x86_64")]
+        if let Some(pass) = &self.pass
+            && let Some(layers) = cache.layers.iter_mut().map(LayerCache::on_values).collect()
+        {
+            let layers: Vec<&mut dyn Attend> = layers;
+            let (cos, sin, layout) = self.rope.tables();
+            let interleaved = layout == Layout::Interleaved;
+            let logits = with_values([cos, sin], |[cos, sin]| {
+                let angles = Angles { cos, sin, interleaved };
+                pass.logits(tokens, position, layers.into_iter(), angles, &mut cache.work)
+            })?;
+            cache.tokens += count;
+            return Tensor::new(logits, &self.device);
+        }
+        let epsilon = self.config.norm_epsilon as f32;
+        let mut hidden = self.embedding.rows(tokens, &self.device)?.to_dtype(self.dtype)?;
+        // What the last block adds: the next one's norm takes it along.
+        let mut delta: Option<Tensor> = None;
+        let mut normed;
+        let mut masks = Masks::default();
+        for (layer, kv) in self.layers.iter().zip(&mut cache.layers) {
+            #[cfg(test)]
+            crate::generation::local::placement::gpu::fake::allocate()?;
+            (hidden, normed) = match delta.take() {
+                Some(delta) => add_norm(&hidden, &delta, &layer.attention_norm, epsilon)?,
+                None => {
+                    let normed = norm(&hidden, &layer.attention_norm, epsilon)?;
+                    (hidden, normed)
+                }
+            };
+            // In a block of its own: a long prompt's are given back before the feed-forward part.
+            (hidden, normed) = {
+                let qkv = layer.qkv.forward(&normed)?;
+                let mixed = kv.attend(&qkv, &self.rope, &mut masks, position, &self.config)?;
+                drop(qkv);
+                let attended = layer.attention_output.forward(&mixed)?;
+                add_norm(&hidden, &attended, &layer.feed_forward_norm, epsilon)?
+            };
+            delta = Some(layer.down.forward(&layer.gate_up.forward_gated(&normed)?)?);
+        }
+        cache.tokens += count;
+        let last = |xs: &Tensor| xs.narrow(0, count - 1, 1)?.contiguous();
+        let last = match &delta {
+            Some(delta) => add_norm(&last(&hidden)?, &last(delta)?, &self.norm, epsilon)?.1,
+            None => norm(&last(&hidden)?, &self.norm, epsilon)?,
+        };
+        self.output.forward(&last)?.flatten_all()?.to_dtype(DType::F32)
+    }
+
+    /// Number of layers.
+    #[cfg(test)]
+    pub fn layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// The device that every tensor is on.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Whether every weight and table is on `device`.
+    pub fn is_on(&self, device: &Device) -> bool {
+        let mut linears = self.layers.iter().flat_map(Layer::linears);
+        let mut norms =
+            self.layers.iter().flat_map(|layer| [&layer.attention_norm, &layer.feed_forward_norm]);
+        linears.all(|linear| linear.device().same_device(device))
+            && norms.all(|norm| norm.device().same_device(device))
+            && [&self.embedding, &self.output].iter().all(|l| l.device().same_device(device))
+            && self.norm.device().same_device(device)
+            && self.rope.is_on(device)
+    }
+}
+
+struct Layer {
+    attention_norm: Tensor,
+    qkv: Stack,
+    attention_output: Linear,
+    feed_forward_norm: Tensor,
+    gate_up: Stack,
+    down: Linear,
+}
+
+impl Layer {
+    fn load(loader: &Loader, config: &LlamaConfig, layer: usize) -> Result<Self> {
+        let LlamaConfig { hidden, heads, kv_heads, head_dim, feed_forward, .. } = *config;
+        let name = |part| Name::Layer(layer, part);
+        let (wide, narrow) = (heads * head_dim, kv_heads * head_dim);
+        Ok(Self {
+            attention_norm: loader.vector(name(Part::AttentionNorm), hidden)?,
+            qkv: loader.stack(
+                &[(name(Part::Q), wide), (name(Part::K), narrow), (name(Part::V), narrow)],
+                hidden,
+            )?,
+            attention_output: loader.linear(name(Part::AttentionOutput), hidden, wide)?,
+            feed_forward_norm: loader.vector(name(Part::FeedForwardNorm), hidden)?,
+            gate_up: loader.stack(
+                &[(name(Part::Gate), feed_forward), (name(Part::Up), feed_forward)],
+                hidden,
+            )?,
+            down: loader.linear(name(Part::Down), hidden, feed_forward)?,
+        })
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn without_tensors(&self) -> candle_core::Result<Option<cpu::Layer>> {
+        let mapped = |stack: &Stack| stack.0.iter().map(Linear::mapped).collect::<Option<Vec<_>>>();
+        let (Some(qkv), Some(gate_up), Some(attention_output), Some(down)) = (
+            mapped(&self.qkv),
+            mapped(&self.gate_up),
+            self.attention_output.mapped(),
+            self.down.mapped(),
+        ) else {
+            return Ok(None);
+        };
+        let Ok([gate, up]) = <[_; 2]>::try_from(gate_up) else { return Ok(None) };
+        Ok(Some(cpu::Layer {
+            attention_norm: self.attention_norm.to_vec1()?,
+            qkv,
+            attention_output,
+            feed_forward_norm: self.feed_forward_norm.to_vec1()?,
+            gate,
+            up,
+            down,
+        }))
+    }
+
+    fn linears(&self) -> impl Iterator<Item = &Linear> {
+        let stacks = [&self.qkv, &self.gate_up].into_iter().flat_map(|stack| &stack.0);
+        stacks.chain([&self.attention_output, &self.down])
+    }
+}

@@ -1,0 +1,8 @@
+//! Llama: its configuration, its layers, and the cache of keys and values.
+
+pub(crate) mod config;
+pub(crate) mod kv_cache;
+pub(crate) mod linear;
+pub(crate) mod llama;
+pub(crate) mod ops;
+pub(crate) mod rope;

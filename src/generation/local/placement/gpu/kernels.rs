@@ -1,0 +1,165 @@
+//! What this program's GPU code was compiled for, and what that runs on.
+
+use std::fmt;
+
+/// Compute capability of a GPU: the version of its instruction set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Capability {
+    /// 8 for Ampere and Ada, 9 for Hopper, 10 and 12 for Blackwell.
+    pub major: u32,
+    /// 9 for Ada among the 8s.
+    pub minor: u32,
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// A version of CUDA as its libraries count it: 13000 is 13.0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CudaVersion(pub u32);
+
+impl fmt::Display for CudaVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0 / 1000, self.0 % 1000 / 10)
+    }
+}
+
+/// The GPU code in this program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kernels {
+    /// The CUDA version that it was compiled with; an older driver cannot translate it.
+    pub cuda: CudaVersion,
+    /// What it was compiled for; absent where the build did not say.
+    pub target: Option<Target>,
+}
+
+/// What kernels were compiled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target {
+    /// `CUDA_COMPUTE_CAP`.
+    pub capability: Capability,
+    /// Compiled with instructions that only this very capability has (`sm_90a`).
+    pub exact: bool,
+    /// All of it is there as PTX too, which drivers translate for later GPUs.
+    pub portable: bool,
+}
+
+impl Kernels {
+    /// Whether a GPU can run it. Where the build did not say what it is for, the check of the
+    /// results after opening the device decides.
+    pub fn run_on(&self, gpu: Capability) -> bool {
+        let Some(Target { capability, exact, portable }) = self.target else { return true };
+        match (exact, portable) {
+            (true, _) => gpu == capability,
+            (false, true) => gpu >= capability,
+            // Machine code runs on later GPUs of its own generation (CUDA C++ Programming Guide,
+            // "Binary Compatibility").
+            (false, false) => gpu.major == capability.major && gpu.minor >= capability.minor,
+        }
+    }
+}
+
+impl Target {
+    /// From the value that the kernels' build script reads, `80`, `8.6` or `90a`. That script
+    /// adds the suffix of exactly one GPU by itself from 90 on.
+    pub fn parse(compute_cap: &str, portable: bool) -> Option<Self> {
+        let text = compute_cap.trim().trim_start_matches("sm_");
+        let number = text.trim_end_matches(['a', 'f']);
+        let digits: u32 = number.replace('.', "").parse().ok()?;
+        let digits = if digits < 20 { digits * 10 } else { digits };
+        let capability = Capability { major: digits / 10, minor: digits % 10 };
+        Some(Self { capability, exact: digits >= 90 || number != text, portable })
+    }
+}
+
+impl fmt::Display for Kernels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CUDA {}", self.cuda)?;
+        match self.target {
+            None => Ok(()),
+            Some(target) => write!(f, " for compute capability {target}"),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { capability, exact, portable } = self;
+        match (exact, portable) {
+            (true, _) => write!(f, "{capability} only"),
+            (false, true) => write!(f, "{capability} and later"),
+            (false, false) => write!(f, "{capability} to {}.9", capability.major),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kernels(compute_cap: &str, portable: bool) -> Kernels {
+        let target = Some(Target::parse(compute_cap, portable).unwrap());
+        Kernels { cuda: CudaVersion(13000), target }
+    }
+
+    fn runs(kernels: Kernels, gpu: (u32, u32)) -> bool {
+        kernels.run_on(Capability { major: gpu.0, minor: gpu.1 })
+    }
+
+    #[test]
+    fn portable_kernels_run_on_everything_later() {
+        let ampere = kernels("80", true);
+        for gpu in [(8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0)] {
+            assert!(runs(ampere, gpu), "{gpu:?}");
+        }
+        assert!(!runs(ampere, (7, 5)));
+    }
+
+    #[test]
+    fn machine_code_runs_within_its_generation() {
+        let ampere = kernels("80", false);
+        assert!(runs(ampere, (8, 0)) && runs(ampere, (8, 9)));
+        assert!(!runs(ampere, (9, 0)) && !runs(ampere, (7, 5)));
+        assert!(!runs(kernels("89", false), (8, 6)));
+    }
+
+    #[test]
+    fn hopper_kernels_run_on_hopper_only() {
+        for compute_cap in ["90", "90a", "sm_90a", "9.0"] {
+            let hopper = kernels(compute_cap, true);
+            assert!(runs(hopper, (9, 0)) && !runs(hopper, (10, 0)) && !runs(hopper, (8, 9)));
+        }
+        assert!(runs(kernels("120", true), (12, 0)));
+    }
+
+    #[test]
+    fn kernels_say_what_they_run_on() {
+        let text = |compute_cap, portable| kernels(compute_cap, portable).to_string();
+        assert_eq!(text("80", true), "CUDA 13.0 for compute capability 8.0 and later");
+        assert_eq!(text("86", false), "CUDA 13.0 for compute capability 8.6 to 8.9");
+        assert_eq!(text("90", true), "CUDA 13.0 for compute capability 9.0 only");
+    }
+
+    /// The version comes from the CUDA runtime that is linked in, and needs no driver.
+    #[cfg(feature = "cuda")]
+    #[test]
+    fn this_build_knows_its_kernels() {
+        let kernels = crate::generation::local::placement::gpu::driver().kernels();
+        assert!((11000..99000).contains(&kernels.cuda.0), "{kernels}");
+    }
+
+    #[test]
+    fn an_unknown_target_is_left_to_the_check_of_results() {
+        assert_eq!(Target::parse("native", false), None);
+        assert!(runs(Kernels { cuda: CudaVersion(12080), target: None }, (7, 5)));
+    }
+
+    #[test]
+    fn versions_read_as_people_write_them() {
+        assert_eq!(CudaVersion(13000).to_string(), "13.0");
+        assert_eq!(CudaVersion(12080).to_string(), "12.8");
+    }
+}

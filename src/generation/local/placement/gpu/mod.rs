@@ -1,0 +1,218 @@
+//! The CUDA GPU, where the build has it: one file with CUDA, one without, behind one small driver
+//! interface. Choosing among GPUs needs no more of them than [`Driver`] tells, so that every case
+//! is tested without one.
+
+mod error;
+mod kernels;
+#[cfg(feature = "cuda")]
+mod nvml;
+
+#[cfg(feature = "cuda")]
+mod enabled;
+#[cfg(feature = "cuda")]
+use enabled as backend;
+#[cfg(not(feature = "cuda"))]
+mod disabled;
+#[cfg(not(feature = "cuda"))]
+use disabled as backend;
+
+use std::fmt;
+
+use candle_core::{Device, DeviceLocation};
+
+pub use error::{GpuError, Moment, Shortage, ShorterContext, gib};
+pub use kernels::{Capability, CudaVersion, Kernels};
+
+/// A GPU and its memory at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gpu {
+    /// CUDA's number for it.
+    pub ordinal: usize,
+    /// Its name, `NVIDIA GeForce RTX 4090`.
+    pub name: String,
+    /// What its machine code is called.
+    pub capability: Capability,
+    /// Free memory in bytes.
+    pub free: u64,
+    /// All memory in bytes.
+    pub total: u64,
+}
+
+impl Gpu {
+    /// Its name on the command line, `cuda:0`.
+    pub fn device(&self) -> String {
+        format!("cuda:{}", self.ordinal)
+    }
+}
+
+impl fmt::Display for Gpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cuda:{} ({})", self.ordinal, self.name)
+    }
+}
+
+/// A program that holds memory of a GPU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Its process id.
+    pub pid: u32,
+    /// Its name, where the driver tells.
+    pub name: Option<String>,
+    /// Bytes that it holds, where the driver tells.
+    pub bytes: Option<u64>,
+}
+
+/// What the load plan asks of a GPU driver. Nothing here but [`Driver::open`] leaves a CUDA context
+/// behind.
+pub trait Driver: Sync {
+    /// What this program's kernels can run on.
+    fn kernels(&self) -> Kernels;
+
+    /// The newest CUDA version that the driver runs.
+    fn version(&self) -> Result<CudaVersion, GpuError>;
+
+    /// Number of GPUs.
+    fn count(&self) -> Result<usize, GpuError>;
+
+    /// A GPU and its memory now; `ordinal` is below [`Driver::count`].
+    fn gpu(&self, ordinal: usize) -> Result<Gpu, GpuError>;
+
+    /// The other programs that hold memory of a GPU, the largest first; empty where the driver
+    /// does not tell.
+    fn holders(&self, ordinal: usize) -> Vec<Holder>;
+
+    /// Creates the CUDA context of a GPU.
+    fn open(&self, gpu: &Gpu) -> Result<Device, GpuError>;
+
+    /// The name of the device that tensors are on. (A test's GPU is the CPU in truth.)
+    fn name(&self, device: &Device) -> String {
+        name(device)
+    }
+}
+
+/// The driver of this machine, or of this test. Getting it does nothing; each question to it may.
+pub fn driver() -> &'static dyn Driver {
+    #[cfg(test)]
+    if let Some(driver) = fake::installed() {
+        return driver;
+    }
+    &backend::DRIVER
+}
+
+/// The name of a device: `cpu` or `cuda:0`.
+pub fn name(device: &Device) -> String {
+    match device.location() {
+        DeviceLocation::Cpu => "cpu".to_owned(),
+        DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
+        DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
+    }
+}
+
+/// The GPU to use: that one, or the one with most free memory of those that can run this program.
+/// Leaves no CUDA context behind.
+pub fn choose(driver: &dyn Driver, ordinal: Option<usize>) -> Result<Gpu, GpuError> {
+    let kernels = driver.kernels();
+    let count = driver.count()?;
+    let version = driver.version()?;
+    if version < kernels.cuda {
+        return Err(GpuError::DriverTooOld { driver: version, needed: kernels.cuda });
+    }
+    let usable = |ordinal| {
+        let gpu = driver.gpu(ordinal)?;
+        if kernels.run_on(gpu.capability) {
+            Ok(gpu)
+        } else {
+            Err(GpuError::WrongCapability { gpu, kernels })
+        }
+    };
+    match ordinal {
+        Some(ordinal) if ordinal < count => usable(ordinal),
+        Some(ordinal) => Err(GpuError::NoSuchDevice { ordinal, count }),
+        None => {
+            let mut problem = GpuError::NoSuchDevice { ordinal: 0, count };
+            let mut best: Option<Gpu> = None;
+            for ordinal in 0..count {
+                match usable(ordinal) {
+                    Ok(gpu) if best.as_ref().is_none_or(|best| gpu.free > best.free) => {
+                        best = Some(gpu);
+                    }
+                    Ok(_) => {}
+                    Err(error) => problem = error,
+                }
+            }
+            best.ok_or(problem)
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod fake;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generation::local::placement::gpu::fake::{FakeDriver, GIB, gpu};
+
+    #[test]
+    fn the_gpu_with_most_free_memory_is_chosen_or_the_one_named() {
+        let driver = FakeDriver::with([gpu(0, 3 * GIB), gpu(1, 20 * GIB), gpu(2, 20 * GIB)]);
+        assert_eq!(choose(&driver, None).unwrap().ordinal, 1, "the first of equals");
+        assert_eq!(choose(&driver, Some(2)).unwrap().ordinal, 2);
+        assert_eq!(choose(&driver, Some(0)).unwrap().free, 3 * GIB);
+        let error = choose(&driver, Some(3)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the LLM is to run on cuda:3, but there are only 3 CUDA GPUs"
+        );
+        assert!(error.hint().contains("nvidia-smi -L"));
+    }
+
+    #[test]
+    fn no_driver_and_no_gpu_are_told_apart() {
+        let driver = FakeDriver { no_driver: true, ..FakeDriver::with([]) };
+        let error = choose(&driver, None).unwrap_err();
+        assert!(matches!(error, GpuError::NoDriver { .. }), "{error}");
+        assert!(error.hint().contains("install the NVIDIA driver"));
+        let error = choose(&FakeDriver::with([]), None).unwrap_err();
+        assert_eq!(error.to_string(), "the LLM is to run on cuda:0, but there is no CUDA GPU");
+    }
+
+    #[test]
+    fn a_driver_older_than_the_kernels_is_refused_with_both_versions() {
+        let driver = FakeDriver { version: CudaVersion(12040), ..FakeDriver::with([gpu(0, GIB)]) };
+        let error = choose(&driver, None).unwrap_err();
+        assert!(matches!(error, GpuError::DriverTooOld { .. }));
+        let text = format!("{error}; {}", error.hint());
+        assert!(text.contains("CUDA 12.4") && text.contains("CUDA 13.0"), "{text}");
+    }
+
+    #[test]
+    fn a_gpu_that_cannot_run_the_kernels_is_passed_over_or_refused_by_name() {
+        let old = Gpu { capability: Capability { major: 7, minor: 5 }, ..gpu(0, 40 * GIB) };
+        let driver = FakeDriver::with([old, gpu(1, 4 * GIB)]);
+        assert_eq!(choose(&driver, None).unwrap().ordinal, 1, "though it has less memory");
+        let error = choose(&driver, Some(0)).unwrap_err();
+        assert!(matches!(error, GpuError::WrongCapability { .. }));
+        let text = format!("{error}; {}", error.hint());
+        for part in ["cuda:0", "7.5", "8.0", "CUDA_COMPUTE_CAP=75"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    /// A GPU that another program has for itself, or that fell off the bus.
+    #[test]
+    fn a_broken_gpu_does_not_hide_the_others() {
+        let driver = FakeDriver::with([gpu(0, 40 * GIB), gpu(1, 4 * GIB)]);
+        driver.break_gpu(0);
+        assert_eq!(choose(&driver, None).unwrap().ordinal, 1);
+        assert!(matches!(choose(&driver, Some(0)), Err(GpuError::Unusable { .. })));
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    #[test]
+    fn a_build_without_cuda_says_so_whatever_is_asked() {
+        for ordinal in [None, Some(0), Some(7)] {
+            assert!(matches!(choose(driver(), ordinal), Err(GpuError::NotBuilt)));
+        }
+    }
+}

@@ -1,0 +1,450 @@
+//! Where the LLM runs. On the GPU that was asked for, or not at all: it never moves to the CPU by
+//! itself.
+
+pub mod gpu;
+pub(crate) mod plan;
+
+use std::fmt;
+use std::str::FromStr;
+
+use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
+use candle_core::{Device, Module, Tensor};
+use serde::{Deserialize, Serialize};
+
+use gpu::{Driver, Gpu, GpuError, Moment, Shortage};
+use plan::{Demand, LoadPlan};
+
+/// The device that the user or the profile names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum DeviceChoice {
+    /// A CUDA GPU: that one, or the one with most free memory.
+    Cuda(Option<usize>),
+    /// The CPU, by explicit wish.
+    Cpu,
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            None if text == "cpu" => Ok(Self::Cpu),
+            None if text == "cuda" => Ok(Self::Cuda(None)),
+            Some(("cuda", ordinal)) if ordinal.parse::<usize>().is_ok() => {
+                Ok(Self::Cuda(ordinal.parse().ok()))
+            }
+            _ => Err("a device is `cuda`, `cuda:N` or `cpu`".to_owned()),
+        }
+    }
+}
+
+impl TryFrom<String> for DeviceChoice {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<DeviceChoice> for String {
+    fn from(choice: DeviceChoice) -> Self {
+        choice.to_string()
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(None) => f.write_str("cuda"),
+            Self::Cuda(Some(ordinal)) => write!(f, "cuda:{ordinal}"),
+        }
+    }
+}
+
+/// A device, and the plan of what a model takes there.
+pub struct Place<'d> {
+    driver: &'d dyn Driver,
+    /// As it was before anything was loaded; none for the CPU.
+    gpu: Option<Gpu>,
+    demand: Demand,
+    plan: LoadPlan,
+}
+
+/// Where a loaded model is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// The device that all its tensors are on: `cpu` or `cuda:0`.
+    pub device: String,
+    /// What that takes, on a GPU.
+    pub memory: Option<GpuMemory>,
+}
+
+/// A model's memory on a GPU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GpuMemory {
+    /// The GPU's name.
+    pub gpu: String,
+    /// Bytes that the plan added up to.
+    pub planned: u64,
+    /// Bytes by which the driver's free memory became less; absent where it did not tell.
+    pub measured: Option<u64>,
+}
+
+impl<'d> Place<'d> {
+    /// The device of `choice`, if the model fits there with a context of so many tokens. Leaves no
+    /// CUDA context behind.
+    pub fn find(
+        driver: &'d dyn Driver,
+        choice: DeviceChoice,
+        demand: Demand,
+        context: usize,
+    ) -> Result<Self, GpuError> {
+        let gpu = match choice {
+            DeviceChoice::Cpu => None,
+            DeviceChoice::Cuda(ordinal) => Some(gpu::choose(driver, ordinal)?),
+        };
+        let plan = demand.plan(context);
+        let place = Self { driver, gpu, demand, plan };
+        match place.problem() {
+            Some(problem) => Err(problem),
+            None => Ok(place),
+        }
+    }
+
+    /// Why the model does not fit.
+    fn problem(&self) -> Option<GpuError> {
+        let gpu = self.gpu.as_ref()?;
+        (gpu.free < self.plan.total()).then(|| self.shortage(Moment::Planning, gpu.clone()))
+    }
+
+    /// Opens the device and tries it.
+    ///
+    /// # Errors
+    /// Among others when the driver hands out another device than the one asked for.
+    pub fn open(&self) -> Result<Device, GpuError> {
+        let Some(gpu) = &self.gpu else { return Ok(Device::Cpu) };
+        let device = self.driver.open(gpu).map_err(|error| {
+            if is_out_of_memory(&error.to_string()) { self.now(Moment::Loading) } else { error }
+        })?;
+        let unusable = |reason| GpuError::Unusable { ordinal: gpu.ordinal, reason };
+        let opened = self.driver.name(&device);
+        if opened != gpu.device() {
+            return Err(unusable(format!("the driver opened {opened} instead")));
+        }
+        try_kernels(&device).map_err(|error| unusable(error.to_string()))?;
+        Ok(device)
+    }
+
+    /// What the loaded model takes on its device.
+    pub fn placed(&self, device: &Device) -> Placed {
+        let memory = self.gpu.as_ref().map(|before| {
+            let after = self.driver.gpu(before.ordinal).ok();
+            GpuMemory {
+                gpu: before.name.clone(),
+                planned: self.plan.total(),
+                measured: after.map(|after| before.free.saturating_sub(after.free)),
+            }
+        });
+        Placed { device: self.driver.name(device), memory }
+    }
+
+    /// An error of CUDA's becomes one that says what happened on which GPU, with the numbers of
+    /// now; any other stays what it is.
+    pub fn explain(&self, error: anyhow::Error, moment: Moment) -> anyhow::Error {
+        let Some(gpu) = &self.gpu else { return error };
+        let texts: Vec<String> = error.chain().map(ToString::to_string).collect();
+        if texts.iter().any(|text| is_out_of_memory(text)) {
+            tracing::debug!(?error, "out of GPU memory");
+            return self.now(moment).into();
+        }
+        match texts.iter().find(|text| is_from_cuda(text)) {
+            Some(text) => GpuError::Unusable {
+                ordinal: gpu.ordinal,
+                reason: text.lines().next().unwrap_or_default().to_owned(),
+            }
+            .into(),
+            None => error,
+        }
+    }
+
+    /// Too little memory now.
+    fn now(&self, moment: Moment) -> GpuError {
+        let before = self.gpu.as_ref().expect("only a GPU runs out of its memory");
+        let gpu = self.driver.gpu(before.ordinal).unwrap_or_else(|_| before.clone());
+        self.shortage(moment, gpu)
+    }
+
+    fn shortage(&self, moment: Moment, gpu: Gpu) -> GpuError {
+        // In mid-answer everything else is there already.
+        let needed = |plan: &LoadPlan| match moment {
+            Moment::Planning | Moment::Loading => plan.total(),
+            Moment::Answering => plan.workspace,
+        };
+        let shorter = self.demand.shorter(self.plan.context, |plan| needed(plan) <= gpu.free);
+        GpuError::OutOfMemory(Box::new(Shortage {
+            moment,
+            needed: needed(&self.plan),
+            holders: self.driver.holders(gpu.ordinal),
+            gpu,
+            shorter,
+        }))
+    }
+}
+
+/// Whether the device can be used at all, before any file of the LLM is looked for or downloaded.
+pub fn check(driver: &dyn Driver, choice: DeviceChoice) -> Result<(), GpuError> {
+    match choice {
+        DeviceChoice::Cpu => Ok(()),
+        DeviceChoice::Cuda(ordinal) => gpu::choose(driver, ordinal).map(drop),
+    }
+}
+
+/// What a load would come to, for people who want to know before it happens.
+pub struct Outlook {
+    /// The device: `cpu`, or the GPU that would be chosen, or the wish where none can be.
+    pub device: String,
+    /// Bytes that the model would take there.
+    pub plan: LoadPlan,
+    /// Free memory of that device in bytes, where it is known.
+    pub free: Option<u64>,
+    /// Why the model cannot be loaded.
+    pub problem: Option<GpuError>,
+}
+
+/// Looks ahead at a load. Loads nothing and leaves no CUDA context behind.
+pub fn outlook(
+    driver: &dyn Driver,
+    choice: DeviceChoice,
+    demand: Demand,
+    context: usize,
+) -> Outlook {
+    let plan = demand.plan(context);
+    let wished = choice.to_string();
+    let DeviceChoice::Cuda(ordinal) = choice else {
+        return Outlook { device: wished, plan, free: available_ram(), problem: None };
+    };
+    match gpu::choose(driver, ordinal) {
+        Err(error) => Outlook { device: wished, plan, free: None, problem: Some(error) },
+        Ok(gpu) => {
+            let (device, free) = (gpu.device(), Some(gpu.free));
+            let problem = Place { driver, gpu: Some(gpu), demand, plan }.problem();
+            Outlook { device, plan, free, problem }
+        }
+    }
+}
+
+/// Memory that programs can have without others being swapped out, in bytes; Linux tells.
+fn available_ram() -> Option<u64> {
+    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = info.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
+}
+
+/// Multiplies small quantized matrices and looks at the result. candle launches those kernels
+/// without asking whether they ran: on a GPU that they were not compiled for, they do nothing.
+fn try_kernels(device: &Device) -> candle_core::Result<()> {
+    const ROWS: usize = 32;
+    const COLUMNS: usize = 256;
+    let weight = |i: usize| ((i % 7) as f32 - 3.0) / 4.0;
+    let value = |i: usize| ((i * 5 % 11) as f32 - 5.0) / 5.0;
+    let weights: Vec<f32> = (0..ROWS * COLUMNS).map(weight).collect();
+    let weights = Tensor::from_vec(weights, (ROWS, COLUMNS), &Device::Cpu)?;
+    for kind in [GgmlDType::Q8_0, GgmlDType::Q4K] {
+        let here = QTensor::quantize(&weights, kind)?;
+        let storage = QStorage::from_data(here.data()?, device, kind)?;
+        let there = QMatMul::from_qtensor(QTensor::new(storage, (ROWS, COLUMNS))?)?;
+        let here = here.dequantize(&Device::Cpu)?.t()?;
+        // One row and many go through different kernels.
+        for rows in [1, 32] {
+            let values: Vec<f32> = (0..rows * COLUMNS).map(value).collect();
+            let values = Tensor::from_vec(values, (rows, COLUMNS), &Device::Cpu)?;
+            let expected = values.matmul(&here)?;
+            let computed = there.forward(&values.to_device(device)?)?.to_device(&Device::Cpu)?;
+            let error = (computed - &expected)?.abs()?.max_all()?.to_scalar::<f32>()?;
+            let scale = expected.abs()?.max_all()?.to_scalar::<f32>()?;
+            // The kernels round the values to 8 bits.
+            if error.is_nan() || error > 0.02 * scale {
+                candle_core::bail!(
+                    "its {kind:?} kernel computes wrong numbers (off by {error} of {scale}); this \
+                     program was built for other GPUs"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How CUDA's libraries say that memory ran out. They are named and not matched by type, because
+/// the types are only there in a build with CUDA, and candle wraps them in many ways.
+fn is_out_of_memory(text: &str) -> bool {
+    ["CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED", "CURAND_STATUS_ALLOCATION_FAILED"]
+        .iter()
+        .any(|code| text.contains(code))
+}
+
+fn is_from_cuda(text: &str) -> bool {
+    ["CUDA_ERROR_", "CUBLAS_STATUS_", "CURAND_STATUS_"].iter().any(|code| text.contains(code))
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::{Context, anyhow};
+
+    use super::*;
+    use crate::generation::local::placement::gpu::Holder;
+    use crate::generation::local::placement::gpu::fake::{FakeDriver, GIB, gpu};
+
+    #[test]
+    fn devices_are_named_as_on_the_command_line() {
+        for text in ["cpu", "cuda", "cuda:0", "cuda:3"] {
+            assert_eq!(text.parse::<DeviceChoice>().unwrap().to_string(), text);
+        }
+        for text in ["", "gpu", "cuda:", "cuda:x", "cpu:0", "CUDA"] {
+            assert!(text.parse::<DeviceChoice>().is_err(), "{text}");
+        }
+    }
+
+    fn find(driver: &FakeDriver, context: usize) -> Result<Place<'_>, GpuError> {
+        Place::find(driver, DeviceChoice::Cuda(None), Demand::llama_8b(), context)
+    }
+
+    fn out_of_memory() -> anyhow::Error {
+        let cuda = r#"DriverError(CUDA_ERROR_OUT_OF_MEMORY, "out of memory")"#;
+        anyhow!(candle_core::Error::Cuda(cuda.into())).context("layer 7")
+    }
+
+    #[test]
+    fn with_enough_memory_the_gpu_is_taken_with_its_plan() {
+        let driver = FakeDriver::with([gpu(0, 2 * GIB), gpu(1, 20 * GIB)]);
+        let place = find(&driver, 8192).ok().unwrap();
+        assert_eq!(place.gpu.as_ref().unwrap().ordinal, 1);
+        assert_eq!(place.plan.context, 8192);
+        driver.set_free(1, 20 * GIB - 7 * GIB);
+        let memory = place.placed(&Device::Cpu).memory.unwrap();
+        assert_eq!(memory.measured, Some(7 * GIB), "what the driver says is gone");
+        assert_eq!(memory.planned, place.plan.total());
+    }
+
+    /// Bytes of Llama 3.1 8B with a context of so many tokens.
+    fn needed(context: usize) -> u64 {
+        Demand::llama_8b().plan(context).total()
+    }
+
+    /// `needed 8.2 GiB, free 7.0 of 24.0 GiB`, with the first rounded up and the second down.
+    fn numbers(needed: u64, free: u64) -> String {
+        let tenths = |bytes: u64| bytes as f64 * 10.0 / GIB as f64;
+        let (needed, free) = (tenths(needed).ceil() / 10.0, tenths(free).floor() / 10.0);
+        format!("needed {needed:.1} GiB, free {free:.1} of 24.0 GiB on cuda:0 (Fake RTX)")
+    }
+
+    #[test]
+    fn with_too_little_memory_the_numbers_and_the_ways_out_are_told() {
+        let free = needed(4096) + 1;
+        let mut driver = FakeDriver::with([gpu(0, free)]);
+        driver.holders =
+            vec![Holder { pid: 42, name: Some("game".to_owned()), bytes: Some(16 * GIB) }];
+        let error = find(&driver, 8192).err().unwrap();
+        let text = error.to_string();
+        assert!(text.contains(&numbers(needed(8192), free)), "{text}");
+        let hint = error.hint();
+        let shorter = format!("`--context 4096` (saves {})", gpu::gib(needed(8192) - needed(4096)));
+        for part in ["game (process 42, 16.0 GiB)", &shorter, "--profile cpu"] {
+            assert!(hint.contains(part), "{hint}");
+        }
+        assert!(find(&driver, 4096).is_ok(), "and it was no lie");
+        driver.set_free(0, needed(1024) - 1);
+        let hint = find(&driver, 8192).err().unwrap().hint();
+        assert!(!hint.contains("--context"), "none is short enough: {hint}");
+    }
+
+    #[test]
+    fn memory_that_vanishes_while_loading_is_told_with_the_numbers_of_now() {
+        let driver = FakeDriver::with([gpu(0, 20 * GIB)]);
+        let place = find(&driver, 8192).ok().unwrap();
+        driver.set_free(0, 3 * GIB);
+        let error = place.explain(out_of_memory(), Moment::Loading);
+        let error = error.context("cannot load the LLM");
+        let gpu_error = error.chain().find_map(|cause| cause.downcast_ref::<GpuError>());
+        let text = gpu_error.expect("it ends with exit code 4").to_string();
+        assert!(text.contains("ran out while the LLM was loading"), "{text}");
+        assert!(text.contains(&numbers(needed(8192), 3 * GIB)), "{text}");
+    }
+
+    #[test]
+    fn memory_that_vanishes_in_mid_answer_is_told_too() {
+        let driver = FakeDriver::with([gpu(0, 20 * GIB)]);
+        let place = find(&driver, 8192).ok().unwrap();
+        driver.set_free(0, 1 << 20);
+        let error = place.explain(out_of_memory(), Moment::Answering);
+        let text = error.downcast_ref::<GpuError>().unwrap().to_string();
+        assert!(text.contains("ran out while the LLM answered"), "{text}");
+        // Weights and cache are there already.
+        assert!(text.contains(&numbers(place.plan.workspace, 1 << 20)), "{text}");
+    }
+
+    #[test]
+    fn other_errors_of_cuda_name_the_gpu_and_errors_of_others_stay() {
+        let driver = FakeDriver::with([gpu(0, 20 * GIB)]);
+        let place = find(&driver, 8192).ok().unwrap();
+        let cuda = candle_core::Error::Cuda("DriverError(CUDA_ERROR_ECC_UNCORRECTABLE)".into());
+        let error = place.explain(cuda.into(), Moment::Answering);
+        assert!(matches!(error.downcast_ref(), Some(GpuError::Unusable { ordinal: 0, .. })));
+        let other = Err::<(), _>(anyhow!("no such tensor")).context("layer 3").unwrap_err();
+        let error = place.explain(other, Moment::Loading);
+        assert_eq!(format!("{error:#}"), "layer 3: no such tensor");
+    }
+
+    /// The fake driver opens the CPU, as a driver of a broken build might.
+    #[test]
+    fn another_device_than_the_one_asked_for_is_an_error() {
+        let driver = FakeDriver::with([gpu(0, 20 * GIB)]);
+        let error = find(&driver, 8192).ok().unwrap().open().unwrap_err();
+        assert!(error.to_string().contains("the driver opened cpu instead"), "{error}");
+    }
+
+    #[test]
+    fn the_cpu_needs_no_driver() {
+        let driver = FakeDriver { no_driver: true, ..FakeDriver::with([]) };
+        let place = Place::find(&driver, DeviceChoice::Cpu, Demand::llama_8b(), 8192).ok().unwrap();
+        let device = place.open().unwrap();
+        assert_eq!(place.placed(&device), Placed { device: "cpu".to_owned(), memory: None });
+        let error = place.explain(out_of_memory(), Moment::Loading);
+        assert!(error.downcast_ref::<GpuError>().is_none(), "there is no GPU to blame");
+        assert!(check(&driver, DeviceChoice::Cpu).is_ok());
+        assert!(matches!(check(&driver, DeviceChoice::Cuda(None)), Err(GpuError::NoDriver { .. })));
+    }
+
+    #[test]
+    fn the_outlook_has_the_plan_even_where_there_is_no_gpu() {
+        let driver = FakeDriver { no_driver: true, ..FakeDriver::with([]) };
+        let look = |driver: &FakeDriver, choice| outlook(driver, choice, Demand::llama_8b(), 8192);
+        let none = look(&driver, DeviceChoice::Cuda(Some(3)));
+        assert_eq!((none.device.as_str(), none.free), ("cuda:3", None));
+        assert!(none.problem.is_some() && none.plan.total() > 6 * GIB);
+        let driver = FakeDriver::with([gpu(0, 5 * GIB), gpu(1, 6 * GIB)]);
+        let small = look(&driver, DeviceChoice::Cuda(None));
+        assert_eq!((small.device.as_str(), small.free), ("cuda:1", Some(6 * GIB)));
+        assert!(matches!(small.problem, Some(GpuError::OutOfMemory(_))));
+        driver.set_free(0, 12 * GIB);
+        assert!(look(&driver, DeviceChoice::Cuda(None)).problem.is_none());
+    }
+
+    #[test]
+    fn right_kernels_pass_their_trial() {
+        try_kernels(&Device::Cpu).unwrap();
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    #[test]
+    fn without_cuda_a_gpu_is_an_error_and_the_cpu_is_not_used_instead() {
+        let find = |choice| Place::find(gpu::driver(), choice, Demand::llama_8b(), 8192);
+        assert!(matches!(find(DeviceChoice::Cuda(None)), Err(GpuError::NotBuilt)));
+        assert!(matches!(
+            check(gpu::driver(), DeviceChoice::Cuda(Some(0))),
+            Err(GpuError::NotBuilt)
+        ));
+        assert!(find(DeviceChoice::Cpu).is_ok());
+    }
+}

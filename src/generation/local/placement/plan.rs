@@ -1,0 +1,221 @@
+//! How much memory a model takes, added up before any of it is taken.
+
+use anyhow::Result;
+
+use super::DeviceChoice;
+use crate::generation::local::PREFILL_CHUNK;
+use crate::generation::local::checkpoint::Checkpoint;
+use crate::generation::local::model::config::LlamaConfig;
+use crate::generation::local::model::kv_cache::block_tokens;
+use crate::generation::local::placement::gpu::ShorterContext;
+
+/// On a GPU, beside what is counted: CUDA's context and its kernels, cuBLAS' workspace, and what
+/// is lost between blocks; in bytes.
+const GPU_MARGIN: u64 = 768 << 20;
+/// candle's buffer for the sums of split matrix products, `MAX_SMS · MMQ_X_MAX · MMQ_Y_MAX` floats
+/// (candle-core's `quantized/fast_mmq.rs`).
+const PRODUCT_SUMS: u64 = 256 * 128 * 128 * 4;
+/// Shorter contexts are not worth asking for.
+const LEAST_CONTEXT: usize = 1024;
+
+/// Bytes that a model takes on its device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadPlan {
+    /// Tokens that prompt and answer may have together.
+    pub context: usize,
+    /// The weights.
+    pub weights: u64,
+    /// Keys and values of all those tokens.
+    pub kv_cache: u64,
+    /// What a pass needs for a moment, at its most: a prompt's last chunk.
+    pub workspace: u64,
+    /// Room for what the driver and the libraries take.
+    pub margin: u64,
+}
+
+impl LoadPlan {
+    /// All of it together.
+    pub fn total(&self) -> u64 {
+        [self.weights, self.kv_cache, self.workspace, self.margin]
+            .into_iter()
+            .fold(0, u64::saturating_add)
+    }
+}
+
+/// What a model asks of a device, for any length of its context.
+#[derive(Debug, Clone)]
+pub struct Demand {
+    config: LlamaConfig,
+    weights: u64,
+    /// The largest tensor that is widened as it is loaded: for a moment it is there twice.
+    widened: u64,
+    /// Bytes of one value of keys and values.
+    value: usize,
+    margin: u64,
+}
+
+impl Demand {
+    /// Of a model on a GPU or on the CPU.
+    pub fn new(
+        checkpoint: &Checkpoint,
+        config: &LlamaConfig,
+        device: DeviceChoice,
+    ) -> Result<Self> {
+        let on_gpu = matches!(device, DeviceChoice::Cuda(_));
+        let (weights, widened) = checkpoint.weight_bytes(on_gpu)?;
+        Ok(Self {
+            config: config.clone(),
+            weights,
+            widened,
+            value: checkpoint.cache_dtype(on_gpu).size_in_bytes(),
+            margin: if on_gpu { GPU_MARGIN } else { 0 },
+        })
+    }
+
+    /// The plan for a context of so many tokens.
+    pub fn plan(&self, context: usize) -> LoadPlan {
+        LoadPlan {
+            context,
+            weights: self.weights,
+            kv_cache: self.config.kv_cache_bytes(context, self.value),
+            workspace: self.workspace(context).max(self.widened),
+            margin: self.margin,
+        }
+    }
+
+    /// Of one pass over a prompt's last chunk: attention's scores of one layer, the causal mask,
+    /// the activations that one layer holds at once (in and out of the residual stream, of the
+    /// norm, and three times the feed-forward block), their quantized copy, and the logits. Beside
+    /// it, for as long as the model is there: the rotary tables and a buffer of the kernels.
+    fn workspace(&self, context: usize) -> u64 {
+        let LlamaConfig { hidden, feed_forward, vocabulary, heads, kv_heads, head_dim, .. } =
+            self.config;
+        let float = size_of::<f32>() as u64;
+        let chunk = PREFILL_CHUNK.min(context) as u64;
+        // One block's product, its masked copy and its softmax; keys and values in full precision.
+        let block = block_tokens(heads, context).min(chunk as usize) as u64;
+        let scores = 3 * heads as u64 * block * context as u64 * float;
+        let widened = 2 * (kv_heads * head_dim) as u64 * context as u64 * float;
+        let mask = chunk * context as u64 * float;
+        let activations = chunk * (3 * hidden + 4 * feed_forward) as u64 * float;
+        let logits = 2 * vocabulary as u64 * float;
+        let tables = (context * head_dim) as u64 * float;
+        [scores, widened, mask, activations, logits, tables, PRODUCT_SUMS]
+            .into_iter()
+            .fold(0, u64::saturating_add)
+    }
+
+    /// The longest half, quarter … of `context` whose plan `fits`, and what it saves.
+    pub fn shorter(
+        &self,
+        context: usize,
+        fits: impl Fn(&LoadPlan) -> bool,
+    ) -> Option<ShorterContext> {
+        let plan = std::iter::successors(Some(context / 2), |tokens| Some(tokens / 2))
+            .take_while(|&tokens| tokens >= LEAST_CONTEXT)
+            .map(|tokens| self.plan(tokens))
+            .find(fits)?;
+        let saves = self.plan(context).total().saturating_sub(plan.total());
+        Some(ShorterContext { tokens: plan.context, saves })
+    }
+
+    /// Llama 3.1 8B as Q4_K_M on a GPU.
+    #[cfg(test)]
+    pub fn llama_8b() -> Self {
+        let config = LlamaConfig {
+            hidden: 4096,
+            layers: 32,
+            heads: 32,
+            kv_heads: 8,
+            head_dim: 128,
+            feed_forward: 14336,
+            vocabulary: 128_256,
+            norm_epsilon: 1e-5,
+            rope_theta: 500_000.0,
+            rope_layout: crate::generation::local::model::rope::Layout::Interleaved,
+            rope_scaling: None,
+            context: 131_072,
+            tied: false,
+        };
+        Self { config, weights: 4_912_898_304, widened: 0, value: 2, margin: GPU_MARGIN }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::generation::local::LlmFiles;
+    use crate::generation::local::checkpoint::files;
+    use crate::generation::local::model::llama::Llama;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn the_parts_of_llama_8b_are_what_arithmetic_says() {
+        let plan = Demand::llama_8b().plan(8192);
+        // 2 (K, V) · 32 layers · 8 heads · 128 values · 8192 tokens · 2 bytes
+        assert_eq!(plan.kv_cache, 1024 * MIB);
+        // A block of scores thrice, activations of 512 tokens, a layer's keys and values.
+        assert!((256..1024).contains(&(plan.workspace / MIB)), "{plan:?}");
+        assert_eq!(
+            plan.total(),
+            plan.weights + plan.kv_cache + plan.workspace + plan.margin,
+            "{plan:?}"
+        );
+    }
+
+    fn goldens(model: &str, device: DeviceChoice) -> Demand {
+        let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/tiny-llama");
+        let opened = files::open(&LlmFiles::at(&tiny.join(model)).unwrap()).unwrap();
+        Demand::new(&opened.checkpoint, &opened.config, device).unwrap()
+    }
+
+    #[test]
+    fn weights_are_counted_in_the_type_that_they_are_loaded_as() {
+        let gpu = DeviceChoice::Cuda(None);
+        // safetensors: bf16 on a GPU, f32 on the CPU.
+        assert_eq!(goldens("", DeviceChoice::Cpu).weights, 2 * goldens("", gpu).weights);
+        // GGUF: the same weights in f32, and the frequency factors.
+        let gguf = goldens("model.gguf", gpu);
+        let factors = 4 * gguf.config.head_dim as u64 / 2;
+        assert_eq!(gguf.weights, goldens("", DeviceChoice::Cpu).weights + factors);
+        assert!(gguf.plan(64).workspace >= gguf.widened, "one is there twice while it is widened");
+        assert_eq!(goldens("model.gguf", DeviceChoice::Cpu).plan(64).margin, 0);
+    }
+
+    /// The cache that is planned is the cache that is taken.
+    #[test]
+    fn the_cache_has_the_planned_bytes() {
+        for model in ["model.gguf", ""] {
+            let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/tiny-llama");
+            let opened = files::open(&LlmFiles::at(&tiny.join(model)).unwrap()).unwrap();
+            let loader = opened.checkpoint.loader(&candle_core::Device::Cpu).unwrap();
+            let dtype = opened.checkpoint.cache_dtype(false);
+            let model = Llama::load(&loader, opened.config.clone(), 64, dtype).unwrap();
+            let demand =
+                Demand::new(&opened.checkpoint, &opened.config, DeviceChoice::Cpu).unwrap();
+            assert_eq!(model.cache(64).unwrap().bytes(), demand.plan(64).kv_cache);
+        }
+    }
+
+    #[test]
+    fn a_shorter_context_saves_what_its_plan_is_smaller() {
+        let demand = Demand::llama_8b();
+        let (long, short) = (demand.plan(8192), demand.plan(2048));
+        let found = demand.shorter(8192, |plan| plan.total() <= short.total()).unwrap();
+        assert_eq!(found.tokens, 2048);
+        assert_eq!(found.saves, long.total() - short.total());
+        assert!(found.saves > 3 * long.kv_cache / 4, "of the cache, and more");
+        assert_eq!(demand.shorter(8192, |plan| plan.total() < plan.weights), None);
+        assert_eq!(demand.shorter(1500, |_| true), None, "too short to be of use");
+    }
+
+    #[test]
+    fn absurd_sizes_do_not_overflow() {
+        let mut demand = Demand::llama_8b();
+        demand.weights = u64::MAX;
+        assert_eq!(demand.plan(131_072).total(), u64::MAX);
+    }
+}

@@ -1,0 +1,153 @@
+//! Generation, wherever the LLM is: messages → text, on this machine or on a server.
+//!
+//! Answers and rewritten questions are written through a [`Generator`], so that neither has to know
+//! who writes.
+
+pub mod local;
+pub mod remote;
+
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::prompt::Messages;
+use local::{Generation, Llm, SamplingOptions, Stop};
+use remote::{Pool, Progress};
+
+/// An LLM that can write at once.
+#[derive(Clone, Copy)]
+pub enum Generator<'a> {
+    /// Loaded on this machine.
+    Local {
+        /// The LLM.
+        llm: &'a Llm,
+        /// Its name, for people.
+        name: &'a str,
+    },
+    /// On servers.
+    Remote {
+        /// The servers.
+        pool: &'a Pool,
+        /// Tokens that prompt and text may have together.
+        context: usize,
+        /// How often all servers are asked before the text is given up.
+        rounds: u32,
+    },
+}
+
+/// Messages as an LLM gets them.
+pub enum Prompt<'a> {
+    /// In the model's own chat format.
+    Local {
+        /// Who reads them.
+        llm: &'a Llm,
+        /// Its name, for people.
+        name: &'a str,
+        /// Token ids.
+        tokens: Vec<u32>,
+    },
+    /// As they are: the tokenizer is on the servers.
+    Remote {
+        /// Who reads them.
+        pool: &'a Pool,
+        /// How often all servers are asked.
+        rounds: u32,
+        /// What they are asked.
+        messages: Messages,
+    },
+}
+
+/// A text, and what it took.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// The text.
+    pub text: String,
+    /// Who wrote it.
+    pub model: String,
+    /// Where: a device, or `remote:host:port`.
+    pub place: String,
+    /// Tokens of the prompt; 0 where a server does not tell.
+    pub prompt_tokens: usize,
+    /// Tokens of the text; pieces where a server does not tell.
+    pub tokens: usize,
+    /// Time to read the prompt; with a server to the first text.
+    pub prefill: Duration,
+    /// Time to write the text.
+    pub decode: Duration,
+    /// Why it ended.
+    pub stop: Stop,
+}
+
+impl<'a> Generator<'a> {
+    /// The same for a text that can be done without: no server is asked twice.
+    #[must_use]
+    pub fn once(self) -> Self {
+        match self {
+            Self::Remote { pool, context, .. } => Self::Remote { pool, context, rounds: 1 },
+            Self::Local { .. } => self,
+        }
+    }
+
+    /// Tokens that prompt and text may have together.
+    pub fn context(self) -> usize {
+        match self {
+            Self::Local { llm, .. } => llm.context(),
+            Self::Remote { context, .. } => context,
+        }
+    }
+
+    /// The prompt of these messages.
+    pub fn prompt(self, messages: Messages) -> Result<Prompt<'a>> {
+        Ok(match self {
+            Self::Local { llm, name } => {
+                let tokens = llm.encode_chat(&messages.system, &messages.user)?;
+                Prompt::Local { llm, name, tokens }
+            }
+            Self::Remote { pool, rounds, .. } => Prompt::Remote { pool, rounds, messages },
+        })
+    }
+}
+
+impl Prompt<'_> {
+    /// Its length in tokens; for a server an estimate.
+    pub fn tokens(&self) -> usize {
+        match self {
+            Self::Local { tokens, .. } => tokens.len(),
+            Self::Remote { messages, .. } => remote::estimate(messages),
+        }
+    }
+
+    /// Has the text written, telling each piece as it comes. Stops soon after `interrupted` becomes
+    /// true.
+    pub fn write(
+        &self,
+        options: &SamplingOptions,
+        interrupted: &AtomicBool,
+        watch: &mut dyn FnMut(Progress),
+    ) -> Result<Written> {
+        match self {
+            Self::Local { llm, name, tokens } => {
+                let Generation { text, tokens, prompt_tokens, prefill, decode, stop } = llm
+                    .generate(tokens, options, interrupted, &mut |text| watch(Progress::Text(text)))
+                    .context("the LLM failed while it wrote")?;
+                let (model, place) = ((*name).to_owned(), llm.placed().device.clone());
+                let tokens = tokens.len();
+                Ok(Written { text, model, place, prompt_tokens, tokens, prefill, decode, stop })
+            }
+            Self::Remote { pool, rounds, messages } => {
+                let reply = pool.ask(messages, options, *rounds, interrupted, watch)?;
+                Ok(Written {
+                    text: reply.text,
+                    model: reply.model,
+                    place: format!("remote:{}", reply.server),
+                    prompt_tokens: reply.prompt_tokens,
+                    tokens: reply.tokens,
+                    prefill: reply.first,
+                    decode: reply.rest,
+                    stop: reply.stop,
+                })
+            }
+        }
+    }
+}

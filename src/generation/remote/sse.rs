@@ -1,0 +1,112 @@
+//! Server-sent events, as the WHATWG's HTML standard (9.2.6) has them: bytes in any pieces → the
+//! data of events.
+
+/// The longest line and the most data of one event, in bytes.
+const MAX_EVENT: usize = 1 << 20;
+
+/// A line or an event has no end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooLong;
+
+/// What has come of the event that comes now.
+#[derive(Debug, Default)]
+pub struct Events {
+    line: Vec<u8>,
+    data: Vec<u8>,
+    /// The line before ended with a carriage return, whose line feed may come yet.
+    after_return: bool,
+}
+
+impl Events {
+    /// Takes the next bytes, and gives the data of the events that they complete. Letters whose
+    /// bytes come in two pieces are whole; what is no UTF-8 becomes replacement characters.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<String>, TooLong> {
+        let mut events = Vec::new();
+        for &byte in bytes {
+            match byte {
+                b'\n' if self.after_return => self.after_return = false,
+                b'\n' | b'\r' => {
+                    self.after_return = byte == b'\r';
+                    events.extend(self.end_line()?);
+                }
+                _ => {
+                    self.after_return = false;
+                    if self.line.len() >= MAX_EVENT {
+                        return Err(TooLong);
+                    }
+                    self.line.push(byte);
+                }
+            }
+        }
+        Ok(events)
+    }
+
+    /// Ends a line; an empty one ends the event.
+    fn end_line(&mut self) -> Result<Option<String>, TooLong> {
+        let line = std::mem::take(&mut self.line);
+        if line.is_empty() {
+            let data = std::mem::take(&mut self.data);
+            let data = data.strip_suffix(b"\n").map(|data| String::from_utf8_lossy(data).into());
+            return Ok(data);
+        }
+        // Other fields (`event`, `id`, `retry`) and comments say nothing about the text.
+        let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line);
+        if let Some(data) = line.strip_prefix(b"data:") {
+            let data = data.strip_prefix(b" ").unwrap_or(data);
+            if self.data.len() + data.len() >= MAX_EVENT {
+                return Err(TooLong);
+            }
+            self.data.extend_from_slice(data);
+            self.data.push(b'\n');
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::support::random::SplitMix64;
+
+    fn in_pieces(stream: &[u8], piece: usize) -> Vec<String> {
+        let mut events = Events::default();
+        stream.chunks(piece).flat_map(|bytes| events.push(bytes).unwrap()).collect()
+    }
+
+    #[test]
+    fn events_are_the_same_however_the_bytes_are_cut() {
+        let stream = "\u{feff}: a comment\r\ndata: {\"x\": \"Tiếng Việt 🎯\"}\r\n\r\nevent: done\nid: 7\n\
+            data:one\rdata:  two\r\rretry: 5\n\ndata\n\ndata: [DONE]\n\ndata: never ended";
+        let expected = ["{\"x\": \"Tiếng Việt 🎯\"}", "one\n two", "[DONE]"];
+        for piece in 1..=stream.len() {
+            assert_eq!(in_pieces(stream.as_bytes(), piece), expected, "{piece}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_replaced() {
+        assert_eq!(in_pieces(b"data: a\xff\xc3b\n\n", 1), ["a\u{fffd}\u{fffd}b"]);
+    }
+
+    #[test]
+    fn lines_and_events_without_an_end_are_refused() {
+        let mut events = Events::default();
+        let line = vec![b'x'; 1 << 16];
+        assert!((0..20).any(|_| events.push(&line) == Err(TooLong)));
+        assert!(events.line.len() <= MAX_EVENT);
+        let mut events = Events::default();
+        let line = [&b"data: "[..], &line, b"\n"].concat();
+        assert!((0..20).any(|_| events.push(&line) == Err(TooLong)));
+        assert!(events.data.len() <= MAX_EVENT + 1);
+    }
+
+    #[test]
+    fn noise_is_survived() {
+        let mut random = SplitMix64::new(5);
+        let alphabet = b"data: \r\n\xe1\xbb\x87{}\"[]:0\x00\xef\xbb\xbf";
+        for _ in 0..300 {
+            let noise: Vec<u8> = (0..200).map(|_| alphabet[random.below(alphabet.len())]).collect();
+            assert_eq!(in_pieces(&noise, 1), in_pieces(&noise, 7));
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Tantivy's directory, with a checksum behind everything that it writes.
+//!
+//! Tantivy checks none of its files when it opens them and panics on many that are damaged, so
+//! each file ends with a checksum of ours, which tantivy never sees. Small files that are read
+//! whole (`meta.json`) are checked at each reading, the others by [`SealedDirectory::check`].
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tantivy::HasLen;
+use tantivy::directory::error::{DeleteError, LockError, OpenReadError, OpenWriteError};
+use tantivy::directory::{
+    AntiCallToken, Directory, DirectoryLock, FileHandle, Lock, MmapDirectory, OwnedBytes,
+    TerminatingWrite, WatchCallback, WatchHandle, WritePtr,
+};
+
+use crate::index::{CHECKSUM_DIFFERS, IndexError, lexical_error};
+
+/// Bytes of the checksum: the beginning of a BLAKE3 hash.
+const SEAL: usize = 16;
+
+/// A mapped directory of sealed files, whose locks may be missing.
+///
+/// Tantivy's reader takes a lock file so that no writer removes segments between the moment it
+/// reads their names and the moment it opens them. Where it may not make that file (somebody
+/// else's index, a read-only disk), it reads without.
+#[derive(Debug, Clone)]
+pub(crate) struct SealedDirectory {
+    files: MmapDirectory,
+    path: PathBuf,
+}
+
+impl SealedDirectory {
+    /// Opens the directory at `path`, which exists.
+    pub(crate) fn open(path: &Path) -> Result<Self, IndexError> {
+        let files = MmapDirectory::open(path).map_err(|error| lexical_error(path)(error.into()))?;
+        Ok(Self { files, path: path.to_owned() })
+    }
+
+    /// Compares those of `names` that exist with their checksums; the first that differs is an
+    /// error. Looks at none if they have more than `limit` bytes together.
+    pub(crate) fn check(
+        &self,
+        names: impl IntoIterator<Item = PathBuf>,
+        limit: u64,
+    ) -> Result<(), IndexError> {
+        let mut paths: Vec<PathBuf> = names.into_iter().map(|name| self.path.join(name)).collect();
+        paths.sort_unstable();
+        let bytes: u64 = paths.iter().flat_map(|path| path.metadata()).map(|file| file.len()).sum();
+        if bytes > limit {
+            return Ok(());
+        }
+        for path in paths {
+            match seal_holds(&path) {
+                Ok(true) => {}
+                Ok(false) => return Err(IndexError::checksum(path)),
+                // A writer has replaced it; whoever still needs it will tell.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(IndexError::Unreadable { path, source }),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn seal(content: &blake3::Hasher) -> [u8; SEAL] {
+    let mut seal = [0; SEAL];
+    seal.copy_from_slice(&content.finalize().as_bytes()[..SEAL]);
+    seal
+}
+
+/// Whether the file at `path` ends with the checksum of what is before.
+fn seal_holds(path: &Path) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    let Some(content) = file.metadata()?.len().checked_sub(SEAL as u64) else { return Ok(false) };
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader((&mut file).take(content))?;
+    let mut stored = Vec::with_capacity(SEAL);
+    file.read_to_end(&mut stored)?;
+    Ok(stored == seal(&hasher))
+}
+
+/// Largest part of a file that is read and not mapped, in bytes: as much as Linux maps around a
+/// page that is touched, so that mapping less costs no less memory.
+const SMALL: usize = 64 << 10;
+
+/// A file without its checksum.
+///
+/// Posting lists and stored texts are many and small, and lie all over their files. Mapped, each
+/// leaves a neighbourhood of pages behind in the process; read, nothing.
+struct Content {
+    file: Arc<dyn FileHandle>,
+    len: usize,
+    /// The file again, where small parts of it are read.
+    #[cfg(unix)]
+    parts: Option<File>,
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.file.fmt(f)
+    }
+}
+
+impl HasLen for Content {
+    fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl FileHandle for Content {
+    fn read_bytes(&self, range: Range<usize>) -> io::Result<OwnedBytes> {
+        if range.end > self.len {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "read behind the content"));
+        }
+        #[cfg(unix)]
+        if let Some(file) = self.parts.as_ref().filter(|_| range.len() <= SMALL) {
+            let mut bytes = vec![0; range.len()];
+            std::os::unix::fs::FileExt::read_exact_at(file, &mut bytes, range.start as u64)?;
+            return Ok(OwnedBytes::new(bytes));
+        }
+        self.file.read_bytes(range)
+    }
+}
+
+/// Writes a file, and its checksum last.
+struct Sealing<W> {
+    file: W,
+    hasher: blake3::Hasher,
+}
+
+impl<W: Write> Write for Sealing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl<W: TerminatingWrite> TerminatingWrite for Sealing<W> {
+    fn terminate_ref(&mut self, token: AntiCallToken) -> io::Result<()> {
+        self.file.write_all(&seal(&self.hasher))?;
+        self.file.terminate_ref(token)
+    }
+}
+
+impl Directory for SealedDirectory {
+    fn get_file_handle(&self, path: &Path) -> Result<Arc<dyn FileHandle>, OpenReadError> {
+        let file = self.files.get_file_handle(path)?;
+        let len = file.len().checked_sub(SEAL).ok_or_else(|| damaged(path))?;
+        #[cfg(unix)]
+        let parts = {
+            let has_small_parts = path.extension().is_some_and(|it| it == "idx" || it == "store");
+            // Whoever may open no more files maps it all.
+            has_small_parts.then(|| File::open(self.path.join(path)).ok()).flatten()
+        };
+        Ok(Arc::new(Content {
+            file,
+            len,
+            #[cfg(unix)]
+            parts,
+        }))
+    }
+
+    fn delete(&self, path: &Path) -> Result<(), DeleteError> {
+        self.files.delete(path)
+    }
+
+    fn exists(&self, path: &Path) -> Result<bool, OpenReadError> {
+        self.files.exists(path)
+    }
+
+    fn open_write(&self, path: &Path) -> Result<WritePtr, OpenWriteError> {
+        let file = self.files.open_write(path)?;
+        Ok(BufWriter::new(Box::new(Sealing { file, hasher: blake3::Hasher::new() })))
+    }
+
+    fn atomic_read(&self, path: &Path) -> Result<Vec<u8>, OpenReadError> {
+        let mut bytes = self.files.atomic_read(path)?;
+        let content = bytes.len().checked_sub(SEAL).ok_or_else(|| damaged(path))?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&bytes[..content]);
+        if bytes[content..] != seal(&hasher) {
+            return Err(damaged(path));
+        }
+        bytes.truncate(content);
+        Ok(bytes)
+    }
+
+    fn atomic_write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(data);
+        self.files.atomic_write(path, &[data, &seal(&hasher)].concat())
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        self.files.sync_directory()
+    }
+
+    fn acquire_lock(&self, lock: &Lock) -> Result<DirectoryLock, LockError> {
+        match self.files.acquire_lock(lock) {
+            Err(LockError::IoError(error)) if may_not_write(&error) => {
+                Ok(DirectoryLock::from(Box::new(())))
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn watch(&self, callback: WatchCallback) -> tantivy::Result<WatchHandle> {
+        self.files.watch(callback)
+    }
+}
+
+fn damaged(path: &Path) -> OpenReadError {
+    let error = io::Error::new(io::ErrorKind::InvalidData, CHECKSUM_DIFFERS);
+    OpenReadError::wrap_io_error(error, path.to_owned())
+}
+
+fn may_not_write(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_and_large_parts_are_those_of_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = SealedDirectory::open(folder.path()).unwrap();
+        let content: Vec<u8> = (0..3 * SMALL).map(|at| (at % 251) as u8).collect();
+        for name in ["a.idx", "a.store", "a.fast"] {
+            let path = Path::new(name);
+            let mut file = directory.open_write(path).unwrap();
+            file.write_all(&content).unwrap();
+            file.terminate().unwrap();
+            let file = directory.get_file_handle(path).unwrap();
+            assert_eq!(file.len(), content.len());
+            let end = content.len();
+            for range in [0..0, 5..9, 0..SMALL, 7..SMALL + 8, end - 3..end, 0..end] {
+                let read = file.read_bytes(range.clone()).unwrap();
+                assert_eq!(read.as_slice(), &content[range.clone()], "{name} {range:?}");
+            }
+            // The checksum behind the content is nobody's to read.
+            assert!(file.read_bytes(end - 1..end + 1).is_err());
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Whether an index is whole: every byte against its checksum, every chunk against its document.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::table::Key;
+use crate::index::ledger::Ledger;
+use crate::index::{DirectoryIndex, Index, IndexError, Manifest};
+
+/// Checks the index in `dir` whole. The first thing that is wrong is the error.
+pub fn verify(dir: &Path) -> Result<DirectoryIndex, IndexError> {
+    let manifest = Manifest::read(dir)?;
+    if !manifest.is_as_written(dir) {
+        return Err(IndexError::Damaged {
+            path: dir.join("manifest.json"),
+            what: "it is not what was written".to_owned(),
+        });
+    }
+    // A writer may have replaced it meanwhile: then what it wrote is what counts.
+    match generation(dir, &manifest) {
+        Err(_) if Manifest::read(dir).is_ok_and(|now| !now.is_same_generation(&manifest)) => {
+            generation(dir, &Manifest::read(dir)?)
+        }
+        outcome => outcome,
+    }
+}
+
+/// Checks the data that `manifest` names.
+pub(crate) fn generation(dir: &Path, manifest: &Manifest) -> Result<DirectoryIndex, IndexError> {
+    let index = DirectoryIndex::open_generation(dir, manifest, u64::MAX)?;
+    let ledger = index.ledger()?;
+    extents(&index, &ledger)?;
+    chunks(&index, &ledger)?;
+    Ok(index)
+}
+
+/// Compares the row files with the digests that each commit noted.
+fn extents(index: &DirectoryIndex, ledger: &Ledger) -> Result<(), IndexError> {
+    let (vectors, table, tokens) = index.row_files();
+    let differs = |name: &str, whole: bool| match whole {
+        true => Ok(()),
+        false => Err(IndexError::checksum(index.data().join(name))),
+    };
+    let (mut row, mut token) = (0, 0);
+    for extent in &ledger.extents {
+        let is = |digest: Option<blake3::Hash>, noted: &str| {
+            digest.is_some_and(|digest| digest.to_hex().as_str() == noted)
+        };
+        differs("vectors.i8", is(vectors.digest(row, extent.rows), &extent.vectors))?;
+        differs("chunks.bin", is(table.digest(row, extent.rows), &extent.chunks))?;
+        if let Some(tokens) = tokens {
+            let noted = extent.token_vectors.as_deref().unwrap_or_default();
+            differs("tokens.i8", is(tokens.digest(token, extent.tokens), noted))?;
+        }
+        (row, token) = (extent.rows, extent.tokens);
+    }
+    differs("vectors.i8", vectors.len() == row)?;
+    differs("chunks.bin", table.len() == row)?;
+    differs("tokens.i8", tokens.is_none_or(|tokens| tokens.len() == token))
+}
+
+/// Compares the chunks with the documents that they are of, and with the rows that they have.
+fn chunks(index: &DirectoryIndex, ledger: &Ledger) -> Result<(), IndexError> {
+    let damaged = |what: String| IndexError::Damaged { path: index.data().to_owned(), what };
+    let mut found: BTreeMap<String, u64> = BTreeMap::new();
+    let mut count = 0;
+    for chunk in index.chunks() {
+        let passage = index.passage(chunk)?;
+        let stored = index.stored(chunk)?;
+        if stored.entry.key != Key::of(&passage.text_to_embed()) {
+            return Err(damaged(format!("row {} is of another text than its chunk", chunk.0)));
+        }
+        *found.entry(passage.document).or_default() += 1;
+        count += 1;
+    }
+    if count != index.chunk_count() {
+        return Err(damaged("two chunks have the same row".to_owned()));
+    }
+    let documents = ledger.documents().iter().filter(|(_, state)| state.chunks > 0);
+    let expected: BTreeMap<&String, u64> =
+        documents.map(|(id, state)| (id, state.chunks)).collect();
+    let documents = index.document_count()?;
+    if expected.len() != documents {
+        return Err(damaged(format!(
+            "it has {} documents, and its commit says {documents}",
+            expected.len()
+        )));
+    }
+    for (id, chunks) in &expected {
+        let found = found.remove(*id).unwrap_or(0);
+        if found != *chunks {
+            return Err(damaged(format!("{id} has {found} chunks, not {chunks}")));
+        }
+    }
+    match found.into_iter().next() {
+        Some((id, _)) => Err(damaged(format!("it has chunks of {id}, which it does not know"))),
+        None => Ok(()),
+    }
+}

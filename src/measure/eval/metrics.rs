@@ -1,0 +1,110 @@
+//! How good a ranking of documents is, with relevance that is yes or no.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+/// How far down a ranking is looked.
+const DEPTH: usize = 10;
+
+/// The same four measures of one question, or of many.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Measures<T> {
+    /// Whether the first document is relevant.
+    pub hit_at_1: T,
+    /// The share of the relevant documents that is among the first ten.
+    pub recall_at_10: T,
+    /// 1 / rank of the first relevant document, 0 where it is not among the first ten.
+    pub mrr_at_10: T,
+    /// Σ 1 / log₂(rank + 1) over the relevant documents among the first ten, as a share of the
+    /// best possible (Järvelin and Kekäläinen 2002).
+    pub ndcg_at_10: T,
+}
+
+impl<T> Measures<T> {
+    /// With the names that the JSON has.
+    pub fn named(&self) -> [(&'static str, &T); 4] {
+        [
+            ("hit_at_1", &self.hit_at_1),
+            ("recall_at_10", &self.recall_at_10),
+            ("mrr_at_10", &self.mrr_at_10),
+            ("ndcg_at_10", &self.ndcg_at_10),
+        ]
+    }
+}
+
+/// Measures a ranking, best first, of documents that occur once each. `relevant` is not empty.
+pub fn measure(ranking: &[String], relevant: &BTreeSet<String>) -> Measures<f64> {
+    let found: Vec<usize> = ranking
+        .iter()
+        .take(DEPTH)
+        .enumerate()
+        .filter(|(_, document)| relevant.contains(*document))
+        .map(|(place, _)| place)
+        .collect();
+    let gain = |places: &mut dyn Iterator<Item = usize>| -> f64 {
+        places.map(|place| 1.0 / (place as f64 + 2.0).log2()).sum()
+    };
+    Measures {
+        hit_at_1: f64::from(u8::from(found.first() == Some(&0))),
+        recall_at_10: found.len() as f64 / relevant.len().max(1) as f64,
+        mrr_at_10: found.first().map_or(0.0, |&place| 1.0 / (place as f64 + 1.0)),
+        ndcg_at_10: gain(&mut found.iter().copied())
+            / gain(&mut (0..relevant.len().clamp(1, DEPTH))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured(ranking: &str, relevant: &str) -> Measures<f64> {
+        let names = |text: &str| text.chars().map(String::from).collect::<Vec<_>>();
+        measure(&names(ranking), &names(relevant).into_iter().collect())
+    }
+
+    #[test]
+    fn a_perfect_ranking_has_one_in_everything() {
+        let perfect =
+            Measures { hit_at_1: 1.0, recall_at_10: 1.0, mrr_at_10: 1.0, ndcg_at_10: 1.0 };
+        assert_eq!(measured("abcd", "ab"), perfect);
+    }
+
+    /// By hand: relevant at ranks 2 and 4 of three; (1/log₂3 + 1/log₂5) / (1 + 1/log₂3 + ½).
+    #[test]
+    fn measures_are_those_computed_by_hand() {
+        let measures = measured("xaybz", "abc");
+        assert_eq!(measures.hit_at_1, 0.0);
+        assert!((measures.recall_at_10 - 2.0 / 3.0).abs() < 1e-12);
+        assert!((measures.mrr_at_10 - 0.5).abs() < 1e-12);
+        assert!((measures.ndcg_at_10 - 0.498_189_256_5).abs() < 1e-6, "{measures:?}");
+    }
+
+    /// tests/goldens/eval.py made it.
+    #[test]
+    fn measures_are_those_of_trec_eval() {
+        #[derive(Deserialize)]
+        struct Case {
+            ranking: Vec<String>,
+            relevant: BTreeSet<String>,
+            measures: Measures<f64>,
+        }
+        let golden = include_str!("../../../tests/goldens/eval.json");
+        let cases: Vec<Case> = serde_json::from_str(golden).unwrap();
+        assert_eq!(cases.len(), 20);
+        for case in cases {
+            let ours = measure(&case.ranking, &case.relevant);
+            for ((name, ours), (_, golden)) in ours.named().iter().zip(case.measures.named()) {
+                assert!((**ours - golden).abs() < 1e-9, "{name}: {ours} {golden}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_below_the_tenth_counts_and_ten_are_enough() {
+        assert_eq!(measured("0123456789a", "a").mrr_at_10, 0.0);
+        assert_eq!(measured("012345678a", "a").recall_at_10, 1.0);
+        // Of twelve relevant documents ten can be among the first ten.
+        assert!((measured("abcdefghij", "abcdefghijkl").ndcg_at_10 - 1.0).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,131 @@
+//! Refusing: how well the relevance tells questions that the documents answer from others.
+
+use serde::{Deserialize, Serialize};
+
+/// Thresholds of a curve, at most.
+const POINTS: usize = 40;
+
+/// A question as refusal sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Case {
+    /// Whether the documents answer it.
+    pub answerable: bool,
+    /// What [`crate::retrieval::Retrieval::relevance`] said.
+    pub relevance: f32,
+    /// Whether it was refused.
+    pub refused: bool,
+}
+
+/// How good refusing is; refusing what has no answer is right.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Questions that the documents answer.
+    pub answerable: usize,
+    /// Questions that they do not answer.
+    pub unanswerable: usize,
+    /// Relevance below which a question is refused; absent: none is.
+    pub threshold: Option<f32>,
+    /// Share of the refused questions that have no answer; absent where none was refused.
+    pub precision: Option<f64>,
+    /// Share of the questions without an answer that were refused; absent without such questions.
+    pub recall: Option<f64>,
+    /// Probability that a question with an answer has a higher relevance than one without; absent
+    /// where there are only questions of one kind.
+    pub auroc: Option<f64>,
+    /// What other thresholds would do, in rising order.
+    pub curve: Vec<Point>,
+}
+
+/// A threshold, and what refusing everything below it does.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// Relevance.
+    pub threshold: f32,
+    /// As in [`Refusal`].
+    pub precision: Option<f64>,
+    /// As in [`Refusal`].
+    pub recall: Option<f64>,
+}
+
+/// Measures refusal at the configured threshold and at others.
+pub fn refusal(cases: &[Case], threshold: Option<f32>) -> Refusal {
+    let answerable = cases.iter().filter(|case| case.answerable).count();
+    let (precision, recall) = precision_recall(cases, |case| case.refused);
+    let mut thresholds: Vec<f32> = cases.iter().map(|case| case.relevance).collect();
+    thresholds.sort_by(f32::total_cmp);
+    thresholds.dedup();
+    let step = thresholds.len().div_ceil(POINTS).max(1);
+    let curve = thresholds
+        .into_iter()
+        .skip(step - 1)
+        .step_by(step)
+        .map(|threshold| {
+            let (precision, recall) = precision_recall(cases, |case| case.relevance < threshold);
+            Point { threshold, precision, recall }
+        })
+        .collect();
+    Refusal {
+        answerable,
+        unanswerable: cases.len() - answerable,
+        threshold,
+        precision,
+        recall,
+        auroc: auroc(cases),
+        curve,
+    }
+}
+
+fn precision_recall(cases: &[Case], refused: impl Fn(&Case) -> bool) -> (Option<f64>, Option<f64>) {
+    let count = |matches: &dyn Fn(&Case) -> bool| cases.iter().filter(|case| matches(case)).count();
+    let right = count(&|case| refused(case) && !case.answerable);
+    let share = |of: usize| (of > 0).then(|| right as f64 / of as f64);
+    (share(count(&refused)), share(count(&|case| !case.answerable)))
+}
+
+/// The Mann–Whitney statistic: every pair of one question of either kind, ties counting half.
+fn auroc(cases: &[Case]) -> Option<f64> {
+    let mut sorted: Vec<&Case> = cases.iter().collect();
+    sorted.sort_by(|a, b| a.relevance.total_cmp(&b.relevance));
+    let (mut below, mut won) = (0.0, 0.0);
+    for tied in sorted.chunk_by(|a, b| a.relevance.total_cmp(&b.relevance).is_eq()) {
+        let answerable = tied.iter().filter(|case| case.answerable).count() as f64;
+        let others = tied.len() as f64 - answerable;
+        won += answerable * (below + others / 2.0);
+        below += others;
+    }
+    let pairs = (cases.len() as f64 - below) * below;
+    (pairs > 0.0).then(|| won / pairs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cases(of: &[(bool, f32)]) -> Vec<Case> {
+        let case =
+            |&(answerable, relevance)| Case { answerable, relevance, refused: relevance < 3.0 };
+        of.iter().map(case).collect()
+    }
+
+    #[test]
+    fn refusing_is_measured_as_by_hand() {
+        let cases = cases(&[(true, 5.0), (true, 2.0), (false, 1.0), (false, 2.5), (false, 4.0)]);
+        let refusal = refusal(&cases, Some(3.0));
+        assert_eq!((refusal.answerable, refusal.unanswerable), (2, 3));
+        // Refused: 2.0, 1.0, 2.5; two of them rightly, of three.
+        assert_eq!(refusal.precision, Some(2.0 / 3.0));
+        assert_eq!(refusal.recall, Some(2.0 / 3.0));
+        // 5.0 is above all three, 2.0 above one.
+        assert_eq!(refusal.auroc, Some(4.0 / 6.0));
+        let at = |threshold| *refusal.curve.iter().find(|p| p.threshold == threshold).unwrap();
+        assert_eq!((at(1.0).precision, at(1.0).recall), (None, Some(0.0)));
+        assert_eq!((at(5.0).precision, at(5.0).recall), (Some(0.75), Some(1.0)));
+    }
+
+    #[test]
+    fn ties_count_half_and_one_kind_alone_says_nothing() {
+        assert_eq!(auroc(&cases(&[(true, 1.0), (false, 1.0)])), Some(0.5));
+        assert_eq!(auroc(&cases(&[(true, 1.0)])), None);
+        assert_eq!(refusal(&[], None).curve, []);
+    }
+}

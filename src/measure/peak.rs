@@ -1,0 +1,79 @@
+//! What this machine can do at most, to judge by it what a model reaches.
+
+use std::hint::black_box;
+use std::ops::Range;
+use std::time::Instant;
+
+use crate::compute::dense::tile::{
+    self, CODE_ROWS, CodePanel, CodeRows, GROUP, Line, Out, PANEL, ROWS, Rows,
+};
+use crate::compute::level;
+use crate::compute::pool::{share, threads};
+use crate::models::catalogue::Precision;
+
+/// Bytes to read: more than the caches of any CPU hold for a few cores.
+const MEMORY_BYTES: usize = 512 << 20;
+/// Values that a core reads in one go.
+const MEMORY_BLOCK: usize = 1 << 17;
+
+/// 10⁹ operations a second of the kernels themselves on all cores, with everything in the first
+/// cache.
+pub fn operations(precision: Precision) -> f64 {
+    const DEPTH: usize = 4 * GROUP;
+    const TILES: usize = 20_000;
+    let level = level();
+    let work = |_: Range<usize>| match precision {
+        Precision::F32 => {
+            let (values, panel) = ([0.5; ROWS * DEPTH], [Line([0.5; PANEL]); DEPTH]);
+            let mut tile = [0.0; ROWS * 2 * PANEL];
+            for _ in 0..TILES / 2 {
+                let values = black_box(values.as_slice());
+                let rows = Rows { values, stride: DEPTH, count: ROWS };
+                let out = Out { values: &mut tile, stride: 2 * PANEL };
+                tile::product_two(level, rows, [&panel; 2], out);
+            }
+        }
+        Precision::Int8 => {
+            const GROUPS: usize = DEPTH / GROUP;
+            let (codes, scales) = ([1; CODE_ROWS * DEPTH], [1.0; CODE_ROWS * GROUPS]);
+            let offsets = [-tile::weight_zero(level) * GROUP as i32; CODE_ROWS * GROUPS];
+            let panel = CodePanel { codes: &[65; DEPTH * PANEL], scales: &[1.0; GROUPS * PANEL] };
+            let mut tile = [0.0; CODE_ROWS * PANEL];
+            // SAFETY: this thread has no other.
+            let products = unsafe { tile::CodeProducts::new(level) };
+            for _ in 0..TILES {
+                let codes = black_box(codes.as_slice());
+                let rows = CodeRows { codes, scales: &scales, offsets: &offsets, count: CODE_ROWS };
+                let out = Out { values: &mut tile, stride: PANEL };
+                products.product(rows, panel, out);
+            }
+        }
+    };
+    let threads = threads();
+    let rows = if precision == Precision::F32 { ROWS } else { CODE_ROWS };
+    let operations = 2.0 * (threads * TILES * rows * DEPTH * PANEL) as f64;
+    operations / fastest(|| share(threads, work)) / 1e9
+}
+
+/// 10⁹ bytes a second that all cores together read from memory.
+pub fn memory() -> f64 {
+    // Ones, because pages of zeros that nobody wrote are all the same page.
+    let values = vec![1u64; MEMORY_BYTES / size_of::<u64>()];
+    let blocks: Vec<&[u64]> = values.chunks(MEMORY_BLOCK).collect();
+    let read = |some: Range<usize>| {
+        for block in &blocks[some] {
+            black_box(block.iter().fold(0u64, |sum, value| sum.wrapping_add(*value)));
+        }
+    };
+    MEMORY_BYTES as f64 / fastest(|| share(blocks.len(), read)) / 1e9
+}
+
+/// Seconds of the fastest of a few runs: what disturbs one only makes it slower.
+fn fastest(run: impl Fn()) -> f64 {
+    let time = |_| {
+        let start = Instant::now();
+        run();
+        start.elapsed().as_secs_f64()
+    };
+    (0..5).map(time).fold(f64::INFINITY, f64::min)
+}

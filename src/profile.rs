@@ -1,0 +1,348 @@
+//! The three models of a profile, none of them loaded.
+//!
+//! Making a [`Models`] opens no file and creates no CUDA context; each model loads at its first
+//! use. Embedder and reranker know no other device than the CPU.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+
+use crate::chunks::ChunkSettings;
+use crate::embedding::Embedder;
+use crate::generation::Generator;
+use crate::generation::local::placement::gpu;
+use crate::generation::local::placement::{self, DeviceChoice, Outlook};
+use crate::generation::local::{Llm, LlmFiles};
+use crate::generation::remote::{Pool, RemoteError};
+use crate::index::{EmbedderIdentity, Settings};
+use crate::models::catalogue::{
+    Calibration, EmbedderSpec, LlmFormat, Pooling, Precision, ProfileDevice, RerankerSpec,
+    SupportThresholds,
+};
+use crate::models::{CatalogueError, LazyModel, ModelEntry, ModelFiles, ModelStore, Profile};
+use crate::retrieval::rerank::{CrossEncoder, Reranker};
+
+/// Context when neither the user nor the catalogue says one, in tokens.
+const DEFAULT_CONTEXT: usize = 8192;
+
+/// What the user changes about a profile.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// Where the LLM runs.
+    pub device: Option<DeviceChoice>,
+    /// Tokens of prompt and answer together.
+    pub context: Option<usize>,
+    /// What to use as the LLM instead of the profile's.
+    pub llm: Option<OtherLlm>,
+    /// Keep the first stage's order.
+    pub no_rerank: bool,
+}
+
+/// Another LLM than the profile's.
+#[derive(Debug, Clone)]
+pub enum OtherLlm {
+    /// A GGUF file or a Hugging Face folder.
+    Path(PathBuf),
+    /// Servers.
+    Remote(Arc<Pool>),
+}
+
+/// What writes answers.
+pub enum Writer {
+    /// On this machine.
+    Local(Box<LazyModel<Llm>>),
+    /// On servers. No LLM's file is opened here, and no GPU looked at.
+    Remote(Arc<Pool>),
+}
+
+impl Writer {
+    /// The LLM of this machine, loaded now if it was not before.
+    ///
+    /// # Errors
+    /// The loader's, or that the LLM is elsewhere.
+    pub fn get(&self) -> Result<&Llm> {
+        match self {
+            Self::Local(llm) => llm.get(),
+            Self::Remote(_) => Err(RemoteError::NotHere.into()),
+        }
+    }
+
+    /// The LLM of this machine, if it is loaded already.
+    pub fn loaded(&self) -> Option<&Llm> {
+        match self {
+            Self::Local(llm) => llm.loaded(),
+            Self::Remote(_) => None,
+        }
+    }
+
+    /// The servers, if it is there.
+    pub fn remote(&self) -> Option<&Pool> {
+        match self {
+            Self::Local(_) => None,
+            Self::Remote(pool) => Some(pool),
+        }
+    }
+}
+
+/// The models of one run.
+pub struct Models {
+    /// Text → vector.
+    pub embedder: LazyModel<Embedder>,
+    /// A closer look at the candidates.
+    pub reranker: Option<Reranker>,
+    /// Writes the answer.
+    pub llm: Writer,
+    /// What [`Models::llm`] will load, if it is on this machine.
+    pub llm_request: LlmRequest,
+    /// The LLM's name, for people.
+    pub llm_name: String,
+    /// Where the LLM is to run, if it is on this machine.
+    pub llm_device: DeviceChoice,
+    /// Tokens that prompt and answer are to have together at most; a model may have room for fewer.
+    pub context: usize,
+    /// Languages that the LLM may write; absent: any.
+    pub answers_in: Option<Vec<String>>,
+    /// The most passages that the LLM makes sense of; absent: any number.
+    pub llm_passages: Option<usize>,
+    /// What the relevance of passages was calibrated to; absent: nothing is refused.
+    pub relevance: Option<Calibration>,
+    /// What a passage must have to support a sentence; absent: not calibrated.
+    pub support: Option<SupportThresholds>,
+    /// What an index for these models is built with.
+    pub index_settings: Settings,
+}
+
+impl Models {
+    /// Describes the models of `profile`; loads none.
+    pub fn new(
+        profile: &Profile,
+        store: &ModelStore,
+        overrides: &Overrides,
+    ) -> Result<Self, CatalogueError> {
+        let store = Arc::new(store.clone());
+        let embedder_spec = profile.embedder.embedder()?.clone();
+        let relevance = embedder_spec.relevance;
+        let support = embedder_spec.support;
+        let late = matches!(profile.reranker.reranker()?, RerankerSpec::LateInteraction {});
+        let llm_spec = profile.llm.llm()?.clone();
+        let llm_device = overrides.device.unwrap_or(match profile.device {
+            ProfileDevice::Cuda => DeviceChoice::Cuda(None),
+            ProfileDevice::Cpu => DeviceChoice::Cpu,
+        });
+        let known = match overrides.llm {
+            Some(OtherLlm::Remote(_)) => None,
+            _ => llm_spec.context,
+        };
+        let context = overrides.context.or(known).unwrap_or(DEFAULT_CONTEXT);
+        let index_settings = Settings {
+            embedder: identity(&profile.embedder, &embedder_spec),
+            chunking: chunking(embedder_spec.max_tokens),
+            // An index keeps them for the profile, whether this run reranks or not.
+            token_vectors: late,
+        };
+        let reranker = match profile.reranker.reranker()? {
+            _ if overrides.no_rerank => None,
+            RerankerSpec::LateInteraction {} => Some(Reranker::LateInteraction),
+            RerankerSpec::CrossEncoder { max_tokens, precision } => Some(Reranker::CrossEncoder(
+                lazy_cross_encoder(&profile.reranker, &store, *max_tokens, *precision),
+            )),
+        };
+        let (llm_name, answers_in, llm_passages) = match &overrides.llm {
+            Some(OtherLlm::Path(path)) => (file_name(path), None, None),
+            Some(OtherLlm::Remote(pool)) => (pool.model(), None, None),
+            None => (profile.llm.name.clone(), llm_spec.answers_in.clone(), llm_spec.passages),
+        };
+        let llm_request = LlmRequest {
+            entry: profile.llm.clone(),
+            format: llm_spec.format,
+            path: match &overrides.llm {
+                Some(OtherLlm::Path(path)) => Some(path.clone()),
+                Some(OtherLlm::Remote(_)) | None => None,
+            },
+            device: llm_device,
+            context,
+            name: llm_name.clone(),
+        };
+        Ok(Self {
+            embedder: lazy_embedder(&profile.embedder, &store, embedder_spec),
+            reranker,
+            llm: match &overrides.llm {
+                Some(OtherLlm::Remote(pool)) => Writer::Remote(Arc::clone(pool)),
+                _ => Writer::Local(Box::new(lazy_llm(llm_request.clone(), store))),
+            },
+            context,
+            llm_request,
+            llm_name,
+            llm_device,
+            answers_in,
+            llm_passages,
+            relevance,
+            support,
+            index_settings,
+        })
+    }
+
+    /// The LLM, loaded now if it is on this machine and was not before.
+    pub fn generator(&self) -> Result<Generator<'_>> {
+        Ok(match self.llm.remote() {
+            Some(pool) => self.on_servers(pool),
+            None => self.here(self.llm.get()?),
+        })
+    }
+
+    /// The LLM, if nothing has to be loaded for it.
+    pub fn ready_generator(&self) -> Option<Generator<'_>> {
+        match self.llm.remote() {
+            Some(pool) => Some(self.on_servers(pool)),
+            None => self.llm.loaded().map(|llm| self.here(llm)),
+        }
+    }
+
+    fn here<'a>(&'a self, llm: &'a Llm) -> Generator<'a> {
+        Generator::Local { llm, name: &self.llm_name }
+    }
+
+    fn on_servers<'a>(&self, pool: &'a Pool) -> Generator<'a> {
+        Generator::Remote { pool, context: self.context, rounds: Pool::ROUNDS }
+    }
+}
+
+/// The default settings, cut down for an embedder with a small window.
+fn chunking(window: usize) -> ChunkSettings {
+    let default = ChunkSettings::default();
+    // Prefix, the model's own tokens, and what tokenizing headings and text together may add.
+    let beside = default.max_heading_tokens + 32;
+    let max_tokens = default.max_tokens.min(window.saturating_sub(beside)).max(1);
+    ChunkSettings {
+        max_tokens,
+        overlap_tokens: default.overlap_tokens.min(max_tokens / 4),
+        ..default
+    }
+}
+
+fn file_name(path: &std::path::Path) -> String {
+    path.file_name()
+        .map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+fn identity(entry: &ModelEntry, spec: &EmbedderSpec) -> EmbedderIdentity {
+    let id = match &spec.language_directions {
+        Some(file) => format!("{}+{}", entry.identity(), file_name(file)),
+        None => entry.identity(),
+    };
+    EmbedderIdentity {
+        id,
+        dimension: spec.dimension,
+        pooling: match spec.pooling {
+            Pooling::Mean => "mean".to_owned(),
+            Pooling::Cls => "cls".to_owned(),
+        },
+        passage_prefix: spec.passage_prefix.clone(),
+    }
+}
+
+fn lazy_embedder(
+    entry: &ModelEntry,
+    store: &Arc<ModelStore>,
+    spec: EmbedderSpec,
+) -> LazyModel<Embedder> {
+    let (entry, store) = (entry.clone(), Arc::clone(store));
+    LazyModel::new(move || {
+        let files = store.locate(&entry)?;
+        Embedder::load(
+            files.get("config.json")?,
+            files.get("tokenizer.json")?,
+            weights(&files)?,
+            spec.clone(),
+        )
+        .with_context(|| format!("cannot load the embedder {}", entry.name))
+    })
+}
+
+fn lazy_cross_encoder(
+    entry: &ModelEntry,
+    store: &Arc<ModelStore>,
+    max_tokens: usize,
+    precision: Precision,
+) -> LazyModel<CrossEncoder> {
+    let (entry, store) = (entry.clone(), Arc::clone(store));
+    LazyModel::new(move || {
+        let files = store.locate(&entry)?;
+        CrossEncoder::load(
+            files.get("config.json")?,
+            files.get("tokenizer.json")?,
+            weights(&files)?,
+            max_tokens,
+            precision,
+        )
+        .with_context(|| format!("cannot load the reranker {}", entry.name))
+    })
+}
+
+/// Which LLM, where, and with how much room.
+#[derive(Debug, Clone)]
+pub struct LlmRequest {
+    entry: ModelEntry,
+    format: LlmFormat,
+    /// A file or folder of the user's, instead of the catalogue's.
+    path: Option<PathBuf>,
+    device: DeviceChoice,
+    context: usize,
+    name: String,
+}
+
+impl LlmRequest {
+    fn load(&self, store: &ModelStore) -> Result<Llm> {
+        // Before gigabytes are looked for or downloaded.
+        placement::check(gpu::driver(), self.device)?;
+        let files = match &self.path {
+            Some(path) => LlmFiles::at(path)?,
+            None => llm_files(&store.locate(&self.entry)?, self.format)?,
+        };
+        Llm::load(&files, self.device, self.context)
+            .with_context(|| format!("cannot load the LLM {}", self.name))
+    }
+
+    /// What loading would come to. Downloads nothing and reads no weights; `None` where the
+    /// model's files are not here.
+    pub fn outlook(&self, store: &ModelStore) -> Option<Result<Outlook>> {
+        let files = match &self.path {
+            Some(path) => LlmFiles::at(path),
+            None => llm_files(&store.locate_offline(&self.entry).ok()?, self.format),
+        };
+        let outlook = files.and_then(|files| Llm::outlook(&files, self.device, self.context));
+        Some(outlook.with_context(|| format!("cannot load the LLM {}", self.name)))
+    }
+}
+
+fn lazy_llm(request: LlmRequest, store: Arc<ModelStore>) -> LazyModel<Llm> {
+    LazyModel::new(move || request.load(&store))
+}
+
+fn llm_files(files: &ModelFiles, format: LlmFormat) -> Result<LlmFiles> {
+    Ok(match format {
+        LlmFormat::Gguf => {
+            // The first by name; if it is a part of a split model, its reader finds the others.
+            let mut gguf = files.with_extension("gguf").into_iter();
+            LlmFiles::Gguf(gguf.next().context("the catalogue names no .gguf file")?.to_owned())
+        }
+        LlmFormat::Safetensors => LlmFiles::Safetensors {
+            config: files.get("config.json")?.to_owned(),
+            generation_config: files.get("generation_config.json").ok().map(ToOwned::to_owned),
+            tokenizer: files.get("tokenizer.json")?.to_owned(),
+            tokenizer_config: files.get("tokenizer_config.json")?.to_owned(),
+            index: files.get("model.safetensors.index.json").ok().map(ToOwned::to_owned),
+            weights: files
+                .with_extension("safetensors")
+                .into_iter()
+                .map(ToOwned::to_owned)
+                .collect(),
+        },
+    })
+}
+
+/// The weights of an encoder, in whichever of the two forms the catalogue lists.
+fn weights(files: &ModelFiles) -> Result<&std::path::Path> {
+    Ok(files.get("model.safetensors").or_else(|_| files.get("pytorch_model.bin"))?)
+}

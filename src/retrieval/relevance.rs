@@ -1,0 +1,150 @@
+//! Relevance: how probable it is that the documents answer a question, from what was found.
+//!
+//! No single score tells: cosines are compressed, and words match by chance. A logistic regression
+//! over several of them does (docs/retrieval.md, with the figures), one where question and passage
+//! are in the same language and one where they are not.
+
+use serde::{Deserialize, Serialize};
+
+use crate::models::catalogue::{Calibration, Logistic};
+use crate::text::analyze::is_unmarked;
+use crate::text::language::Language;
+
+/// Covered less than this, the question's words do not occur: it is in another language, where
+/// letters and frequent words do not say which.
+const SAME_WORDS: f32 = 0.1;
+
+/// What relevance is judged by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Signals {
+    /// The best cosine of a candidate, −1 to 1.
+    pub cosine: f32,
+    /// The best share of the question's idf weight that one of the five best passages covers, 0 to
+    /// 1.
+    pub coverage: f32,
+    /// The best score of late interaction, −1 to 1; absent without that reranker.
+    pub late: Option<f32>,
+    /// Whether question and best passage are in two languages.
+    pub across_languages: bool,
+    /// Whether the question is Vietnamese without its marks, of which embedders understand little.
+    #[serde(default)]
+    pub unmarked: bool,
+}
+
+/// Whether a question and a passage, whose words `coverage` says to be shared, are in two
+/// languages.
+pub(crate) fn across_languages(question: &str, passage: &str, coverage: f32) -> bool {
+    match (Language::of(question).code(), Language::of(passage).code()) {
+        (Some(asked), Some(written)) => asked != written,
+        // Its letters are of neither language that is known by its words.
+        (None, Some(_)) if !question.is_ascii() => true,
+        _ => coverage < SAME_WORDS,
+    }
+}
+
+/// Whether a question is Vietnamese, typed without marks.
+pub(crate) fn is_unmarked_vietnamese(question: &str) -> bool {
+    is_unmarked(question) && Language::of(question) == Language::Vietnamese
+}
+
+/// Probability 0 to 1: 1 / (1 + exp(−(bias + Σ weight · signal))).
+fn probability(weights: &Logistic, signals: &Signals) -> f32 {
+    let late = weights.late * signals.late.unwrap_or(0.0);
+    let sum = weights.cosine * signals.cosine + weights.coverage * signals.coverage + late;
+    1.0 / (1.0 + (-(weights.bias + sum)).exp())
+}
+
+/// How probable it is that the documents answer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Relevance {
+    /// Probability, 0 to 1. Uncalibrated, the mean of cosine and coverage: higher is better, and
+    /// that is all it says.
+    pub probability: f32,
+    /// Whether that is too little to answer by.
+    pub is_low: bool,
+    /// What it was judged by.
+    pub signals: Signals,
+}
+
+impl Relevance {
+    pub(crate) fn new(signals: Signals, calibration: Option<&Calibration>) -> Self {
+        let Some(calibration) = calibration else {
+            let probability = (signals.cosine + signals.coverage) / 2.0;
+            return Self { probability, is_low: false, signals };
+        };
+        let (weights, refuse_below) = match (signals.late, signals.across_languages) {
+            (Some(_), false) if signals.unmarked => {
+                (&calibration.unmarked, calibration.unmarked.refuse_below)
+            }
+            (Some(_), false) => (&calibration.within, calibration.within.refuse_below),
+            (Some(_), true) => (&calibration.across, calibration.across.refuse_below),
+            (None, false) => (&calibration.without_late, calibration.without_late.refuse_below),
+            (None, true) => (&calibration.without_late, 0.0),
+        };
+        let probability = probability(weights, &signals);
+        Self { probability, is_low: probability < refuse_below, signals }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn calibration() -> Calibration {
+        let half = |cosine, late, bias| Logistic {
+            cosine,
+            late,
+            bias,
+            refuse_below: 0.5,
+            ..Logistic::default()
+        };
+        Calibration {
+            within: half(2.0, 4.0, -3.0),
+            across: half(2.0, 4.0, -2.0),
+            unmarked: half(0.0, 4.0, -1.0),
+            without_late: half(2.0, 0.0, -1.0),
+        }
+    }
+
+    fn judged(cosine: f32, late: Option<f32>, across_languages: bool) -> Relevance {
+        let signals = Signals { cosine, late, across_languages, ..Signals::default() };
+        Relevance::new(signals, Some(&calibration()))
+    }
+
+    #[test]
+    fn each_case_has_its_own_weights() {
+        // 2 · 0.5 + 4 · 0.5 − 3 = 0, an even chance; across languages one more.
+        assert!((judged(0.5, Some(0.5), false).probability - 0.5).abs() < 1e-6);
+        let across = judged(0.5, Some(0.5), true);
+        assert!((across.probability - 1.0 / (1.0 + (-1f32).exp())).abs() < 1e-6);
+        assert!(judged(0.5, Some(0.49), false).is_low && !judged(0.5, Some(0.49), true).is_low);
+        let unmarked = Signals { late: Some(0.2), unmarked: true, ..Signals::default() };
+        assert!(Relevance::new(unmarked, Some(&calibration())).is_low);
+        assert!(judged(0.49, None, false).is_low && !judged(0.51, None, false).is_low);
+    }
+
+    #[test]
+    fn without_late_interaction_or_calibration_nothing_is_refused_that_cannot_be_told() {
+        assert!(!judged(-1.0, None, true).is_low);
+        assert!(!Relevance::new(Signals::default(), None).is_low);
+    }
+
+    #[test]
+    fn only_vietnamese_lacks_its_marks() {
+        assert!(is_unmarked_vietnamese("hoc may la gi"));
+        assert!(!is_unmarked_vietnamese("học máy là gì"));
+        assert!(!is_unmarked_vietnamese("What is machine learning?"));
+    }
+
+    #[test]
+    fn languages_are_told_by_letters_and_words_and_else_by_what_is_covered() {
+        assert!(!across_languages("Thủ đô ở đâu?", "Thủ đô là Hà Nội.", 0.0));
+        assert!(across_languages("Thủ đô ở đâu?", "The capital is Hanoi.", 0.9));
+        assert!(across_languages("What is the capital?", "Столица — Москва.", 0.0));
+        assert!(across_languages("Какая столица?", "The capital is Moscow.", 0.3));
+        // Too short to tell, but its words are there.
+        assert!(!across_languages("Moscow mayor?", "The mayor of Moscow is elected.", 0.8));
+        assert!(!across_languages("Какая столица?", "Столица — Москва.", 0.4));
+        assert!(across_languages("Какая столица?", "首都は東京です。", 0.0));
+    }
+}

@@ -1,0 +1,5 @@
+//! Small things that several rooms need and none of them owns.
+
+pub mod bounded;
+pub mod random;
+pub mod tls;
