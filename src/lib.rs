@@ -13,11 +13,17 @@
 //! [`generation::local::placement`] answers a GPU that cannot be used with an error, never with the
 //! CPU.
 
+pub mod support;
+
+pub mod compute;
+
+pub mod models;
+
+pub mod text;
+
 pub mod documents;
 
 pub mod chunks;
-
-pub mod text;
 
 pub mod embedding;
 
@@ -33,10 +39,8 @@ pub mod answer;
 
 pub mod profile;
 
-pub mod cli;
+pub mod measure;
+
 pub mod terminal;
 
-pub mod compute;
-pub mod measure;
-pub mod models;
-pub mod support;
+pub mod cli;
