@@ -6,6 +6,8 @@
 //!
 //! `FOLDER` has `config.json` and `model.safetensors`. `benches/vs-onnxruntime` takes turns with it.
 
+#![allow(unsafe_code, reason = "sets an environment variable before threads start")]
+
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 

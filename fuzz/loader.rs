@@ -11,6 +11,7 @@
 //! 1. If the process itself dies (a stack overflow, an abort), the mutant is in that folder as
 //! `current.gguf`. It needs neither a nightly compiler nor libFuzzer.
 
+#![allow(unsafe_code, reason = "an allocator that counts")]
 #![allow(clippy::unwrap_used, reason = "a tool for developers, which may stop anywhere")]
 
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -3,6 +3,8 @@
 //! One portable build is fast everywhere: which instructions there are is asked at run time, and
 //! [`tile`] and [`scan`] are the modules that name them.
 
+#![allow(unsafe_code, reason = "kernels name instructions and share memory between threads")]
+
 #[cfg(feature = "cuda")]
 pub mod cuda;
 pub mod dense;

@@ -1,5 +1,7 @@
 //! What this machine can do at most, to judge by it what a model reaches.
 
+#![allow(unsafe_code, reason = "calls kernels; moves behind safe functions of `compute`")]
+
 use std::hint::black_box;
 use std::ops::Range;
 use std::time::Instant;

@@ -1,5 +1,7 @@
 //! Opening safetensors files, whose headers are hostile until they are checked.
 
+#![allow(unsafe_code, reason = "maps files into memory")]
+
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;

@@ -3,6 +3,8 @@
 //! Most of these tests work on the library with synthetic vectors, so that hundreds of crashes
 //! take seconds: the writer is this test program itself, started once more and killed.
 
+#![allow(unsafe_code, reason = "system calls between fork and exec")]
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;

@@ -1,5 +1,7 @@
 //! A dialogue on a pseudo-terminal.
 
+#![allow(unsafe_code, reason = "system calls between fork and exec")]
+
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;

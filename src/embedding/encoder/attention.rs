@@ -1,5 +1,7 @@
 //! Attention of every token of a text to every other.
 
+#![allow(unsafe_code, reason = "calls kernels; moves behind safe functions of `compute`")]
+
 use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]

@@ -1,5 +1,7 @@
 //! A linear layer with its weights packed for [`crate::compute::dense::tile`].
 
+#![allow(unsafe_code, reason = "calls kernels; moves behind safe functions of `compute`")]
+
 use std::ops::Range;
 
 use anyhow::Result;

@@ -8,6 +8,8 @@
 //! ids ─▶ token + position + type ─▶ norm ─▶ layers × ( attention ─▶ norm ─▶ feed-forward ─▶ norm )
 //! ```
 
+#![allow(unsafe_code, reason = "calls kernels; moves behind safe functions of `compute`")]
+
 mod attention;
 mod checkpoint;
 mod config;

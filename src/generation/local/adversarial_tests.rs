@@ -1,6 +1,8 @@
 //! Files that are damaged, made for another program, or made to do harm: a clear error, no panic,
 //! and no memory beyond the file's own size.
 
+#![allow(unsafe_code, reason = "an allocator that counts")]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::collections::BTreeMap;

@@ -3,6 +3,8 @@
 //! Records behind the last commit are left-overs of an interrupted run; the next writer cuts them
 //! off.
 
+#![allow(unsafe_code, reason = "maps files into memory")]
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};

@@ -5,6 +5,8 @@
 //! file, with limits on memory, and ends that process if a page takes forever. Elsewhere, as in
 //! tests, a thread has to do.
 
+#![allow(unsafe_code, reason = "a system call limits what a worker may take")]
+
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};

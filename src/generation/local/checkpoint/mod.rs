@@ -3,6 +3,8 @@
 //! Everything is checked before any of it is loaded: that each tensor is there, has the shape that
 //! the configuration asks for, and lies inside the file.
 
+#![allow(unsafe_code, reason = "maps files into memory")]
+
 pub(crate) mod files;
 pub(crate) mod gguf;
 pub(crate) mod inventory;

@@ -2,6 +2,8 @@
 //!
 //! A large model may be split (`name-00001-of-00003.gguf`, …): the parts are read as one.
 
+#![allow(unsafe_code, reason = "maps files into memory")]
+
 mod header;
 mod texts;
 mod types;

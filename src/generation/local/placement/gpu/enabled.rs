@@ -1,5 +1,7 @@
 //! The driver, through cudarc: a thin layer that translates, and decides nothing.
 
+#![allow(unsafe_code, reason = "calls into the CUDA driver")]
+
 use std::ffi::{CStr, c_char, c_int};
 
 use candle_core::Device;

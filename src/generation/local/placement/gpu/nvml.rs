@@ -3,6 +3,8 @@
 //!
 //! Structures and names are those of `nvml.h`.
 
+#![allow(unsafe_code, reason = "calls into a library of NVIDIA")]
+
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::path::Path;
 
