@@ -30,7 +30,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 use rag_query::chunks::ChunkSettings;
 use rag_query::compute::{self, pool};
-use rag_query::documents::{self as ingest, Filter, Format, Place};
+use rag_query::documents::{self, Filter, Markup, Place};
 use rag_query::embedding::{Embedder, Tokens};
 use rag_query::index::update::preview;
 use rag_query::index::{
@@ -151,7 +151,7 @@ fn make(
             place: Some(Place::Lines(line, line + 9)),
             span: (0, text.len()),
             text,
-            format: Format::Markdown,
+            format: Markup::Markdown,
         };
         let start = Instant::now();
         writer.add(&passage, &vector, &[])?;
@@ -579,7 +579,7 @@ fn embedder(model: &Path) -> Result<Embedder> {
 
 fn cut(model: &Path, documents: &Path) -> Result<Value> {
     let embedder = embedder(model)?;
-    let walk = ingest::walk(&[documents.to_owned()], &Filter::default())?;
+    let walk = documents::walk(&[documents.to_owned()], &Filter::default())?;
     let files = walk.files.iter().flat_map(|file| file.metadata()).map(|file| file.len());
     let bytes: u64 = files.sum();
     let mut chunks = 0;
@@ -600,7 +600,7 @@ fn cut(model: &Path, documents: &Path) -> Result<Value> {
 
 fn embed(model: &Path, documents: &Path, vectors: &Path) -> Result<Value> {
     let embedder = embedder(model)?;
-    let walk = ingest::walk(&[documents.to_owned()], &Filter::default())?;
+    let walk = documents::walk(&[documents.to_owned()], &Filter::default())?;
     let mut out = BufWriter::new(File::create(vectors)?);
     let (mut waiting, mut written) = (Vec::new(), 0);
     let mut write = |texts: &mut Vec<String>| {

@@ -16,7 +16,7 @@ use std::sync::atomic::AtomicBool;
 use serde_json::Value;
 
 use super::support::Judge;
-use crate::documents::{self as ingest, Filter, Format};
+use crate::documents::{self, Filter, Markup};
 use crate::index::update::Indexer;
 use crate::index::{DirectoryIndex, DirectoryWriter, Index, Passage, Start};
 use crate::models::{Catalogue, HubSettings, ModelStore};
@@ -50,7 +50,7 @@ fn index(corpus: &Path, folder: &Path, models: &Models) -> DirectoryIndex {
     let writer =
         DirectoryWriter::open(folder, models.index_settings.clone(), Start::Update).unwrap();
     let paths = [corpus.canonicalize().unwrap()];
-    let walk = ingest::walk(&paths, &Filter::default()).unwrap();
+    let walk = documents::walk(&paths, &Filter::default()).unwrap();
     let (stop, mut watch) = (AtomicBool::new(false), |_| {});
     let embedder = models.embedder.get().unwrap();
     Indexer::new(Box::new(writer), embedder, Start::Update, &stop, &mut watch)
@@ -83,7 +83,7 @@ fn measure(set: &str, models: &Models) -> Vec<Measured> {
                 place: None,
                 span: (0, text(line, "text").len()),
                 text: text(line, "text").to_owned(),
-                format: Format::Plain,
+                format: Markup::Plain,
             };
             (passage.document.clone(), passage)
         })

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::index::Passage;
 use crate::retrieval::Hit;
-use crate::text::analyze::{Kind, terms};
+use crate::text::analyze::{TermKind, terms};
 
 /// Words in a shingle: enough that texts about one matter do not share many by chance.
 const SHINGLE: usize = 3;
@@ -57,7 +57,7 @@ struct Content {
 
 impl Content {
     fn of(passage: &Passage) -> Self {
-        let words = terms(&passage.text, Kind::Exact);
+        let words = terms(&passage.text, TermKind::Exact);
         let hash = |words: &[String]| {
             let mut hasher = DefaultHasher::new();
             words.hash(&mut hasher);
@@ -65,7 +65,7 @@ impl Content {
         };
         let shingles = words.windows(SHINGLE.min(words.len()).max(1)).map(hash).collect();
         let figure = |word: &String| word.contains(char::is_numeric);
-        let heading = terms(&passage.heading(), Kind::Exact);
+        let heading = terms(&passage.heading(), TermKind::Exact);
         Self { heading, shingles, figures: words.into_iter().filter(figure).collect() }
     }
 
@@ -78,7 +78,7 @@ impl Content {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::documents::Format;
+    use crate::documents::Markup;
     use crate::index::ChunkId;
     use crate::retrieval::Scores;
 
@@ -93,7 +93,7 @@ mod tests {
             place: None,
             span,
             text: text.to_owned(),
-            format: Format::Plain,
+            format: Markup::Plain,
         };
         let scores = Scores { dense: 0.0, bm25: 0.0, fused: 0.0, rerank: None };
         Hit { chunk: ChunkId(0), passage, score: 0.0, scores }

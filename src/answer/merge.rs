@@ -70,7 +70,7 @@ fn union(a: Passage, b: Passage) -> Passage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::documents::{Format, Place};
+    use crate::documents::{Markup, Place};
     use crate::index::ChunkId;
     use crate::retrieval::Scores;
 
@@ -83,7 +83,7 @@ mod tests {
             place: Some(Place::Lines(1, 1)),
             span: (start, end),
             text: TEXT[start..end].to_owned(),
-            format: Format::Plain,
+            format: Markup::Plain,
         };
         let scores = Scores { dense: 0.0, bm25: 0.0, fused: 0.0, rerank: None };
         Hit { chunk: ChunkId(0), passage, score, scores }

@@ -15,7 +15,7 @@ use crate::chunks::sentences;
 use crate::embedding::{Embedder, Tokens, dot};
 use crate::index::{Index, Passage};
 use crate::models::catalogue::SupportThresholds;
-use crate::text::analyze::{Kind, terms, words};
+use crate::text::analyze::{TermKind, terms, words};
 use crate::text::language::Language;
 
 /// Words that a sentence must have to be judged: "Yes." claims nothing by itself.
@@ -173,7 +173,7 @@ fn statements(answer: &str) -> Vec<Range<usize>> {
 fn claims(statement: &str) -> bool {
     let statement = statement.trim_end();
     let leads_or_asks = statement.ends_with([':', '?']);
-    !leads_or_asks && terms(statement, Kind::Exact).len() >= SHORTEST && !is_refusal(statement)
+    !leads_or_asks && terms(statement, TermKind::Exact).len() >= SHORTEST && !is_refusal(statement)
 }
 
 /// Whether a sentence only says that the documents do not answer.

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::Chunk;
 use super::sentence::{breaks, trim};
 use crate::documents::formats::markdown;
-use crate::documents::layout::LineCounter;
 use crate::documents::section::{self, BlockKind, Section};
-use crate::documents::{Document, Format};
+use crate::documents::structure::LineCounter;
+use crate::documents::{Document, Markup};
 
 /// How to cut. An index remembers it, since chunks cut otherwise are not comparable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,13 +66,13 @@ pub fn chunk(
     count_tokens: &dyn Fn(&str) -> usize,
 ) -> Vec<Chunk> {
     let found;
-    let sections = if let Some(sections) = &document.layout.sections {
+    let sections = if let Some(sections) = &document.structure.sections {
         sections
     } else {
         found = match document.format {
-            Format::Markdown => markdown::sections(&document.text),
-            Format::Plain => section::plain(&document.text, BlockKind::Prose),
-            Format::Code => section::plain(&document.text, BlockKind::Lines),
+            Markup::Markdown => markdown::sections(&document.text),
+            Markup::Plain => section::plain(&document.text, BlockKind::Prose),
+            Markup::Code => section::plain(&document.text, BlockKind::Lines),
         };
         &found
     };
@@ -91,7 +91,7 @@ pub fn chunk(
         let path = title.into_iter().chain(&section.headings);
         let headings = chunker.fit_headings(path, settings.max_heading_tokens);
         for span in chunker.spans(section) {
-            let place = document.layout.places.of(&span, &mut lines);
+            let place = document.structure.places.of(&span, &mut lines);
             chunks.push(Chunk { span, headings: headings.clone(), place });
         }
     }
@@ -376,21 +376,21 @@ mod tests {
     use super::*;
     use crate::chunks::sentences;
     use crate::documents::Place;
-    use crate::documents::layout::Layout;
     use crate::documents::plain_text;
+    use crate::documents::structure::Structure;
 
     /// Like a real tokenizer: words of up to four letters, longer ones in parts.
     fn count(text: &str) -> usize {
         text.split_whitespace().map(|word| word.chars().count().div_ceil(4)).sum()
     }
 
-    fn document(text: &str, format: Format) -> Document {
+    fn document(text: &str, format: Markup) -> Document {
         Document {
             id: "/a".into(),
             title: None,
             text: text.into(),
             format,
-            layout: Layout::default(),
+            structure: Structure::default(),
         }
     }
 
@@ -434,7 +434,7 @@ mod tests {
             let heading_tokens: usize = chunk.headings.iter().map(|h| count(h) + 1).sum();
             assert!(heading_tokens <= settings.max_heading_tokens);
         }
-        if document.format == Format::Plain || !text.contains(['#', '=', '-']) {
+        if document.format == Markup::Plain || !text.contains(['#', '=', '-']) {
             for (at, character) in text.char_indices() {
                 assert!(covered[at] || character.is_whitespace(), "byte {at} is in no chunk");
             }
@@ -445,7 +445,7 @@ mod tests {
     #[test]
     fn small_sections_are_chunks_of_their_own() {
         let text = "# A\r\nmột\r\n\r\nhai\r\n## B\r\n- ba\r\n- bốn\r\n\r\n# C\r\n# D\r\nnăm\r\n";
-        let mut document = document(text, Format::Markdown);
+        let mut document = document(text, Markup::Markdown);
         document.title = Some("Tựa".into());
         let chunks = check(&document, &ChunkSettings::default(), &count);
         let found: Vec<_> = chunks
@@ -464,7 +464,7 @@ mod tests {
 
     #[test]
     fn the_title_is_not_repeated_as_heading() {
-        let mut document = document("# Tựa\n## A\nx", Format::Markdown);
+        let mut document = document("# Tựa\n## A\nx", Markup::Markdown);
         document.title = Some("Tựa".into());
         let chunks = chunk(&document, &ChunkSettings::default(), &count);
         assert_eq!(chunks[0].headings, ["Tựa", "A"]);
@@ -477,11 +477,11 @@ mod tests {
             text
         });
         // Seven `#` are no heading.
-        let chunks = check(&document(&deep, Format::Markdown), &ChunkSettings::default(), &count);
+        let chunks = check(&document(&deep, Markup::Markdown), &ChunkSettings::default(), &count);
         assert!(chunks.iter().all(|chunk| chunk.headings.len() <= 6));
         assert_eq!(chunks.len(), 10_000 / 7);
         for text in ["", "# A", "# A\n## B\n", "\n\n", "---\ntitle: x\n---\n"] {
-            let document = document(text, Format::Markdown);
+            let document = document(text, Markup::Markdown);
             assert_eq!(chunk(&document, &ChunkSettings::default(), &count), []);
         }
     }
@@ -489,7 +489,7 @@ mod tests {
     #[test]
     fn blocks_stay_whole_where_they_can() {
         let text = "a a a. b b b.\n\nc c c. d d d.\n\ne e e e. f f f f.";
-        let document = document(text, Format::Plain);
+        let document = document(text, Markup::Plain);
         let settings = small(15, 0);
         check(&document, &settings, &count);
         assert_eq!(
@@ -502,7 +502,7 @@ mod tests {
     fn a_long_paragraph_is_cut_between_sentences_and_overlaps() {
         let sentence = |n: usize| format!("Câu số {n} có sáu từ.");
         let text = (10..40).map(sentence).collect::<Vec<_>>().join(" ");
-        let document = document(&text, Format::Plain);
+        let document = document(&text, Markup::Plain);
         let settings = small(50, 14);
         let chunks = check(&document, &settings, &count);
         assert!(chunks.len() > 3);
@@ -520,7 +520,7 @@ mod tests {
     #[test]
     fn sections_do_not_overlap() {
         let text = "# A\nmột. Hai.\n# B\nba.";
-        let document = document(text, Format::Markdown);
+        let document = document(text, Markup::Markdown);
         assert_eq!(texts(&document, &small(10, 5)), ["một. Hai.", "ba."]);
     }
 
@@ -528,7 +528,7 @@ mod tests {
     fn no_crumb_is_left_at_the_end() {
         // 105 sentences of 3 tokens: 315, then one more paragraph of 9.
         let text = format!("{}\n\n{}", "Một hai ba. ".repeat(105).trim(), "x ".repeat(9));
-        let document = document(&text, Format::Plain);
+        let document = document(&text, Markup::Plain);
         let chunks = check(&document, &ChunkSettings::default(), &count);
         assert_eq!(chunks.len(), 2);
         let tokens = chunks.iter().map(|c| count(&text[c.span.clone()]));
@@ -538,7 +538,7 @@ mod tests {
     #[test]
     fn code_is_cut_between_lines() {
         let text = format!("```\n{}```\n", "let a = 1 ;\n".repeat(20));
-        let document = document(&text, Format::Markdown);
+        let document = document(&text, Markup::Markdown);
         let chunks = check(&document, &small(24, 0), &count);
         assert!(chunks.len() > 3);
         assert!(chunks[1..].iter().all(|c| text[c.span.clone()].starts_with("let a")));
@@ -547,7 +547,7 @@ mod tests {
     #[test]
     fn headings_keep_to_their_tokens_innermost_first() {
         let text = "# một hai ba\n## bốn năm\n### sáu\nx\n# a b c d e f g h\ny";
-        let document = document(text, Format::Markdown);
+        let document = document(text, Markup::Markdown);
         let settings = ChunkSettings { max_heading_tokens: 6, ..ChunkSettings::default() };
         let chunks = check(&document, &settings, &count);
         assert_eq!(chunks[0].headings, ["bốn năm", "sáu"]);
@@ -567,9 +567,9 @@ mod tests {
         let odd = |text: &str| if text.len().is_multiple_of(7) { 9999 } else { 1 };
         let counters: [&dyn Fn(&str) -> usize; 6] =
             [&count, &characters, &squared, &odd, &|_| 0, &|_| usize::MAX];
-        for format in [Format::Markdown, Format::Plain] {
+        for format in [Markup::Markdown, Markup::Plain] {
             let text =
-                if format == Format::Markdown { text.replace('-', "+") } else { text.clone() };
+                if format == Markup::Markdown { text.replace('-', "+") } else { text.clone() };
             let document = document(&text, format);
             for (max, overlap) in [(0, 0), (1, 9), (7, 3), (40, 39), (320, 40), (320, usize::MAX)] {
                 for counter in counters {
@@ -613,7 +613,7 @@ mod tests {
             (0..500).flat_map(|depth| [" ".repeat(depth * 2), "- x\n".to_owned()]).collect(),
         ];
         for text in &texts {
-            for format in [Format::Markdown, Format::Plain] {
+            for format in [Markup::Markdown, Markup::Plain] {
                 let bytes = Cell::new(0);
                 let counter = |text: &str| {
                     bytes.set(bytes.get() + text.len());
@@ -635,7 +635,7 @@ mod tests {
         let text = "---\ntitle: x\n---\nmở [a]\n\n[a]: http://b\n\n# H {#id}\n\
                     > trích\n> > sâu\n\n1. một\n\n   hai\n   * ba\n\n<p>\nhtml\n</p>\n\n***\n\n\
                     | a |\n|---|\n| b |\n\nchú[^1]\n\n[^1]: thích\n\n[x]: y\n";
-        let document = document(text, Format::Markdown);
+        let document = document(text, Markup::Markdown);
         for max in [3, 10, 320] {
             let mut covered = vec![false; text.len()];
             for chunk in chunk(&document, &small(max, 0), &count) {

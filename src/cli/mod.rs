@@ -22,11 +22,11 @@ use args::{Cli, Command};
 pub use exit::Exit;
 use setup::Setup;
 
-use crate::documents as ingest;
+use crate::documents;
 
 /// Runs the command line that the process was given.
 pub fn main() -> Exit {
-    if let Some(succeeded) = ingest::pdf_worker(std::env::args_os()) {
+    if let Some(succeeded) = documents::pdf_worker(std::env::args_os()) {
         return if succeeded { Exit::Answered } else { Exit::Error };
     }
     let cli = match Cli::try_parse() {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::exit::{Exit, report};
 use crate::answer::{Answer, AnswerOptions, Answerer, Event};
-use crate::documents::{self as ingest, Filter};
+use crate::documents::{self, Filter};
 use crate::generation::local::SamplingOptions;
 use crate::generation::local::placement::gpu::fake::{FakeDriver, GIB, allow_allocations, gpu};
 use crate::generation::local::placement::gpu::{GpuError, gib};
@@ -77,7 +77,7 @@ impl World {
         let profile = profile.profile("tiny").unwrap();
         let models = Models::new(&profile, &store, &Overrides::default()).unwrap();
         let paths = [root.join("note.txt")];
-        let walk = ingest::walk(&paths, &Filter::default()).unwrap();
+        let walk = documents::walk(&paths, &Filter::default()).unwrap();
         let index = root.join("index");
         let settings = models.index_settings.clone();
         let writer = DirectoryWriter::open(&index, settings, Start::Update).unwrap();

@@ -12,7 +12,7 @@ const MIB: usize = 1 << 20;
 /// Why a path, a file or a line of it gave no document.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum IngestError {
+pub enum ReadError {
     /// Nothing exists at the path.
     #[error("`{}` does not exist; check the spelling and the current folder", .path.display())]
     Missing {
@@ -198,7 +198,7 @@ fn scanned(path: &Path, without: usize, pages: usize, first: usize) -> String {
     }
 }
 
-impl IngestError {
+impl ReadError {
     /// For `map_err`: names the path, and tells a missing one from an unreadable one.
     pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();

@@ -2,7 +2,7 @@
 //!
 //! [`walk`] finds the files under the given paths, [`read`] turns a file into [`Document`]s, and
 //! [`chunk`] cuts a document into [`Chunk`]s that an embedder can take. Everything that a file may
-//! do wrong ends in an [`IngestError`] that names the file, and the other files go on.
+//! do wrong ends in an [`ReadError`] that names the file, and the other files go on.
 //!
 //! Text is normalized once, here: NFC, `\n` line ends, nothing invisible. Every later stage points
 //! into [`Document::text`] with byte spans and never searches for a chunk's text again.
@@ -12,16 +12,16 @@ mod encoding;
 mod error;
 pub(crate) mod formats;
 mod kind;
-pub(crate) mod layout;
 mod read;
 pub(crate) mod section;
+pub(crate) mod structure;
 mod vietnamese;
 mod walk;
 
 use serde::{Deserialize, Serialize};
 
 pub(crate) use clean::clean;
-pub use error::{IngestError, LineError};
+pub use error::{LineError, ReadError};
 pub use formats::pdf::main as pdf_worker;
 pub use formats::plain_text::plain_text;
 pub use read::{Documents, MAX_DOCUMENT_BYTES, MAX_LINE_BYTES, read};
@@ -34,7 +34,7 @@ pub const READER: u32 = 1;
 /// How a document's text is marked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Format {
+pub enum Markup {
     /// `CommonMark` with tables, task lists and footnotes.
     Markdown,
     /// Paragraphs between blank lines.
@@ -43,7 +43,7 @@ pub enum Format {
     Code,
 }
 
-impl Format {
+impl Markup {
     /// `text` as people read it, without markup.
     pub fn readable(self, text: &str) -> String {
         match self {
@@ -85,7 +85,7 @@ pub struct Document {
     /// UTF-8 in NFC with `\n` line ends. Chunk spans point into it.
     pub text: String,
     /// The markup of `text`.
-    pub format: Format,
+    pub format: Markup,
     /// Structure and places that `text` does not show.
-    pub(crate) layout: layout::Layout,
+    pub(crate) structure: structure::Structure,
 }

@@ -15,8 +15,8 @@ use super::clean::clean;
 use super::encoding::{self, NotText};
 use super::formats::{docx, epub, front_matter, html, markdown, pdf};
 use super::kind::FileKind;
-use super::layout::{Layout, Places};
-use super::{Document, Format, IngestError, LineError};
+use super::structure::{Places, Structure};
+use super::{Document, LineError, Markup, ReadError};
 
 /// Largest text file or page, in bytes.
 pub const MAX_DOCUMENT_BYTES: usize = 64 << 20;
@@ -39,7 +39,7 @@ pub fn read(path: &Path) -> Documents {
 
 /// The documents of one file, in its order. See [`read`].
 ///
-/// After an [`IngestError::Line`] the next lines follow; any other error is the last item. A document
+/// After an [`ReadError::Line`] the next lines follow; any other error is the last item. A document
 /// may be followed by an error that says what of its file is missing.
 #[derive(Debug)]
 pub struct Documents {
@@ -52,25 +52,25 @@ enum State {
     Unopened,
     Lines(JsonLines),
     /// The document was read, but not all of it.
-    Problem(Option<Box<IngestError>>),
+    Problem(Option<Box<ReadError>>),
     Done,
 }
 
 impl Documents {
-    fn read_pdf(&mut self, file: &File, id: String) -> Result<Document, IngestError> {
-        let length = file.metadata().map_err(IngestError::io(&self.path))?.len();
+    fn read_pdf(&mut self, file: &File, id: String) -> Result<Document, ReadError> {
+        let length = file.metadata().map_err(ReadError::io(&self.path))?.len();
         if length > MAX_PDF_BYTES as u64 {
-            return Err(IngestError::TooLarge { path: self.path.clone(), limit: MAX_PDF_BYTES });
+            return Err(ReadError::TooLarge { path: self.path.clone(), limit: MAX_PDF_BYTES });
         }
         let pdf = pdf::read(&self.path)?;
         self.state = State::Problem(pdf.problem.map(Box::new));
-        let (title, text, layout) = (pdf.title, pdf.text, pdf.layout);
-        Ok(Document { id, title, text, format: Format::Plain, layout })
+        let (title, text, structure) = (pdf.title, pdf.text, pdf.structure);
+        Ok(Document { id, title, text, format: Markup::Plain, structure })
     }
 }
 
 impl Iterator for Documents {
-    type Item = Result<Document, IngestError>;
+    type Item = Result<Document, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if matches!(self.state, State::Unopened) {
@@ -95,7 +95,7 @@ impl Iterator for Documents {
             State::Unopened | State::Done => return None,
         };
         let item = lines.next_document(&self.path);
-        if !matches!(item, Some(Ok(_) | Err(IngestError::Line { .. }))) {
+        if !matches!(item, Some(Ok(_) | Err(ReadError::Line { .. }))) {
             self.state = State::Done;
         }
         item
@@ -103,20 +103,20 @@ impl Iterator for Documents {
 }
 
 /// The open file, its document id, and what it holds.
-fn open(path: &Path) -> Result<(File, String, FileKind), IngestError> {
+fn open(path: &Path) -> Result<(File, String, FileKind), ReadError> {
     // Before opening: opening a pipe would wait for its writer.
-    if !path.metadata().map_err(IngestError::io(path))?.is_file() {
-        return Err(IngestError::NotAFile { path: path.to_owned() });
+    if !path.metadata().map_err(ReadError::io(path))?.is_file() {
+        return Err(ReadError::NotAFile { path: path.to_owned() });
     }
-    let Some(kind) = FileKind::of(path).map_err(IngestError::io(path))? else {
-        return Err(IngestError::Unsupported { path: path.to_owned() });
+    let Some(kind) = FileKind::of(path).map_err(ReadError::io(path))? else {
+        return Err(ReadError::Unsupported { path: path.to_owned() });
     };
-    let absolute = std::path::absolute(path).map_err(IngestError::io(path))?;
+    let absolute = std::path::absolute(path).map_err(ReadError::io(path))?;
     let id = absolute
         .into_os_string()
         .into_string()
-        .map_err(|path| IngestError::PathNotUnicode { path: path.into() })?;
-    let file = File::open(path).map_err(IngestError::io(path))?;
+        .map_err(|path| ReadError::PathNotUnicode { path: path.into() })?;
+    let file = File::open(path).map_err(ReadError::io(path))?;
     Ok((file, id, kind))
 }
 
@@ -125,80 +125,80 @@ fn read_whole(
     path: &Path,
     id: String,
     kind: FileKind,
-) -> Result<Document, IngestError> {
-    let (title, text, format, layout) = match kind {
+) -> Result<Document, ReadError> {
+    let (title, text, format, structure) = match kind {
         FileKind::Markdown => {
             let text = read_text(file, path, false)?;
             let title = front_matter::title(&text);
-            let mut layout = Layout::default();
+            let mut structure = Structure::default();
             let text = match markdown::without_comments(&text) {
                 Some((rest, marks)) => {
-                    layout.places = Places::Lines(marks);
+                    structure.places = Places::Lines(marks);
                     rest
                 }
                 None => text,
             };
-            (title, text, Format::Markdown, layout)
+            (title, text, Markup::Markdown, structure)
         }
         FileKind::Html => {
-            let (title, text, layout) =
+            let (title, text, structure) =
                 html::read(&read_text(file, path, true)?, html::Syntax::Html);
-            (title, text, Format::Plain, layout)
+            (title, text, Markup::Plain, structure)
         }
         FileKind::Docx => {
             reject_compound_file(&mut file, path)?;
-            let (title, text, layout) = docx::read(file, path)?;
-            (title, text, Format::Plain, layout)
+            let (title, text, structure) = docx::read(file, path)?;
+            (title, text, Markup::Plain, structure)
         }
         FileKind::Epub => {
-            let (title, text, layout) = epub::read(file, path)?;
-            (title, text, Format::Plain, layout)
+            let (title, text, structure) = epub::read(file, path)?;
+            (title, text, Markup::Plain, structure)
         }
-        FileKind::Code => (None, read_text(file, path, false)?, Format::Code, Layout::default()),
+        FileKind::Code => (None, read_text(file, path, false)?, Markup::Code, Structure::default()),
         FileKind::Plain | FileKind::JsonLines | FileKind::Pdf => {
-            (None, read_text(file, path, false)?, Format::Plain, Layout::default())
+            (None, read_text(file, path, false)?, Markup::Plain, Structure::default())
         }
-        FileKind::Legacy => return Err(IngestError::Legacy { path: path.to_owned() }),
+        FileKind::Legacy => return Err(ReadError::Legacy { path: path.to_owned() }),
     };
-    Ok(Document { id, title, text, format, layout })
+    Ok(Document { id, title, text, format, structure })
 }
 
 /// A text file's text, clean. `may_declare` where the file may say in which encoding it is.
-fn read_text(file: File, path: &Path, may_declare: bool) -> Result<String, IngestError> {
+fn read_text(file: File, path: &Path, may_declare: bool) -> Result<String, ReadError> {
     let bytes = bytes(file, path, MAX_DOCUMENT_BYTES)?;
     let declared = if may_declare { encoding::declared(&bytes) } else { None };
     let path = path.to_owned();
     match encoding::decode(&bytes, declared) {
         Ok(text) => Ok(clean(&text).into_owned()),
-        Err(NotText::Binary(offset)) => Err(IngestError::Binary { path, offset: offset as u64 }),
-        Err(NotText::Unknown(offset)) => Err(IngestError::UnknownEncoding { path, offset }),
+        Err(NotText::Binary(offset)) => Err(ReadError::Binary { path, offset: offset as u64 }),
+        Err(NotText::Unknown(offset)) => Err(ReadError::UnknownEncoding { path, offset }),
     }
 }
 
 /// All of a file, of at most `limit` bytes.
-fn bytes(file: File, path: &Path, limit: usize) -> Result<Vec<u8>, IngestError> {
+fn bytes(file: File, path: &Path, limit: usize) -> Result<Vec<u8>, ReadError> {
     let mut bytes = Vec::new();
-    file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(IngestError::io(path))?;
+    file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(ReadError::io(path))?;
     if bytes.len() > limit {
-        return Err(IngestError::TooLarge { path: path.to_owned(), limit });
+        return Err(ReadError::TooLarge { path: path.to_owned(), limit });
     }
     Ok(bytes)
 }
 
 /// An encrypted DOCX is no ZIP file but a compound file, as the formats before it were.
-fn reject_compound_file(file: &mut File, path: &Path) -> Result<(), IngestError> {
+fn reject_compound_file(file: &mut File, path: &Path) -> Result<(), ReadError> {
     let mut head = [0; 8];
-    let length = file.read(&mut head).map_err(IngestError::io(path))?;
-    file.rewind().map_err(IngestError::io(path))?;
+    let length = file.read(&mut head).map_err(ReadError::io(path))?;
+    file.rewind().map_err(ReadError::io(path))?;
     if &head[..length] == b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1" {
-        return Err(IngestError::Encrypted { path: path.to_owned() });
+        return Err(ReadError::Encrypted { path: path.to_owned() });
     }
     Ok(())
 }
 
-fn reject_utf16(path: &Path, bytes: &[u8]) -> Result<(), IngestError> {
+fn reject_utf16(path: &Path, bytes: &[u8]) -> Result<(), ReadError> {
     if bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF") {
-        return Err(IngestError::Utf16 { path: path.to_owned() });
+        return Err(ReadError::Utf16 { path: path.to_owned() });
     }
     Ok(())
 }
@@ -248,12 +248,12 @@ impl JsonLines {
         Self { reader, file_id, line: 0, offset: 0, buffer: Vec::new(), seen: HashMap::new() }
     }
 
-    fn next_document(&mut self, path: &Path) -> Option<Result<Document, IngestError>> {
+    fn next_document(&mut self, path: &Path) -> Option<Result<Document, ReadError>> {
         loop {
             match self.next_line() {
                 Ok(true) => {}
                 Ok(false) => return None,
-                Err(error) => return Some(Err(IngestError::io(path)(error))),
+                Err(error) => return Some(Err(ReadError::io(path)(error))),
             }
             if self.line == 1
                 && let Err(error) = reject_utf16(path, &self.buffer)
@@ -262,9 +262,9 @@ impl JsonLines {
             }
             if let Some(at) = self.buffer.iter().position(|&byte| byte == 0) {
                 let offset = self.offset - self.buffer.len() as u64 + at as u64;
-                return Some(Err(IngestError::Binary { path: path.to_owned(), offset }));
+                return Some(Err(ReadError::Binary { path: path.to_owned(), offset }));
             }
-            let document = self.document().map_err(|reason| IngestError::Line {
+            let document = self.document().map_err(|reason| ReadError::Line {
                 path: path.to_owned(),
                 line: self.line,
                 reason,
@@ -318,8 +318,8 @@ impl JsonLines {
             id: format!("{}#{id}", self.file_id),
             title: record.title.and_then(|title| tidy_title(&clean(&title))),
             text: clean(&record.text).into_owned(),
-            format: Format::Plain,
-            layout: Layout::default(),
+            format: Markup::Plain,
+            structure: Structure::default(),
         };
         self.seen.insert(id, self.line);
         Ok(Some(document))
@@ -338,7 +338,7 @@ fn json_error(error: &serde_json::Error) -> LineError {
 mod tests {
     use super::*;
 
-    type Outcome = Vec<Result<Document, IngestError>>;
+    type Outcome = Vec<Result<Document, ReadError>>;
 
     fn read_bytes(name: &str, bytes: impl AsRef<[u8]>) -> (tempfile::TempDir, Outcome) {
         let folder = tempfile::tempdir().unwrap();
@@ -348,7 +348,7 @@ mod tests {
         (folder, documents)
     }
 
-    fn read_error(name: &str, bytes: impl AsRef<[u8]>) -> IngestError {
+    fn read_error(name: &str, bytes: impl AsRef<[u8]>) -> ReadError {
         let (_folder, mut documents) = read_bytes(name, bytes);
         assert_eq!(documents.len(), 1);
         documents.remove(0).unwrap_err()
@@ -360,7 +360,7 @@ mod tests {
         for item in documents {
             match item {
                 Ok(_) => {}
-                Err(IngestError::Line { line, reason, .. }) => errors.push((*line, reason)),
+                Err(ReadError::Line { line, reason, .. }) => errors.push((*line, reason)),
                 Err(other) => panic!("{other}"),
             }
         }
@@ -373,7 +373,7 @@ mod tests {
             read_bytes("a.txt", "\u{FEFF}Tie\u{302}\u{301}ng\r\nVie\u{323}\u{302}t\rnhé");
         let document = documents[0].as_ref().unwrap();
         assert_eq!(document.text, "Tiếng\nViệt\nnhé");
-        assert_eq!(document.format, Format::Plain);
+        assert_eq!(document.format, Markup::Plain);
         assert_eq!(document.id, folder.path().join("a.txt").to_str().unwrap());
     }
 
@@ -395,30 +395,30 @@ mod tests {
     #[test]
     fn wrong_bytes_are_named_with_their_offset() {
         let error = read_error("a.txt", b"\xEF\xBB\xBFab\xFFc");
-        assert!(matches!(error, IngestError::UnknownEncoding { offset: 5, .. }), "{error}");
+        assert!(matches!(error, ReadError::UnknownEncoding { offset: 5, .. }), "{error}");
         assert!(error.to_string().contains("a.txt"));
         let error = read_error("a.md", b"abc\0d");
-        assert!(matches!(error, IngestError::Binary { offset: 3, .. }), "{error}");
+        assert!(matches!(error, ReadError::Binary { offset: 3, .. }), "{error}");
         let (_folder, documents) = read_bytes("a.txt", b"\xFF\xFEa\0b\0");
         assert_eq!(documents[0].as_ref().unwrap().text, "ab");
         let error = read_error("a.jsonl", b"\xFF\xFE{\0}\0");
-        assert!(matches!(error, IngestError::Utf16 { .. }), "{error}");
+        assert!(matches!(error, ReadError::Utf16 { .. }), "{error}");
         let error = read_error("a.jsonl", b"\n\n\x7FELF\0\0\n{}\n");
-        assert!(matches!(error, IngestError::Binary { offset: 6, .. }), "{error}");
+        assert!(matches!(error, ReadError::Binary { offset: 6, .. }), "{error}");
         let error = read_error("a.zip", b"PK");
-        assert!(matches!(error, IngestError::Unsupported { .. }), "{error}");
+        assert!(matches!(error, ReadError::Unsupported { .. }), "{error}");
         let error = read_error("a.doc", b"\xD0\xCF\x11\xE0");
-        assert!(matches!(error, IngestError::Legacy { .. }), "{error}");
+        assert!(matches!(error, ReadError::Legacy { .. }), "{error}");
     }
 
     #[test]
     fn missing_files_and_folders_are_errors() {
         let folder = tempfile::tempdir().unwrap();
         let missing: Outcome = read(&folder.path().join("a.md")).collect();
-        assert!(matches!(missing[..], [Err(IngestError::Missing { .. })]));
+        assert!(matches!(missing[..], [Err(ReadError::Missing { .. })]));
         std::fs::create_dir(folder.path().join("b.md")).unwrap();
         let directory: Outcome = read(&folder.path().join("b.md")).collect();
-        assert!(matches!(directory[..], [Err(IngestError::NotAFile { .. })]));
+        assert!(matches!(directory[..], [Err(ReadError::NotAFile { .. })]));
     }
 
     #[test]
@@ -428,7 +428,7 @@ mod tests {
         // Sparse: takes no disk. Its zeros would be a binary file, but the size is told first.
         File::create(&path).unwrap().set_len(MAX_DOCUMENT_BYTES as u64 + 1).unwrap();
         let documents: Outcome = read(&path).collect();
-        assert!(matches!(documents[..], [Err(IngestError::TooLarge { .. })]));
+        assert!(matches!(documents[..], [Err(ReadError::TooLarge { .. })]));
     }
 
     #[test]

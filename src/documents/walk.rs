@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use ignore::WalkBuilder;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-use super::IngestError;
+use super::ReadError;
 use super::kind::FileKind;
 
 /// The outcome of a [`walk`].
@@ -21,7 +21,7 @@ pub struct Walk {
     pub files: Vec<PathBuf>,
     /// Subfolders that could not be listed. Their files are missing from `files`, which does not
     /// mean that they are gone.
-    pub problems: Vec<IngestError>,
+    pub problems: Vec<ReadError>,
     /// Files without an extension that are no text either, and so are not in `files`.
     pub binary: usize,
 }
@@ -65,13 +65,13 @@ impl Default for Filter {
 ///
 /// Fails if a path does not exist, cannot be looked at, or names a file of an unsupported format:
 /// these are mistakes in the command, better told before work starts.
-pub fn walk(paths: &[PathBuf], filter: &Filter) -> Result<Walk, IngestError> {
+pub fn walk(paths: &[PathBuf], filter: &Filter) -> Result<Walk, ReadError> {
     let mut files = Vec::new();
     let mut problems = Vec::new();
     let mut binary = BTreeSet::new();
     for path in paths {
-        let root = path.canonicalize().map_err(IngestError::io(path))?;
-        let metadata = root.metadata().map_err(IngestError::io(path))?;
+        let root = path.canonicalize().map_err(ReadError::io(path))?;
+        let metadata = root.metadata().map_err(ReadError::io(path))?;
         if metadata.is_dir() {
             for entry in WalkBuilder::new(&root).add_custom_ignore_filename(".ragignore").build() {
                 match entry {
@@ -92,14 +92,14 @@ pub fn walk(paths: &[PathBuf], filter: &Filter) -> Result<Walk, IngestError> {
                         }
                     }
                     Err(source) => {
-                        problems.push(IngestError::Folder { path: path.clone(), source });
+                        problems.push(ReadError::Folder { path: path.clone(), source });
                     }
                 }
             }
         } else if !metadata.is_file() {
-            return Err(IngestError::NotAFile { path: path.clone() });
-        } else if FileKind::of(&root).map_err(IngestError::io(path))?.is_none() {
-            return Err(IngestError::Unsupported { path: path.clone() });
+            return Err(ReadError::NotAFile { path: path.clone() });
+        } else if FileKind::of(&root).map_err(ReadError::io(path))?.is_none() {
+            return Err(ReadError::Unsupported { path: path.clone() });
         } else {
             files.push(root);
         }
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
     use crate::documents::kind::SUPPORTED;
 
-    fn found(paths: &[PathBuf]) -> Result<Walk, IngestError> {
+    fn found(paths: &[PathBuf]) -> Result<Walk, ReadError> {
         walk(paths, &Filter::default())
     }
 
@@ -180,7 +180,7 @@ mod tests {
     fn mistakes_in_the_command_are_errors() {
         let folder = tempfile::tempdir().unwrap();
         let missing = found(&[folder.path().join("nowhere")]).unwrap_err();
-        assert!(matches!(missing, IngestError::Missing { .. }), "{missing}");
+        assert!(matches!(missing, ReadError::Missing { .. }), "{missing}");
         for name in ["a.png", "program"] {
             let file = folder.path().join(name);
             fs::write(&file, "x\0\0").unwrap();
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn a_device_is_not_a_file_and_links_do_not_loop() {
         let device = found(&[PathBuf::from("/dev/null")]).unwrap_err();
-        assert!(matches!(device, IngestError::NotAFile { .. }), "{device}");
+        assert!(matches!(device, ReadError::NotAFile { .. }), "{device}");
 
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a.md"), "x").unwrap();

@@ -13,7 +13,7 @@ use tantivy::schema::{
 use tantivy::tokenizer::{TextAnalyzer, TokenizerManager};
 use tantivy::{DocAddress, DocSet, Searcher, TERMINATED, Term};
 
-use crate::text::analyze::{Kind, TermTokenizer, is_unmarked, terms};
+use crate::text::analyze::{TermKind, TermTokenizer, is_unmarked, terms};
 
 /// BM25's k1, as tantivy has it (Robertson and Zaragoza 2009, 3.1); b is 0.75.
 const K1: f32 = 1.2;
@@ -60,7 +60,9 @@ pub(crate) fn schema() -> (Schema, Fields) {
 
 pub(crate) fn tokenizers() -> TokenizerManager {
     let manager = TokenizerManager::default();
-    for (name, kind) in [("exact", Kind::Exact), ("folded", Kind::Folded), ("pairs", Kind::Pairs)] {
+    for (name, kind) in
+        [("exact", TermKind::Exact), ("folded", TermKind::Folded), ("pairs", TermKind::Pairs)]
+    {
         manager.register(name, TextAnalyzer::from(TermTokenizer(kind)));
     }
     manager
@@ -71,7 +73,7 @@ pub struct LexicalQuery {
     /// Sorted and unique: the same question gives the same sum, bit for bit.
     terms: Vec<AskedTerm>,
     /// What the words are compared as.
-    words: Kind,
+    words: TermKind,
     /// How tantivy scores it; absent where something else does.
     tantivy: Option<Tantivy>,
 }
@@ -84,7 +86,7 @@ struct Tantivy {
 /// A term of a question.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct AskedTerm {
-    kind: Kind,
+    kind: TermKind,
     text: String,
     /// Chunks that have it, of all.
     holding: u64,
@@ -92,12 +94,12 @@ struct AskedTerm {
 }
 
 /// The different terms of a question, in order, and what its words are compared as.
-pub(crate) fn asked(question: &str) -> (Vec<(Kind, String)>, Kind) {
+pub(crate) fn asked(question: &str) -> (Vec<(TermKind, String)>, TermKind) {
     // A question typed without marks is compared without marks.
-    let words = if is_unmarked(question) { Kind::Folded } else { Kind::Exact };
+    let words = if is_unmarked(question) { TermKind::Folded } else { TermKind::Exact };
     let unique = |kind| terms(question, kind).into_iter().collect::<BTreeSet<String>>();
     let of_kind = |kind| unique(kind).into_iter().map(move |text| (kind, text));
-    (of_kind(words).chain(of_kind(Kind::Pairs)).take(MAX_QUERY_TERMS).collect(), words)
+    (of_kind(words).chain(of_kind(TermKind::Pairs)).take(MAX_QUERY_TERMS).collect(), words)
 }
 
 impl AskedTerm {
@@ -142,11 +144,11 @@ impl LexicalQuery {
     ) -> tantivy::Result<Self> {
         let (asked, words) = asked(question);
         let chunks = chunks(&searcher);
-        let term = |&(kind, ref text): &(Kind, String)| {
+        let term = |&(kind, ref text): &(TermKind, String)| {
             let field = match kind {
-                Kind::Exact => fields.exact,
-                Kind::Folded => fields.folded,
-                Kind::Pairs => fields.pairs,
+                TermKind::Exact => fields.exact,
+                TermKind::Folded => fields.folded,
+                TermKind::Pairs => fields.pairs,
             };
             Term::from_field_text(field, text)
         };
@@ -170,8 +172,8 @@ impl LexicalQuery {
     /// A query for an index that is not tantivy's: `asked` and `words` are [`asked`]'s, `holding`
     /// how many of the `chunks` have each term.
     pub(crate) fn counted(
-        asked: Vec<(Kind, String)>,
-        words: Kind,
+        asked: Vec<(TermKind, String)>,
+        words: TermKind,
         holding: &[u64],
         chunks: u64,
     ) -> Self {
@@ -241,9 +243,9 @@ impl LexicalQuery {
     /// BM25 of a text by itself; `mean` tells how many terms of a kind a chunk has. The same as
     /// [`Self::scores`], whose lengths are rounded.
     #[cfg(feature = "milvus")]
-    pub(crate) fn score(&self, text: &str, mean: impl Fn(Kind) -> f32) -> f32 {
+    pub(crate) fn score(&self, text: &str, mean: impl Fn(TermKind) -> f32) -> f32 {
         const B: f32 = 0.75;
-        let counted = [self.words, Kind::Pairs].map(|kind| {
+        let counted = [self.words, TermKind::Pairs].map(|kind| {
             let mut counts: HashMap<String, u32> = HashMap::new();
             let terms = terms(text, kind);
             let norm = if mean(kind) > 0.0 { terms.len() as f32 / mean(kind) } else { 1.0 };
@@ -251,7 +253,7 @@ impl LexicalQuery {
             (counts, K1 * (1.0 - B + B * norm))
         });
         let score = |asked: &AskedTerm| {
-            let (counts, norm) = &counted[usize::from(asked.kind == Kind::Pairs)];
+            let (counts, norm) = &counted[usize::from(asked.kind == TermKind::Pairs)];
             let occurrences = counts.get(&asked.text).map_or(0.0, |&count| count as f32);
             asked.idf() * occurrences * (K1 + 1.0) / (occurrences + norm)
         };
@@ -277,10 +279,10 @@ impl LexicalQuery {
     /// The share of the question's idf weight whose words and pairs occur in `text`, 0 to 1.
     pub fn coverage(&self, text: &str) -> f32 {
         let [words, pairs] =
-            [self.words, Kind::Pairs].map(|kind| BTreeSet::from_iter(terms(text, kind)));
+            [self.words, TermKind::Pairs].map(|kind| BTreeSet::from_iter(terms(text, kind)));
         let (mut covered, mut total) = (0.0, 0.0);
         for asked in &self.terms {
-            let present = if asked.kind == Kind::Pairs { &pairs } else { &words };
+            let present = if asked.kind == TermKind::Pairs { &pairs } else { &words };
             total += asked.idf();
             if present.contains(&asked.text) {
                 covered += asked.idf();

@@ -44,7 +44,7 @@ pub use lexical::LexicalQuery;
 pub use location::{Location, Notice, Notify, Retry};
 pub use shard::Shard;
 
-use crate::documents::{Format, Place};
+use crate::documents::{Markup, Place};
 
 const CHECKSUM_DIFFERS: &str = "its checksum is not the one it was written with";
 
@@ -67,7 +67,7 @@ pub struct Passage {
     /// The text itself.
     pub text: String,
     /// How the text is marked up.
-    pub format: Format,
+    pub format: Markup,
 }
 
 impl Passage {

@@ -68,7 +68,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::documents::Format;
+    use crate::documents::Markup;
     use crate::generation::local::placement::DeviceChoice;
     use crate::generation::local::{Llm, LlmFiles};
 
@@ -87,7 +87,7 @@ mod tests {
             place: None,
             span: (0, 1),
             text: format!("passage-{n}. {}", "words ".repeat(1 + n * 7 % 5)),
-            format: Format::Plain,
+            format: Markup::Plain,
         };
         (1..=count).map(passage).collect()
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::frame;
 use super::source::TemplateSource;
-use crate::documents::{Format, Place};
+use crate::documents::{Markup, Place};
 use crate::index::{Passage, file_of};
 use crate::text::language::Language;
 
@@ -56,7 +56,7 @@ impl PromptTemplate {
             place: None,
             span: (0, text.len()),
             text: text.to_owned(),
-            format: Format::Plain,
+            format: Markup::Plain,
         };
         let messages = self.render("47011?", &[passage("47012."), passage("47013.")])?;
         let parts: [(&[&str], &str); 2] = [
@@ -132,7 +132,7 @@ mod tests {
             place: Some(Place::Lines(3, 5)),
             span: (0, text.len()),
             text: text.to_owned(),
-            format: Format::Plain,
+            format: Markup::Plain,
         }
     }
 

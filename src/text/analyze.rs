@@ -22,7 +22,7 @@ const PAIR_JOINT: char = '\u{1f}';
 
 /// Which terms of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum TermKind {
     /// Words and syllables, with tone and vowel marks as written.
     Exact,
     /// The same, Latin letters without marks, and d for đ.
@@ -32,7 +32,7 @@ pub enum Kind {
 }
 
 /// The terms of `text`, in its order.
-pub fn terms(text: &str, kind: Kind) -> Vec<String> {
+pub fn terms(text: &str, kind: TermKind) -> Vec<String> {
     let terms = Terms::new(text, kind);
     terms.spans.iter().map(|span| terms.text[span.clone()].to_owned()).collect()
 }
@@ -46,7 +46,7 @@ struct Terms {
 }
 
 impl Terms {
-    fn new(text: &str, kind: Kind) -> Self {
+    fn new(text: &str, kind: TermKind) -> Self {
         let mut terms = Self { text: String::with_capacity(text.len()), spans: Vec::new() };
         // Where the word before ends in `text`, and where it begins among the terms.
         let mut previous: Option<(usize, usize)> = None;
@@ -60,7 +60,7 @@ impl Terms {
                 return;
             }
             match previous {
-                _ if kind != Kind::Pairs => terms.spans.push(at..end),
+                _ if kind != TermKind::Pairs => terms.spans.push(at..end),
                 Some((gap, left)) if makes_pair(&text[gap..start], &terms.text[left..end]) => {
                     terms.spans.push(left..end);
                 }
@@ -82,7 +82,7 @@ fn makes_pair(between: &str, pair: &str) -> bool {
 
 /// [`terms`] as tantivy's tokenizer, so that documents are analysed while they are indexed.
 #[derive(Debug, Clone, Copy)]
-pub struct TermTokenizer(pub Kind);
+pub struct TermTokenizer(pub TermKind);
 
 /// The terms of one text, in turn.
 pub struct TermStream {
@@ -208,21 +208,23 @@ fn latin(c: char) -> Option<[char; 2]> {
 }
 
 /// Writes a word as terms have it.
-fn push_word(word: &str, kind: Kind, text: &mut String) {
+fn push_word(word: &str, kind: TermKind, text: &mut String) {
     let start = text.len();
     for c in word.chars() {
         match latin(c) {
             _ if c.is_ascii() => text.push(c.to_ascii_lowercase()),
-            Some([exact, folded]) => text.push(if kind == Kind::Exact { exact } else { folded }),
+            Some([exact, folded]) => {
+                text.push(if kind == TermKind::Exact { exact } else { folded })
+            }
             None => {
                 text.truncate(start);
                 let exact = exact(word);
-                text.push_str(&if kind == Kind::Exact { exact } else { fold(&exact) });
+                text.push_str(&if kind == TermKind::Exact { exact } else { fold(&exact) });
                 return;
             }
         }
     }
-    if kind == Kind::Exact && text.ends_with(['a', 'e', 'y']) {
+    if kind == TermKind::Exact && text.ends_with(['a', 'e', 'y']) {
         let word = unify_tone_placement(text.split_off(start));
         text.push_str(&word);
     }
@@ -269,23 +271,23 @@ mod tests {
     use super::*;
 
     fn exact_terms(text: &str) -> Vec<String> {
-        terms(text, Kind::Exact)
+        terms(text, TermKind::Exact)
     }
 
     #[test]
     fn syllables_and_their_pairs() {
         assert_eq!(exact_terms("Học máy, AI"), ["học", "máy", "ai"]);
-        assert_eq!(terms("Học máy, AI", Kind::Folded), ["hoc", "may", "ai"]);
-        assert_eq!(terms("Học máy, AI đó", Kind::Pairs), ["hoc\u{1f}may", "ai\u{1f}do"]);
+        assert_eq!(terms("Học máy, AI", TermKind::Folded), ["hoc", "may", "ai"]);
+        assert_eq!(terms("Học máy, AI đó", TermKind::Pairs), ["hoc\u{1f}may", "ai\u{1f}do"]);
         let long = "x".repeat(MAX_TERM_BYTES + 1);
-        assert_eq!(terms(&format!("a {long} b c"), Kind::Pairs), ["b\u{1f}c"]);
+        assert_eq!(terms(&format!("a {long} b c"), TermKind::Pairs), ["b\u{1f}c"]);
         assert_eq!(exact_terms(&format!("a {long} b")), ["a", "b"]);
     }
 
     /// A number of an act or a standard is its words, and each with its neighbour.
     #[test]
     fn codes_are_pairs_in_a_row() {
-        let pairs = |text: &str| terms(text, Kind::Pairs).join(" ").replace(PAIR_JOINT, "+");
+        let pairs = |text: &str| terms(text, TermKind::Pairs).join(" ").replace(PAIR_JOINT, "+");
         assert_eq!(pairs("Điều 12"), "dieu+12");
         assert_eq!(pairs("QCVN 01:2021"), "qcvn+01 01+2021");
         assert_eq!(pairs("15/2020/NĐ-CP"), "15+2020 2020+nd");
@@ -301,7 +303,7 @@ mod tests {
             for (i, left) in group.iter().enumerate() {
                 for right in &group[i + 1..] {
                     assert_ne!(exact_terms(left), exact_terms(right));
-                    assert_eq!(terms(left, Kind::Folded), terms(right, Kind::Folded));
+                    assert_eq!(terms(left, TermKind::Folded), terms(right, TermKind::Folded));
                 }
             }
         }
@@ -334,8 +336,8 @@ mod tests {
 
     #[test]
     fn folding_covers_d_with_stroke_and_leaves_other_scripts_alone() {
-        assert_eq!(terms("Đường", Kind::Folded), ["duong"]);
-        assert_eq!(terms("ที่", Kind::Folded), terms("ที่", Kind::Exact));
+        assert_eq!(terms("Đường", TermKind::Folded), ["duong"]);
+        assert_eq!(terms("ที่", TermKind::Folded), terms("ที่", TermKind::Exact));
         assert!(is_unmarked("nlp la gi?"));
         assert!(!is_unmarked("NLP là gì?"));
     }
@@ -347,14 +349,14 @@ mod tests {
     }
 
     /// The words as ICU alone finds them, and their terms without any short cut.
-    fn slowly(text: &str, kind: Kind) -> Vec<String> {
+    fn slowly(text: &str, kind: TermKind) -> Vec<String> {
         let segmenter = WordSegmenter::new_auto(WordBreakInvariantOptions::default());
         let mut start = 0;
         let mut words = Vec::new();
         for end in segmenter.segment_str(text) {
             if text[start..end].contains(char::is_alphanumeric) {
                 let exact = exact(&text[start..end]);
-                words.push(if kind == Kind::Exact { exact } else { fold(&exact) });
+                words.push(if kind == TermKind::Exact { exact } else { fold(&exact) });
             }
             start = end;
         }
@@ -384,7 +386,7 @@ mod tests {
             "ả",
         ];
         let check = |text: &str| {
-            for kind in [Kind::Exact, Kind::Folded] {
+            for kind in [TermKind::Exact, TermKind::Folded] {
                 assert_eq!(terms(text, kind), slowly(text, kind), "{text:?} {kind:?}");
             }
             for (start, word) in words(text) {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use rag_query::documents::{Format, Place};
+use rag_query::documents::{Markup, Place};
 use rag_query::index::update::copy;
 use rag_query::index::{
     DocumentState, FileState, Index, IndexError, IndexWriter, Location, Notify, Passage, Start,
@@ -81,7 +81,7 @@ fn chunks(document: &str, version: u64) -> Vec<StoredChunk> {
                 place: Some(Place::Lines(n as u32, n as u32 + 1)),
                 span: (100 * n as usize, 100 * n as usize + 99),
                 text: text(&mut random, 20 + 7 * n),
-                format: Format::Plain,
+                format: Markup::Plain,
             },
             vector: vector(&mut random),
             tokens: (0..3 + n).map(|_| vector(&mut random)).collect(),

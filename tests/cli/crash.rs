@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
-use rag_query::documents::{Format, Place};
+use rag_query::documents::{Markup, Place};
 use rag_query::index::{
     self, DirectoryIndex, DirectoryWriter, DocumentState, FileState, Index, IndexError,
     IndexWriter, Passage, Start,
@@ -45,7 +45,7 @@ fn passages(document: &str, version: u64) -> Vec<Passage> {
             place: Some(Place::Lines(1, 1)),
             span: (0, 1),
             text: format!("part {n} of {document} in version {version}"),
-            format: Format::Plain,
+            format: Markup::Plain,
         })
         .collect()
 }

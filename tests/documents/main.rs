@@ -5,4 +5,3 @@
 mod pdf_file;
 mod properties;
 mod random;
-mod real;

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use rag_query::chunks::{Chunk, ChunkSettings, chunk};
-use rag_query::documents::{self as ingest, Document, Place};
+use rag_query::documents::{self, Document, Place};
 use rag_query::embedding::encoder::TextTokenizer;
 use rag_query::index::Passage;
 use rag_query::support::random::SplitMix64;
@@ -43,7 +43,7 @@ fn all_settings() -> [ChunkSettings; 3] {
 }
 
 fn read(path: &Path) -> Option<Document> {
-    let mut documents = ingest::read(path);
+    let mut documents = documents::read(path);
     let document = documents.next().expect("a file gives something").ok()?;
     assert!(documents.next().is_none());
     Some(document)

@@ -13,7 +13,7 @@ use super::args::{IndexAction, IndexArgs};
 use super::exit::Exit;
 use super::interrupt::{self, Interruptible};
 use super::setup::Setup;
-use crate::documents::{self as ingest, Filter, Walk};
+use crate::documents::{self, Filter, Walk};
 use crate::index::Start;
 use crate::index::update::{Indexer, Progress};
 use crate::terminal::{Lang, time};
@@ -34,7 +34,7 @@ pub fn run(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
 
 /// The files that the options name.
 fn walk(args: &IndexArgs) -> Result<Walk> {
-    let mut walk = ingest::walk(&args.paths, &Filter::new(&args.include, &args.exclude)?)?;
+    let mut walk = documents::walk(&args.paths, &Filter::new(&args.include, &args.exclude)?)?;
     if let Some(shard) = args.shard {
         walk.files.retain(|file| shard.has(file));
     }

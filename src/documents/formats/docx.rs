@@ -12,19 +12,19 @@ use quick_xml::events::{BytesStart, Event};
 
 use super::flow::Flow;
 use super::package::{Package, attribute, element_text, entity};
-use crate::documents::error::IngestError;
-use crate::documents::layout::{Layout, Places};
+use crate::documents::error::ReadError;
+use crate::documents::structure::{Places, Structure};
 
 /// Deepest list that is numbered; Word has nine levels.
 const LEVELS: usize = 9;
 /// Most styles, lists and notes that are remembered. Word's own limit is about 4,000 styles.
 const MAX_NAMED: usize = 1 << 16;
 
-/// Title, text and layout of a document.
+/// Title, text and structure of a document.
 pub(crate) fn read(
     file: File,
     path: &Path,
-) -> Result<(Option<String>, String, Layout), IngestError> {
+) -> Result<(Option<String>, String, Structure), ReadError> {
     let mut package = Package::open(file, path)?;
     let main = main_part(&mut package)?;
     let folder = main.rsplit_once('/').map_or("", |(folder, _)| folder);
@@ -32,14 +32,14 @@ pub(crate) fn read(
         |name: &str| if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
     let Some(document) = package.part(&main)? else {
         let why = "there is no text in it; it may be another kind of file".to_owned();
-        return Err(IngestError::Damaged { path: path.to_owned(), why });
+        return Err(ReadError::Damaged { path: path.to_owned(), why });
     };
     let styles = package.part(&beside("styles.xml"))?.unwrap_or_default();
     let numbering = package.part(&beside("numbering.xml"))?.unwrap_or_default();
     let notes = package.part(&beside("footnotes.xml"))?.unwrap_or_default();
     let core = package.part("docProps/core.xml")?.unwrap_or_default();
 
-    let damaged = |error: &quick_xml::Error| IngestError::Damaged {
+    let damaged = |error: &quick_xml::Error| ReadError::Damaged {
         path: path.to_owned(),
         why: error.to_string(),
     };
@@ -53,13 +53,13 @@ pub(crate) fn read(
     let has_pages = word.page > 1;
     let title = element_text(&core, "title");
     // Word records where its pages ended; other programs do not.
-    let (text, layout) =
+    let (text, structure) =
         word.flow.finish(|marks| if has_pages { Places::Pages(marks) } else { Places::Nowhere });
-    Ok((title, text, layout))
+    Ok((title, text, structure))
 }
 
 /// The part that holds the text, as the package's relations name it.
-fn main_part(package: &mut Package) -> Result<String, IngestError> {
+fn main_part(package: &mut Package) -> Result<String, ReadError> {
     let relations = package.part("_rels/.rels")?.unwrap_or_default();
     let mut reader = Reader::from_str(&relations);
     while let Ok(event) = reader.read_event() {
@@ -497,7 +497,7 @@ pub(crate) mod tests {
     use zip::write::SimpleFileOptions;
 
     use crate::chunks::chunk;
-    use crate::documents::{Document, IngestError, Place, read};
+    use crate::documents::{Document, Place, ReadError, read};
 
     /// A ZIP file of these parts, in a folder of its own.
     pub fn packed(name: &str, parts: &[(&str, &str)]) -> (tempfile::TempDir, std::path::PathBuf) {
@@ -522,7 +522,7 @@ pub(crate) mod tests {
         format!("<w:p><w:pPr>{properties}</w:pPr><w:r><w:t>{text}</w:t></w:r></w:p>")
     }
 
-    fn read_one(parts: &[(&str, &str)]) -> Result<Document, IngestError> {
+    fn read_one(parts: &[(&str, &str)]) -> Result<Document, ReadError> {
         let (_folder, path) = packed("a.docx", parts);
         read(&path).next().unwrap()
     }
@@ -593,24 +593,24 @@ pub(crate) mod tests {
     #[test]
     fn what_is_no_document_says_so() {
         let error = read_one(&[("xl/workbook.xml", "<x/>")]).unwrap_err();
-        assert!(matches!(error, IngestError::Damaged { .. }), "{error}");
+        assert!(matches!(error, ReadError::Damaged { .. }), "{error}");
         let error = read_one(&[("word/document.xml", "<w:p><w:t>a</w:r>")]).unwrap_err();
-        assert!(matches!(error, IngestError::Damaged { .. }), "{error}");
+        assert!(matches!(error, ReadError::Damaged { .. }), "{error}");
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.docx");
         std::fs::write(&path, b"PK\x03\x04 not a zip").unwrap();
         let error = read(&path).next().unwrap().unwrap_err();
-        assert!(matches!(error, IngestError::Damaged { .. }), "{error}");
+        assert!(matches!(error, ReadError::Damaged { .. }), "{error}");
         std::fs::write(&path, b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1 a compound file").unwrap();
         let error = read(&path).next().unwrap().unwrap_err();
-        assert!(matches!(error, IngestError::Encrypted { .. }), "{error}");
+        assert!(matches!(error, ReadError::Encrypted { .. }), "{error}");
     }
 
     #[test]
     fn a_bomb_is_refused_and_depth_is_no_matter() {
         let bomb = format!("<w:document>{}", " ".repeat((128 << 20) + 1));
         let error = read_one(&[("word/document.xml", &bomb)]).unwrap_err();
-        assert!(matches!(error, IngestError::Unpacked { .. }), "{error}");
+        assert!(matches!(error, ReadError::Unpacked { .. }), "{error}");
         let deep = "<w:tbl><w:tr><w:tc><w:p><w:r><w:t>x</w:t></w:r>".repeat(1 << 16);
         // Unclosed: an error, or the text so far; never a crash.
         let _ = read_one(&[("word/document.xml", &deep)]);

@@ -9,20 +9,20 @@ use quick_xml::events::Event;
 
 use super::html;
 use super::package::{Package, attribute, element_text};
-use crate::documents::error::IngestError;
-use crate::documents::layout::{Layout, Places};
+use crate::documents::error::ReadError;
 use crate::documents::section::Section;
+use crate::documents::structure::{Places, Structure};
 
 /// Most chapters; large books have some hundred.
 const MAX_CHAPTERS: usize = 10_000;
 
-/// Title, text and layout of a book.
+/// Title, text and structure of a book.
 pub(crate) fn read(
     file: File,
     path: &Path,
-) -> Result<(Option<String>, String, Layout), IngestError> {
+) -> Result<(Option<String>, String, Structure), ReadError> {
     let mut package = Package::open(file, path)?;
-    let damaged = |why: &str| IngestError::Damaged { path: path.to_owned(), why: why.to_owned() };
+    let damaged = |why: &str| ReadError::Damaged { path: path.to_owned(), why: why.to_owned() };
     let container = package.part("META-INF/container.xml")?.unwrap_or_default();
     let Some(opf) = root_file(&container) else {
         return Err(damaged("it does not name its contents"));
@@ -41,12 +41,12 @@ pub(crate) fn read(
             Ok(Some(chapter)) => chapter,
             Ok(None) => continue,
             // Bytes that are no text, in a book that says that some of it is encrypted.
-            Err(IngestError::Damaged { .. }) if protected => {
-                return Err(IngestError::Encrypted { path: path.to_owned() });
+            Err(ReadError::Damaged { .. }) if protected => {
+                return Err(ReadError::Encrypted { path: path.to_owned() });
             }
             Err(error) => return Err(error),
         };
-        let (chapter_title, chapter, layout) = html::read(&chapter, html::Syntax::Xml);
+        let (chapter_title, chapter, structure) = html::read(&chapter, html::Syntax::Xml);
         if chapter.trim().is_empty() {
             continue;
         }
@@ -55,7 +55,7 @@ pub(crate) fn read(
         }
         let start = text.len();
         text.push_str(&chapter);
-        for mut section in layout.sections.unwrap_or_default() {
+        for mut section in structure.sections.unwrap_or_default() {
             for block in &mut section.blocks {
                 block.span = block.span.start + start..block.span.end + start;
             }
@@ -66,7 +66,7 @@ pub(crate) fn read(
             sections.push(section);
         }
     }
-    Ok((title, text, Layout { sections: Some(sections), places: Places::Nowhere }))
+    Ok((title, text, Structure { sections: Some(sections), places: Places::Nowhere }))
 }
 
 /// Where the container says that the book's contents are described.
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
     use crate::chunks::{ChunkSettings, chunk};
     use crate::documents::formats::docx::tests::packed;
-    use crate::documents::{IngestError, read};
+    use crate::documents::{ReadError, read};
 
     const CONTAINER: &str =
         "<container><rootfiles><rootfile full-path=\"OPS/book.opf\"/></rootfiles></container>";
@@ -208,7 +208,7 @@ mod tests {
         ] {
             let (_folder, path) = packed("a.epub", parts);
             let error = read(&path).next().unwrap().unwrap_err();
-            assert!(matches!(error, IngestError::Damaged { .. }), "{error}");
+            assert!(matches!(error, ReadError::Damaged { .. }), "{error}");
         }
     }
 

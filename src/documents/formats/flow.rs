@@ -1,15 +1,15 @@
 //! Text under construction, for formats whose markup is not text: HTML, DOCX, EPUB, PDF.
 //!
 //! A reader tells in order what it finds (text, the end of a block, a heading, a cell); out come
-//! readable text and its [`Layout`]: list items with their markers, table rows on lines, headings
+//! readable text and its [`Structure`]: list items with their markers, table rows on lines, headings
 //! on lines of their own that belong to no block.
 
 use std::borrow::Cow;
 
 use crate::documents::clean::clean;
-use crate::documents::layout::{Layout, Marks, Places};
 use crate::documents::read::{MAX_TITLE_CHARS, tidy_title};
 use crate::documents::section::{Block, BlockKind, HeadingPath, Section};
+use crate::documents::structure::{Marks, Places, Structure};
 
 /// What separates a block from the one before it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl Marked {
     }
 }
 
-/// A table, until it ends or turns out to be layout.
+/// A table, until it ends or turns out to be structure.
 struct Table {
     rows: Marked,
     /// Cells of the current row.
@@ -355,8 +355,8 @@ impl Flow {
         self.first_heading.as_deref()
     }
 
-    /// Text and layout; `places` says what the numbers given to [`Flow::at`] were.
-    pub fn finish(mut self, places: impl FnOnce(Marks) -> Places) -> (String, Layout) {
+    /// Text and structure; `places` says what the numbers given to [`Flow::at`] were.
+    pub fn finish(mut self, places: impl FnOnce(Marks) -> Places) -> (String, Structure) {
         self.end_heading();
         self.end_verbatim();
         while !self.tables.is_empty() {
@@ -364,8 +364,9 @@ impl Flow {
         }
         self.flush(BlockKind::Prose);
         self.close_section();
-        let layout = Layout { sections: Some(self.sections), places: places(self.document.marks) };
-        (self.document.text, layout)
+        let structure =
+            Structure { sections: Some(self.sections), places: places(self.document.marks) };
+        (self.document.text, structure)
     }
 }
 
@@ -400,10 +401,13 @@ mod tests {
         flow.begin_cell();
         flow.end_row();
         flow.end_table();
-        let (text, layout) = flow.finish(Places::Pages);
+        let (text, structure) = flow.finish(Places::Pages);
         assert_eq!(text, "Chương 1\n\nMột hai\n\n- ba\n  1. bốn\n\na | b c");
-        assert_eq!(layout.places, Places::Pages(vec![(0, 1), (text.find("  1. b").unwrap(), 2)]));
-        let sections = layout.sections.unwrap();
+        assert_eq!(
+            structure.places,
+            Places::Pages(vec![(0, 1), (text.find("  1. b").unwrap(), 2)])
+        );
+        let sections = structure.sections.unwrap();
         assert_eq!(sections.len(), 1);
         assert_eq!(sections[0].headings, ["Chương 1"]);
         let blocks: Vec<&str> =
@@ -424,8 +428,8 @@ mod tests {
         flow.at(3);
         flow.text("\u{301} ba");
         flow.end_verbatim();
-        let (text, layout) = flow.finish(Places::Lines);
-        let Places::Lines(marks) = layout.places else { panic!("a page has lines") };
+        let (text, structure) = flow.finish(Places::Lines);
+        let Places::Lines(marks) = structure.places else { panic!("a page has lines") };
         assert_eq!(text, format!("{}\nhai\né ba", "á".repeat(50)));
         assert_eq!(marks[1], (text.find("hai").unwrap(), 2));
     }
@@ -449,9 +453,10 @@ mod tests {
         flow.end_table();
         flow.text("cuối");
         flow.end_table();
-        let (text, layout) = flow.finish(|_| Places::Nowhere);
+        let (text, structure) = flow.finish(|_| Places::Nowhere);
         assert_eq!(text, "menu\n\ntrước\n\nTựa\n\nchữ\n\nx\n\ncuối");
-        let headings: Vec<_> = layout.sections.unwrap().into_iter().map(|s| s.headings).collect();
+        let headings: Vec<_> =
+            structure.sections.unwrap().into_iter().map(|s| s.headings).collect();
         assert_eq!(headings, [vec![], vec!["Tựa".to_owned()]]);
     }
 }

@@ -10,8 +10,8 @@ use html5gum::emitters::callback::{CallbackEmitter, CallbackEvent};
 use html5gum::{Span, Tokenizer};
 
 use super::flow::Flow;
-use crate::documents::layout::{Layout, Places, newlines};
 use crate::documents::read::tidy_title;
+use crate::documents::structure::{Places, Structure, newlines};
 
 /// Elements whose content is never text of the page.
 const HIDDEN: [&str; 18] = [
@@ -77,8 +77,8 @@ pub(crate) enum Syntax {
     Xml,
 }
 
-/// A page's title, text and layout. `html` is composed and has `\n` line ends.
-pub(crate) fn read(html: &str, syntax: Syntax) -> (Option<String>, String, Layout) {
+/// A page's title, text and structure. `html` is composed and has `\n` line ends.
+pub(crate) fn read(html: &str, syntax: Syntax) -> (Option<String>, String, Structure) {
     let opened;
     let html = if syntax == Syntax::Xml {
         opened = with_end_tags(html);
@@ -88,7 +88,7 @@ pub(crate) fn read(html: &str, syntax: Syntax) -> (Option<String>, String, Layou
     };
     let has_main = ["<main", "<MAIN", "role=\"main\""].iter().any(|mark| html.contains(mark));
     let scopes = [(Scope::Main, LEAST_MAIN), (Scope::Body, 1), (Scope::Everything, 0)];
-    let mut read = (None, String::new(), Layout::default());
+    let mut read = (None, String::new(), Structure::default());
     for (scope, least) in scopes.into_iter().skip(usize::from(!has_main)) {
         read = tokenize(html, scope, syntax).finish();
         if read.1.len() >= least {
@@ -395,7 +395,7 @@ impl Page {
         self.ids.get(name).is_some_and(|&id| self.names[id].1 > 0)
     }
 
-    fn finish(mut self) -> (Option<String>, String, Layout) {
+    fn finish(mut self) -> (Option<String>, String, Structure) {
         while !self.elements.is_empty() {
             self.pop();
         }
@@ -406,8 +406,8 @@ impl Page {
             (Some(title), Some(heading)) if title.starts_with(&heading) => Some(heading),
             (title, _) => title,
         };
-        let (text, layout) = self.flow.finish(Places::Lines);
-        (title, text, layout)
+        let (text, structure) = self.flow.finish(Places::Lines);
+        (title, text, structure)
     }
 }
 
@@ -465,7 +465,7 @@ mod tests {
 
     use super::*;
     use crate::documents::Place;
-    use crate::documents::layout::LineCounter;
+    use crate::documents::structure::LineCounter;
 
     fn text(html: &str) -> String {
         read(html, Syntax::Html).1
@@ -481,10 +481,10 @@ mod tests {
             <article><header><h1>Bài một</h1><p>Hà Nội, 1/1</p></header>
             <p>Đoạn&nbsp;<b>đ</b>ầu&hellip; <span hidden>ẩn</span><span style='DISPLAY: none'>ẩn</span><!-- không -->
             hết<br>dòng<p>Đoạn hai<aside>quảng cáo</aside></article><footer>© Trang</footer></body></html>";
-        let (title, text, layout) = read(html, Syntax::Html);
+        let (title, text, structure) = read(html, Syntax::Html);
         assert_eq!(title.as_deref(), Some("Bài một"));
         assert_eq!(text, "Bài một\n\nHà Nội, 1/1\n\nĐoạn đầu… hết\ndòng\n\nĐoạn hai");
-        let sections = layout.sections.unwrap();
+        let sections = structure.sections.unwrap();
         assert_eq!(sections.len(), 1);
         assert_eq!(sections[0].headings, ["Bài một"]);
     }
@@ -509,14 +509,14 @@ mod tests {
         let html = "<h1>A</h1>\n<ul><li>một\n<li>hai<ol start=3><li>x<li>y</ol></ul>\n\n\
             <pre>a  b\n  c</pre>\n<table><tr><th>tên<th>giá<tr><td>x<td>\n1 &lt; 2</table>\n\
             <h2>B <i>b</i></h2><p>cuối\n<h3></h3>";
-        let (_, text, layout) = read(html, Syntax::Html);
+        let (_, text, structure) = read(html, Syntax::Html);
         assert_eq!(
             text,
             "A\n\n- một\n- hai\n  3. x\n  4. y\n\na  b\n  c\n\ntên | giá\nx | 1 < 2\n\nB b\n\ncuối"
         );
         let place = |word: &str| {
             let at = text.find(word).unwrap();
-            layout.places.of(&(at..at + word.len()), &mut LineCounter::new("")).unwrap()
+            structure.places.of(&(at..at + word.len()), &mut LineCounter::new("")).unwrap()
         };
         assert_eq!(place("- một\n- hai"), Place::Lines(2, 3));
         assert_eq!(place("a  b\n  c"), Place::Lines(5, 6));

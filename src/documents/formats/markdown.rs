@@ -9,9 +9,9 @@ use std::ops::Range;
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 use super::front_matter::front_matter;
-use crate::documents::layout::Marks;
 use crate::documents::read::{MAX_TITLE_CHARS, tidy_title};
 use crate::documents::section::{Block, BlockKind, HeadingPath, Section};
+use crate::documents::structure::Marks;
 
 /// What people write in notes, beyond `CommonMark`. Front matter is not here: the parser would
 /// accept it anywhere and swallow text between two `---` rules.

@@ -12,7 +12,7 @@ use zip::result::ZipError;
 
 use crate::documents::clean::clean;
 use crate::documents::encoding;
-use crate::documents::error::IngestError;
+use crate::documents::error::ReadError;
 use crate::documents::read::tidy_title;
 
 /// Most bytes of text in one document, all its parts together, as they are unpacked. A ZIP file may
@@ -28,7 +28,7 @@ pub(crate) struct Package<'p> {
 }
 
 impl<'p> Package<'p> {
-    pub fn open(file: File, path: &'p Path) -> Result<Self, IngestError> {
+    pub fn open(file: File, path: &'p Path) -> Result<Self, ReadError> {
         match ZipArchive::new(BufReader::new(file)) {
             Ok(archive) => Ok(Self { path, archive, room: MAX_UNPACKED }),
             Err(error) => Err(damaged(path, &error)),
@@ -39,7 +39,7 @@ impl<'p> Package<'p> {
     ///
     /// # Errors
     /// The part is damaged, encrypted, or more than what may be unpacked.
-    pub fn part(&mut self, name: &str) -> Result<Option<String>, IngestError> {
+    pub fn part(&mut self, name: &str) -> Result<Option<String>, ReadError> {
         let path = self.path;
         let part = match self.archive.by_name(name) {
             Ok(part) => part,
@@ -51,12 +51,12 @@ impl<'p> Package<'p> {
             .read_to_end(&mut bytes)
             .map_err(|error| damaged(path, &ZipError::Io(error)))?;
         if bytes.len() > self.room {
-            return Err(IngestError::Unpacked { path: path.to_owned(), limit: MAX_UNPACKED });
+            return Err(ReadError::Unpacked { path: path.to_owned(), limit: MAX_UNPACKED });
         }
         self.room -= bytes.len();
         match encoding::decode(&bytes, None) {
             Ok(text) => Ok(Some(text.into_owned())),
-            Err(reason) => Err(IngestError::Damaged {
+            Err(reason) => Err(ReadError::Damaged {
                 path: path.to_owned(),
                 why: format!("`{name}` in it is {reason}"),
             }),
@@ -64,13 +64,11 @@ impl<'p> Package<'p> {
     }
 }
 
-fn damaged(path: &Path, error: &ZipError) -> IngestError {
+fn damaged(path: &Path, error: &ZipError) -> ReadError {
     let path = path.to_owned();
     match error {
-        ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) => {
-            IngestError::Encrypted { path }
-        }
-        error => IngestError::Damaged { path, why: error.to_string() },
+        ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) => ReadError::Encrypted { path },
+        error => ReadError::Damaged { path, why: error.to_string() },
     }
 }
 

@@ -366,7 +366,7 @@ mod tests {
 
     use super::*;
     use crate::chunks::ChunkSettings;
-    use crate::documents::Format;
+    use crate::documents::Markup;
     use crate::index::directory::verify;
     use crate::index::{DirectoryWriter, DocumentState, EmbedderIdentity, IndexWriter, Start};
     use crate::support::random::SplitMix64;
@@ -395,7 +395,7 @@ mod tests {
                 place: None,
                 span: (0, text.len()),
                 text,
-                format: Format::Plain,
+                format: Markup::Plain,
             };
             writer.add(&passage, &[1.0, 0.0, 0.0, 0.0], &[]).unwrap();
             writer.finish_document(&document, DocumentState { hash: String::new(), chunks: 1 });

@@ -24,7 +24,7 @@ use crate::index::{
     ChunkId, Index, IndexError, Ledger, LexicalQuery, Notify, Passage, Searched, Settings,
     StoredChunk,
 };
-use crate::text::analyze::{Kind, terms};
+use crate::text::analyze::{TermKind, terms};
 
 /// Words that are asked about in one message.
 const WORDS: usize = 256;
@@ -127,7 +127,7 @@ impl MilvusIndex {
     }
 
     /// How many chunks have each term.
-    async fn holding(&self, terms: &[(Kind, String)]) -> Result<Vec<u64>, IndexError> {
+    async fn holding(&self, terms: &[(TermKind, String)]) -> Result<Vec<u64>, IndexError> {
         let mut holding = Vec::with_capacity(terms.len());
         for asked in terms.chunks(WORDS) {
             let words = asked.iter().map(|(kind, term)| word(*kind, term)).collect();
@@ -146,7 +146,7 @@ impl MilvusIndex {
     }
 
     /// How many chunks have a term, given the one with the best score for it.
-    fn holding_by(&self, kind: Kind, term: &str, best: &Passage, score: f32) -> u64 {
+    fn holding_by(&self, kind: TermKind, term: &str, best: &Passage, score: f32) -> u64 {
         let text = best.text_to_embed();
         let occurrences = count(&terms(&text, kind), term);
         let length: usize = KINDS.iter().map(|&kind| terms(&text, kind).len()).sum();

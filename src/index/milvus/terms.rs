@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use crate::text::analyze::{Kind, terms};
+use crate::text::analyze::{TermKind, terms};
 
 /// Joins the syllables of a pair. A letter to every analyzer, and of no language's words.
 const JOINT: char = 'ǀ';
@@ -16,15 +16,15 @@ const ESCAPE: (char, char) = ('ǃ', 'ǂ');
 const MAX_BYTES: usize = 200;
 
 /// The kinds of terms that a chunk is found by.
-pub const KINDS: [Kind; 3] = [Kind::Exact, Kind::Folded, Kind::Pairs];
+pub const KINDS: [TermKind; 3] = [TermKind::Exact, TermKind::Folded, TermKind::Pairs];
 
 /// The word that stands for a term of ours.
-pub fn word(kind: Kind, term: &str) -> String {
+pub fn word(kind: TermKind, term: &str) -> String {
     let mut word = String::with_capacity(term.len() + 2);
     word.push(match kind {
-        Kind::Exact => 'e',
-        Kind::Folded => 'f',
-        Kind::Pairs => 'p',
+        TermKind::Exact => 'e',
+        TermKind::Folded => 'f',
+        TermKind::Pairs => 'p',
     });
     for c in term.chars() {
         if is_plain(c) {
@@ -80,11 +80,11 @@ mod tests {
                 }
             }
         }
-        assert_eq!(word(Kind::Exact, "học"), "ehọc");
-        assert_eq!(word(Kind::Pairs, "hoc\u{1f}may"), "phocǀmay");
-        assert_eq!(word(Kind::Exact, "3.5"), "e3ǃ2eǂ5");
-        assert_ne!(word(Kind::Exact, &"ก".repeat(42)), word(Kind::Exact, &"ก".repeat(41)));
-        assert!(word(Kind::Exact, &"ก".repeat(42)).len() <= MAX_BYTES);
+        assert_eq!(word(TermKind::Exact, "học"), "ehọc");
+        assert_eq!(word(TermKind::Pairs, "hoc\u{1f}may"), "phocǀmay");
+        assert_eq!(word(TermKind::Exact, "3.5"), "e3ǃ2eǂ5");
+        assert_ne!(word(TermKind::Exact, &"ก".repeat(42)), word(TermKind::Exact, &"ก".repeat(41)));
+        assert!(word(TermKind::Exact, &"ก".repeat(42)).len() <= MAX_BYTES);
         let (all, lengths) = words("học máy");
         assert_eq!((all.as_str(), lengths), ("ehọc emáy fhoc fmay phocǀmay", [2, 2, 1]));
     }

@@ -18,7 +18,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
 use crate::chunks::ChunkSettings;
-use crate::documents::{IngestError, Walk};
+use crate::documents::{ReadError, Walk};
 use crate::embedding::{Embedder, Tokens};
 use crate::index::{DocumentState, FileState, IndexWriter, Ledger, Passage, Start, file_of};
 pub use copy::{Copied, copy};
@@ -407,7 +407,7 @@ fn jobs(walk: &Walk, ledger: &Ledger) -> (Vec<Job>, usize, Vec<String>) {
     let (mut jobs, mut unchanged, mut problems) = (Vec::new(), 0, Vec::new());
     for path in &walk.files {
         let Some(id) = path.to_str() else {
-            problems.push(IngestError::PathNotUnicode { path: path.clone() }.to_string());
+            problems.push(ReadError::PathNotUnicode { path: path.clone() }.to_string());
             continue;
         };
         match Job::new(path.clone(), id.to_owned(), ledger) {

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::in_order::Outcomes;
 use crate::chunks::{ChunkSettings, chunk};
-use crate::documents::{self as ingest, Document, IngestError};
+use crate::documents::{self, Document, ReadError};
 use crate::index::{FileState, Ledger, Passage};
 
 /// A change within this time of another may leave no trace in the file's time: file systems count
@@ -46,7 +46,7 @@ pub enum Outcome {
         passages: Vec<Passage>,
     },
     /// A part of the file, or all of it, cannot be read.
-    Problem(IngestError),
+    Problem(ReadError),
     /// The file has the bytes that it had; none of its documents was looked at. Nothing follows.
     SameBytes(FileState),
     /// Nothing follows. With a state if all of the file could be read.
@@ -57,7 +57,7 @@ impl Job {
     /// Compares a file with what the index knows of it. `None` if it has not changed since, as far
     /// as size and time tell.
     pub fn new(path: PathBuf, id: String, ledger: &Ledger) -> Option<Self> {
-        let known = ledger.files().get(&id).filter(|state| state.reader == ingest::READER);
+        let known = ledger.files().get(&id).filter(|state| state.reader == documents::READER);
         // A file that cannot be looked at will tell why when it is read.
         let metadata = path.metadata().ok();
         let size = metadata.as_ref().map_or(0, Metadata::len);
@@ -84,19 +84,19 @@ impl Job {
             Ok(hash) => hash,
             Err(source) => {
                 let path = self.path.clone();
-                outcomes.send(Outcome::Problem(IngestError::Io { path, source }));
+                outcomes.send(Outcome::Problem(ReadError::Io { path, source }));
                 outcomes.send(Outcome::End(None));
                 return;
             }
         };
         let state =
-            FileState { size: self.size, modified: self.modified, hash, reader: ingest::READER };
+            FileState { size: self.size, modified: self.modified, hash, reader: documents::READER };
         if self.known.as_ref().is_some_and(|known| known.hash == state.hash) {
             outcomes.send(Outcome::SameBytes(state));
             return;
         }
         let mut whole = true;
-        for document in ingest::read(&self.path) {
+        for document in documents::read(&self.path) {
             let outcome = match document {
                 Ok(document) => self.compare(&document, settings, count),
                 Err(error) => {

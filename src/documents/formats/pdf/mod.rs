@@ -18,9 +18,9 @@ use serde::{Deserialize, Serialize};
 use unpdf::model::{Block, Page, Paragraph, TableCell};
 
 use super::flow::Flow;
-use crate::documents::error::IngestError;
-use crate::documents::layout::{Layout, Places};
+use crate::documents::error::ReadError;
 use crate::documents::read::tidy_title;
+use crate::documents::structure::{Places, Structure};
 pub use worker::main;
 use worker::{Message, Worker};
 
@@ -41,20 +41,20 @@ const RUNNING_CHARS: usize = 90;
 pub(crate) struct Pdf {
     pub title: Option<String>,
     pub text: String,
-    pub layout: Layout,
+    pub structure: Structure,
     /// Some pages are pictures, but not all.
-    pub problem: Option<IngestError>,
+    pub problem: Option<ReadError>,
 }
 
 /// Reads a PDF file.
-pub(crate) fn read(path: &Path) -> Result<Pdf, IngestError> {
-    let worker = Worker::start(path).map_err(IngestError::io(path))?;
+pub(crate) fn read(path: &Path) -> Result<Pdf, ReadError> {
+    let worker = Worker::start(path).map_err(ReadError::io(path))?;
     collect(&worker, path)
 }
 
 /// What a reader tells of a file.
-fn collect(worker: &Worker, path: &Path) -> Result<Pdf, IngestError> {
-    let damaged = |why: String| IngestError::Damaged { path: path.to_owned(), why };
+fn collect(worker: &Worker, path: &Path) -> Result<Pdf, ReadError> {
+    let damaged = |why: String| ReadError::Damaged { path: path.to_owned(), why };
     let mut title = None;
     let mut pages: Vec<Sheet> = Vec::new();
     let mut text = 0;
@@ -65,13 +65,13 @@ fn collect(worker: &Worker, path: &Path) -> Result<Pdf, IngestError> {
                 text += sheet.bytes();
                 pages.push(sheet);
                 if text > MAX_TEXT || pages.len() > MAX_PAGES {
-                    return Err(IngestError::Unpacked { path: path.to_owned(), limit: MAX_TEXT });
+                    return Err(ReadError::Unpacked { path: path.to_owned(), limit: MAX_TEXT });
                 }
             }
             Ok(Message::Failed) => pages.push(Sheet::default()),
             Ok(Message::Done) => break,
             Ok(Message::Encrypted) => {
-                return Err(IngestError::Encrypted { path: path.to_owned() });
+                return Err(ReadError::Encrypted { path: path.to_owned() });
             }
             Ok(Message::Damaged(why)) => return Err(damaged(why)),
             Err(RecvTimeoutError::Timeout) => {
@@ -90,7 +90,7 @@ fn collect(worker: &Worker, path: &Path) -> Result<Pdf, IngestError> {
         .filter(|(_, page)| page.is_picture)
         .map(|(at, _)| at + 1)
         .collect();
-    let scanned = |pages_without: &[usize]| IngestError::Scanned {
+    let scanned = |pages_without: &[usize]| ReadError::Scanned {
         path: path.to_owned(),
         without: pages_without.len(),
         pages: pages.len(),
@@ -104,8 +104,8 @@ fn collect(worker: &Worker, path: &Path) -> Result<Pdf, IngestError> {
     // A cover or two are no news.
     let many = pictures.len() >= 3 && pictures.len() * 10 >= pages.len();
     let problem = many.then(|| scanned(&pictures));
-    let (text, layout) = write(&pages);
-    Ok(Pdf { title, text, layout, problem })
+    let (text, structure) = write(&pages);
+    Ok(Pdf { title, text, structure, problem })
 }
 
 /// The title in the file's properties, unless a program put a file name there.
@@ -222,7 +222,7 @@ fn without_marker(mut paragraph: Paragraph) -> String {
 }
 
 /// The text of all pages, without running heads.
-fn write(pages: &[Sheet]) -> (String, Layout) {
+fn write(pages: &[Sheet]) -> (String, Structure) {
     let edges = |page: &Sheet| [0, page.parts.len().saturating_sub(1)];
     let mut running: HashMap<String, usize> = HashMap::new();
     for page in pages {
@@ -341,11 +341,11 @@ mod tests {
         pdf_file::file(&objects, trailer).into_bytes()
     }
 
-    fn read_bytes(bytes: Vec<u8>) -> Result<Pdf, IngestError> {
+    fn read_bytes(bytes: Vec<u8>) -> Result<Pdf, ReadError> {
         collect(&Worker::thread(bytes).unwrap(), Path::new("/a.pdf"))
     }
 
-    fn read_pages(pages: &[Shows]) -> Result<Pdf, IngestError> {
+    fn read_pages(pages: &[Shows]) -> Result<Pdf, ReadError> {
         read_bytes(pdf(pages, ""))
     }
 
@@ -365,8 +365,8 @@ mod tests {
             id: "/a.pdf".into(),
             title: None,
             text: read.text,
-            format: crate::documents::Format::Plain,
-            layout: read.layout,
+            format: crate::documents::Markup::Plain,
+            structure: read.structure,
         };
         let settings = ChunkSettings { max_tokens: 12, overlap_tokens: 0, max_heading_tokens: 0 };
         let chunks = chunk(&document, &settings, &|text| text.split_whitespace().count());
@@ -378,9 +378,9 @@ mod tests {
     #[test]
     fn scans_are_named_also_with_a_stamp() {
         let error = read_pages(&[Shows::Picture(""), Shows::Picture(STAMP)]).err().unwrap();
-        assert!(matches!(error, IngestError::Scanned { without: 2, pages: 2, .. }), "{error}");
+        assert!(matches!(error, ReadError::Scanned { without: 2, pages: 2, .. }), "{error}");
         let error = read_pages(&[Shows::Lines(&[])]).err().unwrap();
-        assert!(matches!(error, IngestError::Scanned { .. }), "{error}");
+        assert!(matches!(error, ReadError::Scanned { .. }), "{error}");
         // A cover is no scan; three of four pages are one, and the fourth is read.
         let read = read_pages(&[Shows::Picture(""), Shows::Lines(&[LINE])]).unwrap();
         assert!(read.problem.is_none());
@@ -390,7 +390,7 @@ mod tests {
         assert!(read.text.contains("Tiếng Việt"));
         let problem = read.problem.unwrap();
         assert!(
-            matches!(problem, IngestError::Scanned { without: 3, pages: 4, first: 2, .. }),
+            matches!(problem, ReadError::Scanned { without: 3, pages: 4, first: 2, .. }),
             "{problem}"
         );
     }
@@ -406,10 +406,10 @@ mod tests {
             Sheet { parts, letters: 100, is_picture: false }
         };
         let pages: Vec<Sheet> = (1..=6).map(|number| sheet(number, number == 3)).collect();
-        let (text, layout) = write(&pages);
+        let (text, structure) = write(&pages);
         let left = text.replace(LINE, "x").split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(left, "x x 1.2 Dấu thanh x x x x");
-        let Places::Pages(marks) = layout.places else { panic!("a PDF has pages") };
+        let Places::Pages(marks) = structure.places else { panic!("a PDF has pages") };
         assert_eq!(marks.iter().map(|mark| mark.1).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
     }
 
@@ -420,7 +420,7 @@ mod tests {
             "/ID[<00><00>]/Encrypt<</Filter/Standard/V 1/R 2/P -4/Length 40/O<{key}>/U<{key}>>>"
         );
         let error = read_bytes(pdf(&[Shows::Lines(&[LINE])], &trailer)).err().unwrap();
-        assert!(matches!(error, IngestError::Encrypted { .. }), "{error}");
+        assert!(matches!(error, ReadError::Encrypted { .. }), "{error}");
     }
 
     #[test]

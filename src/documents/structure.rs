@@ -8,7 +8,7 @@ use super::section::Section;
 
 /// The structure and the places of a document's text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Layout {
+pub(crate) struct Structure {
     /// `None` where the text's own markup or its blank lines say it.
     pub sections: Option<Vec<Section>>,
     /// How a position in the text is shown.
