@@ -1,0 +1,69 @@
+//! Asks questions about an index and goes on from one to the next.
+//!
+//! ```text
+//! cargo run --release --example ask -- demo /tmp/notes-index "What is tokenization?" "Why is it needed?"
+//! ```
+//!
+//! The last question is also answered with its passages alone, without an LLM.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use rag_query::answer::{self, AnswerOptions, Answerer, Event};
+use rag_query::generation::local::SamplingOptions;
+use rag_query::index::Location;
+use rag_query::models::{Catalogue, HubSettings, ModelStore};
+use rag_query::profile::{Models, Overrides};
+use rag_query::prompt::PromptTemplate;
+
+fn main() -> Result<()> {
+    let mut arguments = std::env::args_os().skip(1);
+    let usage = "usage: ask PROFILE INDEX QUESTION…";
+    let profile = arguments.next().context(usage)?;
+    let index = Location::Directory(arguments.next().context(usage)?.into());
+    let questions: Vec<String> =
+        arguments.map(|question| question.to_string_lossy().into_owned()).collect();
+    ensure!(!questions.is_empty(), usage);
+
+    // Describes the profile's three models and loads none of them.
+    let profile = Catalogue::load(None)?.profile(&profile.to_string_lossy())?;
+    let data = dirs::data_dir().context("no data folder")?.join("rag-query");
+    let prepared = std::env::var_os("RAG_QUERY_MODELS").map_or(data.join("models"), PathBuf::from);
+    let store = ModelStore {
+        models_dirs: vec![prepared],
+        hub: HubSettings::from_env(),
+        state_dir: data,
+        progress: Arc::new(()),
+    };
+    let models = Models::new(&profile, &store, &Overrides::default())?;
+
+    let index = index.open()?;
+    index.settings().check(&models.index_settings)?;
+    let options = AnswerOptions {
+        top_k: 5,
+        extractive: false,
+        force: false,
+        sampling: SamplingOptions::default(),
+        prompt: PromptTemplate::default(),
+    };
+    let answerer = Answerer::new(index.as_ref(), &models, options, Duration::ZERO)?;
+    let interrupted = AtomicBool::new(false);
+    for question in &questions {
+        let question = answer::question(question)?;
+        println!("\n> {question}");
+        // The LLM is loaded by the first answer that needs it.
+        let answer = answerer.answer(&question, &interrupted, &mut |event| {
+            if let Event::Text(text) = event {
+                print!("{text}");
+            }
+        })?;
+        println!();
+        for citation in &answer.citations {
+            println!("[{}] {} — {}", citation.n, citation.document, citation.heading);
+        }
+    }
+    Ok(())
+}

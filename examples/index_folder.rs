@@ -1,0 +1,57 @@
+//! Indexes folders, as `rag-query index` does.
+//!
+//! ```text
+//! cargo run --release --example index_folder -- demo /tmp/notes-index index/notes
+//! ```
+//!
+//! A second run reads only what has changed.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, Result, ensure};
+use rag_query::documents::{self, Filter};
+use rag_query::index::update::Indexer;
+use rag_query::index::{Location, Start};
+use rag_query::models::{Catalogue, HubSettings, ModelStore};
+use rag_query::profile::{Models, Overrides};
+
+fn main() -> Result<()> {
+    let mut arguments = std::env::args_os().skip(1);
+    let usage = "usage: index_folder PROFILE INDEX PATH…";
+    let profile = arguments.next().context(usage)?;
+    let index = Location::Directory(arguments.next().context(usage)?.into());
+    let paths: Vec<PathBuf> = arguments.map(PathBuf::from).collect();
+    ensure!(!paths.is_empty(), usage);
+
+    // Describes the profile's three models and loads none of them.
+    let profile = Catalogue::load(None)?.profile(&profile.to_string_lossy())?;
+    let data = dirs::data_dir().context("no data folder")?.join("rag-query");
+    let prepared = std::env::var_os("RAG_QUERY_MODELS").map_or(data.join("models"), PathBuf::from);
+    let store = ModelStore {
+        models_dirs: vec![prepared],
+        hub: HubSettings::from_env(),
+        state_dir: data,
+        progress: Arc::new(()),
+    };
+    let models = Models::new(&profile, &store, &Overrides::default())?;
+
+    let walk = documents::walk(&paths, &Filter::new(&[], &[])?)?;
+    let writer = index.write(models.index_settings.clone(), Start::Update)?;
+    let stop = AtomicBool::new(false);
+    let mut progress = |_| {};
+    // The embedder is loaded here; the LLM is not.
+    let embedder = models.embedder.get()?;
+    let summary = Indexer::new(writer, embedder, Start::Update, &stop, &mut progress)
+        .update(&paths, &walk)?;
+
+    for problem in &summary.problems {
+        eprintln!("{problem}");
+    }
+    println!(
+        "{} documents are new or changed, {} are as they were; {} new chunks",
+        summary.indexed, summary.unchanged, summary.chunks
+    );
+    Ok(())
+}
