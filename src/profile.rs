@@ -5,22 +5,25 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::answer::{AnswerOptions, Answerer};
 use crate::chunks::ChunkSettings;
 use crate::embedding::Embedder;
-use crate::generation::Generator;
 use crate::generation::local::placement::gpu;
 use crate::generation::local::placement::{self, DeviceChoice, Outlook};
 use crate::generation::local::{Llm, LlmFiles};
-use crate::generation::remote::{Pool, RemoteError};
-use crate::index::{EmbedderIdentity, Settings};
+use crate::generation::remote::Pool;
+use crate::generation::{LazyGenerator, LlmSource};
+use crate::index::{EmbedderIdentity, Index, Settings};
 use crate::models::catalogue::{
     Calibration, EmbedderSpec, LlmFormat, Pooling, Precision, ProfileDevice, RerankerSpec,
     SupportThresholds,
 };
 use crate::models::{CatalogueError, LazyModel, ModelEntry, ModelFiles, ModelStore, Profile};
+use crate::retrieval::Retriever;
 use crate::retrieval::rerank::{CrossEncoder, Reranker};
 
 /// Context when neither the user nor the catalogue says one, in tokens.
@@ -48,43 +51,6 @@ pub enum OtherLlm {
     Remote(Arc<Pool>),
 }
 
-/// What writes answers.
-pub enum Writer {
-    /// On this machine.
-    Local(Box<LazyModel<Llm>>),
-    /// On servers. No LLM's file is opened here, and no GPU looked at.
-    Remote(Arc<Pool>),
-}
-
-impl Writer {
-    /// The LLM of this machine, loaded now if it was not before.
-    ///
-    /// # Errors
-    /// The loader's, or that the LLM is elsewhere.
-    pub fn get(&self) -> Result<&Llm> {
-        match self {
-            Self::Local(llm) => llm.get(),
-            Self::Remote(_) => Err(RemoteError::NotHere.into()),
-        }
-    }
-
-    /// The LLM of this machine, if it is loaded already.
-    pub fn loaded(&self) -> Option<&Llm> {
-        match self {
-            Self::Local(llm) => llm.loaded(),
-            Self::Remote(_) => None,
-        }
-    }
-
-    /// The servers, if it is there.
-    pub fn remote(&self) -> Option<&Pool> {
-        match self {
-            Self::Local(_) => None,
-            Self::Remote(pool) => Some(pool),
-        }
-    }
-}
-
 /// The models of one run.
 pub struct Models {
     /// Text → vector.
@@ -92,19 +58,11 @@ pub struct Models {
     /// A closer look at the candidates.
     pub reranker: Option<Reranker>,
     /// Writes the answer.
-    pub llm: Writer,
+    pub llm: LazyGenerator,
     /// What [`Models::llm`] will load, if it is on this machine.
     pub llm_request: LlmRequest,
-    /// The LLM's name, for people.
-    pub llm_name: String,
     /// Where the LLM is to run, if it is on this machine.
     pub llm_device: DeviceChoice,
-    /// Tokens that prompt and answer are to have together at most; a model may have room for fewer.
-    pub context: usize,
-    /// Languages that the LLM may write; absent: any.
-    pub answers_in: Option<Vec<String>>,
-    /// The most passages that the LLM makes sense of; absent: any number.
-    pub llm_passages: Option<usize>,
     /// What the relevance of passages was calibrated to; absent: nothing is refused.
     pub relevance: Option<Calibration>,
     /// What a passage must have to support a sentence; absent: not calibrated.
@@ -148,7 +106,7 @@ impl Models {
                 lazy_cross_encoder(&profile.reranker, &store, *max_tokens, *precision),
             )),
         };
-        let (llm_name, answers_in, llm_passages) = match &overrides.llm {
+        let (name, languages, max_passages) = match &overrides.llm {
             Some(OtherLlm::Path(path)) => (file_name(path), None, None),
             Some(OtherLlm::Remote(pool)) => (pool.model(), None, None),
             None => (profile.llm.name.clone(), llm_spec.answers_in.clone(), llm_spec.passages),
@@ -162,49 +120,38 @@ impl Models {
             },
             device: llm_device,
             context,
-            name: llm_name.clone(),
+            name: name.clone(),
+        };
+        let source = match &overrides.llm {
+            Some(OtherLlm::Remote(pool)) => LlmSource::Remote(Arc::clone(pool)),
+            _ => LlmSource::Local(Box::new(lazy_llm(llm_request.clone(), Arc::clone(&store)))),
         };
         Ok(Self {
             embedder: lazy_embedder(&profile.embedder, &store, embedder_spec),
             reranker,
-            llm: match &overrides.llm {
-                Some(OtherLlm::Remote(pool)) => Writer::Remote(Arc::clone(pool)),
-                _ => Writer::Local(Box::new(lazy_llm(llm_request.clone(), store))),
-            },
-            context,
+            llm: LazyGenerator { name, context, languages, max_passages, source },
             llm_request,
-            llm_name,
             llm_device,
-            answers_in,
-            llm_passages,
             relevance,
             support,
             index_settings,
         })
     }
 
-    /// The LLM, loaded now if it is on this machine and was not before.
-    pub fn generator(&self) -> Result<Generator<'_>> {
-        Ok(match self.llm.remote() {
-            Some(pool) => self.on_servers(pool),
-            None => self.here(self.llm.get()?),
-        })
+    /// Searches `index` with these models; loads nothing.
+    pub fn retriever<'a>(&'a self, index: &'a dyn Index) -> Result<Retriever<'a>> {
+        Retriever::new(index, &self.embedder, self.reranker.as_ref(), self.relevance.as_ref())
     }
 
-    /// The LLM, if nothing has to be loaded for it.
-    pub fn ready_generator(&self) -> Option<Generator<'_>> {
-        match self.llm.remote() {
-            Some(pool) => Some(self.on_servers(pool)),
-            None => self.llm.loaded().map(|llm| self.here(llm)),
-        }
-    }
-
-    fn here<'a>(&'a self, llm: &'a Llm) -> Generator<'a> {
-        Generator::Local { llm, name: &self.llm_name }
-    }
-
-    fn on_servers<'a>(&self, pool: &'a Pool) -> Generator<'a> {
-        Generator::Remote { pool, context: self.context, rounds: Pool::ROUNDS }
+    /// Answers from `index`, which took `load_index` to open, with these models; loads nothing.
+    pub fn answerer<'a>(
+        &'a self,
+        index: &'a dyn Index,
+        options: AnswerOptions,
+        load_index: Duration,
+    ) -> Result<Answerer<'a>> {
+        let retriever = self.retriever(index)?;
+        Ok(Answerer::new(retriever, &self.llm, self.support, options, load_index))
     }
 }
 

@@ -1,7 +1,5 @@
 //! Answering: a question → a cited answer, with everything that happened on the way.
 
-#[cfg(test)]
-mod calibration;
 mod citations;
 pub mod conversation;
 mod distinct;
@@ -15,16 +13,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde::Serialize;
-use thiserror::Error;
-use unicode_normalization::UnicodeNormalization;
 
 use crate::documents::Place;
 use crate::generation::local::SamplingOptions;
 use crate::generation::local::placement::Placed;
 use crate::generation::remote::RemoteError;
-use crate::generation::{Generator, Written};
-use crate::index::{Index, Passage};
-use crate::profile::Models;
+use crate::generation::{Generator, LazyGenerator, Written};
+use crate::index::Passage;
+use crate::models::catalogue::SupportThresholds;
 use crate::prompt::{Messages, PromptTemplate};
 use crate::retrieval::{Hit, Relevance, Retrieval, Retriever};
 use crate::text::language::Language;
@@ -34,9 +30,6 @@ use support::unsupported;
 
 pub use citations::without_citations;
 pub use support::Unsupported;
-
-/// The longest question, in bytes. A page of text is a question, a book is not.
-const MAX_QUESTION_BYTES: usize = 16 << 10;
 
 /// Hits beyond those wanted, which take the places of near-duplicates. No more than are reranked
 /// anyway.
@@ -226,47 +219,32 @@ pub struct Answer {
     pub hits: Vec<Hit>,
 }
 
-/// A question that cannot be asked.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum QuestionError {
-    /// Nothing but white space.
-    #[error("the question is empty")]
-    Empty,
-    /// Longer than any question.
-    #[error("the question has {0} bytes; at most {MAX_QUESTION_BYTES} are read")]
-    TooLong(usize),
-}
-
-/// A question as every stage gets it: trimmed, composed (NFC), one line.
-pub fn question(text: &str) -> Result<String, QuestionError> {
-    let text = text.trim();
-    if text.len() > MAX_QUESTION_BYTES {
-        return Err(QuestionError::TooLong(text.len()));
-    }
-    let composed: String = text.nfc().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let question = composed.split_whitespace().collect::<Vec<_>>().join(" ");
-    if question.is_empty() { Err(QuestionError::Empty) } else { Ok(question) }
-}
-
 /// Answers questions from one index.
 pub struct Answerer<'a> {
-    index: &'a dyn Index,
-    models: &'a Models,
     retriever: Retriever<'a>,
+    llm: &'a LazyGenerator,
+    support: Option<SupportThresholds>,
     options: AnswerOptions,
     load_index: Duration,
 }
 
 impl<'a> Answerer<'a> {
-    /// Prepares to answer from `index`, which took `load_index` to open; loads nothing.
+    /// Prepares to answer from what `retriever` finds in its index, which took `load_index` to
+    /// open; loads nothing. Without `support` thresholds words alone decide what supports a
+    /// sentence.
     pub fn new(
-        index: &'a dyn Index,
-        models: &'a Models,
+        retriever: Retriever<'a>,
+        llm: &'a LazyGenerator,
+        support: Option<SupportThresholds>,
         options: AnswerOptions,
         load_index: Duration,
-    ) -> Result<Self> {
-        let retriever = Retriever::new(index, models)?;
-        Ok(Self { index, models, retriever, options, load_index })
+    ) -> Self {
+        Self { retriever, llm, support, options, load_index }
+    }
+
+    /// What finds the passages.
+    pub fn retriever(&self) -> &Retriever<'a> {
+        &self.retriever
     }
 
     /// Finds the passages for a question.
@@ -277,7 +255,7 @@ impl<'a> Answerer<'a> {
         Ok(retrieval)
     }
 
-    /// Answers a question that went through [`question`].
+    /// Answers a question that went through [`normalize`](crate::text::question::normalize).
     pub fn answer(
         &self,
         question: &str,
@@ -286,7 +264,7 @@ impl<'a> Answerer<'a> {
     ) -> Result<Answer> {
         let retrieval = self.search(question)?;
         watch(Event::Searched(&retrieval));
-        if self.models.reranker.is_some() {
+        if self.retriever.reranks() {
             watch(Event::Reranked(&retrieval));
         }
         let mut answer = self.begin(question, &retrieval);
@@ -309,7 +287,7 @@ impl<'a> Answerer<'a> {
     /// Why a question is answered with "your documents say nothing about this", if it is.
     pub fn refuses(&self, retrieval: &Retrieval) -> Option<Reason> {
         let Relevance { is_low, signals, .. } = retrieval.relevance;
-        if self.index.chunk_count() == 0 {
+        if self.retriever.index().chunk_count() == 0 {
             return Some(Reason::EmptyIndex);
         }
         if retrieval.hits.is_empty() {
@@ -333,7 +311,7 @@ impl<'a> Answerer<'a> {
             model: None,
             placement: Placement {
                 embedder: on_cpu.clone(),
-                reranker: self.models.reranker.as_ref().and(on_cpu),
+                reranker: on_cpu.filter(|_| self.retriever.reranks()),
                 llm: None,
             },
             timings_ms: Timings {
@@ -360,8 +338,8 @@ impl<'a> Answerer<'a> {
         if self.options.extractive {
             return None;
         }
-        let most = self.models.llm_passages.unwrap_or(sources.len());
-        let Some(languages) = &self.models.answers_in else {
+        let most = self.llm.max_passages.unwrap_or(sources.len());
+        let Some(languages) = &self.llm.languages else {
             return Some(sources.iter().take(most).cloned().collect());
         };
         let knows = |language: Language| {
@@ -396,8 +374,8 @@ impl<'a> Answerer<'a> {
         watch(Event::Answering);
         let start = Instant::now();
         let passages: Vec<Passage> = sources.iter().map(|source| source.passage.clone()).collect();
-        let lexical = self.index.lexical(question)?;
-        let embedder = self.models.embedder.get()?;
+        let lexical = self.retriever.index().lexical(question)?;
+        let embedder = self.retriever.embedder()?;
         let sentences = extractive::select(&retrieval.question, &lexical, &passages, embedder)?;
         let lines: Vec<String> = sentences
             .iter()
@@ -445,8 +423,8 @@ impl<'a> Answerer<'a> {
     }
 
     fn unsupported(&self, answer: &str, passages: &[Passage]) -> Result<Vec<Unsupported>> {
-        let embedder = self.models.embedder.get()?;
-        unsupported(answer, passages, self.index, embedder, self.models.support)
+        let embedder = self.retriever.embedder()?;
+        unsupported(answer, passages, self.retriever.index(), embedder, self.support)
     }
 
     /// What the LLM would be asked, all passages of its prompt counted as fitting; nothing where
@@ -470,10 +448,10 @@ impl<'a> Answerer<'a> {
 
     /// The LLM, if it can write at once and writes the language of a question.
     pub fn ready_generator(&self, question: &str) -> Option<Generator<'_>> {
-        let known = self.models.answers_in.as_ref();
+        let known = self.llm.languages.as_ref();
         let code = Language::of(question).code();
         let writes = known.is_none_or(|known| known.iter().any(|known| Some(&**known) == code));
-        self.models.ready_generator().filter(|_| writes && !self.options.extractive)
+        self.llm.ready().filter(|_| writes && !self.options.extractive)
     }
 }
 
@@ -495,17 +473,4 @@ fn cite(numbers: &[usize], sources: &[Source]) -> Vec<Citation> {
 
 fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn questions_are_composed_trimmed_and_bounded() {
-        let decomposed: String = "  NLP\tlà \u{1b}[31mgì?\n".nfd().collect();
-        assert_eq!(question(&decomposed).unwrap(), "NLP là [31mgì?");
-        assert_eq!(question(" \n\t "), Err(QuestionError::Empty));
-        assert_eq!(question(&"x".repeat(1 << 20)), Err(QuestionError::TooLong(1 << 20)));
-    }
 }

@@ -70,12 +70,12 @@ impl Answerer<'_> {
         answer: &mut Answer,
         watch: &mut dyn FnMut(Event),
     ) -> Result<Generator<'_>> {
-        if let Some(ready) = self.models.ready_generator() {
+        if let Some(ready) = self.llm.ready() {
             return Ok(ready);
         }
         watch(Event::LoadingLlm);
         let start = Instant::now();
-        let generator = self.models.generator()?;
+        let generator = self.llm.get()?;
         answer.timings_ms.load_llm = milliseconds(start.elapsed());
         if let Generator::Local { llm, .. } = generator {
             watch(Event::LlmLoaded { placed: llm.placed(), took: start.elapsed() });

@@ -12,27 +12,28 @@ use super::lines;
 use super::repl;
 use super::setup::Setup;
 use crate::answer::conversation::{Dialogue, RewriteTemplate, Rewriter, Rewriting, Standalone};
-use crate::answer::{self, Answer, AnswerOptions, Answerer, Event, Reason};
+use crate::answer::{Answer, AnswerOptions, Answerer, Event, Reason};
 use crate::generation::local::SamplingOptions;
 use crate::generation::local::placement::DeviceChoice;
 use crate::generation::remote::{RemoteError, chat};
 use crate::profile::Models;
 use crate::prompt::{Messages, line_of};
 use crate::terminal::{Step, Terminal, document_name, time};
+use crate::text::question;
 
 /// What is shown of a sentence without support, in characters.
 const SHOWN_OF_A_SENTENCE: usize = 80;
 
 pub fn run(setup: &Setup, cli: &Cli) -> Result<Exit> {
     // What cannot be asked is said before anything is loaded.
-    let question = cli.question.as_deref().map(answer::question).transpose()?;
+    let question = cli.question.as_deref().map(question::normalize).transpose()?;
     let options = answer_options(setup, cli)?;
     let rewriting = setup.rewrite_prompt()?;
     interrupt::install();
     let models = setup.models()?;
     announce(setup, cli, &models);
     let (index, load_index) = setup.open_index(&models)?;
-    let answerer = Answerer::new(index.as_ref(), &models, options, load_index)?;
+    let answerer = models.answerer(index.as_ref(), options, load_index)?;
     let session = Session::new(setup, answerer, rewriting, &models);
     match question {
         Some(question) if cli.show_prompt => session.show_prompt(&question),
@@ -80,13 +81,13 @@ fn announce(setup: &Setup, cli: &Cli, models: &Models) {
         if setup.global.extractive || cli.show_prompt {
             return;
         }
-        terminal.say(&terminal.lang.llm_remote(&models.llm_name, &pool.place()));
+        terminal.say(&terminal.lang.llm_remote(&models.llm.name, &pool.place()));
         for host in pool.readable_by_others() {
             terminal.warn(&terminal.lang.sent_in_the_clear(host));
         }
         return;
     }
-    terminal.say(&terminal.lang.llm(&models.llm_name, &models.llm_device.to_string()));
+    terminal.say(&terminal.lang.llm(&models.llm.name, &models.llm_device.to_string()));
     if models.llm_device == DeviceChoice::Cpu && setup.global.device.is_none() {
         terminal.say(&terminal.lang.llm_on_cpu_by_profile(&setup.profile.name));
     }
@@ -115,7 +116,7 @@ impl<'a> Session<'a> {
             terminal: setup.terminal,
             answerer,
             rewriting,
-            llm_name: &models.llm_name,
+            llm_name: &models.llm.name,
             llm_device: models.llm_device,
             json: setup.global.json,
             explain: setup.global.explain,

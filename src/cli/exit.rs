@@ -5,11 +5,11 @@ use std::process::{ExitCode, Termination};
 
 use anyhow::Error;
 
-use crate::answer::QuestionError;
 use crate::generation::local::placement::gpu::GpuError;
 use crate::generation::remote::{EndpointError, RemoteError};
 use crate::index::IndexError;
 use crate::terminal::Terminal;
+use crate::text::question::QuestionError;
 
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -5,8 +5,8 @@ use std::io::{self, BufRead, Read};
 use anyhow::{Context, Result};
 
 use super::exit::{self, Exit};
-use crate::answer;
 use crate::terminal::Terminal;
+use crate::text::question;
 
 /// A line longer than this is no question; the rest of it is skipped unread, in bytes.
 const MAX_LINE: u64 = 1 << 20;
@@ -24,7 +24,7 @@ pub fn each_question(
             continue;
         }
         let result =
-            answer::question(&line).map_err(Into::into).and_then(|question| ask(&question));
+            question::normalize(&line).map_err(Into::into).and_then(|question| ask(&question));
         let exit = match result {
             Ok(exit) => exit,
             Err(error) if exit::is_broken_pipe(&error) => return Err(error),

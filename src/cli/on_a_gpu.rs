@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::exit::{Exit, report};
-use crate::answer::{Answer, AnswerOptions, Answerer, Event};
+use crate::answer::{Answer, AnswerOptions, Event};
 use crate::documents::{self, Filter};
 use crate::generation::local::SamplingOptions;
 use crate::generation::local::placement::gpu::fake::{FakeDriver, GIB, allow_allocations, gpu};
@@ -94,7 +94,7 @@ impl World {
         let sampling = SamplingOptions { max_tokens: 12, ..SamplingOptions::default() };
         let prompt = PromptTemplate::default();
         let options = AnswerOptions { top_k: 3, extractive: false, force: false, sampling, prompt };
-        let answerer = Answerer::new(&self.index, &self.models, options, Duration::ZERO)?;
+        let answerer = self.models.answerer(&self.index, options, Duration::ZERO)?;
         let mut loaded = None;
         let answer = answerer.answer(
             "When is the coffee machine cleaned?",

@@ -7,9 +7,10 @@ use rustyline::error::ReadlineError;
 use super::ask::Session;
 use super::exit::{self, Exit};
 use super::setup::data_dir;
+use crate::answer::Answer;
 use crate::answer::conversation::Dialogue;
-use crate::answer::{self, Answer};
 use crate::terminal::Lang;
+use crate::text::question;
 
 /// A command of the dialogue. This table is all there is: dispatch and `/help` read it.
 struct Command {
@@ -80,7 +81,7 @@ pub fn run(session: &Session) -> Result<Exit> {
             }
             continue;
         }
-        let answered = answer::question(line)
+        let answered = question::normalize(line)
             .map_err(Into::into)
             .and_then(|question| session.answer(&question, &mut memory.dialogue));
         match answered {

@@ -8,10 +8,10 @@ use serde::Serialize;
 use super::exit::Exit;
 use super::lines;
 use super::setup::Setup;
-use crate::answer;
 use crate::documents::Place;
-use crate::retrieval::{Hit, Retriever, Scores};
+use crate::retrieval::{Hit, Scores};
 use crate::terminal::{Terminal, document_name};
+use crate::text::question;
 
 /// A hit, as `--json` prints it.
 #[derive(Serialize)]
@@ -29,10 +29,10 @@ struct JsonHit<'a> {
 }
 
 pub fn run(setup: &Setup, query: Option<&str>) -> Result<Exit> {
-    let query = query.map(answer::question).transpose()?;
+    let query = query.map(question::normalize).transpose()?;
     let models = setup.models()?;
     let (index, _) = setup.open_index(&models)?;
-    let retriever = Retriever::new(index.as_ref(), &models)?;
+    let retriever = models.retriever(index.as_ref())?;
     let search = |question: &str| -> Result<Exit> {
         let retrieval = retriever.retrieve(question, setup.global.top_k)?;
         let lang = setup.terminal.lang;

@@ -3,6 +3,7 @@
 //! Answers and rewritten questions are written through a [`Generator`], so that neither has to know
 //! who writes.
 
+mod lazy;
 pub mod local;
 pub mod remote;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::prompt::Messages;
+pub use lazy::{LazyGenerator, LlmSource};
 use local::{Generation, Llm, SamplingOptions, Stop};
 use remote::{Pool, Progress};
 

@@ -15,9 +15,10 @@ pub use relevance::{Relevance, Signals};
 use serde::Serialize;
 pub use stages::{Candidate, Ranking, Stages};
 
-use crate::embedding::{Embedding, Tokens};
+use crate::embedding::{Embedder, Embedding, Tokens};
 use crate::index::{ChunkId, Index, LexicalQuery, Passage, Searched};
-use crate::profile::Models;
+use crate::models::LazyModel;
+use crate::models::catalogue::Calibration;
 use rerank::{LateInteraction, QueryToken, Reranker};
 
 /// Candidates that each of the two searches brings.
@@ -127,19 +128,41 @@ impl Found {
 /// Searches one index.
 pub struct Retriever<'a> {
     index: &'a dyn Index,
-    models: &'a Models,
+    embedder: &'a LazyModel<Embedder>,
+    reranker: Option<&'a Reranker>,
+    calibration: Option<&'a Calibration>,
+    /// Mean token vector of the corpus, `[dim]`; empty without late interaction.
     mean_token: Vec<f32>,
 }
 
 impl<'a> Retriever<'a> {
-    /// Prepares to search `index` with the embedder, the reranker and the calibration of `models`;
-    /// loads nothing.
-    pub fn new(index: &'a dyn Index, models: &'a Models) -> Result<Self> {
-        let mean_token = match models.reranker {
+    /// Prepares to search `index`; loads no model. Without a `calibration` nothing is refused.
+    pub fn new(
+        index: &'a dyn Index,
+        embedder: &'a LazyModel<Embedder>,
+        reranker: Option<&'a Reranker>,
+        calibration: Option<&'a Calibration>,
+    ) -> Result<Self> {
+        let mean_token = match reranker {
             Some(Reranker::LateInteraction) => index.mean_token_vector()?,
             _ => Vec::new(),
         };
-        Ok(Self { index, models, mean_token })
+        Ok(Self { index, embedder, reranker, calibration, mean_token })
+    }
+
+    /// The index that is searched.
+    pub fn index(&self) -> &'a dyn Index {
+        self.index
+    }
+
+    /// The embedder, loaded now if it was not before.
+    pub fn embedder(&self) -> Result<&'a Embedder> {
+        self.embedder.get()
+    }
+
+    /// Whether candidates are reranked.
+    pub fn reranks(&self) -> bool {
+        self.reranker.is_some()
     }
 
     /// The `limit` best passages for a question.
@@ -166,17 +189,17 @@ impl<'a> Retriever<'a> {
 
     fn embed(&self, question: &str) -> Result<Embedding> {
         let tokens = if self.compares_tokens() { Tokens::Kept } else { Tokens::Dropped };
-        self.models.embedder.get()?.embed_query(question, tokens)
+        self.embedder()?.embed_query(question, tokens)
     }
 
     /// Whether the reranker is late interaction.
     fn compares_tokens(&self) -> bool {
-        matches!(self.models.reranker, Some(Reranker::LateInteraction))
+        matches!(self.reranker, Some(Reranker::LateInteraction))
     }
 
     /// The `limit` best candidates, reranked where there is a reranker, and what they promise.
     fn best(&self, question: &str, found: &Found, limit: usize) -> Result<(Vec<Hit>, Relevance)> {
-        let seen = match self.models.reranker {
+        let seen = match self.reranker {
             None => 0,
             Some(Reranker::CrossEncoder(_)) => READ,
             Some(Reranker::LateInteraction) => COMPARED,
@@ -251,12 +274,12 @@ impl<'a> Retriever<'a> {
             unmarked: found.unmarked,
             across_languages: relevance::across_languages(question, first, coverage),
         };
-        Relevance::new(signals, self.models.relevance.as_ref())
+        Relevance::new(signals, self.calibration)
     }
 
     /// Gives candidates their reranking scores, if there is a reranker.
     fn rerank(&self, question: &str, found: &Found, ranked: &mut [Ranked]) -> Result<()> {
-        match &self.models.reranker {
+        match self.reranker {
             None => {}
             Some(Reranker::CrossEncoder(model)) => {
                 let text = |one: &mut Ranked| {

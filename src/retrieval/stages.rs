@@ -65,7 +65,7 @@ impl Retriever<'_> {
             Ok::<_, anyhow::Error>(Ranking { documents: self.documents(&chunks)?, took })
         };
         let fused = took.embed + took.search();
-        let reranked = match self.models.reranker {
+        let reranked = match self.reranker {
             Some(_) => Some(rank(hits.iter().map(|hit| hit.chunk).collect(), fused + rerank)?),
             None => None,
         };

@@ -3,3 +3,4 @@
 pub mod analyze;
 pub(crate) mod jinja;
 pub mod language;
+pub mod question;

@@ -17,8 +17,8 @@ use crate::generation::local::placement::DeviceChoice;
 use crate::measure::{ATTEMPTS, generate, longest, median, middle, peak, prompt};
 use crate::models::catalogue::{EmbedderSpec, Precision};
 use crate::profile::Models;
+use crate::retrieval::Retrieval;
 use crate::retrieval::rerank::{LateInteraction, QueryToken, Reranker};
-use crate::retrieval::{Retrieval, Retriever};
 
 /// Seconds for each figure, if one run takes no longer.
 const BUDGET: f64 = 1.0;
@@ -289,7 +289,7 @@ fn search(setup: &Setup, models: &Models) -> Result<SearchReport> {
         }
     };
     let figures = timed(setup, ("tìm kiếm", "the search"), || {
-        let retriever = Retriever::new(opened.as_ref(), models)?;
+        let retriever = models.retriever(opened.as_ref())?;
         let mut questions = vec![words(0, QUESTIONS.1)];
         let hits = retriever.retrieve(&questions[0], QUESTIONS.0)?.hits;
         questions.extend(hits.iter().map(|hit| beginning(&hit.passage.text, QUESTIONS.1)));
@@ -315,7 +315,7 @@ fn search(setup: &Setup, models: &Models) -> Result<SearchReport> {
 fn llm(setup: &Setup, memory_gb_per_s: f64) -> Result<LlmReport> {
     let models = setup.models()?;
     let start = Instant::now();
-    let llm = models.llm.get()?;
+    let llm = models.llm.local()?;
     let load_ms = ms(start.elapsed());
     let prompt_tokens = PROMPT_TOKENS.min(llm.context() as u32 / 2).max(1);
     // Once to load kernels and to have the weights in memory.
@@ -329,7 +329,7 @@ fn llm(setup: &Setup, memory_gb_per_s: f64) -> Result<LlmReport> {
     let decode_gb_per_s = decode.zip(weights_bytes).map(|(rate, bytes)| rate * bytes as f64 / 1e9);
     let on_cpu = models.llm_device == DeviceChoice::Cpu;
     Ok(LlmReport {
-        name: models.llm_name.clone(),
+        name: models.llm.name.clone(),
         device: llm.placed().device.clone(),
         load_ms,
         prompt_tokens: answer.prompt_tokens,

@@ -12,9 +12,7 @@ use super::ask::answer_options;
 use super::exit::Exit;
 use super::interrupt::{self, Interruptible};
 use super::setup::Setup;
-use crate::answer::Answerer;
 use crate::measure::eval::{self, Documents, Evaluator, Report};
-use crate::retrieval::Retriever;
 use crate::support::bounded;
 
 /// The largest report that is read, in bytes; a question has about one kilobyte.
@@ -46,8 +44,7 @@ fn measure(setup: &Setup, cli: &Cli, args: &EvalArgs, path: &Path) -> Result<Exi
         questions = eval::some(questions, limit as usize, args.sample);
     }
     let evaluator = Evaluator {
-        retriever: &Retriever::new(index.as_ref(), &models)?,
-        answerer: &Answerer::new(index.as_ref(), &models, options, load_index)?,
+        answerer: &models.answerer(index.as_ref(), options, load_index)?,
         top_k: setup.global.top_k,
         with_llm: args.with_llm,
         candidates: args.candidates,
@@ -77,7 +74,7 @@ fn measure(setup: &Setup, cli: &Cli, args: &EvalArgs, path: &Path) -> Result<Exi
             &asked,
             models.relevance.map(|relevance| relevance.within.refuse_below),
         ),
-        answers: eval::answers(&asked, &models.llm_name),
+        answers: eval::answers(&asked, &models.llm.name),
         per_question: eval::per_question(asked),
     };
     if setup.global.json {

@@ -28,7 +28,7 @@ pub use report::{Answers, QuestionScores, Report, STAGES, Stage};
 
 use crate::answer::{Answerer, Event, Mode};
 use crate::measure::middle;
-use crate::retrieval::{Candidate, Ranking, Retriever, Stages};
+use crate::retrieval::{Candidate, Ranking, Stages};
 use crate::support::random::SplitMix64;
 use crate::text::language::Language;
 use bootstrap::estimate;
@@ -54,9 +54,7 @@ struct AnswerFacts {
 
 /// Asks questions and measures what comes.
 pub struct Evaluator<'a> {
-    /// Ranks.
-    pub retriever: &'a Retriever<'a>,
-    /// Refuses and answers.
+    /// Ranks, refuses and answers.
     pub answerer: &'a Answerer<'a>,
     /// Passages that an answer rests on.
     pub top_k: usize,
@@ -69,7 +67,8 @@ pub struct Evaluator<'a> {
 impl Evaluator<'_> {
     /// Asks one question.
     pub fn ask(&self, question: &Question, interrupted: &AtomicBool) -> Result<Asked> {
-        let stages = self.retriever.stages(&question.text, self.top_k, self.candidates)?;
+        let stages =
+            self.answerer.retriever().stages(&question.text, self.top_k, self.candidates)?;
         let (mut scores, mut times) = (BTreeMap::new(), BTreeMap::new());
         for (stage, ranking) in rankings(&stages) {
             times.insert(stage.to_owned(), 1e3 * ranking.took.as_secs_f64());

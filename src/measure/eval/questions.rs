@@ -9,7 +9,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::documents::{DocumentError, Documents};
-use crate::answer::{self, QuestionError};
+use crate::text::question::{self, QuestionError};
 
 /// The most that is read of a file, in bytes and in questions.
 const MAX_BYTES: u64 = 256 << 20;
@@ -123,7 +123,7 @@ fn parse(text: &[u8], number: usize, documents: &Documents) -> Result<Question, 
         .collect::<Result<_, DocumentError>>()?;
     Ok(Question {
         id: line.id.unwrap_or_else(|| number.to_string()),
-        text: answer::question(&line.question)?,
+        text: question::normalize(&line.question)?,
         relevant,
         answerable,
         answers: line.answers,
