@@ -53,7 +53,7 @@ fn load_embedder(folder: &Path, spec: EmbedderSpec) -> Embedder {
 static E5: LazyLock<Embedder> = LazyLock::new(|| {
     let catalogue = Catalogue::load(None).unwrap();
     let entry = catalogue.model("multilingual-e5-small-q4_0").unwrap();
-    // The reference knows nothing of what is taken out of vectors afterwards.
+    // The reference does not know about directions that are taken out of vectors afterwards.
     let spec = EmbedderSpec { language_directions: None, ..entry.embedder().unwrap().clone() };
     load_embedder(&prepared("multilingual-e5-small-q4_0"), spec)
 });
@@ -147,7 +147,7 @@ struct PairCase {
     logit: f32,
 }
 
-/// The kind of embedder that BGE-M3 is: XLM-RoBERTa, first token, no prefixes.
+/// An embedder like BGE-M3: XLM-RoBERTa, first token, no prefixes.
 #[test]
 fn xlm_roberta_with_cls_pooling_equals_transformers() {
     let golden: EncoderGolden = read("encoders.json");
@@ -182,8 +182,8 @@ fn cross_encoders_equal_transformers() {
     }
 }
 
-/// 12 layers, 384 wide, as the default profile's reranker: random weights, too large to commit.
-/// `tests/goldens/encoders.py --real-shape DIR` makes them; this test runs where `DIR` is named.
+/// 12 layers, 384 wide, like the default profile's reranker. `tests/goldens/encoders.py --real-shape
+/// DIR` makes the random weights, which are too large to commit.
 #[test]
 #[ignore = "needs RAG_QUERY_REAL_SHAPE, a folder made by encoders.py --real-shape"]
 fn a_cross_encoder_of_the_real_shape_equals_transformers() {

@@ -1,7 +1,7 @@
-//! The sample knowledge base with the demo profile's real models, as a user has it: the index has
-//! its 88 chunks, questions find their section, and what the notes do not know is refused.
+//! The sample knowledge base with the demo profile's real models, as users have it: the index has
+//! its 88 chunks, questions find their section, and what the notes do not answer is refused.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests are not tests to clippy")]
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -14,7 +14,7 @@ use unicode_normalization::char::is_combining_mark;
 
 struct Question {
     text: String,
-    /// Heading of the section that answers; `None` where none does.
+    /// Heading of the section that answers it, if one does.
     heading: Option<String>,
 }
 
@@ -55,20 +55,27 @@ fn json_lines(output: &Output) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// A Vietnamese text as people type it in haste: "Học máy là gì?" → "Hoc may la gi?".
+/// Vietnamese as people type it in haste: "Học máy là gì?" → "Hoc may la gi?".
 fn strip_marks(text: &str) -> String {
-    let letters = text.nfd().filter(|&c| !is_combining_mark(c));
-    letters
-        .map(|c| {
-            if c == 'đ' {
-                'd'
-            } else if c == 'Đ' {
-                'D'
-            } else {
-                c
-            }
-        })
-        .collect()
+    let plain = |c| match c {
+        'đ' => 'd',
+        'Đ' => 'D',
+        c => c,
+    };
+    text.nfd().filter(|&c| !is_combining_mark(c)).map(plain).collect()
+}
+
+fn lines<'a>(questions: impl IntoIterator<Item = &'a str>) -> String {
+    questions.into_iter().map(|question| format!("{question}\n")).collect()
+}
+
+fn texts(questions: &[Question]) -> impl Iterator<Item = &str> {
+    questions.iter().map(|question| question.text.as_str())
+}
+
+/// The innermost heading of a hit.
+fn section(hit: &Value) -> &str {
+    hit["heading"].as_str().unwrap().rsplit(" > ").next().unwrap()
 }
 
 #[test]
@@ -81,18 +88,18 @@ fn the_notes_answer_what_they_know_and_refuse_the_rest() {
     let (known, unknown): (Vec<Question>, Vec<Question>) =
         questions().into_iter().partition(|question| question.heading.is_some());
     assert_eq!((known.len(), unknown.len()), (40, 8));
-    let lines = |questions: &[Question]| {
-        questions.iter().map(|question| format!("{}\n", question.text)).collect::<String>()
-    };
 
-    let found = rag_query(dir.path(), &["--top-k", "1", "search"], &lines(&known));
+    check_first_hits(dir.path(), &known);
+    check_questions_without_marks(dir.path(), &known);
+    check_answers(dir.path(), &known[..5]);
+    check_refusals(dir.path(), &unknown);
+}
+
+fn check_first_hits(index: &Path, known: &[Question]) {
+    let found = rag_query(index, &["--top-k", "1", "search"], &lines(texts(known)));
     let first: BTreeMap<String, String> = json_lines(&found)
         .iter()
-        .map(|hit| {
-            let heading = hit["heading"].as_str().unwrap();
-            let section = heading.rsplit(" > ").next().unwrap();
-            (hit["question"].as_str().unwrap().to_owned(), section.to_owned())
-        })
+        .map(|hit| (hit["question"].as_str().unwrap().to_owned(), section(hit).to_owned()))
         .collect();
     let missed: Vec<&str> = known
         .iter()
@@ -100,33 +107,41 @@ fn the_notes_answer_what_they_know_and_refuse_the_rest() {
         .map(|question| question.text.as_str())
         .collect();
     assert!(missed.len() <= 3, "other sections came first for {missed:#?}");
+}
 
-    // Typed without marks they find nearly as much.
+/// Typed without marks, questions find nearly as much.
+fn check_questions_without_marks(index: &Path, known: &[Question]) {
     let marked: Vec<&Question> = known.iter().filter(|q| strip_marks(&q.text) != q.text).collect();
-    let found_within_ten = |ask: &dyn Fn(&Question) -> String| {
-        let asked: String = marked.iter().map(|q| format!("{}\n", ask(q))).collect();
-        let hits = json_lines(&rag_query(dir.path(), &["--top-k", "10", "search"], &asked));
-        let finds = |q: &&&Question| {
+    let found_within_ten = |typed: &dyn Fn(&Question) -> String| {
+        let asked: Vec<String> = marked.iter().map(|question| typed(question)).collect();
+        let input = lines(asked.iter().map(String::as_str));
+        let hits = json_lines(&rag_query(index, &["--top-k", "10", "search"], &input));
+        let finds = |(question, asked): &(&&Question, &String)| {
             hits.iter().any(|hit| {
-                let section = hit["heading"].as_str().unwrap().rsplit(" > ").next();
-                hit["question"] == ask(q) && section == q.heading.as_deref()
+                hit["question"] == asked.as_str()
+                    && Some(section(hit)) == question.heading.as_deref()
             })
         };
-        marked.iter().filter(finds).count()
+        marked.iter().zip(&asked).filter(finds).count()
     };
-    let (with, without) =
-        (found_within_ten(&|q| q.text.clone()), found_within_ten(&|q| strip_marks(&q.text)));
+    let with = found_within_ten(&|question| question.text.clone());
+    let without = found_within_ten(&|question| strip_marks(&question.text));
     assert!(with >= 25 && without * 10 >= with * 9, "{without} of {with}, {} asked", marked.len());
+}
 
-    let refused = rag_query(dir.path(), &["--extractive"], &lines(&unknown));
-    assert_eq!(refused.status.code(), Some(3));
-    for answer in json_lines(&refused) {
-        assert_eq!(answer["answered"], false, "{}", answer["question"]);
-    }
-    let answered = rag_query(dir.path(), &["--extractive"], &lines(&known[..5]));
+fn check_answers(index: &Path, known: &[Question]) {
+    let answered = rag_query(index, &["--extractive"], &lines(texts(known)));
     assert_eq!(answered.status.code(), Some(0));
     for answer in json_lines(&answered) {
         assert!(!answer["answer"].as_str().unwrap().is_empty(), "{}", answer["question"]);
         assert!(!answer["citations"].as_array().unwrap().is_empty(), "{}", answer["question"]);
+    }
+}
+
+fn check_refusals(index: &Path, unknown: &[Question]) {
+    let refused = rag_query(index, &["--extractive"], &lines(texts(unknown)));
+    assert_eq!(refused.status.code(), Some(3));
+    for answer in json_lines(&refused) {
+        assert_eq!(answer["answered"], false, "{}", answer["question"]);
     }
 }
