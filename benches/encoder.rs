@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use rag_query::compute;
+use rag_query::compute::SimdLevel;
 use rag_query::embedding::encoder::{Checkpoint, Encoder, EncoderConfig, Sequence, batches};
 use rag_query::measure::{median, peak};
 use rag_query::models::catalogue::Precision;
@@ -80,7 +80,7 @@ fn main() -> Result<()> {
         let line = json!({
             "shape": shape,
             "precision": args.precision,
-            "cpu": compute::level().name(),
+            "cpu": SimdLevel::detect().name(),
             "load_s": load_s,
             "seconds": seconds,
             "sequences_per_s": lengths.len() as f64 / seconds,

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
-use rag_query::compute;
+use rag_query::compute::SimdLevel;
 use rag_query::embedding::encoder::{Checkpoint, Encoder, EncoderConfig, Sequence, TextTokenizer};
 use rag_query::embedding::normalize;
 use rag_query::models::catalogue::Precision;
@@ -70,7 +70,7 @@ fn main() -> Result<()> {
     ensure!(!cosines.is_empty(), "the files have no text");
     cosines.sort_by(f64::total_cmp);
     let line = json!({
-        "cpu": compute::level().name(),
+        "cpu": SimdLevel::detect().name(),
         "sentences": cosines.len(),
         "cosine_min": cosines[0],
         "cosine_median": cosines[cosines.len() / 2],

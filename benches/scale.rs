@@ -29,7 +29,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 use rag_query::chunks::ChunkSettings;
-use rag_query::compute::{self, pool};
+use rag_query::compute::{SimdLevel, pool};
 use rag_query::documents::{self, Filter, Markup, Place};
 use rag_query::embedding::{Embedder, Tokens};
 use rag_query::index::update::preview;
@@ -205,7 +205,7 @@ fn exact(file: &Path, queries: &[Vec<f32>]) -> Result<Vec<Vec<u32>>> {
     const PART: usize = 8192;
     for first in (0..rows).step_by(PART) {
         let vectors = floats(&mut reader, PART.min(rows - first) * DIM)?;
-        pool::share(queries.len(), |some| {
+        pool::parallel_for(queries.len(), |some| {
             for i in some {
                 let mut scores: Vec<(f32, u32)> = (first as u32..)
                     .zip(vectors.chunks_exact(DIM))
@@ -304,7 +304,7 @@ fn search(folder: &Path) -> Result<Value> {
     }
     Ok(json!({
         "chunks": index.chunk_count(),
-        "cpu": compute::level().name(),
+        "cpu": SimdLevel::detect().name(),
         "threads": pool::threads(),
         "open_s": middle(opens),
         "dense_s": spread(dense),

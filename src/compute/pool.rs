@@ -22,9 +22,9 @@ const LOOKS: u32 = 20_000;
 /// that is not running may need it.
 const PATIENCE: u32 = 2_000;
 
-/// Of a team's state: how many workers are at the job.
+/// Of a pool's state: how many workers are at the job.
 const AT_WORK: u64 = OPEN - 1;
-/// Of a team's state: whether workers may still begin. The bits above are the job's number.
+/// Of a pool's state: whether workers may still begin. The bits above are the job's number.
 const OPEN: u64 = 1 << 16;
 
 thread_local! {
@@ -35,25 +35,25 @@ thread_local! {
 /// Runs `work` on parts of `0..items`, on all cores; within such work, and while another thread has
 /// the cores, on this one alone.
 ///
-/// Parts are large at first and single items in the end: the cores finish together, and where they
+/// DisjointSlices are large at first and single items in the end: the cores finish together, and where they
 /// wait for memory, each reads on and on for a while (guided self-scheduling, Polychronopoulos and
 /// Kuck 1987).
 ///
 /// # Panics
 /// When `work` does, once nobody is at it any more.
-pub fn share(items: usize, work: impl Fn(Range<usize>) + Sync) {
-    let team = team();
+pub fn parallel_for(items: usize, work: impl Fn(Range<usize>) + Sync) {
+    let pool = pool();
     if items > 1
-        && team.members > 1
+        && pool.members > 1
         && !BUSY.get()
-        && let Some(_turn) = team.turn()
+        && let Some(_turn) = pool.turn()
     {
         let _busy = Busy::new();
         let take = |start: usize| {
-            (start < items).then(|| start + ((items - start) / (2 * team.members)).max(1))
+            (start < items).then(|| start + ((items - start) / (2 * pool.members)).max(1))
         };
-        team.run(&|| {
-            let next = &team.next;
+        pool.run(&|| {
+            let next = &pool.next;
             while let Ok(start) = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
                 work(start..take(start).expect("the update was made"));
             }
@@ -63,11 +63,11 @@ pub fn share(items: usize, work: impl Fn(Range<usize>) + Sync) {
     }
 }
 
-/// What `work` gives for each of `0..items`, in order, made on all cores as [`share`] does.
+/// What `work` gives for each of `0..items`, in order, made on all cores as [`parallel_for`] does.
 pub fn map<T: Send>(items: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let mut made: Vec<Option<T>> = (0..items).map(|_| None).collect();
-    let parts = Parts::new(&mut made);
-    share(items, |some| {
+    let parts = DisjointSlices::new(&mut made);
+    parallel_for(items, |some| {
         // SAFETY: no other call has these items.
         let part = unsafe { parts.part(some.clone()) };
         part.iter_mut().zip(some).for_each(|(made, item)| *made = Some(work(item)));
@@ -75,9 +75,9 @@ pub fn map<T: Send>(items: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
     made.into_iter().map(|made| made.expect("every item is some core's")).collect()
 }
 
-/// Cores that [`share`] uses.
+/// Cores that [`parallel_for`] uses.
 pub fn threads() -> usize {
-    team().members
+    pool().members
 }
 
 /// Marks this thread as busy until it is dropped, by a panic too.
@@ -102,7 +102,7 @@ type Job = *const (dyn Fn() + Sync);
 /// The threads that share work, and what they work at. State and items, which all write, are in one
 /// cache line: it goes to and fro as a whole.
 #[repr(C, align(128))]
-struct Team {
+struct ThreadPool {
     state: AtomicU64,
     /// The first item that nobody has taken.
     next: AtomicUsize,
@@ -120,26 +120,26 @@ struct Team {
 }
 
 // SAFETY: `job` is read only by workers that have begun, and written only when there are none.
-unsafe impl Sync for Team {}
+unsafe impl Sync for ThreadPool {}
 // SAFETY: a job may be run by any thread.
-unsafe impl Send for Team {}
+unsafe impl Send for ThreadPool {}
 
 /// As many threads as `RAYON_NUM_THREADS` says, or one a core.
-fn team() -> &'static Team {
-    static TEAM: OnceLock<Team> = OnceLock::new();
-    let team = TEAM.get_or_init(|| Team::new(get_num_threads()));
-    team.workers.get_or_init(|| {
+fn pool() -> &'static ThreadPool {
+    static POOL: OnceLock<ThreadPool> = OnceLock::new();
+    let pool = POOL.get_or_init(|| ThreadPool::new(get_num_threads()));
+    pool.workers.get_or_init(|| {
         let worker = |_| {
-            let thread = thread::Builder::new().name("worker".into()).spawn(|| team.serve());
+            let thread = thread::Builder::new().name("worker".into()).spawn(|| pool.serve());
             // Fewer do the work too.
             Some(thread.ok()?.thread().clone())
         };
-        (1..team.members).filter_map(worker).collect()
+        (1..pool.members).filter_map(worker).collect()
     });
-    team
+    pool
 }
 
-impl Team {
+impl ThreadPool {
     fn new(members: usize) -> Self {
         Self {
             state: AtomicU64::new(0),
@@ -153,7 +153,7 @@ impl Team {
         }
     }
 
-    /// `None`: another thread has the team.
+    /// `None`: another thread has the pool.
     fn turn(&self) -> Option<MutexGuard<'_, ()>> {
         match self.turn.try_lock() {
             Ok(turn) => Some(turn),
@@ -232,14 +232,14 @@ impl Team {
 }
 
 /// Ends a job when it is dropped, by a panic too: nobody may begin, and who has begun is waited for.
-struct Over<'a>(&'a Team);
+struct Over<'a>(&'a ThreadPool);
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {
-        let Self(team) = self;
-        team.state.fetch_and(!OPEN, Ordering::Relaxed);
+        let Self(pool) = self;
+        pool.state.fetch_and(!OPEN, Ordering::Relaxed);
         let mut looks = 0;
-        while team.state.load(Ordering::Acquire) & AT_WORK != 0 {
+        while pool.state.load(Ordering::Acquire) & AT_WORK != 0 {
             looks += 1;
             if looks < PATIENCE {
                 spin_loop();
@@ -251,16 +251,16 @@ impl Drop for Over<'_> {
 }
 
 /// A slice that several threads write, each its own part.
-pub struct Parts<'a, T> {
+pub struct DisjointSlices<'a, T> {
     start: *mut T,
     length: usize,
     slice: PhantomData<&'a mut [T]>,
 }
 
 // SAFETY: it hands out parts of a `&mut [T]`, which is as good as sending them.
-unsafe impl<T: Send> Sync for Parts<'_, T> {}
+unsafe impl<T: Send> Sync for DisjointSlices<'_, T> {}
 
-impl<'a, T> Parts<'a, T> {
+impl<'a, T> DisjointSlices<'a, T> {
     /// Takes the slice apart.
     pub fn new(slice: &'a mut [T]) -> Self {
         Self { start: slice.as_mut_ptr(), length: slice.len(), slice: PhantomData }
@@ -337,7 +337,7 @@ mod tests {
     #[test]
     fn a_tile_ends_where_it_ends() {
         let mut matrix = [0u8; 3 * 10];
-        let parts = Parts::new(&mut matrix);
+        let parts = DisjointSlices::new(&mut matrix);
         // SAFETY: there is no other.
         let mut tile = unsafe { parts.tile(14, 2, 10, 4) };
         tile.row(0).fill(1);
@@ -358,10 +358,10 @@ mod tests {
     fn every_item_is_worked_on_once() {
         for items in [0, 1, 2, 3, 17, 1000] {
             let mut counts = vec![0u32; items];
-            let parts = Parts::new(&mut counts);
+            let parts = DisjointSlices::new(&mut counts);
             // Within shared work, more of it is done where it is.
-            share(items, |some| {
-                share(some.len(), |inner| {
+            parallel_for(items, |some| {
+                parallel_for(some.len(), |inner| {
                     for i in inner {
                         let item = some.start + i;
                         // SAFETY: no other call has this item.
@@ -373,7 +373,7 @@ mod tests {
         }
     }
 
-    /// Many short jobs of several callers: most find the team taken, and all their own sums.
+    /// Many short jobs of several callers: most find the pool taken, and all their own sums.
     #[test]
     fn callers_do_not_disturb_each_other() {
         thread::scope(|scope| {
@@ -381,7 +381,7 @@ mod tests {
                 scope.spawn(move || {
                     for round in 0..500 {
                         let sum = AtomicUsize::new(0);
-                        share(50, |some| {
+                        parallel_for(50, |some| {
                             sum.fetch_add(some.map(|i| i + caller).sum(), Ordering::Relaxed);
                         });
                         assert_eq!(sum.into_inner(), 1225 + 50 * caller, "round {round}");
@@ -397,7 +397,7 @@ mod tests {
         for bad in [0, 40, 99] {
             let (begun, ended) = (AtomicUsize::new(0), AtomicUsize::new(0));
             let outcome = catch_unwind(AssertUnwindSafe(|| {
-                share(100, |some| {
+                parallel_for(100, |some| {
                     begun.fetch_add(1, Ordering::SeqCst);
                     let is_bad = some.contains(&bad);
                     thread::sleep(Duration::from_micros(50));
@@ -408,7 +408,7 @@ mod tests {
             assert!(outcome.is_err(), "{bad}");
             assert_eq!(begun.into_inner(), ended.into_inner());
             let sum = AtomicUsize::new(0);
-            share(100, |some| {
+            parallel_for(100, |some| {
                 sum.fetch_add(some.len(), Ordering::Relaxed);
             });
             assert_eq!(sum.into_inner(), 100);
@@ -418,10 +418,10 @@ mod tests {
     /// Workers that do not come, as if other programs had their cores.
     #[test]
     fn a_caller_without_workers_does_it_all() {
-        let team = Team::new(5);
+        let pool = ThreadPool::new(5);
         for round in 1..4 {
             let done = AtomicUsize::new(0);
-            team.run(&|| {
+            pool.run(&|| {
                 done.fetch_add(1, Ordering::Relaxed);
             });
             assert_eq!(done.into_inner(), 1, "round {round}");
@@ -440,7 +440,7 @@ mod tests {
             thread::sleep(Duration::from_millis(20));
             let caller = thread::current().id();
             let others = AtomicUsize::new(0);
-            share(100, |some| {
+            parallel_for(100, |some| {
                 thread::sleep(Duration::from_micros(20 * some.len() as u64));
                 others.fetch_add((thread::current().id() != caller) as usize, Ordering::Relaxed);
             });

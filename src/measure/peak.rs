@@ -6,11 +6,11 @@ use std::hint::black_box;
 use std::ops::Range;
 use std::time::Instant;
 
+use crate::compute::SimdLevel;
 use crate::compute::dense::tile::{
     self, CODE_ROWS, CodePanel, CodeRows, GROUP, Line, Out, PANEL, ROWS, Rows,
 };
-use crate::compute::level;
-use crate::compute::pool::{share, threads};
+use crate::compute::pool::{parallel_for, threads};
 use crate::models::catalogue::Precision;
 
 /// Bytes to read: more than the caches of any CPU hold for a few cores.
@@ -23,15 +23,15 @@ const MEMORY_BLOCK: usize = 1 << 17;
 pub fn operations(precision: Precision) -> f64 {
     const DEPTH: usize = 4 * GROUP;
     const TILES: usize = 20_000;
-    let level = level();
+    let level = SimdLevel::detect();
     let work = |_: Range<usize>| match precision {
         Precision::F32 => {
             let (values, panel) = ([0.5; ROWS * DEPTH], [Line([0.5; PANEL]); DEPTH]);
             let mut tile = [0.0; ROWS * 2 * PANEL];
             for _ in 0..TILES / 2 {
                 let values = black_box(values.as_slice());
-                let rows = Rows { values, stride: DEPTH, count: ROWS };
-                let out = Out { values: &mut tile, stride: 2 * PANEL };
+                let rows = Rows::new(values, DEPTH, ROWS);
+                let out = Out::new(&mut tile, 2 * PANEL);
                 tile::product_two(level, rows, [&panel; 2], out);
             }
         }
@@ -41,12 +41,11 @@ pub fn operations(precision: Precision) -> f64 {
             let offsets = [-tile::weight_zero(level) * GROUP as i32; CODE_ROWS * GROUPS];
             let panel = CodePanel { codes: &[65; DEPTH * PANEL], scales: &[1.0; GROUPS * PANEL] };
             let mut tile = [0.0; CODE_ROWS * PANEL];
-            // SAFETY: this thread has no other.
-            let products = unsafe { tile::CodeProducts::new(level) };
+            let products = tile::CodeProducts::new(level);
             for _ in 0..TILES {
                 let codes = black_box(codes.as_slice());
                 let rows = CodeRows { codes, scales: &scales, offsets: &offsets, count: CODE_ROWS };
-                let out = Out { values: &mut tile, stride: PANEL };
+                let out = Out::new(&mut tile, PANEL);
                 products.product(rows, panel, out);
             }
         }
@@ -54,7 +53,7 @@ pub fn operations(precision: Precision) -> f64 {
     let threads = threads();
     let rows = if precision == Precision::F32 { ROWS } else { CODE_ROWS };
     let operations = 2.0 * (threads * TILES * rows * DEPTH * PANEL) as f64;
-    operations / fastest(|| share(threads, work)) / 1e9
+    operations / fastest(|| parallel_for(threads, work)) / 1e9
 }
 
 /// 10⁹ bytes a second that all cores together read from memory.
@@ -67,7 +66,7 @@ pub fn memory() -> f64 {
             black_box(block.iter().fold(0u64, |sum, value| sum.wrapping_add(*value)));
         }
     };
-    MEMORY_BYTES as f64 / fastest(|| share(blocks.len(), read)) / 1e9
+    MEMORY_BYTES as f64 / fastest(|| parallel_for(blocks.len(), read)) / 1e9
 }
 
 /// Seconds of the fastest of a few runs: what disturbs one only makes it slower.

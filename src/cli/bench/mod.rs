@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::exit::{Exit, hint};
 use super::setup::Setup;
-use crate::compute::{self, pool};
+use crate::compute::{SimdLevel, pool};
 use crate::embedding::{Embedder, Embedding, Tokens};
 use crate::generation::local::placement::DeviceChoice;
 use crate::measure::{ATTEMPTS, generate, longest, median, middle, peak, prompt};
@@ -180,7 +180,7 @@ fn timed<T>(setup: &Setup, (vi, en): (&str, &str), work: impl FnOnce() -> Result
 
 fn machine() -> Machine {
     Machine {
-        cpu: compute::level().name(),
+        cpu: SimdLevel::detect().name(),
         threads: pool::threads(),
         peak_f32_gflops: peak::operations(Precision::F32),
         peak_int8_gflops: peak::operations(Precision::Int8),

@@ -4,46 +4,17 @@
 //! Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, chapter 18.
 
 use std::arch::asm;
+use std::cell::Cell;
 use std::marker::PhantomData;
-use std::sync::OnceLock;
+
+use crate::compute::simd::has_amx;
 
 /// Rows of a tile.
 pub const ROWS: usize = 16;
 /// Bytes of a tile's row.
 pub const ROW_BYTES: usize = 64;
-
-/// Whether this CPU multiplies tiles of 8-bit integers and of bf16, and the system lets this process
-/// do so.
-pub fn is_available() -> bool {
-    static AVAILABLE: OnceLock<bool> = OnceLock::new();
-    *AVAILABLE.get_or_init(|| has_instructions() && permitted())
-}
-
-/// Bits 22, 24 and 25 of CPUID's leaf 7: AMX-BF16, AMX-TILE and AMX-INT8.
-fn has_instructions() -> bool {
-    const BITS: u32 = 1 << 22 | 1 << 24 | 1 << 25;
-    #[allow(unused_unsafe, reason = "safe in newer compilers")]
-    // SAFETY: every x86-64 CPU has the instruction.
-    let (most, leaf) = unsafe {
-        (std::arch::x86_64::__get_cpuid_max(0).0, std::arch::x86_64::__cpuid_count(7, 0))
-    };
-    most >= 7 && leaf.edx & BITS == BITS
-}
-
-/// Linux gives a process the tiles' 8 KiB of state when it asks (`arch_prctl(2)`), and says no where
-/// the kernel or a hypervisor does not keep them.
-#[cfg(target_os = "linux")]
-fn permitted() -> bool {
-    const ARCH_REQ_XCOMP_PERM: libc::c_int = 0x1023;
-    const TILE_DATA: libc::c_ulong = 18;
-    // SAFETY: the call has no effect but the permission.
-    unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, TILE_DATA) == 0 }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn permitted() -> bool {
-    false
-}
+/// bf16 values that a tile multiplies at once.
+pub const BF16_DEPTH: usize = ROW_BYTES / 2;
 
 /// Shapes of the eight tiles; palette 1.
 #[repr(C, align(64))]
@@ -60,20 +31,27 @@ struct Shapes {
 #[repr(C, align(64))]
 pub struct Sums<T>(pub [[T; 16]; ROWS]);
 
-/// Tiles of this thread, shaped for products of `[16, depth]` with `[depth, 16]`, until it is
+thread_local! {
+    /// Whether a [`Tiles`] lives in this thread.
+    static SHAPED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// This thread's tiles, shaped for products of `[16, depth]` with `[depth, 16]` until this is
 /// dropped: 0 to 3 for sums, 4 and 5 for rows, 6 and 7 for columns.
 pub struct Tiles {
-    /// The shapes belong to the thread.
+    depth_bytes: usize,
+    /// Neither `Send` nor `Sync`: the shapes belong to the thread.
     thread: PhantomData<*const ()>,
 }
 
 impl Tiles {
     /// Shapes the tiles for products that are `depth_bytes` deep, a multiple of 4 up to 64.
     ///
-    /// # Safety
-    /// [`is_available`] said so, and no other `Tiles` live in this thread.
-    pub unsafe fn new(depth_bytes: usize) -> Self {
+    /// # Panics
+    /// If this CPU has no tiles, or this thread has shaped its tiles already.
+    pub fn new(depth_bytes: usize) -> Self {
         assert!(depth_bytes.is_multiple_of(4) && (4..=ROW_BYTES).contains(&depth_bytes));
+        assert!(has_amx() && !SHAPED.get());
         let mut shapes = Shapes {
             palette: 1,
             start_row: 0,
@@ -90,16 +68,40 @@ impl Tiles {
                 _ => {}
             }
         }
-        // SAFETY: the caller's.
+        // SAFETY: the CPU has the instruction, which reads the shapes' 64 bytes.
         unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const shapes, options(nostack, readonly)) };
-        Self { thread: PhantomData }
+        SHAPED.set(true);
+        Self { depth_bytes, thread: PhantomData }
+    }
+
+    /// The product of `rows`, `[16, depth]` in bf16, with `columns` in pairs along the depth,
+    /// `[depth / 2, 16]`, summed in single precision. It goes to the beginning of `out` and of every
+    /// `stride` values after it: 16 rows of 16.
+    ///
+    /// # Panics
+    /// If the tiles were not shaped for 64 bytes, the depth is no multiple of 32, or a slice is too
+    /// short.
+    #[inline]
+    pub fn product_bf16(&self, rows: &[u16], columns: &[u32], out: &mut [f32], stride: usize) {
+        let depth = rows.len() / ROWS;
+        assert!(self.depth_bytes == ROW_BYTES && depth.is_multiple_of(BF16_DEPTH));
+        assert!(rows.len() == ROWS * depth && columns.len() == depth / 2 * 16);
+        let end = stride.checked_mul(ROWS - 1).and_then(|last| last.checked_add(16));
+        assert!(end.is_some_and(|end| end <= out.len()));
+        let (rows, columns, out) = (rows.as_ptr(), columns.as_ptr().cast(), out.as_mut_ptr());
+        // SAFETY: the tiles are shaped for 64 bytes, and the slices are as long as checked above.
+        unsafe {
+            let steps = depth / BF16_DEPTH;
+            product_bf16(self, rows, 2 * depth, columns, steps, out, size_of::<f32>() * stride);
+        }
     }
 }
 
 impl Drop for Tiles {
     fn drop(&mut self) {
         // Without tiles in use, the system has nothing to keep when it switches threads.
-        // SAFETY: they were shaped in this thread, which only exists where there are tiles.
+        SHAPED.set(false);
+        // SAFETY: the tiles were shaped in this thread, so the CPU has the instruction.
         unsafe {
             asm!(
                 "tilerelease",
@@ -169,7 +171,7 @@ product!(
 /// The tiles were shaped for 64 bytes; `rows` has 16 rows of `64 · steps` bytes, `columns`
 /// `1024 · steps` bytes, and `out` room for 16 rows of 64 bytes.
 #[inline]
-pub unsafe fn product_bf16(
+unsafe fn product_bf16(
     _: &Tiles,
     rows: *const u16,
     stride: usize,
@@ -282,11 +284,12 @@ pub unsafe fn add_products_bf16(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compute::skipped;
 
     #[test]
     fn tiles_multiply_as_plain_loops_do() {
-        if !is_available() {
-            return; // nothing to test: the level is not offered on such a CPU
+        if !has_amx() {
+            return skipped("products of 8-bit matrix tiles", "AMX");
         }
         for depth in [4, 16, 32, 64] {
             let stride = depth + 3;
@@ -316,8 +319,8 @@ mod tests {
 
     #[test]
     fn bf16_tiles_multiply_as_plain_loops_do() {
-        if !is_available() {
-            return; // as above
+        if !has_amx() {
+            return skipped("products of bf16 matrix tiles", "AMX");
         }
         let bf16 = |i: usize| half::bf16::from_f32((i * 37 % 64) as f32 - 31.0);
         for steps in [0, 1, 3] {
@@ -347,8 +350,8 @@ mod tests {
 
     #[test]
     fn tiles_of_bf16_are_added_as_plain_loops_do() {
-        if !is_available() {
-            return;
+        if !has_amx() {
+            return skipped("sums of bf16 matrix tiles", "AMX");
         }
         let (steps, rows_apart, stride) = (3, 40, 48);
         let number = |i: usize| half::bf16::from_f32((i * 37 % 101) as f32 / 16.0 - 3.0);

@@ -4,8 +4,8 @@
 //! is compiled for wider vectors as well, and the level decides.
 
 use super::tile::{GROUP, WEIGHT_MAX};
-use crate::compute::Level;
 use crate::compute::pool::TileMut;
+use crate::compute::simd::{InstructionSet, SimdLevel};
 
 /// Sums that run side by side: a single one would wait for itself.
 const LANES: usize = 16;
@@ -15,7 +15,7 @@ const LANES: usize = 16;
 macro_rules! for_each_level {
     ($(#[$doc:meta])* pub fn $name:ident($($arg:ident: $type:ty),*) $(-> $result:ty)? $body:block) => {
         $(#[$doc])*
-        pub fn $name(level: Level, $($arg: $type),*) $(-> $result)? {
+        pub fn $name(level: SimdLevel, $($arg: $type),*) $(-> $result)? {
             #[inline(always)]
             fn body<const FMA: bool>($($arg: $type),*) $(-> $result)? $body
             #[cfg(target_arch = "x86_64")]
@@ -24,13 +24,13 @@ macro_rules! for_each_level {
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
             fn avx512($($arg: $type),*) $(-> $result)? { body::<true>($($arg),*) }
-            match level {
+            match level.instructions() {
                 // SAFETY: the level is one that this CPU has.
                 #[cfg(target_arch = "x86_64")]
-                Level::Avx512 | Level::Amx => unsafe { avx512($($arg),*) },
+                InstructionSet::Avx512 | InstructionSet::Amx => unsafe { avx512($($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                Level::Avx2 | Level::Vnni => unsafe { avx2($($arg),*) },
+                InstructionSet::Avx2 | InstructionSet::Vnni => unsafe { avx2($($arg),*) },
                 _ => body::<{ cfg!(target_arch = "aarch64") }>($($arg),*),
             }
         }
@@ -354,15 +354,15 @@ fn exp2<const FMA: bool>(x: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compute::pool::Parts;
+    use crate::compute::pool::DisjointSlices;
 
-    fn each(test: impl Fn(Level)) {
-        Level::available().into_iter().for_each(test);
+    fn each(name: &str, test: impl Fn(SimdLevel)) {
+        SimdLevel::all_of_test(name).into_iter().for_each(test);
     }
 
     #[test]
     fn codes_are_within_half_a_step_of_their_values() {
-        each(|level| {
+        each("quantize", |level| {
             let mut row: Vec<f32> = (0..3 * GROUP).map(|i| (i as f32 * 0.7).sin() * 5.0).collect();
             row[GROUP..2 * GROUP].fill(0.0);
             row[2 * GROUP + 3] = 1000.0;
@@ -383,7 +383,7 @@ mod tests {
 
     #[test]
     fn bf16_is_the_nearest() {
-        each(|level| {
+        each("bf16", |level| {
             let row: Vec<f32> = (0..99).map(|i| (i as f32 - 40.0).exp2() * 1.234_567).collect();
             let mut halves = vec![0u16; row.len()];
             narrow(level, &row, -0.5, &mut halves);
@@ -399,7 +399,7 @@ mod tests {
 
     #[test]
     fn hostile_numbers_are_quantized_without_a_panic() {
-        each(|level| {
+        each("quantize hostile numbers", |level| {
             let strange = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, 1e-45, -0.0];
             for value in strange {
                 let mut row = vec![1.0; GROUP];
@@ -417,10 +417,10 @@ mod tests {
     }
 
     /// What [`finish`] makes of a row of ones, `columns` of which are inside.
-    fn finished(level: Level, row: &[f32], columns: usize, how: Finish) -> Vec<f32> {
+    fn finished(level: SimdLevel, row: &[f32], columns: usize, how: Finish) -> Vec<f32> {
         let mut out = vec![1.0; columns + 1];
         let bias = vec![0.0; columns.next_multiple_of(LANES)];
-        let parts = Parts::new(&mut out);
+        let parts = DisjointSlices::new(&mut out);
         // SAFETY: there is no other.
         let tile = unsafe { parts.tile(0, 1, columns + 1, columns) };
         finish(level, row, row.len(), &bias, how, tile);
@@ -430,7 +430,7 @@ mod tests {
 
     #[test]
     fn a_tile_gets_its_bias_and_goes_where_it_belongs() {
-        each(|level| {
+        each("epilogue", |level| {
             let bias: Vec<f32> = (0..32).map(|i| i as f32).collect();
             let tile: Vec<f32> = (0..3 * 32).map(|i| i as f32 * 0.5).collect();
             let cases =
@@ -439,7 +439,7 @@ mod tests {
                 // Of the last panel alone, in a tile for two.
                 let bias = &bias[..columns.next_multiple_of(LANES)];
                 let mut out = vec![100.0; 2 + 3 * 40];
-                let parts = Parts::new(&mut out);
+                let parts = DisjointSlices::new(&mut out);
                 // SAFETY: there is no other.
                 finish(level, &tile, 32, bias, how, unsafe { parts.tile(2, 3, 40, columns) });
                 let before = if how == Finish::Add { 100.0 } else { 0.0 };
@@ -458,7 +458,7 @@ mod tests {
 
     #[test]
     fn layer_norm_has_mean_and_variance() {
-        each(|level| {
+        each("layer norm", |level| {
             for length in [1, 3, 8, 20, 384] {
                 let mut row: Vec<f32> = (0..length).map(|i| (i as f32).cos() * 3.0 + 7.0).collect();
                 let exact = {
@@ -492,7 +492,7 @@ mod tests {
 
     #[test]
     fn gelu_is_x_times_the_normal_distribution() {
-        each(|level| {
+        each("GELU", |level| {
             let mut xs: Vec<f32> = (-64..64).map(|i| i as f32 / 10.0).collect();
             // Where the polynomial ends.
             let end = [5.39, 5.399_999_6, 5.4, 5.400_000_6];
@@ -511,7 +511,7 @@ mod tests {
 
     #[test]
     fn softmax_is_relative_to_the_largest() {
-        each(|level| {
+        each("softmax", |level| {
             for count in [1, 5, 8, 16, 21] {
                 let scores: Vec<f32> = (0..24).map(|i| (i as f32 * 1.3).sin() * 40.0).collect();
                 let mut row = scores.clone();

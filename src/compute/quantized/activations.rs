@@ -17,8 +17,8 @@ use std::arch::x86_64::{_mm_add_epi32, _mm_extract_epi32};
 use super::aligned::Lines;
 use super::formats::GROUP;
 use super::lanes::{lanes, total};
-use crate::compute::pool::{Parts, share};
-use crate::compute::{Level, level};
+use crate::compute::pool::{DisjointSlices, parallel_for};
+use crate::compute::simd::{InstructionSet, SimdLevel};
 
 /// Values that share a scale.
 const BLOCK: usize = GROUP;
@@ -84,15 +84,25 @@ impl Activations {
 
     /// Takes `values`, `[rows, columns]`, in place of what it had, normalized first if asked to.
     pub fn take(&mut self, values: &[f32], columns: usize, norm: Option<Norm>) {
-        self.take_at(level(), values, columns, norm);
+        self.take_at(SimdLevel::detect(), values, columns, norm);
     }
 
     /// [`Activations::take`] for the products of a CPU of this level.
-    pub fn take_at(&mut self, level: Level, values: &[f32], columns: usize, norm: Option<Norm>) {
+    pub fn take_at(
+        &mut self,
+        level: SimdLevel,
+        values: &[f32],
+        columns: usize,
+        norm: Option<Norm>,
+    ) {
+        let tiles = level.has(InstructionSet::Amx) && values.len() > columns;
+        self.take_as(if tiles { Form::Rounded } else { Form::Codes }, values, columns, norm);
+    }
+
+    fn take_as(&mut self, form: Form, values: &[f32], columns: usize, norm: Option<Norm>) {
         let (rows, blocks) = (values.len() / columns, columns / BLOCK);
         assert!(norm.is_none_or(|norm| norm.weight.len() == columns));
-        (self.rows, self.columns) = (rows, columns);
-        self.form = if level == Level::Amx && rows > 1 { Form::Rounded } else { Form::Codes };
+        (self.form, self.rows, self.columns) = (form, rows, columns);
         match self.form {
             Form::Codes => {
                 self.codes.resize(rows * columns);
@@ -105,11 +115,11 @@ impl Activations {
         let places = Places {
             form: self.form,
             rows,
-            codes: Parts::new(&mut self.codes),
-            scales: Parts::new(&mut self.scales),
-            half_sums: Parts::new(&mut self.half_sums),
-            sums: Parts::new(&mut self.sums),
-            rounded: Parts::new(&mut self.rounded),
+            codes: DisjointSlices::new(&mut self.codes),
+            scales: DisjointSlices::new(&mut self.scales),
+            half_sums: DisjointSlices::new(&mut self.half_sums),
+            sums: DisjointSlices::new(&mut self.sums),
+            rounded: DisjointSlices::new(&mut self.rounded),
         };
         // SAFETY: matrices that need activations exist only where the instructions do, and no other
         // call has these rows.
@@ -121,7 +131,7 @@ impl Activations {
             some_rows(0, 1);
             self.fill_quads();
         } else {
-            share(rows.div_ceil(ROWS), |some| {
+            parallel_for(rows.div_ceil(ROWS), |some| {
                 for first in some.map(|i| i * ROWS) {
                     some_rows(first, ROWS.min(rows - first));
                 }
@@ -148,11 +158,11 @@ impl Activations {
 struct Places<'a> {
     form: Form,
     rows: usize,
-    codes: Parts<'a, i8>,
-    scales: Parts<'a, f32>,
-    half_sums: Parts<'a, f32>,
-    sums: Parts<'a, f32>,
-    rounded: Parts<'a, u16>,
+    codes: DisjointSlices<'a, i8>,
+    scales: DisjointSlices<'a, f32>,
+    half_sums: DisjointSlices<'a, f32>,
+    sums: DisjointSlices<'a, f32>,
+    rounded: DisjointSlices<'a, u16>,
 }
 
 impl Places<'_> {
@@ -284,7 +294,7 @@ mod tests {
         for rows in [1, 2] {
             let columns = 192 / rows;
             let mut xs = Activations::default();
-            xs.take_at(Level::Avx2, &values, columns, None);
+            xs.take_as(Form::Codes, &values, columns, None);
             for (i, block) in values.chunks_exact(32).enumerate() {
                 let (row, column) = (i * 32 / columns, i * 32 % columns);
                 let at = column / 32 * rows + row;
@@ -310,7 +320,7 @@ mod tests {
     fn bf16_is_the_nearest() {
         let values = values();
         let mut xs = Activations::default();
-        xs.take_at(Level::Amx, &values, 96, None);
+        xs.take_as(Form::Rounded, &values, 96, None);
         assert_eq!(xs.form, Form::Rounded);
         for (i, value) in values.iter().enumerate() {
             let (row, column) = (i / 96, i % 96);
@@ -333,8 +343,8 @@ mod tests {
             })
             .collect();
         let (mut found, mut expected) = (Activations::default(), Activations::default());
-        found.take_at(Level::Avx2, &values, 96, Some(norm));
-        expected.take_at(Level::Avx2, &normed, 96, None);
+        found.take_as(Form::Codes, &values, 96, Some(norm));
+        expected.take_as(Form::Codes, &normed, 96, None);
         for (found, expected) in found.scales.iter().zip(&*expected.scales) {
             assert!((found - expected).abs() <= expected * 1e-5, "{found}, not {expected}");
         }

@@ -53,8 +53,7 @@ pub unsafe fn products<F: Format>(rows: &[*const u8], xs: &Activations, scratch:
     panels.resize_with(1.max(panels.len()), Panel::default);
     widened.resize(width * DEPTH);
     sums.resize(xs.rows.next_multiple_of(SIDE) * width);
-    // SAFETY: the caller's.
-    let tiles = unsafe { Tiles::new(ROW_BYTES) };
+    let tiles = Tiles::new(ROW_BYTES);
     for start in (0..xs.columns).step_by(DEPTH) {
         let depth = DEPTH.min(xs.columns - start);
         for (i, rows) in rows.chunks_exact(PANEL).enumerate() {

@@ -19,8 +19,8 @@ use memmap2::MmapMut;
 use super::aligned::Lines;
 use super::exp::exp;
 use super::lanes::{lanes, total};
-use crate::compute::pool::{Parts, share, threads};
-use crate::compute::{Level, level};
+use crate::compute::pool::{DisjointSlices, parallel_for, threads};
+use crate::compute::simd::{InstructionSet, SimdLevel};
 
 /// Keys in a tile of prefill; four vectors.
 const TILE: usize = 32;
@@ -181,7 +181,7 @@ impl<T: Element> Attend for KvCache<T> {
         if tokens == 1 {
             self.decode(rotated, position + 1, out);
         } else {
-            self.prefill(level() >= Level::Avx512, rotated, position, out);
+            self.prefill(SimdLevel::detect().has(InstructionSet::Avx512), rotated, position, out);
         }
     }
 }
@@ -221,8 +221,8 @@ impl<T: Element> KvCache<T> {
         let heads @ Heads { queries, kv, dim } = self.heads;
         let (tokens, context) = (qkv.len() / heads.width(), self.context);
         let scale = 1.0 / (dim as f32).sqrt();
-        let rotated = Parts::new(rotated);
-        let (ks, vs) = (Parts::new(&mut self.k), Parts::new(&mut self.v));
+        let rotated = DisjointSlices::new(rotated);
+        let (ks, vs) = (DisjointSlices::new(&mut self.k), DisjointSlices::new(&mut self.v));
         let one = |token: usize| {
             let at = position + token;
             let cos = &angles.cos[at * dim / 2..(at + 1) * dim / 2];
@@ -252,7 +252,7 @@ impl<T: Element> KvCache<T> {
         if tokens == 1 {
             one(0);
         } else {
-            share(tokens, |some| some.for_each(one));
+            parallel_for(tokens, |some| some.for_each(one));
         }
     }
 
@@ -267,8 +267,8 @@ impl<T: Element> KvCache<T> {
         // For each query head and part: the largest score, the sum of weights, the mixed values.
         let width = dim + 2;
         let mut partial = vec![0f32; queries * parts * width];
-        let shared = Parts::new(&mut partial);
-        share(kv * passes * parts, |some| {
+        let shared = DisjointSlices::new(&mut partial);
+        parallel_for(kv * passes * parts, |some| {
             for item in some {
                 let (part, item) = (item % parts, item / parts);
                 let (pass, head) = (item % passes, item / passes);
@@ -323,7 +323,7 @@ impl<T: Element> KvCache<T> {
     fn prefill(&self, wide: bool, q: &[f32], position: usize, out: &mut [f32]) {
         let Heads { queries, kv, dim } = self.heads;
         let tokens = q.len() / (queries * dim);
-        let out = Parts::new(out);
+        let out = DisjointSlices::new(out);
         let blocks = tokens.div_ceil(POSITIONS);
         let some_blocks = |some: std::ops::Range<usize>, tiles: &mut Tiles| {
             tiles.fit(self.heads);
@@ -355,7 +355,7 @@ impl<T: Element> KvCache<T> {
                 tiles.scatter(&out, self.heads, head, start, count);
             }
         };
-        share(kv * blocks, |some| TILES.with_borrow_mut(|tiles| some_blocks(some, tiles)));
+        parallel_for(kv * blocks, |some| TILES.with_borrow_mut(|tiles| some_blocks(some, tiles)));
     }
 }
 
@@ -409,7 +409,14 @@ impl Tiles {
         }
     }
 
-    fn scatter(&self, out: &Parts<f32>, heads: Heads, head: usize, start: usize, count: usize) {
+    fn scatter(
+        &self,
+        out: &DisjointSlices<f32>,
+        heads: Heads,
+        head: usize,
+        start: usize,
+        count: usize,
+    ) {
         let dim = heads.dim;
         for row in 0..count * self.group {
             let (token, query) = (row / self.group, row % self.group);
@@ -815,7 +822,13 @@ mod tests {
             rotated.resize(tokens * queries * dim);
             cache.append(&qkv, angles, 0, &mut rotated);
             for wide in [false, true] {
-                if wide && !Level::available().contains(&Level::Avx512) {
+                if wide
+                    && SimdLevel::of_test(
+                        "attention in one go on vectors of 512 bits",
+                        InstructionSet::Avx512,
+                    )
+                    .is_none()
+                {
                     continue;
                 }
                 out.fill(7.0);

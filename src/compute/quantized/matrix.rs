@@ -13,8 +13,8 @@ use super::avx2::{self as product, PANEL};
 use super::exp::silu;
 use super::formats::{Format, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
 use super::{amx as tiles, avx512 as wide};
-use crate::compute::pool::{Parts, share, threads};
-use crate::compute::{Level, level};
+use crate::compute::pool::{DisjointSlices, parallel_for, threads};
+use crate::compute::simd::{InstructionSet, SimdLevel};
 use crate::generation::local::checkpoint::gguf::{Mapped, TensorView};
 
 /// Rows of a matrix, one after the other, times the only row of activations.
@@ -183,9 +183,9 @@ enum Kernel {
 }
 
 /// The best way on a CPU of this level, for matrices of so many rows together.
-fn way(level: Level, rows: usize, xs: &Activations) -> Way {
+fn way(level: SimdLevel, rows: usize, xs: &Activations) -> Way {
     let dots = |of| Way { rows: PANEL, kernel: Kernel::Dots(of) };
-    let wide = level >= Level::Avx512;
+    let wide = level.has(InstructionSet::Avx512);
     match xs.form {
         Form::Rounded => Way {
             rows: tiles::band(rows, threads()),
@@ -227,17 +227,23 @@ pub enum Then {
 /// The products of several matrices with the same activations, into `out`, `[xs.rows, Σ rows]`: the
 /// first matrix' outputs, the second's, …
 pub fn products(matrices: &[&Matrix], xs: &Activations, then: Then, out: &mut [f32]) {
-    products_at(level(), matrices, xs, then, out);
+    products_at(SimdLevel::detect(), matrices, xs, then, out);
 }
 
-fn products_at(level: Level, matrices: &[&Matrix], xs: &Activations, then: Then, out: &mut [f32]) {
+fn products_at(
+    level: SimdLevel,
+    matrices: &[&Matrix],
+    xs: &Activations,
+    then: Then,
+    out: &mut [f32],
+) {
     let width: usize = matrices.iter().map(|matrix| matrix.rows).sum();
     assert!(matrices.iter().all(|matrix| matrix.columns == xs.columns));
     assert_eq!(out.len(), xs.rows * width);
     let way = way(level, width, xs);
     let bands = matrices.iter().map(|matrix| matrix.bands(way)).sum();
-    let out = Parts::new(out);
-    share(bands, |some| {
+    let out = DisjointSlices::new(out);
+    parallel_for(bands, |some| {
         SCRATCH.with_borrow_mut(|[scratch, _]| {
             let mut next = some.start;
             while next < some.end {
@@ -269,9 +275,9 @@ pub fn gated_product(gate: &Matrix, up: &Matrix, xs: &Activations, out: &mut [f3
     assert!(gate.rows == up.rows && gate.columns == xs.columns && up.columns == xs.columns);
     let width = gate.rows;
     assert_eq!(out.len(), xs.rows * width);
-    let way = way(level(), width, xs);
-    let parts = Parts::new(out);
-    share(gate.bands(way), |some| {
+    let way = way(SimdLevel::detect(), width, xs);
+    let parts = DisjointSlices::new(out);
+    parallel_for(gate.bands(way), |some| {
         SCRATCH.with_borrow_mut(|[gates, ups]| {
             for first in some.clone().step_by(way.together()) {
                 let bands = first..some.end.min(first + way.together());
@@ -360,8 +366,8 @@ mod tests {
     }
 
     /// Those that the products of this module have, of what this CPU can do.
-    fn levels() -> impl Iterator<Item = Level> {
-        Level::available().into_iter().filter(|&level| level >= Level::Avx2)
+    fn levels() -> impl Iterator<Item = SimdLevel> {
+        SimdLevel::available().into_iter().filter(|level| level.has(InstructionSet::Avx2))
     }
 
     /// A matrix in the format, and its weights as candle reads them.

@@ -24,7 +24,7 @@ pub use aligned::Lines;
 pub use matrix::{Matrix, Then, gated_product, products};
 pub use pass::{Layer, Pass, Workspace};
 
-use crate::compute::pool::{Parts, share};
+use crate::compute::pool::{DisjointSlices, parallel_for};
 
 /// Whether this CPU has the instructions.
 pub fn is_supported() -> bool {
@@ -57,8 +57,8 @@ pub fn rms_norm(xs: &[f32], weight: &[f32], epsilon: f32) -> Vec<f32> {
         row(xs, &mut normed);
         return normed;
     }
-    let parts = Parts::new(&mut normed);
-    share(rows, |some| {
+    let parts = DisjointSlices::new(&mut normed);
+    parallel_for(rows, |some| {
         for i in some {
             let range = i * columns..(i + 1) * columns;
             // SAFETY: no other call has this row.

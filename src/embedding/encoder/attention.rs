@@ -4,12 +4,12 @@
 
 use std::ops::Range;
 
+use crate::compute::SimdLevel;
 #[cfg(target_arch = "x86_64")]
 use crate::compute::dense::amx::{self, Tiles};
 use crate::compute::dense::rows;
 use crate::compute::dense::tile::{Line, Out, PANEL, ROWS, Rows, product, product_two};
-use crate::compute::pool::{Parts, share};
-use crate::compute::{Level, level};
+use crate::compute::pool::{DisjointSlices, parallel_for};
 use crate::models::catalogue::Precision;
 
 /// Number and size of attention heads.
@@ -39,16 +39,18 @@ pub fn attend(
     precision: Precision,
     out: &mut [f32],
 ) {
-    let level = level();
-    let out = Parts::new(out);
+    let level = SimdLevel::detect();
+    let out = DisjointSlices::new(out);
     let task = Task { qkv, heads, out: &out };
-    share(texts.len() * heads.count, |some| {
+    parallel_for(texts.len() * heads.count, |some| {
         #[cfg(target_arch = "x86_64")]
-        if level == Level::Amx && precision == Precision::Int8 && heads.dim.is_multiple_of(DEPTH) {
-            // SAFETY: the level is one that this CPU has; nothing below has other tiles.
-            let tiles = unsafe { Tiles::new(amx::ROW_BYTES) };
+        if level.has_matrix_tiles()
+            && precision == Precision::Int8
+            && heads.dim.is_multiple_of(DEPTH)
+        {
+            let tiles = Tiles::new(amx::ROW_BYTES);
             let mut head = NarrowHead::default();
-            some.for_each(|item| head.attend(&tiles, &task, texts, item));
+            some.for_each(|item| head.attend(level, &tiles, &task, texts, item));
             return;
         }
         let _ = precision;
@@ -61,7 +63,7 @@ pub fn attend(
 struct Task<'a> {
     qkv: &'a [f32],
     heads: Heads,
-    out: &'a Parts<'a, f32>,
+    out: &'a DisjointSlices<'a, f32>,
 }
 
 impl Task<'_> {
@@ -85,7 +87,7 @@ impl Task<'_> {
 }
 
 /// `rows` times one panel or two, each `depth` deep.
-fn products(level: Level, rows: Rows, panels: &[Line], depth: usize, out: Out) {
+fn products(level: SimdLevel, rows: Rows, panels: &[Line], depth: usize, out: Out) {
     match panels.split_at_checked(depth) {
         Some((first, second)) if !second.is_empty() => {
             product_two(level, rows, [first, second], out);
@@ -107,7 +109,7 @@ struct Head {
 
 impl Head {
     /// Head `item % heads` of text `item / heads`.
-    fn attend(&mut self, level: Level, task: &Task, texts: &[Range<usize>], item: usize) {
+    fn attend(&mut self, level: SimdLevel, task: &Task, texts: &[Range<usize>], item: usize) {
         let Heads { count: heads, dim } = task.heads;
         let (text, head) = (texts[item / heads].clone(), item % heads);
         let count = text.len();
@@ -119,18 +121,18 @@ impl Head {
         for first in (0..count).step_by(ROWS) {
             let rows = ROWS.min(count - first);
             let values = &task.qkv[task.at(text.start + first, 0, head)..];
-            let queries = Rows { values, stride: 3 * task.heads.width(), count: rows };
+            let queries = Rows::new(values, 3 * task.heads.width(), rows);
             for (pair, keys) in self.keys.chunks(2 * dim).enumerate() {
                 let values = &mut self.scores[pair * 2 * PANEL..];
-                products(level, queries, keys, dim, Out { values, stride: row });
+                products(level, queries, keys, dim, Out::new(values, row));
             }
             let mut sums = [1f32; ROWS];
             for (scores, sum) in self.scores.chunks_exact_mut(row).zip(&mut sums).take(rows) {
                 *sum = rows::softmax(level, scores, count, scale);
             }
-            let weights = Rows { values: &self.scores, stride: row, count: rows };
+            let weights = Rows::new(&self.scores, row, rows);
             for (pair, values) in self.values.chunks(2 * count).enumerate() {
-                let out = Out { values: tile.as_flattened_mut(), stride: 2 * PANEL };
+                let out = Out::new(tile.as_flattened_mut(), 2 * PANEL);
                 products(level, weights, values, count, out);
                 for (i, (tile, sum)) in tile.iter().zip(sums).enumerate().take(rows) {
                     task.write(text.start + first + i, head, pair * 2 * PANEL, tile, 1.0 / sum);
@@ -185,12 +187,19 @@ struct NarrowHead {
 
 #[cfg(target_arch = "x86_64")]
 impl NarrowHead {
-    fn attend(&mut self, tiles: &Tiles, task: &Task, texts: &[Range<usize>], item: usize) {
+    fn attend(
+        &mut self,
+        level: SimdLevel,
+        tiles: &Tiles,
+        task: &Task,
+        texts: &[Range<usize>],
+        item: usize,
+    ) {
         const ROWS: usize = amx::ROWS;
         let Heads { count: heads, dim } = task.heads;
         let (text, head) = (texts[item / heads].clone(), item % heads);
         let count = text.len();
-        self.pack(task, text.clone(), head);
+        self.pack(level, task, text.clone(), head);
         // Tiles are read whole: tokens past the end are zeros, and what comes of them is not used.
         let (row, deep) = (count.next_multiple_of(PANEL), count.next_multiple_of(DEPTH));
         self.scores.resize(ROWS * row, 0.0);
@@ -199,28 +208,17 @@ impl NarrowHead {
         let mut tile = amx::Sums([[0f32; PANEL]; ROWS]);
         for first in (0..count).step_by(ROWS) {
             let rows = ROWS.min(count - first);
-            let queries = self.queries[first * dim..][..ROWS * dim].as_ptr();
+            let queries = &self.queries[first * dim..][..ROWS * dim];
             for (panel, keys) in self.keys.chunks_exact(dim / 2 * PANEL).enumerate() {
-                let (keys, steps) = (keys.as_ptr().cast(), dim / DEPTH);
-                let scores = self.scores[panel * PANEL..][..(ROWS - 1) * row + PANEL].as_mut_ptr();
-                // SAFETY: sixteen rows of queries, sixteen keys, and room for a tile of scores.
-                unsafe {
-                    amx::product_bf16(tiles, queries, 2 * dim, keys, steps, scores, 4 * row);
-                }
+                tiles.product_bf16(queries, keys, &mut self.scores[panel * PANEL..], row);
             }
             let mut sums = [1f32; ROWS];
             let each = self.scores.chunks_exact(row).zip(self.weights.chunks_exact_mut(deep));
             for ((scores, weights), sum) in each.zip(&mut sums).take(rows) {
-                *sum = rows::softmax_narrow(Level::Amx, scores, count, weights);
+                *sum = rows::softmax_narrow(level, scores, count, weights);
             }
             for (panel, values) in self.values.chunks_exact(deep / 2 * PANEL).enumerate() {
-                let weights = self.weights.as_ptr();
-                let (values, steps) = (values.as_ptr().cast(), deep / DEPTH);
-                let out = tile.0.as_mut_ptr().cast();
-                // SAFETY: sixteen rows of weights, as many pairs of values, and a tile.
-                unsafe {
-                    amx::product_bf16(tiles, weights, 2 * deep, values, steps, out, 4 * PANEL);
-                }
+                tiles.product_bf16(&self.weights, values, tile.0.as_flattened_mut(), PANEL);
                 for (i, (tile, sum)) in tile.0.iter().zip(sums).enumerate().take(rows) {
                     task.write(text.start + first + i, head, panel * PANEL, tile, 1.0 / sum);
                 }
@@ -228,9 +226,8 @@ impl NarrowHead {
         }
     }
 
-    fn pack(&mut self, task: &Task, text: Range<usize>, head: usize) {
+    fn pack(&mut self, level: SimdLevel, task: &Task, text: Range<usize>, head: usize) {
         let (count, dim) = (text.len(), task.heads.dim);
-        let level = Level::Amx;
         let rows = count.next_multiple_of(PANEL);
         let pairs = count.next_multiple_of(DEPTH) / 2;
         self.queries.clear();

@@ -7,13 +7,13 @@ use std::ops::Range;
 use anyhow::Result;
 
 use super::checkpoint::{Checkpoint, Table};
+use crate::compute::SimdLevel;
 use crate::compute::dense::rows::{self, Finish};
 use crate::compute::dense::tile::{
     CODE_ROWS, CodePanel, CodeProducts, CodeRows, GROUP, Line, Out, PANEL, ROWS, Rows, product,
     product_two, weight_zero,
 };
-use crate::compute::pool::{Parts, share, threads};
-use crate::compute::{Level, level};
+use crate::compute::pool::{DisjointSlices, parallel_for, threads};
 use crate::models::catalogue::Precision;
 
 /// Rows that go through all panels of a part of a matrix together: they stay in the first caches.
@@ -86,8 +86,8 @@ impl Linear {
     pub fn forward(&self, xs: &[f32], room: &mut Codes, out: &mut [f32], finish: Finish) {
         let count = xs.len() / self.inputs;
         assert_eq!(out.len(), count * self.outputs);
-        let level = level();
-        let out = Parts::new(out);
+        let level = SimdLevel::detect();
+        let out = DisjointSlices::new(out);
         let panels = self.bias.len() / PANEL;
         let (block_rows, panels_at_once) = match self.weights {
             Weights::F32(_) => (BLOCK, 2),
@@ -108,7 +108,7 @@ impl Linear {
             }
         };
         match &self.weights {
-            Weights::F32(weights) => share(blocks * cuts, |some| {
+            Weights::F32(weights) => parallel_for(blocks * cuts, |some| {
                 let mut tile = [[0.0; 2 * PANEL]; ROWS];
                 each(some, &mut |rows, panels| {
                     let size = self.inputs;
@@ -117,7 +117,7 @@ impl Linear {
                     for first in rows.clone().step_by(ROWS) {
                         let count = ROWS.min(rows.end - first);
                         let values = &xs[first * self.inputs..];
-                        let some = Rows { values, stride: self.inputs, count };
+                        let some = Rows::new(values, self.inputs, count);
                         if more.is_empty() {
                             product(level, some, weights, whole(&mut tile));
                         } else {
@@ -131,9 +131,8 @@ impl Linear {
                 room.quantize(level, xs, self.inputs);
                 let xs = &*room;
                 let groups = self.inputs / GROUP;
-                share(blocks * cuts, |some| {
-                    // SAFETY: nothing below has another.
-                    let products = unsafe { CodeProducts::new(level) };
+                parallel_for(blocks * cuts, |some| {
+                    let products = CodeProducts::new(level);
                     let mut tile = [[0.0; PANEL]; CODE_ROWS];
                     each(some, &mut |rows, panels| {
                         let panel = panels.start;
@@ -158,11 +157,11 @@ impl Linear {
     /// and writes what is inside of the outputs.
     fn finish<const WIDTH: usize>(
         &self,
-        level: Level,
+        level: SimdLevel,
         first: usize,
         panel: usize,
         tile: &[[f32; WIDTH]],
-        out: &Parts<f32>,
+        out: &DisjointSlices<f32>,
         finish: Finish,
     ) {
         let column = panel * PANEL;
@@ -176,21 +175,22 @@ impl Linear {
 
 /// All of a tile, as the place for a product.
 fn whole<const WIDTH: usize>(tile: &mut [[f32; WIDTH]]) -> Out<'_> {
-    Out { values: tile.as_flattened_mut(), stride: WIDTH }
+    Out::new(tile.as_flattened_mut(), WIDTH)
 }
 
 impl Codes {
     /// Quantizes `xs`, `[rows, inputs]`.
-    fn quantize(&mut self, level: Level, xs: &[f32], inputs: usize) {
+    fn quantize(&mut self, level: SimdLevel, xs: &[f32], inputs: usize) {
         let (count, groups) = (xs.len() / inputs, inputs / GROUP);
         // The last tile of rows is read whole; what comes of rows past the end is not used.
         let room = count.next_multiple_of(CODE_ROWS);
         self.codes.resize(room * inputs, 0);
         self.scales.resize(room * groups, 0.0);
         self.offsets.resize(room * groups, 0);
-        let (codes, scales) = (Parts::new(&mut self.codes), Parts::new(&mut self.scales));
-        let offsets = Parts::new(&mut self.offsets);
-        share(room / CODE_ROWS, |some| {
+        let (codes, scales) =
+            (DisjointSlices::new(&mut self.codes), DisjointSlices::new(&mut self.scales));
+        let offsets = DisjointSlices::new(&mut self.offsets);
+        parallel_for(room / CODE_ROWS, |some| {
             let (mut row_scales, mut row_sums) = (vec![0f32; groups], vec![0i32; groups]);
             for tile in some {
                 let narrow = tile * CODE_ROWS * groups..(tile + 1) * CODE_ROWS * groups;
@@ -238,8 +238,8 @@ fn read(tables: &[Table], output: usize, row: &mut [f32]) {
 
 fn pack(tables: &[Table], panels: usize, inputs: usize) -> Weights {
     let mut packed = vec![Line([0.0; PANEL]); panels * inputs];
-    let parts = Parts::new(&mut packed);
-    share(panels, |some| {
+    let parts = DisjointSlices::new(&mut packed);
+    parallel_for(panels, |some| {
         let mut row = vec![0f32; inputs];
         for panel in some {
             // SAFETY: no other call has this panel.
@@ -259,10 +259,11 @@ fn pack_codes(tables: &[Table], panels: usize, inputs: usize) -> Weights {
     let groups = inputs / GROUP;
     let mut codes = vec![0u8; panels * inputs * PANEL];
     let mut scales = vec![0f32; panels * groups * PANEL];
-    let (code_parts, scale_parts) = (Parts::new(&mut codes), Parts::new(&mut scales));
-    let level = level();
+    let (code_parts, scale_parts) =
+        (DisjointSlices::new(&mut codes), DisjointSlices::new(&mut scales));
+    let level = SimdLevel::detect();
     let zero = weight_zero(level);
-    share(panels, |some| {
+    parallel_for(panels, |some| {
         let mut row = vec![0f32; inputs];
         let mut row_codes = vec![0u8; inputs];
         let mut row_scales = vec![0f32; groups];

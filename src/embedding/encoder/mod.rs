@@ -25,9 +25,9 @@ use std::ops::Range;
 use anyhow::{Context, Result};
 use tokenizers::Encoding;
 
+use crate::compute::SimdLevel;
 use crate::compute::dense::rows;
-use crate::compute::level;
-use crate::compute::pool::{Parts, share, threads};
+use crate::compute::pool::{DisjointSlices, parallel_for, threads};
 use crate::models::catalogue::Precision;
 use attention::Heads;
 use checkpoint::Table;
@@ -104,10 +104,10 @@ impl Norm {
 
     /// `[rows, hidden]`, in place.
     fn forward(&self, xs: &mut [f32]) {
-        let (hidden, level) = (self.weight.len(), level());
+        let (hidden, level) = (self.weight.len(), SimdLevel::detect());
         let count = xs.len() / hidden;
-        let xs = Parts::new(xs);
-        share(count, |some| {
+        let xs = DisjointSlices::new(xs);
+        parallel_for(count, |some| {
             for row in some {
                 // SAFETY: no other call has this row.
                 let row = unsafe { xs.part(row * hidden..(row + 1) * hidden) };
@@ -179,8 +179,8 @@ impl Encoder {
         if parts.len() < 4 * threads() {
             self.forward_part(batch, &texts, &mut values, &mut Buffers::default());
         } else {
-            let all = Parts::new(&mut values);
-            share(parts.len(), |some| {
+            let all = DisjointSlices::new(&mut values);
+            parallel_for(parts.len(), |some| {
                 let mut buffers = Buffers::default();
                 for part in &parts[some] {
                     let (first, last) = (&texts[part.start], &texts[part.end - 1]);

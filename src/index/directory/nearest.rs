@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::rows::Rows;
 use crate::compute::dense::scan;
-use crate::compute::{self, pool};
+use crate::compute::{SimdLevel, pool};
 
 /// Rows that are scored before their scores are looked at: both fit into a core's own cache.
 const BLOCK: usize = 256;
@@ -32,11 +32,11 @@ pub fn nearest(
     limit: usize,
     is_live: impl Fn(u64) -> bool + Sync,
 ) -> Vec<Scored> {
-    let level = compute::level();
+    let level = SimdLevel::detect();
     let codes = scan::Query::new(query);
     let found = Mutex::new(Best::new(candidates(limit)));
     let count = rows.len() as usize;
-    pool::share(count.div_ceil(BLOCK), |blocks| {
+    pool::parallel_for(count.div_ceil(BLOCK), |blocks| {
         let mut best = Best::new(candidates(limit));
         let mut scores = [0f32; BLOCK];
         for first in blocks.map(|block| block * BLOCK) {

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use memmap2::Mmap;
 
 use super::flat::{Appender, HEADER, Layout};
-use crate::compute::Level;
+use crate::compute::SimdLevel;
 use crate::compute::dense::scan;
 use crate::index::IndexError;
 
@@ -152,7 +152,7 @@ impl Rows {
 
     /// Dot products of the rows from `first` on with `query`, by their high bytes alone, for as
     /// many rows as `scores` has places. The rows must be below [`Rows::len`].
-    pub fn scan(&self, level: Level, query: &scan::Query, first: u64, scores: &mut [f32]) {
+    pub fn scan(&self, level: SimdLevel, query: &scan::Query, first: u64, scores: &mut [f32]) {
         const BLOCK: usize = 64;
         let stride = high(self.dim).record;
         let mut products = [0i32; BLOCK];
@@ -421,7 +421,7 @@ mod tests {
         let vectors: Vec<Vec<f32>> = (0..201).map(vector).collect();
         let rows = write(&dir.path().join("rows"), Bits::Twelve, &vectors);
         let query = vector(500);
-        for level in Level::available() {
+        for level in SimdLevel::all_of_test("scan of an index's rows") {
             for (first, count) in [(0, 201), (7, 130), (200, 1), (201, 0)] {
                 let mut scores = vec![f32::NAN; count];
                 rows.scan(level, &scan::Query::new(&query), first, &mut scores);

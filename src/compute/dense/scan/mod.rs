@@ -6,7 +6,7 @@
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use crate::compute::Level;
+use crate::compute::simd::{InstructionSet, SimdLevel};
 
 /// The largest code of a query.
 const MOST: f32 = 127.0;
@@ -38,23 +38,25 @@ impl Query {
     ///
     /// `rows` begins with the first row's codes, in two's complement; the next row's are `stride`
     /// bytes on.
-    pub fn products(&self, level: Level, rows: &[u8], stride: usize, products: &mut [i32]) {
+    pub fn products(&self, level: SimdLevel, rows: &[u8], stride: usize, products: &mut [i32]) {
         let codes = &self.codes[..];
-        match level {
+        match level.instructions() {
             // SAFETY: the level is one that this CPU has.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 | Level::Amx => unsafe { x86::avx512(codes, rows, stride, products) },
+            InstructionSet::Avx512 | InstructionSet::Amx => unsafe {
+                x86::avx512(codes, rows, stride, products)
+            },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Level::Vnni if is_x86_feature_detected!("avxvnni") => unsafe {
+            InstructionSet::Vnni if is_x86_feature_detected!("avxvnni") => unsafe {
                 x86::avx_vnni(codes, rows, stride, products);
             },
             // SAFETY: as above, and this is the other kind of VNNI.
             #[cfg(target_arch = "x86_64")]
-            Level::Vnni => unsafe { x86::avx512_vnni(codes, rows, stride, products) },
+            InstructionSet::Vnni => unsafe { x86::avx512_vnni(codes, rows, stride, products) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => unsafe { x86::avx2(codes, rows, stride, products) },
+            InstructionSet::Avx2 => unsafe { x86::avx2(codes, rows, stride, products) },
             _ => {
                 for (i, product) in products.iter_mut().enumerate() {
                     *product = plain(&rows[i * stride..][..codes.len()], codes);
@@ -75,6 +77,7 @@ fn plain(row: &[u8], codes: &[i8]) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compute::skipped;
 
     /// What the sum is, in 64 bits.
     fn exact(row: &[u8], codes: &[i8]) -> i64 {
@@ -117,10 +120,10 @@ mod tests {
     #[test]
     fn every_level_adds_up_exactly() {
         fn at<const LEVEL: usize>(query: &Query, rows: &[u8], stride: usize, out: &mut [i32]) {
-            query.products(Level::available()[LEVEL], rows, stride, out);
+            query.products(SimdLevel::available()[LEVEL], rows, stride, out);
         }
         let scans: [Scan; 5] = [at::<0>, at::<1>, at::<2>, at::<3>, at::<4>];
-        for (level, scan) in Level::available().into_iter().zip(scans) {
+        for (level, scan) in SimdLevel::all_of_test("scan of codes").into_iter().zip(scans) {
             check(level.name(), scan);
         }
     }
@@ -129,19 +132,20 @@ mod tests {
     #[cfg(target_arch = "x86_64")]
     #[test]
     fn vnni_of_avx512_on_vectors_of_256_bits_adds_up_exactly() {
-        if is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512vl") {
-            // SAFETY: the instructions are there.
-            check("avx512_vnni", |query, rows, stride, products| unsafe {
-                x86::avx512_vnni(&query.codes, rows, stride, products);
-            });
+        if !(is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512vl")) {
+            return skipped("scan with VNNI of AVX-512 on vectors of 256 bits", "AVX-512 VNNI");
         }
+        // SAFETY: the instructions are there.
+        check("avx512_vnni", |query, rows, stride, products| unsafe {
+            x86::avx512_vnni(&query.codes, rows, stride, products);
+        });
     }
 
     #[test]
     #[should_panic(expected = "range end index")]
     fn rows_that_are_too_short_are_refused() {
         let query = Query::new(&[1.0; 40]);
-        query.products(crate::compute::level(), &[0; 79], 40, &mut [0; 2]);
+        query.products(SimdLevel::detect(), &[0; 79], 40, &mut [0; 2]);
     }
 
     #[test]

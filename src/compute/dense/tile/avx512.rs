@@ -82,21 +82,26 @@ unsafe fn some<const N: usize, const P: usize>(rows: Rows, panels: [&[Line]; P],
 /// # Safety
 /// The CPU has AVX-512 F and VNNI; the slices are as long as [`super::CodeProducts::product`] checks.
 #[target_feature(enable = "avx512f,avx512vnni")]
-pub unsafe fn code_product(rows: CodeRows, panel: CodePanel, out: Out) {
+pub unsafe fn code_product(rows: CodeRows, panel: CodePanel, mut out: Out) {
     for first in (0..rows.count).step_by(FEW_CODES) {
         // SAFETY: the caller's; there are always sixteen rows.
         unsafe {
             match rows.count - first {
-                1 => some_codes::<1>(rows, first, panel, &out),
-                2 | 3 | 4 => some_codes::<4>(rows, first, panel, &out),
-                _ => some_codes::<FEW_CODES>(rows, first, panel, &out),
+                1 => some_codes::<1>(rows, first, panel, &mut out),
+                2 | 3 | 4 => some_codes::<4>(rows, first, panel, &mut out),
+                _ => some_codes::<FEW_CODES>(rows, first, panel, &mut out),
             }
         }
     }
 }
 
 #[target_feature(enable = "avx512f,avx512vnni")]
-unsafe fn some_codes<const N: usize>(rows: CodeRows, first: usize, panel: CodePanel, out: &Out) {
+unsafe fn some_codes<const N: usize>(
+    rows: CodeRows,
+    first: usize,
+    panel: CodePanel,
+    out: &mut Out,
+) {
     let groups = panel.scales.len() / PANEL;
     let depth = groups * GROUP;
     let mut totals = [_mm512_setzero_ps(); N];
@@ -129,9 +134,7 @@ unsafe fn some_codes<const N: usize>(rows: CodeRows, first: usize, panel: CodePa
     }
     for (i, total) in totals.iter().enumerate().take(rows.count - first) {
         // SAFETY: there is room for sixteen in every row.
-        unsafe {
-            _mm512_storeu_ps(out.values.as_ptr().add((first + i) * out.stride).cast_mut(), *total)
-        };
+        unsafe { _mm512_storeu_ps(out.values.as_mut_ptr().add((first + i) * out.stride), *total) };
     }
 }
 

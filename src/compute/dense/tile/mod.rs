@@ -13,7 +13,7 @@ mod neon;
 
 #[cfg(target_arch = "x86_64")]
 use super::amx::Tiles;
-use crate::compute::Level;
+use crate::compute::simd::{InstructionSet, SimdLevel};
 
 /// Columns of a panel.
 pub const PANEL: usize = 16;
@@ -29,9 +29,9 @@ pub const WEIGHT_MAX: f32 = 63.0;
 
 /// What stands for a weight of zero: the vectors of x86-64 multiply unsigned with signed codes;
 /// matrix tiles and NEON, signed ones.
-pub fn weight_zero(level: Level) -> i32 {
-    match level {
-        Level::Amx | Level::Neon | Level::Dotprod => 0,
+pub fn weight_zero(level: SimdLevel) -> i32 {
+    match level.instructions() {
+        InstructionSet::Amx | InstructionSet::Neon | InstructionSet::Dotprod => 0,
         _ => 64,
     }
 }
@@ -44,33 +44,52 @@ pub struct Line(pub [f32; PANEL]);
 /// Rows of activations.
 #[derive(Clone, Copy)]
 pub struct Rows<'a> {
-    /// The first row's first value and what follows it.
-    pub values: &'a [f32],
-    /// From one row to the next.
-    pub stride: usize,
-    /// Rows, 1 to [`ROWS`].
-    pub count: usize,
+    /// The last row begins inside.
+    values: &'a [f32],
+    stride: usize,
+    /// 1 to [`ROWS`].
+    count: usize,
 }
 
-impl Rows<'_> {
+impl<'a> Rows<'a> {
+    /// `count` rows, 1 to [`ROWS`], of which the first begins with `values` and each other `stride`
+    /// values after the one before it.
+    ///
+    /// # Panics
+    /// If there are no such rows in `values`.
+    #[inline]
+    pub fn new(values: &'a [f32], stride: usize, count: usize) -> Self {
+        assert!((1..=ROWS).contains(&count));
+        assert!(stride.checked_mul(count - 1).is_some_and(|last| last <= values.len()));
+        Self { values, stride, count }
+    }
+
+    /// Panics unless every row is as deep as the panel.
+    #[inline]
     fn check(&self, panel: &[Line]) {
-        assert!((1..=ROWS).contains(&self.count));
-        assert!(self.values.len() >= (self.count - 1) * self.stride + panel.len());
+        // `new` has made sure that neither wraps.
+        assert!(self.values.len() - (self.count - 1) * self.stride >= panel.len());
     }
 }
 
 /// Where a tile goes: as many rows of sixteen, or of 32 for two panels, as there are rows.
 pub struct Out<'a> {
-    /// The first row's first place and what follows it.
-    pub values: &'a mut [f32],
-    /// From one row to the next.
-    pub stride: usize,
+    values: &'a mut [f32],
+    stride: usize,
 }
 
-impl Out<'_> {
-    /// Whether there is room for `count` rows of `columns`.
+impl<'a> Out<'a> {
+    /// The first row begins with `values`, and each other `stride` values after the one before it.
+    #[inline]
+    pub fn new(values: &'a mut [f32], stride: usize) -> Self {
+        Self { values, stride }
+    }
+
+    /// Panics unless there is room for `count` rows, at least one, of `columns` values.
+    #[inline]
     fn check(&self, count: usize, columns: usize) {
-        assert!(self.values.len() >= (count - 1) * self.stride + columns);
+        let end = self.stride.checked_mul(count - 1).and_then(|last| last.checked_add(columns));
+        assert!(end.is_some_and(|end| end <= self.values.len()));
     }
 
     fn row(&mut self, row: usize) -> &mut [f32] {
@@ -91,19 +110,23 @@ fn prefetch<T>(weights: *const T) {
 
 /// `rows · panel`: the panel is `[depth, 16]`, and as deep are the rows.
 #[inline]
-pub fn product(level: Level, rows: Rows, panel: &[Line], out: Out) {
+pub fn product(level: SimdLevel, rows: Rows, panel: &[Line], out: Out) {
     rows.check(panel);
     out.check(rows.count, PANEL);
-    match level {
+    match level.instructions() {
         // SAFETY: the level is one that this CPU has, and the slices were checked.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 | Level::Amx => unsafe { avx512::product(rows, panel, out) },
+        InstructionSet::Avx512 | InstructionSet::Amx => unsafe {
+            avx512::product(rows, panel, out)
+        },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 | Level::Vnni => unsafe { avx2::product(rows, panel, out) },
+        InstructionSet::Avx2 | InstructionSet::Vnni => unsafe { avx2::product(rows, panel, out) },
         // SAFETY: as above.
         #[cfg(target_arch = "aarch64")]
-        Level::Neon | Level::Dotprod => unsafe { neon::product(rows, panel, out) },
+        InstructionSet::Neon | InstructionSet::Dotprod => unsafe {
+            neon::product(rows, panel, out)
+        },
         _ => portable_product(rows, panel, out),
     }
 }
@@ -113,9 +136,9 @@ pub fn product(level: Level, rows: Rows, panel: &[Line], out: Out) {
 /// Inlined, so that `rows` are not copied: reading them back at once stalls the pipeline, for 3 %
 /// of an encoder's time.
 #[inline]
-pub fn product_two(level: Level, rows: Rows, panels: [&[Line]; 2], out: Out) {
+pub fn product_two(level: SimdLevel, rows: Rows, panels: [&[Line]; 2], out: Out) {
     #[cfg(target_arch = "x86_64")]
-    if level >= Level::Avx512 {
+    if level.has(InstructionSet::Avx512) {
         panels.iter().for_each(|panel| rows.check(panel));
         assert_eq!(panels[0].len(), panels[1].len());
         out.check(rows.count, 2 * PANEL);
@@ -164,22 +187,21 @@ pub struct CodePanel<'a> {
 
 /// A thread's products of codes; matrix tiles are set up once for many of them.
 pub struct CodeProducts {
-    level: Level,
+    level: SimdLevel,
     #[cfg(target_arch = "x86_64")]
     tiles: Option<Tiles>,
 }
 
 impl CodeProducts {
-    /// Gets ready. A thread has one at a time.
+    /// Gets ready.
     ///
-    /// # Safety
-    /// No other lives in this thread.
-    pub unsafe fn new(level: Level) -> Self {
+    /// # Panics
+    /// If there are matrix tiles and this thread uses them already.
+    pub fn new(level: SimdLevel) -> Self {
         Self {
             level,
-            // SAFETY: the level is one that this CPU has; the caller's.
             #[cfg(target_arch = "x86_64")]
-            tiles: (level == Level::Amx).then(|| unsafe { Tiles::new(GROUP) }),
+            tiles: level.has(InstructionSet::Amx).then(|| Tiles::new(GROUP)),
         }
     }
 
@@ -196,23 +218,23 @@ impl CodeProducts {
         // SAFETY: the level is one that this CPU has, and the slices were checked.
         #[cfg(target_arch = "x86_64")]
         unsafe {
-            match (self.level, &self.tiles) {
+            match (self.level.instructions(), &self.tiles) {
                 (_, Some(tiles)) => avx512::code_product_tiles(tiles, rows, panel, out),
-                (Level::Avx512, _) => avx512::code_product(rows, panel, out),
-                (Level::Vnni, _) if is_x86_feature_detected!("avxvnni") => {
+                (InstructionSet::Avx512, _) => avx512::code_product(rows, panel, out),
+                (InstructionSet::Vnni, _) if is_x86_feature_detected!("avxvnni") => {
                     avx2::code_product_avx_vnni(rows, panel, out);
                 }
-                (Level::Vnni, _) => avx2::code_product_avx512_vnni(rows, panel, out),
-                (Level::Avx2, _) => avx2::code_product(rows, panel, out),
+                (InstructionSet::Vnni, _) => avx2::code_product_avx512_vnni(rows, panel, out),
+                (InstructionSet::Avx2, _) => avx2::code_product(rows, panel, out),
                 _ => portable_code_product(rows, panel, out),
             }
         }
         // SAFETY: as above.
         #[cfg(target_arch = "aarch64")]
         unsafe {
-            match self.level {
-                Level::Dotprod => neon::code_product_dots(rows, panel, out),
-                Level::Neon => neon::code_product(rows, panel, out),
+            match self.level.instructions() {
+                InstructionSet::Dotprod => neon::code_product_dots(rows, panel, out),
+                InstructionSet::Neon => neon::code_product(rows, panel, out),
                 _ => portable_code_product(rows, panel, out),
             }
         }
@@ -245,16 +267,10 @@ fn portable_code_product(rows: CodeRows, panel: CodePanel, mut out: Out) {
     }
 }
 
-/// Whether sums of four 8-bit products are one instruction.
-#[cfg(target_arch = "x86_64")]
-pub fn has_vnni() -> bool {
-    is_x86_feature_detected!("avxvnni")
-        || (is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512vl"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compute::skipped;
 
     /// Numbers that look random (Marsaglia's xorshift).
     fn noise(seed: u64) -> impl FnMut() -> u64 {
@@ -269,7 +285,7 @@ mod tests {
 
     #[test]
     fn every_level_multiplies_as_plain_loops_do() {
-        for level in Level::available() {
+        for level in SimdLevel::all_of_test("products of tiles") {
             for (depth, count) in [0, 1, 2, 7, 32, 384].into_iter().zip([12, 1, 5, 12, 7, 11]) {
                 let mut next = noise(depth as u64 + 1);
                 let mut value = || next() as f32 / (1u64 << 52) as f32 - 1.0;
@@ -278,13 +294,13 @@ mod tests {
                 let mut line = || Line(std::array::from_fn(|_| value()));
                 let panel: Vec<Line> = (0..depth).map(|_| line()).collect();
                 let mut out = [f32::NAN; ROWS * 20];
-                let rows = Rows { values: &values, stride, count };
-                product(level, rows, &panel, Out { values: &mut out, stride: 20 });
+                let rows = Rows::new(&values, stride, count);
+                product(level, rows, &panel, Out::new(&mut out, 20));
                 let reversed: Vec<Line> = panel.iter().rev().copied().collect();
                 let mut two = [f32::NAN; ROWS * 36];
-                product_two(level, rows, [&panel, &reversed], Out { values: &mut two, stride: 36 });
+                product_two(level, rows, [&panel, &reversed], Out::new(&mut two, 36));
                 let mut second = [f32::NAN; ROWS * 20];
-                product(level, rows, &reversed, Out { values: &mut second, stride: 20 });
+                product(level, rows, &reversed, Out::new(&mut second, 20));
                 let each = out.chunks_exact(20).zip(second.chunks_exact(20));
                 for (two, (first, second)) in two.chunks_exact(36).zip(each) {
                     let bits = |row: &[f32]| row.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
@@ -313,8 +329,9 @@ mod tests {
     #[test]
     fn every_level_multiplies_codes_exactly() {
         let cases = [(64, false, 1), (384, false, 16), (1536, false, 13), (384, true, 7)];
-        for (level, (depth, extreme, count)) in
-            Level::available().into_iter().flat_map(|level| cases.map(|case| (level, case)))
+        for (level, (depth, extreme, count)) in SimdLevel::all_of_test("products of codes")
+            .into_iter()
+            .flat_map(|level| cases.map(|case| (level, case)))
         {
             let mut next = noise(depth as u64 + 7);
             let groups = depth / GROUP;
@@ -339,12 +356,7 @@ mod tests {
             let rows = CodeRows { codes: &codes, scales: &of_rows, offsets: &offsets, count };
             let panel = CodePanel { codes: &packed, scales: &scales };
             let mut out = [f32::NAN; CODE_ROWS * 20];
-            // SAFETY: it is gone at the end of the line.
-            unsafe { CodeProducts::new(level) }.product(
-                rows,
-                panel,
-                Out { values: &mut out, stride: 20 },
-            );
+            CodeProducts::new(level).product(rows, panel, Out { values: &mut out, stride: 20 });
             for (i, out) in out.chunks_exact(20).enumerate() {
                 for (column, found) in out.iter().enumerate() {
                     if i >= count || column >= PANEL {
@@ -365,12 +377,29 @@ mod tests {
         }
     }
 
+    /// Sizes whose product wraps to a small number are not taken for small.
+    #[test]
+    fn strides_that_overflow_are_refused() {
+        let refused = |stride, count| {
+            std::panic::catch_unwind(|| Rows::new(&[0.0; 8], stride, count).count).is_err()
+        };
+        assert!(refused(usize::MAX / 2 + 1, 3) && refused(usize::MAX, 2) && refused(9, 2));
+        assert!(refused(0, 0) && refused(0, ROWS + 1) && !refused(8, 2) && !refused(0, ROWS));
+        for stride in [usize::MAX / 2 + 1, usize::MAX, 1] {
+            let product = || {
+                let rows = Rows::new(&[0.0; 8], 1, 3);
+                product(SimdLevel::detect(), rows, &[], Out::new(&mut [0.0; PANEL], stride));
+            };
+            assert!(std::panic::catch_unwind(product).is_err(), "{stride}");
+        }
+    }
+
     /// CPUs that have both kinds of VNNI take the other one.
     #[cfg(target_arch = "x86_64")]
     #[test]
     fn vnni_of_avx512_on_vectors_of_256_bits_multiplies_as_avx2_does() {
         if !(is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512vl")) {
-            return; // nothing to test: the level is not offered on such a CPU
+            return skipped("VNNI of AVX-512 on vectors of 256 bits", "AVX-512 VNNI");
         }
         let mut next = noise(5);
         let codes: Vec<i8> = (0..CODE_ROWS * GROUP).map(|_| (next() % 255) as i8).collect();
