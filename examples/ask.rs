@@ -1,10 +1,8 @@
-//! Asks questions about an index and goes on from one to the next.
+//! Asks questions about an index, one after the other.
 //!
 //! ```text
-//! cargo run --release --example ask -- demo /tmp/notes-index "What is tokenization?" "Why is it needed?"
+//! cargo run --release --example ask -- demo /tmp/notes-index "What is tokenization?"
 //! ```
-//!
-//! The last question is also answered with its passages alone, without an LLM.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,12 +10,13 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use rag_query::answer::{self, AnswerOptions, Answerer, Event};
+use rag_query::answer::{AnswerOptions, Event};
 use rag_query::generation::local::SamplingOptions;
 use rag_query::index::Location;
 use rag_query::models::{Catalogue, HubSettings, ModelStore};
 use rag_query::profile::{Models, Overrides};
 use rag_query::prompt::PromptTemplate;
+use rag_query::text::question;
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args_os().skip(1);
@@ -49,10 +48,10 @@ fn main() -> Result<()> {
         sampling: SamplingOptions::default(),
         prompt: PromptTemplate::default(),
     };
-    let answerer = Answerer::new(index.as_ref(), &models, options, Duration::ZERO)?;
+    let answerer = models.answerer(index.as_ref(), options, Duration::ZERO)?;
     let interrupted = AtomicBool::new(false);
     for question in &questions {
-        let question = answer::question(question)?;
+        let question = question::normalize(question)?;
         println!("\n> {question}");
         // The LLM is loaded by the first answer that needs it.
         let answer = answerer.answer(&question, &interrupted, &mut |event| {
