@@ -1,13 +1,13 @@
 //! Opening safetensors files, whose headers are hostile until they are checked.
 
-#![allow(unsafe_code, reason = "maps files into memory")]
-
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use candle_core::safetensors::MmapedSafetensors;
+
+use crate::support::mmap;
 
 /// The longest header, in bytes. Those of published models have some 100 kB.
 const MAX_HEADER_BYTES: u64 = 16 << 20;
@@ -28,7 +28,5 @@ pub fn open(path: &Path) -> Result<MmapedSafetensors> {
     if length > MAX_HEADER_BYTES {
         return Err(anyhow!("its header has {length} bytes").context(damaged()));
     }
-    // SAFETY: model files are not changed while they are in use; nothing of ours writes them in
-    // place.
-    unsafe { MmapedSafetensors::new(path) }.with_context(damaged)
+    mmap::safetensors(&[path]).with_context(damaged)
 }

@@ -1,6 +1,7 @@
 //! The prompt: instructions, numbered passages, question, within the LLM's context.
 
 mod frame;
+mod messages;
 mod source;
 mod template;
 
@@ -8,8 +9,9 @@ use anyhow::{Result, bail, ensure};
 
 use crate::index::Passage;
 pub use frame::line_of;
+pub use messages::Messages;
 pub use source::TemplateSource;
-pub use template::{Messages, PromptTemplate};
+pub use template::PromptTemplate;
 
 /// Fills a prompt with as many of the `passages` (best first) as fit into the `context` beside an
 /// answer of `room` tokens. `make` gives the messages their form, and `length` its tokens. Returns

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Error, Result, bail, ensure};
 use minijinja::Value;
 
-use super::Messages;
+use super::messages::Messages;
 use crate::support::bounded;
 use crate::text::jinja;
 

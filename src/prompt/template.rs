@@ -5,9 +5,9 @@ use std::path::Path;
 
 use anyhow::Result;
 use minijinja::Value;
-use serde::Serialize;
 
 use super::frame;
+use super::messages::Messages;
 use super::source::TemplateSource;
 use crate::documents::{Markup, Place};
 use crate::index::{Passage, file_of};
@@ -16,15 +16,6 @@ use crate::text::language::Language;
 const WHAT: &str = "prompt template";
 /// What a template may use, beside what Jinja itself has.
 const VARIABLES: [&str; 4] = ["role", "language", "question", "passages"];
-
-/// The two messages that the LLM gets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Messages {
-    /// Who it is and how to answer.
-    pub system: String,
-    /// Passages and question.
-    pub user: String,
-}
 
 /// A template that was tried out.
 #[derive(Debug, Clone)]

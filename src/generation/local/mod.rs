@@ -25,7 +25,7 @@ use checkpoint::files::Opened;
 use model::llama::{Cache, Llama};
 use placement::plan::Demand;
 pub use placement::plan::LoadPlan;
-use placement::{DeviceChoice, Outlook, Place, Placed};
+use placement::{DeviceChoice, Outlook, Placed, Placement};
 use sampling::Sampler;
 pub use sampling::SamplingOptions;
 use tokenizer::LlmTokenizer;
@@ -74,7 +74,7 @@ pub struct Llm {
     context: usize,
     /// One conversation at a time; its room is taken once.
     cache: Mutex<Cache>,
-    place: Place<'static>,
+    placement: Placement<'static>,
     placed: Placed,
 }
 
@@ -89,8 +89,8 @@ impl Llm {
             checkpoint::files::open(files)?;
         let context = context.min(config.context);
         let demand = Demand::new(&checkpoint, &config, device)?;
-        let place = Place::find(gpu::driver(), device, demand, context)?;
-        let device = place.open()?;
+        let placement = Placement::find(gpu::driver(), device, demand, context)?;
+        let device = placement.open()?;
         let load = || -> Result<(Llama, Cache)> {
             let cache_dtype = checkpoint.cache_dtype(device.is_cuda());
             let loader = checkpoint.loader(&device)?;
@@ -107,11 +107,11 @@ impl Llm {
         let (model, cache) = load().map_err(|error| {
             // What was loaded so far is given back only now.
             let _ = device.synchronize();
-            place.explain(error, Moment::Loading)
+            placement.explain(error, Moment::Loading)
         })?;
-        let placed = place.placed(model.device());
+        let placed = placement.placed(model.device());
         let cache = Mutex::new(cache);
-        Ok(Self { model, tokenizer, template, end_of_text, context, cache, place, placed })
+        Ok(Self { model, tokenizer, template, end_of_text, context, cache, placement, placed })
     }
 
     /// What [`Llm::load`] would come to. Reads the model's files but not its weights.
@@ -128,7 +128,7 @@ impl Llm {
 
     /// The same, measured now: an answer has needed its workspace since.
     pub fn measure(&self) -> Placed {
-        self.place.placed(self.model.device())
+        self.placement.placed(self.model.device())
     }
 
     /// Tokens that prompt and answer may have together.
@@ -169,7 +169,7 @@ impl Llm {
         on_text: &mut dyn FnMut(&str),
     ) -> Result<Generation> {
         self.write(prompt, options, interrupted, on_text)
-            .map_err(|error| self.place.explain(error, Moment::Answering))
+            .map_err(|error| self.placement.explain(error, Moment::Answering))
     }
 
     fn write(

@@ -9,8 +9,9 @@ use std::path::PathBuf;
 use candle_core::{Device, Tensor};
 use serde::Deserialize;
 
+use super::checkpoint::Checkpoint;
 use super::checkpoint::gguf::Gguf;
-use super::checkpoint::{Checkpoint, Name, Part};
+use super::checkpoint::names::{Name, Part};
 use super::goldens::{Logits, goldens, greedy, largest_difference};
 use crate::generation::local::*;
 

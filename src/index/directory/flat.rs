@@ -3,15 +3,14 @@
 //! Records behind the last commit are left-overs of an interrupted run; the next writer cuts them
 //! off.
 
-#![allow(unsafe_code, reason = "maps files into memory")]
-
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use memmap2::{Mmap, MmapOptions};
+use memmap2::Mmap;
 
 use crate::index::IndexError;
+use crate::support::mmap;
 
 /// Magic, then a number as a little-endian `u32`, then zeros.
 pub(crate) const HEADER: usize = 16;
@@ -101,10 +100,9 @@ impl Layout {
     /// Maps the first `count` records of a file, and its header.
     pub(crate) fn map(self, path: &Path, count: u64) -> Result<Mmap, IndexError> {
         let (file, end) = self.open(path, count)?;
-        // SAFETY: writers only append behind the committed records, or cut off what is behind
-        // them. Against other programs' meddling no mapping is safe.
-        let map = unsafe { MmapOptions::new().len(end).map(&file) };
-        map.map_err(|source| IndexError::Unreadable { path: path.to_owned(), source })
+        // Writers only append behind the committed records, or cut off what is behind them.
+        mmap::map_start(&file, end)
+            .map_err(|source| IndexError::Unreadable { path: path.to_owned(), source })
     }
 
     /// Digest of records `from..to` of a mapping, as [`Appender::digest`] gives it; `None` if it

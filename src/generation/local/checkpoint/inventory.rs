@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 
 use super::gguf::{BETTER_FILE, Gguf};
+use super::names::{Name, Part};
 use super::shards;
-use super::{Name, Part};
 use crate::generation::local::model::config::LlamaConfig;
 
 /// Divisors of the rotary frequencies in a GGUF file, `[head_dim / 2]`.

@@ -3,11 +3,10 @@
 //! Everything is checked before any of it is loaded: that each tensor is there, has the shape that
 //! the configuration asks for, and lies inside the file.
 
-#![allow(unsafe_code, reason = "maps files into memory")]
-
 pub(crate) mod files;
 pub(crate) mod gguf;
 pub(crate) mod inventory;
+pub(crate) mod names;
 pub(crate) mod shards;
 
 use std::borrow::Cow;
@@ -20,84 +19,12 @@ use super::model::linear::{Linear, Stack};
 use crate::compute::quantized::Matrix;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
-use candle_core::safetensors::MmapedSafetensors;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use gguf::Gguf;
+use names::Name;
 
-/// A tensor of the Llama architecture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Name {
-    /// Token embedding table, `[vocabulary, hidden]`.
-    Embedding,
-    /// The last norm, `[hidden]`.
-    Norm,
-    /// Logits, `[vocabulary, hidden]`.
-    Output,
-    /// One of layer `.0`'s tensors.
-    Layer(usize, Part),
-}
-
-/// The tensors of a layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "they are named as in the paper")]
-pub enum Part {
-    AttentionNorm,
-    Q,
-    K,
-    V,
-    AttentionOutput,
-    FeedForwardNorm,
-    Gate,
-    Up,
-    Down,
-}
-
-impl Name {
-    /// Its name in a GGUF file.
-    pub fn gguf(self) -> String {
-        let (layer, part) = match self {
-            Self::Embedding => return "token_embd.weight".to_owned(),
-            Self::Norm => return "output_norm.weight".to_owned(),
-            Self::Output => return "output.weight".to_owned(),
-            Self::Layer(layer, part) => (layer, part),
-        };
-        let part = match part {
-            Part::AttentionNorm => "attn_norm",
-            Part::Q => "attn_q",
-            Part::K => "attn_k",
-            Part::V => "attn_v",
-            Part::AttentionOutput => "attn_output",
-            Part::FeedForwardNorm => "ffn_norm",
-            Part::Gate => "ffn_gate",
-            Part::Up => "ffn_up",
-            Part::Down => "ffn_down",
-        };
-        format!("blk.{layer}.{part}.weight")
-    }
-
-    /// Its name in a Hugging Face checkpoint.
-    pub fn hugging_face(self) -> String {
-        let (layer, part) = match self {
-            Self::Embedding => return "model.embed_tokens.weight".to_owned(),
-            Self::Norm => return "model.norm.weight".to_owned(),
-            Self::Output => return "lm_head.weight".to_owned(),
-            Self::Layer(layer, part) => (layer, part),
-        };
-        let part = match part {
-            Part::AttentionNorm => "input_layernorm",
-            Part::Q => "self_attn.q_proj",
-            Part::K => "self_attn.k_proj",
-            Part::V => "self_attn.v_proj",
-            Part::AttentionOutput => "self_attn.o_proj",
-            Part::FeedForwardNorm => "post_attention_layernorm",
-            Part::Gate => "mlp.gate_proj",
-            Part::Up => "mlp.up_proj",
-            Part::Down => "mlp.down_proj",
-        };
-        format!("model.layers.{layer}.{part}.weight")
-    }
-}
+use crate::support::mmap;
 
 /// Weights of a model, to be loaded onto a device.
 pub enum Checkpoint {
@@ -136,14 +63,11 @@ impl Checkpoint {
                 Ok((sum, widened))
             }
             Self::Safetensors(files) => {
-                // SAFETY: model files are not changed while they are in use.
-                let tensors = unsafe { MmapedSafetensors::multi(files) }
-                    .context("cannot read the safetensors files")?;
                 let size = if on_gpu { 2 } else { 4 };
                 let (mut sum, mut joined) = (0u64, 0u64);
-                for (name, tensor) in tensors.tensors() {
+                for (name, shape) in shards::shapes(files)? {
                     let elements = |n: u64, &dim: &usize| n.saturating_mul(dim as u64);
-                    let bytes = tensor.shape().iter().fold(size, elements);
+                    let bytes = shape.iter().fold(size, elements);
                     sum = sum.saturating_add(bytes);
                     // Gate and up are the largest that become one.
                     if name.contains(".layers.") {
@@ -182,9 +106,10 @@ impl Checkpoint {
             Self::Safetensors(files) => {
                 // The CPU has no bf16 matrix product worth its name.
                 let dtype = if device.is_cuda() { DType::BF16 } else { DType::F32 };
-                // SAFETY: model files are not changed while they are in use.
-                let tensors = unsafe { VarBuilder::from_mmaped_safetensors(files, dtype, device) };
-                Ok(Loader::Safetensors(tensors.context("cannot read the safetensors files")?))
+                let tensors =
+                    mmap::safetensors(files).context("cannot read the safetensors files")?;
+                let tensors = VarBuilder::from_backend(Box::new(tensors), dtype, device.clone());
+                Ok(Loader::Safetensors(tensors))
             }
         }
     }

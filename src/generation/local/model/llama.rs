@@ -19,7 +19,8 @@ use super::rope::Rope;
 #[cfg(target_arch = "x86_64")]
 use crate::compute::quantized as cpu;
 use crate::compute::quantized::attention::{Angles, Attend};
-use crate::generation::local::checkpoint::{Loader, Name, Part};
+use crate::generation::local::checkpoint::Loader;
+use crate::generation::local::checkpoint::names::{Name, Part};
 
 /// A loaded model. Nothing in it changes after loading; what a conversation has so far is in its
 /// [`Cache`].

@@ -1,70 +1,19 @@
 //! Where the LLM runs. On the GPU that was asked for, or not at all: it never moves to the CPU by
 //! itself.
 
+mod device;
 pub mod gpu;
 pub(crate) mod plan;
 
-use std::fmt;
-use std::str::FromStr;
-
 use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
 use candle_core::{Device, Module, Tensor};
-use serde::{Deserialize, Serialize};
 
+pub use device::DeviceChoice;
 use gpu::{Driver, Gpu, GpuError, Moment, Shortage};
 use plan::{Demand, LoadPlan};
 
-/// The device that the user or the profile names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub enum DeviceChoice {
-    /// A CUDA GPU: that one, or the one with most free memory.
-    Cuda(Option<usize>),
-    /// The CPU, by explicit wish.
-    Cpu,
-}
-
-impl FromStr for DeviceChoice {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once(':') {
-            None if text == "cpu" => Ok(Self::Cpu),
-            None if text == "cuda" => Ok(Self::Cuda(None)),
-            Some(("cuda", ordinal)) if ordinal.parse::<usize>().is_ok() => {
-                Ok(Self::Cuda(ordinal.parse().ok()))
-            }
-            _ => Err("a device is `cuda`, `cuda:N` or `cpu`".to_owned()),
-        }
-    }
-}
-
-impl TryFrom<String> for DeviceChoice {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<DeviceChoice> for String {
-    fn from(choice: DeviceChoice) -> Self {
-        choice.to_string()
-    }
-}
-
-impl fmt::Display for DeviceChoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Cpu => f.write_str("cpu"),
-            Self::Cuda(None) => f.write_str("cuda"),
-            Self::Cuda(Some(ordinal)) => write!(f, "cuda:{ordinal}"),
-        }
-    }
-}
-
 /// A device, and the plan of what a model takes there.
-pub struct Place<'d> {
+pub struct Placement<'d> {
     driver: &'d dyn Driver,
     /// As it was before anything was loaded; none for the CPU.
     gpu: Option<Gpu>,
@@ -92,7 +41,7 @@ pub struct GpuMemory {
     pub measured: Option<u64>,
 }
 
-impl<'d> Place<'d> {
+impl<'d> Placement<'d> {
     /// The device of `choice`, if the model fits there with a context of so many tokens. Leaves no
     /// CUDA context behind.
     pub fn find(
@@ -106,10 +55,10 @@ impl<'d> Place<'d> {
             DeviceChoice::Cuda(ordinal) => Some(gpu::choose(driver, ordinal)?),
         };
         let plan = demand.plan(context);
-        let place = Self { driver, gpu, demand, plan };
-        match place.problem() {
+        let placement = Self { driver, gpu, demand, plan };
+        match placement.problem() {
             Some(problem) => Err(problem),
-            None => Ok(place),
+            None => Ok(placement),
         }
     }
 
@@ -229,7 +178,7 @@ pub fn outlook(
         Err(error) => Outlook { device: wished, plan, free: None, problem: Some(error) },
         Ok(gpu) => {
             let (device, free) = (gpu.device(), Some(gpu.free));
-            let problem = Place { driver, gpu: Some(gpu), demand, plan }.problem();
+            let problem = Placement { driver, gpu: Some(gpu), demand, plan }.problem();
             Outlook { device, plan, free, problem }
         }
     }
@@ -306,8 +255,8 @@ mod tests {
         }
     }
 
-    fn find(driver: &FakeDriver, context: usize) -> Result<Place<'_>, GpuError> {
-        Place::find(driver, DeviceChoice::Cuda(None), Demand::llama_8b(), context)
+    fn find(driver: &FakeDriver, context: usize) -> Result<Placement<'_>, GpuError> {
+        Placement::find(driver, DeviceChoice::Cuda(None), Demand::llama_8b(), context)
     }
 
     fn out_of_memory() -> anyhow::Error {
@@ -318,13 +267,13 @@ mod tests {
     #[test]
     fn with_enough_memory_the_gpu_is_taken_with_its_plan() {
         let driver = FakeDriver::with([gpu(0, 2 * GIB), gpu(1, 20 * GIB)]);
-        let place = find(&driver, 8192).ok().unwrap();
-        assert_eq!(place.gpu.as_ref().unwrap().ordinal, 1);
-        assert_eq!(place.plan.context, 8192);
+        let placement = find(&driver, 8192).ok().unwrap();
+        assert_eq!(placement.gpu.as_ref().unwrap().ordinal, 1);
+        assert_eq!(placement.plan.context, 8192);
         driver.set_free(1, 20 * GIB - 7 * GIB);
-        let memory = place.placed(&Device::Cpu).memory.unwrap();
+        let memory = placement.placed(&Device::Cpu).memory.unwrap();
         assert_eq!(memory.measured, Some(7 * GIB), "what the driver says is gone");
-        assert_eq!(memory.planned, place.plan.total());
+        assert_eq!(memory.planned, placement.plan.total());
     }
 
     /// Bytes of Llama 3.1 8B with a context of so many tokens.
@@ -362,9 +311,9 @@ mod tests {
     #[test]
     fn memory_that_vanishes_while_loading_is_told_with_the_numbers_of_now() {
         let driver = FakeDriver::with([gpu(0, 20 * GIB)]);
-        let place = find(&driver, 8192).ok().unwrap();
+        let placement = find(&driver, 8192).ok().unwrap();
         driver.set_free(0, 3 * GIB);
-        let error = place.explain(out_of_memory(), Moment::Loading);
+        let error = placement.explain(out_of_memory(), Moment::Loading);
         let error = error.context("cannot load the LLM");
         let gpu_error = error.chain().find_map(|cause| cause.downcast_ref::<GpuError>());
         let text = gpu_error.expect("it ends with exit code 4").to_string();
@@ -375,24 +324,24 @@ mod tests {
     #[test]
     fn memory_that_vanishes_in_mid_answer_is_told_too() {
         let driver = FakeDriver::with([gpu(0, 20 * GIB)]);
-        let place = find(&driver, 8192).ok().unwrap();
+        let placement = find(&driver, 8192).ok().unwrap();
         driver.set_free(0, 1 << 20);
-        let error = place.explain(out_of_memory(), Moment::Answering);
+        let error = placement.explain(out_of_memory(), Moment::Answering);
         let text = error.downcast_ref::<GpuError>().unwrap().to_string();
         assert!(text.contains("ran out while the LLM answered"), "{text}");
         // Weights and cache are there already.
-        assert!(text.contains(&numbers(place.plan.workspace, 1 << 20)), "{text}");
+        assert!(text.contains(&numbers(placement.plan.workspace, 1 << 20)), "{text}");
     }
 
     #[test]
     fn other_errors_of_cuda_name_the_gpu_and_errors_of_others_stay() {
         let driver = FakeDriver::with([gpu(0, 20 * GIB)]);
-        let place = find(&driver, 8192).ok().unwrap();
+        let placement = find(&driver, 8192).ok().unwrap();
         let cuda = candle_core::Error::Cuda("DriverError(CUDA_ERROR_ECC_UNCORRECTABLE)".into());
-        let error = place.explain(cuda.into(), Moment::Answering);
+        let error = placement.explain(cuda.into(), Moment::Answering);
         assert!(matches!(error.downcast_ref(), Some(GpuError::Unusable { ordinal: 0, .. })));
         let other = Err::<(), _>(anyhow!("no such tensor")).context("layer 3").unwrap_err();
-        let error = place.explain(other, Moment::Loading);
+        let error = placement.explain(other, Moment::Loading);
         assert_eq!(format!("{error:#}"), "layer 3: no such tensor");
     }
 
@@ -407,10 +356,11 @@ mod tests {
     #[test]
     fn the_cpu_needs_no_driver() {
         let driver = FakeDriver { no_driver: true, ..FakeDriver::with([]) };
-        let place = Place::find(&driver, DeviceChoice::Cpu, Demand::llama_8b(), 8192).ok().unwrap();
-        let device = place.open().unwrap();
-        assert_eq!(place.placed(&device), Placed { device: "cpu".to_owned(), memory: None });
-        let error = place.explain(out_of_memory(), Moment::Loading);
+        let placement =
+            Placement::find(&driver, DeviceChoice::Cpu, Demand::llama_8b(), 8192).ok().unwrap();
+        let device = placement.open().unwrap();
+        assert_eq!(placement.placed(&device), Placed { device: "cpu".to_owned(), memory: None });
+        let error = placement.explain(out_of_memory(), Moment::Loading);
         assert!(error.downcast_ref::<GpuError>().is_none(), "there is no GPU to blame");
         assert!(check(&driver, DeviceChoice::Cpu).is_ok());
         assert!(matches!(check(&driver, DeviceChoice::Cuda(None)), Err(GpuError::NoDriver { .. })));
@@ -439,7 +389,7 @@ mod tests {
     #[cfg(not(feature = "cuda"))]
     #[test]
     fn without_cuda_a_gpu_is_an_error_and_the_cpu_is_not_used_instead() {
-        let find = |choice| Place::find(gpu::driver(), choice, Demand::llama_8b(), 8192);
+        let find = |choice| Placement::find(gpu::driver(), choice, Demand::llama_8b(), 8192);
         assert!(matches!(find(DeviceChoice::Cuda(None)), Err(GpuError::NotBuilt)));
         assert!(matches!(
             check(gpu::driver(), DeviceChoice::Cuda(Some(0))),

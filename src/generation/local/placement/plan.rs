@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::DeviceChoice;
+use super::device::DeviceChoice;
 use crate::generation::local::PREFILL_CHUNK;
 use crate::generation::local::checkpoint::Checkpoint;
 use crate::generation::local::model::config::LlamaConfig;

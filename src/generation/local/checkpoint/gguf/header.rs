@@ -189,7 +189,12 @@ impl Entry {
         }
         let lengths: Vec<u64> =
             (0..dimensions).map(|_| reader.u64()).collect::<Result<Vec<u64>>>()?;
-        let dtype = types::dtype(reader.u32()?, &name)?;
+        let dtype = types::dtype(reader.u32()?).map_err(|kind| {
+            HeaderError::Unsupported(format!(
+                "tensor {name} has the type {kind}, which this program cannot compute with; \
+                 {BETTER_FILE}"
+            ))
+        })?;
         let offset = reader.u64()?;
         let absurd = || damaged!("tensor {name} has the shape {lengths:?}");
         // `isize::MAX` bounds every allocation; the file's length follows.

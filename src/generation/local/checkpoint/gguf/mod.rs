@@ -2,8 +2,6 @@
 //!
 //! A large model may be split (`name-00001-of-00003.gguf`, …): the parts are read as one.
 
-#![allow(unsafe_code, reason = "maps files into memory")]
-
 mod header;
 mod texts;
 mod types;
@@ -21,7 +19,8 @@ use candle_core::quantized::gguf_file::Value;
 use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use memmap2::Mmap;
 
-use super::Name;
+use crate::generation::local::checkpoint::names::Name;
+use crate::support::mmap;
 use header::{Header, TensorInfo};
 pub use texts::Texts;
 pub use types::BETTER_FILE;
@@ -282,9 +281,7 @@ impl Part {
         // A named pipe cannot be mapped, and a folder's error would be hard to understand.
         let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
         ensure!(is_file, "{} is not a file", path.display());
-        // SAFETY: model files are not changed while they are in use.
-        let map = unsafe { Mmap::map(&file) };
-        let map = map.with_context(|| format!("cannot map {}", path.display()))?;
+        let map = mmap::map(&file).with_context(|| format!("cannot map {}", path.display()))?;
         let header = Header::read(&map).with_context(|| unusable(path))?;
         Ok(Self { map: Arc::new(map), header })
     }

@@ -2,14 +2,12 @@
 
 use candle_core::quantized::GgmlDType;
 
-use super::header::HeaderError;
-
 /// What to do about a file that this program cannot use.
 pub const BETTER_FILE: &str =
     "download a Q4_K_M, Q5_K_M, Q6_K or Q8_0 GGUF file of the same model instead";
 
-/// The type with this number in a file, for the tensor `name`.
-pub fn dtype(number: u32, name: &str) -> Result<GgmlDType, HeaderError> {
+/// The type with this number in a file, or the name of a type that candle does not have.
+pub fn dtype(number: u32) -> Result<GgmlDType, String> {
     Ok(match number {
         0 => GgmlDType::F32,
         1 => GgmlDType::F16,
@@ -26,13 +24,7 @@ pub fn dtype(number: u32, name: &str) -> Result<GgmlDType, HeaderError> {
         14 => GgmlDType::Q6K,
         15 => GgmlDType::Q8K,
         30 => GgmlDType::BF16,
-        _ => {
-            let kind = unsupported(number);
-            return Err(HeaderError::Unsupported(format!(
-                "tensor {name} has the type {kind}, which this program cannot compute with; \
-                 {BETTER_FILE}"
-            )));
-        }
+        _ => return Err(unsupported(number)),
     })
 }
 
