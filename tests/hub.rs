@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use rag_query::models::hub::DownloadProgress;
+use rag_query::models::DownloadProgress;
 use rag_query::models::verify::{Outcome, verify};
 use rag_query::models::{Catalogue, HubSettings, ModelEntry, ModelError, ModelFiles, ModelStore};
 use sha2::{Digest, Sha256};

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::{Answer, Answerer, Event, Mode, Reason, TokenCounts, milliseconds};
 use crate::generation::local::Stop;
-use crate::generation::remote::Progress;
+use crate::generation::remote::PoolEvent;
 use crate::generation::{Generator, Prompt};
 use crate::index::Passage;
 use crate::prompt;
@@ -41,8 +41,8 @@ impl Answerer<'_> {
         let start = Instant::now();
         let written = prompt.write(sampling, interrupted, &mut |progress| {
             watch(match progress {
-                Progress::Text(text) => Event::Text(text),
-                Progress::Failed { error, next, pause } => {
+                PoolEvent::Text(text) => Event::Text(text),
+                PoolEvent::Failed { error, next, pause } => {
                     Event::ServerFailed { error, next, pause }
                 }
             });

@@ -1,15 +1,16 @@
-//! Questions from a pipe, one a line: how scripts ask and search.
+//! Questions from a pipe, one per line: how scripts ask and search.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead};
 
 use anyhow::{Context, Result};
 
 use super::exit::{self, Exit};
+use crate::support::bounded::{self, Line};
 use crate::terminal::Terminal;
 use crate::text::question;
 
-/// A line longer than this is no question; the rest of it is skipped unread, in bytes.
-const MAX_LINE: u64 = 1 << 20;
+/// No question is longer, in bytes: the rest of the line is skipped unread.
+const MAX_LINE_BYTES: u64 = 1 << 20;
 
 /// Hands every question on standard input to `ask`, and returns the worst outcome. One that fails
 /// does not stop the others; an interruption does.
@@ -38,16 +39,15 @@ pub fn each_question(
     Ok(worst)
 }
 
-/// A line of input, without its end; `None` at the end of the input. Bytes that are no UTF-8
-/// become replacement characters.
+/// A line of input without its end; `None` at the end of the input. Bytes that are not UTF-8 become
+/// replacement characters.
 fn read_line(input: &mut impl BufRead) -> Result<Option<String>> {
     let mut line = Vec::new();
     let failed = "cannot read the questions from standard input";
-    if input.by_ref().take(MAX_LINE).read_until(b'\n', &mut line).context(failed)? == 0 {
-        return Ok(None);
-    }
-    if line.len() as u64 == MAX_LINE && !line.ends_with(b"\n") {
-        input.skip_until(b'\n').context(failed)?;
+    match bounded::read_line(input, MAX_LINE_BYTES, &mut line).context(failed)? {
+        Line::End => return Ok(None),
+        Line::TooLong => drop(input.skip_until(b'\n').context(failed)?),
+        Line::Whole => {}
     }
     Ok(Some(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned()))
 }

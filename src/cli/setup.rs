@@ -91,7 +91,7 @@ impl<'a> Setup<'a> {
         let patience = Duration::from_secs(self.global.llm_timeout.into());
         let encrypted = servers.iter().any(Endpoint::is_encrypted);
         let roots = if encrypted { tls::roots()? } else { RootCerts::WebPki };
-        let pool = Pool::new(servers, Key::from_env()?, roots, patience);
+        let pool = Pool::new(servers, Key::from_env()?, roots, patience)?;
         Ok(Some(OtherLlm::Remote(Arc::new(pool))))
     }
 

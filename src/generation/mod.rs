@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use crate::prompt::Messages;
 pub use lazy::{LazyGenerator, LlmSource};
 use local::{Generation, Llm, SamplingOptions, Stop};
-use remote::{Pool, Progress};
+use remote::{Pool, PoolEvent};
 
 /// An LLM that can write at once.
 #[derive(Clone, Copy)]
@@ -126,12 +126,14 @@ impl Prompt<'_> {
         &self,
         options: &SamplingOptions,
         interrupted: &AtomicBool,
-        watch: &mut dyn FnMut(Progress),
+        watch: &mut dyn FnMut(PoolEvent),
     ) -> Result<Written> {
         match self {
             Self::Local { llm, name, tokens } => {
                 let Generation { text, tokens, prompt_tokens, prefill, decode, stop } = llm
-                    .generate(tokens, options, interrupted, &mut |text| watch(Progress::Text(text)))
+                    .generate(tokens, options, interrupted, &mut |text| {
+                        watch(PoolEvent::Text(text))
+                    })
                     .context("the LLM failed while it wrote")?;
                 let (model, place) = ((*name).to_owned(), llm.placed().device.clone());
                 let tokens = tokens.len();

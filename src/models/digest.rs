@@ -26,7 +26,6 @@ pub(crate) fn of_file(path: &Path) -> io::Result<(u64, String)> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
 
     #[test]
     fn the_published_test_vector() {

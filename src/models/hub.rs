@@ -6,108 +6,54 @@
 //! before anybody can verify it, appends to a partial file whatever the server sends, and panics on a
 //! redirect without `Location`. See `transfer`.
 
-use std::fmt;
 use std::fs::{self, File};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 
 use super::error::RemoteFile;
-use super::files::{ModelFiles, ModelStore};
+use super::files::ModelFiles;
+use super::hub_settings::HubSettings;
 use super::lockfile::{self, LockFile, Record};
-use super::transfer::{Announced, Client, is_commit};
+use super::transfer::{Announced, Client, DownloadProgress, is_commit};
 use super::{ModelError, digest};
-use crate::support::tls;
+use crate::support::{bounded, tls};
 
-/// Is told how downloads go. Implementations must not block for long.
-pub trait DownloadProgress: Send + Sync {
-    /// A file's transfer begins. `size` is the whole file, `already` what an earlier attempt left;
-    /// both in bytes.
-    fn start(&self, file: &str, size: u64, already: u64);
-    /// This many more bytes are on disk.
-    fn advance(&self, bytes: u64);
-    /// The transfer ended, completely or not.
-    fn finish(&self);
+/// A reference of the cache that is longer, in bytes, is something else: it holds one commit.
+const MAX_REFERENCE_BYTES: u64 = 4096;
+
+/// A hub as seen from this machine: its cache, and what was downloaded from it.
+#[derive(Clone, Copy)]
+pub(crate) struct Hub<'a> {
+    pub settings: &'a HubSettings,
+    /// Holds the record of verified downloads.
+    pub state_dir: &'a Path,
+    pub progress: &'a dyn DownloadProgress,
 }
 
-/// Tells nobody.
-impl DownloadProgress for () {
-    fn start(&self, _file: &str, _size: u64, _already: u64) {}
-    fn advance(&self, _bytes: u64) {}
-    fn finish(&self) {}
-}
-
-/// Which hub, which cache, on whose behalf.
-#[derive(Clone)]
-pub struct HubSettings {
-    /// The hub's address, without a trailing slash.
-    pub endpoint: String,
-    /// The folder that holds `models--owner--name`.
-    pub cache_dir: PathBuf,
-    /// Sent to the hub itself, never to where it redirects.
-    pub token: Option<String>,
-    /// Take files from the cache only.
-    pub offline: bool,
-}
-
-/// The token is a secret, and settings end up in logs.
-impl fmt::Debug for HubSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HubSettings")
-            .field("endpoint", &self.endpoint)
-            .field("cache_dir", &self.cache_dir)
-            .field("token", &self.token.as_ref().map(|_| "…"))
-            .field("offline", &self.offline)
-            .finish()
-    }
-}
-
-impl HubSettings {
-    /// Reads `HF_ENDPOINT`, `HF_HOME`, `HF_HUB_CACHE`, `HF_TOKEN`, `HF_TOKEN_PATH`,
-    /// `HF_HUB_OFFLINE` and `XDG_CACHE_HOME`, with the meaning they have in `huggingface_hub`.
-    #[must_use]
-    pub fn from_env() -> Self {
-        Self::from_lookup(|name| std::env::var(name).ok())
+impl<'a> Hub<'a> {
+    /// The repository that a model's files come from.
+    pub fn repository(self, model: &'a str, repo: &'a str, revision: &'a str) -> Repository<'a> {
+        let described = Repo::with_revision(repo.to_owned(), RepoType::Model, revision.to_owned());
+        let cache_dir = &self.settings.cache_dir;
+        let folder = cache_dir.join(described.folder_name());
+        let cache = Cache::new(cache_dir.clone()).repo(described);
+        Repository { hub: self, model, repo, revision, folder, cache }
     }
 
-    fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Self {
-        let set = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
-        let home = set("HF_HOME").map_or_else(
-            || {
-                let cache = set("XDG_CACHE_HOME").map(PathBuf::from);
-                let cache = cache.or_else(|| dirs::home_dir().map(|home| home.join(".cache")));
-                cache.unwrap_or_default().join("huggingface")
-            },
-            PathBuf::from,
-        );
-        let token_path = set("HF_TOKEN_PATH").map_or_else(|| home.join("token"), PathBuf::from);
-        let token = set("HF_TOKEN").or_else(|| read_small(&token_path));
-        let offline = set("HF_HUB_OFFLINE").is_some_and(|value| {
-            ["1", "ON", "YES", "TRUE"].contains(&value.to_ascii_uppercase().as_str())
-        });
-        Self {
-            endpoint: set("HF_ENDPOINT")
-                .unwrap_or_else(|| "https://huggingface.co".to_owned())
-                .trim_end_matches('/')
-                .to_owned(),
-            cache_dir: set("HF_HUB_CACHE").map_or_else(|| home.join("hub"), PathBuf::from),
-            token: token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()),
-            offline,
-        }
+    /// The records of verified downloads, or none where they cannot be read: only verification
+    /// depends on them.
+    fn records(self) -> LockFile {
+        LockFile::read(self.state_dir).unwrap_or_else(|error| {
+            tracing::warn!("{error}");
+            LockFile::default()
+        })
     }
-}
-
-/// The contents of a file that holds one short line; `None` if it is not there or not that.
-fn read_small(path: &Path) -> Option<String> {
-    let mut text = String::new();
-    File::open(path).ok()?.take(4096).read_to_string(&mut text).ok()?;
-    Some(text)
 }
 
 /// One repository at one revision, seen through the cache.
-pub(crate) struct Hub<'a> {
-    store: &'a ModelStore,
+pub(crate) struct Repository<'a> {
+    hub: Hub<'a>,
     model: &'a str,
     repo: &'a str,
     revision: &'a str,
@@ -116,27 +62,13 @@ pub(crate) struct Hub<'a> {
     cache: CacheRepo,
 }
 
-impl<'a> Hub<'a> {
-    pub fn new(store: &'a ModelStore, model: &'a str, repo: &'a str, revision: &'a str) -> Self {
-        let described = Repo::with_revision(repo.to_owned(), RepoType::Model, revision.to_owned());
-        let cache_dir = &store.hub.cache_dir;
-        let folder = cache_dir.join(described.folder_name());
-        Self {
-            store,
-            model,
-            repo,
-            revision,
-            folder,
-            cache: Cache::new(cache_dir.clone()).repo(described),
-        }
-    }
-
+impl Repository<'_> {
     /// All files, of one and the same commit: from the cache, else from the hub.
     pub fn locate(&self, files: &[String]) -> Result<ModelFiles, ModelError> {
         let Some(first) = files.first() else {
             return Ok(ModelFiles::new(self.model, None));
         };
-        let records = self.store.records();
+        let records = self.hub.records();
         let cached = self.cached_commit();
         let absent = |commit: &str| {
             files.iter().find(|file| self.cached_file(&records, commit, file).is_none())
@@ -148,12 +80,12 @@ impl<'a> Hub<'a> {
             },
             None => first,
         };
-        if self.store.hub.offline {
+        if self.hub.settings.offline {
             let file = Box::new(self.remote(self.revision, missing));
-            return Err(ModelError::NotCached { file, cache: self.store.hub.cache_dir.clone() });
+            return Err(ModelError::NotCached { file, cache: self.hub.settings.cache_dir.clone() });
         }
 
-        let client = Client::new(&self.store.hub, tls::roots()?);
+        let client = Client::new(self.hub.settings, tls::roots()?);
         // The branch may have moved since the cache was filled: the hub says where it stands now,
         // and all files come from there.
         let commit = client.announce(&self.remote(self.revision, missing))?.commit;
@@ -184,8 +116,9 @@ impl<'a> Hub<'a> {
         if is_commit(self.revision) {
             return Some(self.revision.to_owned());
         }
-        let commit = read_small(&self.folder.join("refs").join(self.revision))?;
-        let commit = commit.trim();
+        let reference = self.folder.join("refs").join(self.revision);
+        let text = bounded::read_text(&reference, MAX_REFERENCE_BYTES).ok()?;
+        let commit = text.trim();
         is_commit(commit).then(|| commit.to_owned())
     }
 
@@ -195,6 +128,10 @@ impl<'a> Hub<'a> {
         let found = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?.len();
         let whole = records.find(self.repo, commit, file).is_none_or(|r| r.size == found);
         whole.then_some(path)
+    }
+
+    fn blob(&self, etag: &str) -> PathBuf {
+        self.folder.join("blobs").join(etag)
     }
 
     /// Where the file is, or would be, in the cache.
@@ -217,7 +154,7 @@ impl<'a> Hub<'a> {
         if announced.commit != commit {
             return Err(client.bad_answer(&remote, "it belongs to another commit"));
         }
-        let blob = self.cache.blob_path(&announced.etag);
+        let blob = self.blob(&announced.etag);
         let _guard = self.lock(&announced.etag)?;
         // Another revision or another process may have brought the same bytes.
         let sha256 = match verified_blob(&blob, &announced) {
@@ -234,7 +171,7 @@ impl<'a> Hub<'a> {
             sha256,
         };
         // The file itself is verified; without a record only a later verification knows less.
-        if let Err(error) = lockfile::record(&self.store.state_dir, record) {
+        if let Err(error) = lockfile::record(self.hub.state_dir, record) {
             tracing::warn!("{error}");
         }
         Ok(())
@@ -250,7 +187,7 @@ impl<'a> Hub<'a> {
         let blobs = self.folder.join("blobs");
         fs::create_dir_all(&blobs).map_err(ModelError::io("create", &blobs))?;
         let part = blobs.join(format!("{}.part", announced.etag));
-        client.download(remote, announced, &part, &*self.store.progress)?;
+        client.download(remote, announced, &part, self.hub.progress)?;
 
         let (_, computed) = digest::of_file(&part).map_err(ModelError::io("read", &part))?;
         if let Some(wanted) = announced.sha256().filter(|wanted| *wanted != computed) {
@@ -265,7 +202,7 @@ impl<'a> Hub<'a> {
     /// One download of a blob at a time, over all processes; the place is `huggingface_hub`'s.
     fn lock(&self, etag: &str) -> Result<File, ModelError> {
         let name = self.folder.file_name().unwrap_or_default();
-        let folder = self.store.hub.cache_dir.join(".locks").join(name);
+        let folder = self.hub.settings.cache_dir.join(".locks").join(name);
         fs::create_dir_all(&folder).map_err(ModelError::io("create", &folder))?;
         let path = folder.join(format!("{etag}.lock"));
         let file = File::create(&path).map_err(ModelError::io("create", &path))?;
@@ -290,7 +227,7 @@ impl<'a> Hub<'a> {
         #[cfg(unix)]
         let linked = std::os::unix::fs::symlink(target, &path);
         #[cfg(not(unix))]
-        let linked = fs::hard_link(self.cache.blob_path(etag), &path);
+        let linked = fs::hard_link(self.blob(etag), &path);
         linked.map_err(ModelError::io("create", &path))
     }
 }
@@ -302,49 +239,4 @@ fn verified_blob(blob: &Path, announced: &Announced) -> Option<String> {
     }
     let (_, sha256) = digest::of_file(blob).ok()?;
     announced.sha256().is_none_or(|wanted| wanted == sha256).then_some(sha256)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn settings(pairs: &[(&str, &str)]) -> HubSettings {
-        HubSettings::from_lookup(|name| {
-            pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
-        })
-    }
-
-    #[test]
-    fn the_cache_follows_the_environment() {
-        let home = ("HF_HOME", "/hf");
-        assert_eq!(settings(&[home]).cache_dir, Path::new("/hf/hub"));
-        assert_eq!(settings(&[home, ("HF_HUB_CACHE", "/c")]).cache_dir, Path::new("/c"));
-        let xdg = settings(&[("XDG_CACHE_HOME", "/x")]);
-        assert_eq!(xdg.cache_dir, Path::new("/x/huggingface/hub"));
-        assert_eq!(xdg.endpoint, "https://huggingface.co");
-        assert_eq!(settings(&[home, ("HF_ENDPOINT", "http://h:1/")]).endpoint, "http://h:1");
-    }
-
-    #[test]
-    fn the_token_comes_from_the_environment_then_the_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let home = ("HF_HOME", folder.path().to_str().unwrap());
-        assert_eq!(settings(&[home]).token, None);
-        fs::write(folder.path().join("token"), "from-file\n").unwrap();
-        assert_eq!(settings(&[home]).token.as_deref(), Some("from-file"));
-        assert_eq!(settings(&[home, ("HF_TOKEN", " ")]).token.as_deref(), Some("from-file"));
-        let both = settings(&[home, ("HF_TOKEN", "from-env")]);
-        assert_eq!(both.token.as_deref(), Some("from-env"));
-        assert!(!format!("{both:?}").contains("from-env"));
-    }
-
-    #[test]
-    fn offline_takes_the_values_of_huggingface_hub() {
-        for (value, offline) in
-            [("1", true), ("yes", true), ("True", true), ("0", false), ("", false)]
-        {
-            assert_eq!(settings(&[("HF_HUB_OFFLINE", value)]).offline, offline, "{value}");
-        }
-    }
 }

@@ -101,7 +101,6 @@ fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn example(revision: &str, commit: &str) -> Record {

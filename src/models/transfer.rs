@@ -15,11 +15,29 @@ use ureq::{Agent, Body};
 use super::ModelError;
 use super::catalogue::{is_name, is_sha256};
 use super::error::RemoteFile;
-use super::hub::{DownloadProgress, HubSettings};
+use super::hub_settings::HubSettings;
 
 const MAX_REDIRECTS: usize = 8;
 /// A server that stays silent for longer is gone.
 const SILENCE: Duration = Duration::from_secs(60);
+
+/// Is told how a download proceeds. Implementations must not block for long.
+pub trait DownloadProgress: Send + Sync {
+    /// The transfer of a file begins: `size` bytes in all, `already` of them left by an earlier
+    /// attempt.
+    fn start(&self, file: &str, size: u64, already: u64);
+    /// `bytes` more are on disk.
+    fn advance(&self, bytes: u64);
+    /// The transfer ended, completely or not.
+    fn finish(&self);
+}
+
+/// Ignores all of it.
+impl DownloadProgress for () {
+    fn start(&self, _file: &str, _size: u64, _already: u64) {}
+    fn advance(&self, _bytes: u64) {}
+    fn finish(&self) {}
+}
 
 /// What the hub says about a file.
 #[derive(Debug, PartialEq, Eq)]
@@ -315,7 +333,6 @@ fn copy(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -8,11 +8,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::catalogue::{ModelEntry, Package, Source, is_sha256};
-use super::files::ModelStore;
-use super::hub::Hub;
+use super::catalogue::{ModelEntry, ModelSource, Package, is_sha256};
 use super::lockfile::LockFile;
 use super::prepared::{self, Prepared};
+use super::store::ModelStore;
 use super::{ModelError, digest};
 
 /// What was found, file by file.
@@ -75,9 +74,9 @@ pub enum Outcome {
 pub fn verify(store: &ModelStore, entry: &ModelEntry) -> Result<VerifyReport, ModelError> {
     let files = match &entry.source {
         None => vec![],
-        Some(Source::Hub { repo, revision, files }) => {
+        Some(ModelSource::Hub { repo, revision, files }) => {
             let lock = LockFile::read(&store.state_dir)?;
-            let hub = Hub::new(store, &entry.id, repo, revision);
+            let hub = store.hub().repository(&entry.id, repo, revision);
             let commit = hub.cached_commit();
             let check = |file: &String| {
                 let path = hub.path(commit.as_deref(), file);
@@ -87,10 +86,10 @@ pub fn verify(store: &ModelStore, entry: &ModelEntry) -> Result<VerifyReport, Mo
             };
             files.iter().map(check).collect()
         }
-        Some(Source::Prepared { folder, files, package }) => {
+        Some(ModelSource::Prepared { folder, files, package }) => {
             verify_prepared(store, folder, files, package)?
         }
-        Some(Source::Local { folder, files }) => {
+        Some(ModelSource::Local { folder, files }) => {
             files.iter().map(|file| compare(file, folder.join(file), None)).collect()
         }
     };
@@ -148,7 +147,6 @@ fn compare(file: &str, path: PathBuf, expected: Option<&str>) -> FileReport {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use std::fs;
     use std::sync::Arc;
 
@@ -199,7 +197,7 @@ mod tests {
 
         let report = verify(&store(dir.path()), &entry).unwrap();
         assert!(!report.is_ok());
-        let Some(Source::Prepared { package, .. }) = &entry.source else { panic!("prepared") };
+        let Some(ModelSource::Prepared { package, .. }) = &entry.source else { panic!("prepared") };
         assert_eq!(
             outcomes(&report),
             [

@@ -10,7 +10,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 pub use messages::{Lang, bytes, time};
 
-use crate::models::hub::DownloadProgress;
+use crate::models::DownloadProgress;
 
 /// Standard streams, and how much to say on them.
 #[derive(Debug, Clone, Copy)]

@@ -10,7 +10,7 @@ use minijinja::Value;
 use super::{MOST_CHARACTERS, Turn, follow_up};
 use crate::generation::Generator;
 use crate::generation::local::{SamplingOptions, Stop};
-use crate::generation::remote::{Progress, RemoteError};
+use crate::generation::remote::{PoolEvent, RemoteError};
 use crate::prompt::{Messages, TemplateSource, line_of};
 use crate::text::language::Language;
 
@@ -134,7 +134,7 @@ impl Rewriter<'_> {
         };
         watch(Rewriting::Begins);
         let written = prompt.write(&options, interrupted, &mut |progress| {
-            if let Progress::Failed { error, next, .. } = progress {
+            if let PoolEvent::Failed { error, next, .. } = progress {
                 watch(Rewriting::ServerFailed { error, next });
             }
         })?;

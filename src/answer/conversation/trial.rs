@@ -188,7 +188,8 @@ fn trial() {
             Key::from_env().unwrap(),
             tls::roots().unwrap(),
             Duration::from_mins(2),
-        );
+        )
+        .unwrap();
         Generator::Remote { pool: &pool, context: 4096, rounds: 1 }
     } else {
         let files = LlmFiles::at(Path::new(&name)).unwrap();

@@ -1,15 +1,15 @@
 //! The protocol: what is asked for, and what the events of the answer say.
 //!
-//! Of OpenAI's chat completions only what vLLM, Ollama, llama-server and llama-cpp-python have in
-//! common.
+//! OpenAI's chat completions, and of them only what vLLM, Ollama, llama-server and llama-cpp-python
+//! have in common.
 
 use serde::{Deserialize, Serialize};
 
 use crate::generation::local::SamplingOptions;
 use crate::prompt::Messages;
 
-/// The most of a server's own words that an error repeats, in characters.
-const MAX_SAID: usize = 300;
+/// How much of a server's own words an error quotes, in characters.
+const MAX_MESSAGE_CHARS: usize = 300;
 
 /// The body of a request.
 #[derive(Debug, Serialize)]
@@ -39,14 +39,14 @@ struct StreamOptions {
 }
 
 impl<'a> Request<'a> {
-    /// Greedy, or sampled as the options say: what they leave out is off, as it is locally, and not
-    /// what a server likes best.
+    /// Greedy, or sampled as the options say. What they leave out is off, as it is for a local LLM, and
+    /// not left to the server's defaults.
     pub fn new(model: &'a str, messages: &'a Messages, options: &SamplingOptions) -> Self {
         let sampled = options.temperature > 0.0;
         Self {
             model,
             messages: [
-                // As the local chat templates get them.
+                // Trimmed, as local chat templates get them.
                 Message { role: "system", content: messages.system.trim() },
                 Message { role: "user", content: messages.user.trim() },
             ],
@@ -60,9 +60,9 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Options of sampling that the protocol has no words for, where they differ from the default.
+/// Sampling options that differ from the default and that the protocol cannot express.
 pub fn unsupported(options: &SamplingOptions) -> Vec<&'static str> {
-    // Off, or as it is locally unless somebody says so.
+    // Off, or the default of a local LLM.
     let unchanged =
         [1.0, SamplingOptions::default().repeat_penalty].contains(&options.repeat_penalty);
     [
@@ -75,25 +75,25 @@ pub fn unsupported(options: &SamplingOptions) -> Vec<&'static str> {
     .collect()
 }
 
-/// What the data of one event says.
+/// An event that continues the answer.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Piece {
-    /// The next text; may be empty.
+    /// May be empty.
     pub text: String,
-    /// `stop`, `length` and so on, where the answer ends here.
+    /// `stop`, `length` and so on, in the event that ends the answer.
     pub finish: Option<String>,
-    /// Tokens of prompt and answer, where it says so.
+    /// Tokens of prompt and answer, where the event counts them.
     pub usage: Option<(usize, usize)>,
 }
 
-/// An event that brings no text.
+/// An event that does not continue the answer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum NoPiece {
     /// `[DONE]`.
     Done,
     /// The server's words for an error.
     Error(String),
-    /// No chat completion.
+    /// Not a chat completion.
     Malformed,
 }
 
@@ -104,7 +104,7 @@ pub fn piece(data: &str) -> Result<Piece, NoPiece> {
     }
     let chunk: Chunk = serde_json::from_str(data).map_err(|_| NoPiece::Malformed)?;
     if chunk.error.is_some() {
-        return Err(NoPiece::Error(said(data)));
+        return Err(NoPiece::Error(error_message(data)));
     }
     let usage = chunk.usage.map(|usage| (usage.prompt_tokens, usage.completion_tokens));
     let Some(choices) = chunk.choices else { return Err(NoPiece::Malformed) };
@@ -141,9 +141,10 @@ struct Usage {
     completion_tokens: usize,
 }
 
-/// What an error's body says for people, cut short: OpenAI's `error.message`, vLLM's older
-/// `message`, FastAPI's `detail`, Ollama's plain `error`, or the text itself.
-pub fn said(body: &str) -> String {
+/// The part of an error's body that is meant for people, in one line and cut short: OpenAI's
+/// `error.message`, vLLM's older `message`, FastAPI's `detail`, Ollama's plain `error`, or the whole
+/// text.
+pub fn error_message(body: &str) -> String {
     let json: Option<serde_json::Value> = serde_json::from_str(body).ok();
     let message = json.as_ref().and_then(|json| {
         ["/error/message", "/error", "/message", "/detail"]
@@ -151,15 +152,15 @@ pub fn said(body: &str) -> String {
             .find_map(|path| json.pointer(path)?.as_str())
     });
     let text = message.unwrap_or(body).split_whitespace().collect::<Vec<_>>().join(" ");
-    match text.char_indices().nth(MAX_SAID) {
+    match text.char_indices().nth(MAX_MESSAGE_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     }
 }
 
 /// Whether an error's body says that prompt and answer are too long. `context_length_exceeded` is
-/// OpenAI's code for it, `exceed_context_size_error` is llama-server's type; vLLM tells in words
-/// alone.
+/// OpenAI's code for it, `exceed_context_size_error` is llama-server's type; vLLM has nothing but
+/// words.
 pub fn is_context_exceeded(body: &str) -> bool {
     let body = body.to_lowercase();
     ["context_length_exceeded", "exceed_context_size_error", "exceeds the available context"]
@@ -175,7 +176,7 @@ pub fn is_unknown_model(body: &str) -> bool {
         || (body.contains("model") && (body.contains("not exist") || body.contains("not found")))
 }
 
-/// The names in the answer of `models`.
+/// The names that `GET models` lists.
 pub fn models(body: &str) -> Option<Vec<String>> {
     #[derive(Deserialize)]
     struct List {
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_greedy_request_asks_for_nothing_that_chance_decides() {
+    fn a_greedy_request_leaves_nothing_to_chance() {
         let expected = serde_json::json!({
             "model": "m",
             "messages": [
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn options_without_a_word_in_the_protocol_are_named() {
+    fn options_that_the_protocol_cannot_express_are_named() {
         let options = SamplingOptions::default();
         assert!(unsupported(&options).is_empty());
         assert!(unsupported(&SamplingOptions { repeat_penalty: 1.0, ..options }).is_empty());
@@ -246,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_brings_no_text_is_told_apart() {
+    fn other_events_are_told_apart() {
         assert_eq!(piece(" [DONE]"), Err(NoPiece::Done));
         for data in [
             "",
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_of_all_servers_are_told_in_a_line() {
+    fn errors_of_all_servers_become_one_line() {
         for body in [
             r#"{"error":{"message":"too\nbad","type":"x"}}"#,
             r#"{"object":"error","message":"too bad"}"#,
@@ -273,14 +274,14 @@ mod tests {
             r#"{"error":"too bad"}"#,
             "too bad\n",
         ] {
-            assert_eq!(said(body), "too bad", "{body}");
+            assert_eq!(error_message(body), "too bad", "{body}");
         }
-        assert_eq!(said(&"ệ".repeat(1000)).chars().count(), MAX_SAID + 1);
-        assert_eq!(said(""), "");
+        assert_eq!(error_message(&"ệ".repeat(1000)).chars().count(), MAX_MESSAGE_CHARS + 1);
+        assert_eq!(error_message(""), "");
     }
 
     #[test]
-    fn a_context_that_is_exceeded_and_a_model_that_is_not_there_are_recognized() {
+    fn exceeded_contexts_and_unknown_models_are_recognized() {
         for body in [
             r#"{"error":{"code":"context_length_exceeded","message":"x"}}"#,
             r#"{"error":{"code":400,"type":"exceed_context_size_error"}}"#,

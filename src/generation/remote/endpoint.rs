@@ -28,6 +28,9 @@ pub enum EndpointError {
         "the server's address names no model: add `#MODEL`, one of those that `curl ADDRESS/models` lists"
     )]
     NoModel,
+    /// An empty list.
+    #[error("no server is named; `openai:http://HOST:PORT/v1#MODEL` names one")]
+    NoServer,
 }
 
 /// One server and the model to ask for there.

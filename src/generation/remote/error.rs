@@ -1,4 +1,4 @@
-//! What can go wrong with a server, each with its next step.
+//! What can go wrong with a server; every error names the next step.
 
 use thiserror::Error;
 
@@ -16,7 +16,7 @@ pub enum RemoteError {
         /// The transport's own words.
         reason: String,
     },
-    /// Its certificate is not signed by anybody who is trusted, or not for this address.
+    /// Nobody who is trusted signed its certificate, or it is for another address.
     #[error(
         "the certificate of the LLM server {server} is not trusted: {reason}; if an authority of your own signed it, name a file with that authority's certificate in SSL_CERT_FILE"
     )]
@@ -43,60 +43,60 @@ pub enum RemoteError {
         server: String,
         /// 401 or 403.
         status: u16,
-        /// The variable that the key came from; nothing where none was sent.
+        /// The variable that the key came from; `None` where no key was sent.
         sent_from: Option<&'static str>,
     },
-    /// 404, or an error that says so.
+    /// 404, or an error that says the same.
     #[error(
-        "the LLM server {server} does not know the model `{model}`, or has no chat at this address{said}; `rag-query doctor` lists its models, and the address mostly ends with /v1"
+        "the LLM server {server} does not know the model `{model}`, or has no chat at this address{message}; `rag-query doctor` lists its models, and the address mostly ends with /v1"
     )]
     NoModel {
         /// The server.
         server: String,
         /// The model asked for.
         model: String,
-        /// What the server says of it.
-        said: Said,
+        /// What the server says about it.
+        message: ServerMessage,
     },
     /// Prompt and answer are longer than the model's context.
     #[error(
-        "the prompt does not fit into the model's context on the LLM server {server}{said}; name the model's context with `--context`, ask a shorter question, or allow a smaller `--max-tokens`"
+        "the prompt does not fit into the model's context on the LLM server {server}{message}; name the model's context with `--context`, ask a shorter question, or allow a smaller `--max-tokens`"
     )]
     ContextExceeded {
         /// The server.
         server: String,
-        /// What the server says of it.
-        said: Said,
+        /// What the server says about it.
+        message: ServerMessage,
     },
-    /// It sends elsewhere, where neither documents nor key are sent.
+    /// It redirects. Neither documents nor key follow.
     #[error(
         "the LLM server {server} redirects to {to}, which is not followed; name that address in `--llm` if it is the right one"
     )]
     Redirected {
         /// The server.
         server: String,
-        /// Where to, without its query.
+        /// The target without its query.
         to: String,
     },
     /// Any other status.
-    #[error("the LLM server {server} answered HTTP {status}{said}; {}", next_step(*status))]
+    #[error("the LLM server {server} answered HTTP {status}{message}; {}", next_step(*status))]
     Status {
         /// The server.
         server: String,
         /// The status.
         status: u16,
-        /// What the server says of it.
-        said: Said,
-        /// Seconds that it asks to wait.
+        /// What the server says about it.
+        message: ServerMessage,
+        /// Seconds that the server asks us to wait.
         retry_after: Option<u64>,
     },
     /// An error instead of the answer's text.
-    #[error("the LLM server {server} failed{said}; look at its log")]
+    #[error("the LLM server {server} failed{message}; look at its log")]
     Failed {
         /// The server.
         server: String,
-        /// What it says of it.
-        said: Said,
+        /// What the server says about it.
+        message: ServerMessage,
     },
     /// No stream of chat completions.
     #[error(
@@ -108,7 +108,7 @@ pub enum RemoteError {
         /// What is wrong with it.
         what: String,
     },
-    /// The answer began to come and did not end. It is not asked for again: a part of it was shown.
+    /// The answer began and did not end. It is not asked for again, because a part of it was shown.
     #[error(
         "the LLM server {server} broke off in mid-answer ({reason}); what was written is not the whole answer: ask again, and look at the server's log if it happens twice"
     )]
@@ -126,7 +126,7 @@ pub enum RemoteError {
         /// The server.
         server: String,
     },
-    /// There are no such options with a server.
+    /// An option that servers do not have.
     #[error("an LLM on a server has no {0}; leave it out")]
     Unsupported(String),
     /// The command needs the LLM's files.
@@ -149,8 +149,7 @@ impl RemoteError {
         }
     }
 
-    /// Whether it is worth asking the same server again at once: one that is silent was waited for
-    /// long enough.
+    /// Whether it is worth asking the same server again soon. A silent one was given enough time.
     pub(crate) fn is_worth_repeating(&self) -> bool {
         let lasts =
             matches!(self, Self::Untrusted { .. } | Self::Silent { .. } | Self::BadAnswer { .. });
@@ -158,11 +157,11 @@ impl RemoteError {
     }
 }
 
-/// What a server says of an error, behind a colon; may be nothing.
+/// What a server says about an error, as errors quote it; may be empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Said(pub String);
+pub struct ServerMessage(pub String);
 
-impl std::fmt::Display for Said {
+impl std::fmt::Display for ServerMessage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.0.is_empty() { Ok(()) } else { write!(f, " (it says: {})", self.0) }
     }

@@ -1,7 +1,7 @@
 //! An LLM on a server that speaks OpenAI's chat completions: vLLM, Ollama, llama-server.
 //!
-//! [`Endpoint`] names a server, [`Key`] opens it. A [`connection`] brings bytes, [`sse`] makes
-//! events of them, and [`chat`] knows what they say. A [`Pool`] asks several servers in turn.
+//! An [`Endpoint`] names a server, and a [`Key`] opens it. A [`connection`] brings bytes, [`sse`] splits
+//! them into events, and [`chat`] knows what these say. A [`Pool`] asks several servers in turn.
 
 pub mod chat;
 pub mod connection;
@@ -14,8 +14,8 @@ pub mod sse;
 mod stream;
 
 pub use endpoint::{Endpoint, EndpointError};
-pub use error::{RemoteError, Said};
+pub use error::{RemoteError, ServerMessage};
 pub use estimate::estimate;
 pub use key::{Key, KeyError};
-pub use pool::{Pool, Progress};
+pub use pool::{Pool, PoolEvent};
 pub use stream::Reply;

@@ -1,5 +1,6 @@
-//! Several servers that take turns, and stand in for each other.
+//! Several servers that take turns and stand in for each other.
 
+use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,22 +10,22 @@ use std::time::{Duration, Instant};
 use ureq::tls::RootCerts;
 
 use super::stream::{Reply, Server};
-use super::{Endpoint, Key, RemoteError};
+use super::{Endpoint, EndpointError, Key, RemoteError};
 use crate::generation::local::SamplingOptions;
 use crate::prompt::Messages;
 
-/// The pause after the first round; it doubles.
+/// The pause after the first round; it doubles after each.
 const PAUSE: Duration = Duration::from_millis(500);
-/// The longest pause, also where a server asks for more.
+/// The longest pause, even where a server asks for more.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// How soon Ctrl-C is heard in a pause.
+/// How soon a pause reacts to Ctrl-C.
 const TICK: Duration = Duration::from_millis(20);
 /// How long a server may take to list its models.
 const PROBE: Duration = Duration::from_secs(5);
 
 /// Something that happens while a question is asked.
 #[derive(Debug)]
-pub enum Progress<'a> {
+pub enum PoolEvent<'a> {
     /// A piece of the answer.
     Text(&'a str),
     /// A server did not answer; `next` is asked after a pause.
@@ -33,7 +34,7 @@ pub enum Progress<'a> {
         error: &'a RemoteError,
         /// `host:port`.
         next: &'a str,
-        /// Zero but after each of them was asked.
+        /// Zero unless every server has been asked in this round.
         pause: Duration,
     },
 }
@@ -52,79 +53,77 @@ impl Pool {
     /// How often all servers are asked before a question is given up.
     pub const ROUNDS: u32 = 3;
 
-    /// Servers that may be silent for `patience`; encrypted ones are trusted where `roots` vouch for
+    /// Servers that may be silent for `patience`. Encrypted ones are trusted where `roots` vouch for
     /// them. Connects to none.
+    ///
+    /// # Errors
+    /// The list is empty.
     pub fn new(
         servers: Vec<Endpoint>,
         key: Option<Key>,
         roots: RootCerts,
         patience: Duration,
-    ) -> Self {
+    ) -> Result<Self, EndpointError> {
+        if servers.is_empty() {
+            return Err(EndpointError::NoServer);
+        }
         // Many users with one question each are spread over the servers too.
         let next = AtomicUsize::new(RandomState::new().hash_one(0) as usize % 0x1_0000);
-        Self { servers, key, roots, patience, next }
+        Ok(Self { servers, key, roots, patience, next })
     }
 
-    /// Asks the servers, the next in turn first, until one begins to answer, at most `rounds` times
-    /// each.
+    /// Asks the servers, beginning with the next in turn, until one begins to answer; each at most
+    /// `rounds` times.
     ///
-    /// A server that cannot be reached, has too much to do or is broken is passed over. After each
-    /// was asked there is a pause; after the last round the last one's error is returned. Whatever
-    /// the next server cannot do better (a wrong key, a model that it does not know) ends it at
-    /// once, as does an answer that breaks off.
+    /// A server that cannot be reached, is overloaded or is broken is passed over. A pause follows
+    /// each round; after the last round, the error of the last server is returned. What another
+    /// server could not do better (a wrong key, an unknown model) ends the search at once, and so
+    /// does an answer that breaks off.
     pub fn ask(
         &self,
         messages: &Messages,
         options: &SamplingOptions,
         rounds: u32,
         interrupted: &AtomicBool,
-        watch: &mut dyn FnMut(Progress),
+        watch: &mut dyn FnMut(PoolEvent),
     ) -> Result<Reply, RemoteError> {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.servers.len().max(1);
-        let (before, after) = self.servers.split_at(turn);
-        let mut queue: Vec<&Endpoint> = after.iter().chain(before).collect();
-        let mut round = 0;
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.servers.len();
+        let (before, from_turn) = self.servers.split_at(turn);
+        let mut endpoint = &self.servers[turn];
+        let mut waiting: VecDeque<&Endpoint> = from_turn.iter().chain(before).skip(1).collect();
+        let mut again = Vec::new();
+        let mut asked_to_wait = None;
+        let mut round = 1;
         loop {
-            round += 1;
-            let mut pause = PAUSE * 2_u32.pow(round - 1);
-            let mut again = Vec::new();
-            for (i, endpoint) in queue.iter().enumerate() {
-                let asked =
-                    self.server(endpoint).ask(messages, options, interrupted, &mut |text| {
-                        watch(Progress::Text(text));
-                    });
-                let error = match asked {
-                    Ok(reply) => return Ok(reply),
-                    Err(error) if !error.may_pass() => return Err(error),
-                    Err(error) => error,
-                };
-                if error.is_worth_repeating() {
-                    again.push(*endpoint);
-                }
-                if let RemoteError::Status { retry_after: Some(seconds), .. } = error {
-                    pause = pause.max(Duration::from_secs(seconds)).min(LONGEST_PAUSE);
-                }
-                if let Some(next) = queue.get(i + 1) {
-                    watch(Progress::Failed {
-                        error: &error,
-                        next: next.host(),
-                        pause: Duration::ZERO,
-                    });
-                    continue;
-                }
-                let Some(next) = again.first().filter(|_| round < rounds) else {
-                    return Err(error);
-                };
-                watch(Progress::Failed { error: &error, next: next.host(), pause });
-                if !wait(pause, interrupted) {
-                    return Ok(Reply::interrupted(next));
-                }
+            let mut on_text = |text: &str| watch(PoolEvent::Text(text));
+            let asked = self.server(endpoint).ask(messages, options, interrupted, &mut on_text);
+            let error = match asked {
+                Ok(reply) => return Ok(reply),
+                Err(error) if !error.may_pass() => return Err(error),
+                Err(error) => error,
+            };
+            if error.is_worth_repeating() {
+                again.push(endpoint);
             }
-            queue = again;
+            if let RemoteError::Status { retry_after: Some(seconds), .. } = error {
+                asked_to_wait = asked_to_wait.max(Some(Duration::from_secs(seconds)));
+            }
+            let mut pause = Duration::ZERO;
+            if waiting.is_empty() && round < rounds {
+                pause = pause_after(round, asked_to_wait.take());
+                waiting.extend(again.drain(..));
+                round += 1;
+            }
+            let Some(next) = waiting.pop_front() else { return Err(error) };
+            watch(PoolEvent::Failed { error: &error, next: next.host(), pause });
+            if !wait(pause, interrupted) {
+                return Ok(Reply::interrupted(next));
+            }
+            endpoint = next;
         }
     }
 
-    /// Every server, and the models that it says it has.
+    /// Every server with the models that it lists.
     pub fn models(&self) -> Vec<(&Endpoint, Result<Vec<String>, RemoteError>)> {
         let nobody = AtomicBool::new(false);
         let models = |endpoint| {
@@ -134,7 +133,7 @@ impl Pool {
         self.servers.iter().map(models).collect()
     }
 
-    /// `remote:HOST:PORT` of each, with commas between.
+    /// `remote:HOST:PORT`, or several hosts separated by commas.
     pub fn place(&self) -> String {
         let hosts: Vec<&str> = self.servers.iter().map(Endpoint::host).collect();
         format!("remote:{}", hosts.join(","))
@@ -151,7 +150,7 @@ impl Pool {
         names.join(", ")
     }
 
-    /// Servers that get documents which others on the way can read, `host:port`.
+    /// `host:port` of the servers to which documents travel readable by others.
     pub fn readable_by_others(&self) -> impl Iterator<Item = &str> {
         self.servers.iter().filter(|server| server.is_readable_by_others()).map(Endpoint::host)
     }
@@ -162,7 +161,13 @@ impl Pool {
     }
 }
 
-/// Waits; false where the user does not want to.
+/// Doubles from round to round, unless a server asked for more.
+fn pause_after(round: u32, asked_to_wait: Option<Duration>) -> Duration {
+    let pause = PAUSE * 2_u32.pow(round - 1);
+    asked_to_wait.map_or(pause, |asked_for| pause.max(asked_for).min(LONGEST_PAUSE))
+}
+
+/// Waits; false where the user interrupts it.
 fn wait(pause: Duration, interrupted: &AtomicBool) -> bool {
     let end = Instant::now() + pause;
     while Instant::now() < end {
@@ -172,4 +177,26 @@ fn wait(pause: Duration, interrupted: &AtomicBool) -> bool {
         thread::sleep(TICK);
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Asking an empty list never ended.
+    #[test]
+    fn a_pool_without_servers_is_refused() {
+        let pool = Pool::new(vec![], None, RootCerts::WebPki, Duration::from_secs(1));
+        assert_eq!(pool.err(), Some(EndpointError::NoServer));
+    }
+
+    #[test]
+    fn pauses_double_and_heed_the_servers_up_to_a_limit() {
+        let seconds = Duration::from_secs;
+        assert_eq!(pause_after(1, None), PAUSE);
+        assert_eq!(pause_after(2, None), 2 * PAUSE);
+        assert_eq!(pause_after(1, Some(Duration::ZERO)), PAUSE);
+        assert_eq!(pause_after(1, Some(seconds(7))), seconds(7));
+        assert_eq!(pause_after(1, Some(seconds(3600))), LONGEST_PAUSE);
+    }
 }

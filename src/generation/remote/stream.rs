@@ -5,22 +5,22 @@ use std::time::{Duration, Instant};
 
 use ureq::tls::RootCerts;
 
-use super::chat::{self, NoPiece, Request};
+use super::chat::{self, NoPiece, Piece, Request};
 use super::connection::{Connection, Failure, Head, Incoming, NothingCame};
 use super::sse::Events;
-use super::{Endpoint, Key, RemoteError, Said};
+use super::{Endpoint, Key, RemoteError, ServerMessage};
 use crate::generation::local::{SamplingOptions, Stop};
 use crate::prompt::Messages;
 
-/// What is read of an error's body, in bytes.
-const MAX_BODY: usize = 64 << 10;
-/// The longest wait for it.
-const BODY: Duration = Duration::from_secs(10);
-/// No token is longer, so an answer that is has more tokens than were asked for; in bytes.
-const LONGEST_TOKEN: usize = 256;
-
-/// Events without text that a short answer may have.
-const MORE_EVENTS: usize = 10_000;
+/// How much of an error's body is read, in bytes.
+const MAX_BODY_BYTES: usize = 64 << 10;
+/// How long that may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// No token is longer, in bytes: a longer answer has more tokens than were asked for.
+const MAX_TOKEN_BYTES: usize = 256;
+/// Events without text that even a short answer may have: reasoning, which is not shown, takes events
+/// of its own.
+const MAX_SILENT_EVENTS: usize = 10_000;
 
 /// An answer, as far as it came.
 #[derive(Debug, Clone)]
@@ -33,18 +33,18 @@ pub struct Reply {
     pub text: String,
     /// Tokens of the prompt; 0 where the server does not tell.
     pub prompt_tokens: usize,
-    /// Tokens of the answer; where the server does not tell, pieces of it.
+    /// Tokens of the answer; its pieces, where the server does not count tokens.
     pub tokens: usize,
-    /// Time to the first text.
+    /// Time until the first text.
     pub first: Duration,
-    /// Time from there to the end.
+    /// Time from the first text to the end.
     pub rest: Duration,
     /// Why it ended.
     pub stop: Stop,
 }
 
 impl Reply {
-    /// Interrupted before anything came from `endpoint`.
+    /// The user interrupted before `endpoint` sent anything.
     pub(crate) fn interrupted(endpoint: &Endpoint) -> Self {
         Self {
             server: endpoint.host().to_owned(),
@@ -62,17 +62,17 @@ impl Reply {
 /// A server and what may be sent to it.
 pub(crate) struct Server<'a> {
     pub endpoint: &'a Endpoint,
-    /// Nothing where it may not have it.
+    /// Absent where the server may not have it.
     pub key: Option<&'a Key>,
-    /// Whom it may be vouched for by, where it is encrypted.
+    /// Who may vouch for an encrypted server.
     pub roots: &'a RootCerts,
-    /// How long it may be silent.
+    /// How long the server may be silent.
     pub patience: Duration,
 }
 
 impl Server<'_> {
-    /// Asks, and hands each piece of the answer to `on_text` as it comes. After that any error is
-    /// [`RemoteError::BrokenOff`].
+    /// Asks, and hands each piece of the answer to `on_text` as it comes. From the first piece on,
+    /// every error is a [`RemoteError::BrokenOff`].
     pub fn ask(
         &self,
         messages: &Messages,
@@ -86,23 +86,22 @@ impl Server<'_> {
         let url = self.endpoint.url("chat/completions");
         let mut connection = Connection::open(&url, self.key, self.roots, Some(json));
         let mut reply = Reply::interrupted(self.endpoint);
-        let most = options.max_tokens.saturating_mul(LONGEST_TOKEN);
         match self.head(&mut connection, interrupted)? {
             Some(head) => self.check(head, &mut connection, interrupted)?,
             None => return Ok(reply),
         }
-        let mut reading =
-            Reading { first: None, finish: None, usage: None, pieces: 0, events: 0, most };
-        let read = self.read(&mut connection, interrupted, &mut reading, &mut reply.text, on_text);
-        reply.stop = read.map_err(|error| match reading.first {
+        let mut reading = Reading::new(options.max_tokens, on_text);
+        let read = self.read(&mut connection, interrupted, &mut reading);
+        reply.stop = read.map_err(|error| match reading.first_text {
             // A part of the answer was shown: asking again would show two answers.
             Some(_) => self.broken_off(&error),
             None => error,
         })?;
-        let first = reading.first.unwrap_or_else(Instant::now);
-        reply.first = first - start;
-        reply.rest = first.elapsed();
+        let first_text = reading.first_text.unwrap_or_else(Instant::now);
+        reply.first = first_text - start;
+        reply.rest = first_text.elapsed();
         (reply.prompt_tokens, reply.tokens) = reading.usage.unwrap_or((0, reading.pieces));
+        reply.text = reading.text;
         Ok(reply)
     }
 
@@ -118,7 +117,7 @@ impl Server<'_> {
         chat::models(&body).ok_or_else(|| self.bad("it lists no models".to_owned()))
     }
 
-    /// The head of the answer; nothing where it is not wanted any more.
+    /// The head of the answer; `None` where the user interrupts.
     fn head(
         &self,
         connection: &mut Connection,
@@ -146,69 +145,41 @@ impl Server<'_> {
         }
         match head.content_type {
             Some(kind) if !kind.to_ascii_lowercase().starts_with("text/event-stream") => {
-                Err(self.bad(format!("{} instead of a stream of events", self.said(&kind))))
+                Err(self.bad(format!("{} instead of a stream of events", self.message(&kind).0)))
             }
             _ => Ok(()),
         }
     }
 
+    /// Reads events until the answer is over, and says why it ended.
     fn read(
         &self,
         connection: &mut Connection,
         interrupted: &AtomicBool,
         reading: &mut Reading,
-        text: &mut String,
-        on_text: &mut dyn FnMut(&str),
     ) -> Result<Stop, RemoteError> {
         let mut events = Events::default();
-        // Reasoning, which is not shown, takes events of its own.
-        let most_events = reading.most.saturating_add(MORE_EVENTS);
-        // Comments do not count: a server that sends nothing else is silent too.
+        // Only events move it: a server that sends nothing but comments is silent too.
         let mut deadline = Instant::now() + self.patience;
         loop {
             let bytes = match connection.next(interrupted, deadline) {
                 Ok(Incoming::Bytes(bytes)) => bytes,
-                // What comes after the answer's last piece does not matter.
-                Ok(Incoming::Failed(_)) | Err(NothingCame::Silent) if reading.finish.is_some() => {
-                    return self.end(reading, false);
+                Ok(Incoming::Head(_) | Incoming::End) => return self.end(reading, Ending::Closed),
+                Err(NothingCame::Interrupted) => return Ok(Stop::Interrupted),
+                // Once the server has said why the answer ends, nothing can go wrong with it.
+                Ok(Incoming::Failed(_)) | Err(NothingCame::Silent)
+                    if reading.finish_reason.is_some() =>
+                {
+                    return self.end(reading, Ending::Closed);
                 }
                 Ok(Incoming::Failed(failure)) => return Err(self.unreachable(failure)),
-                Ok(Incoming::Head(_) | Incoming::End) => return self.end(reading, false),
-                Err(NothingCame::Interrupted) => return Ok(Stop::Interrupted),
                 Err(NothingCame::Silent) => return Err(self.silent()),
             };
             let endless = |_| self.bad("an event without an end".to_owned());
             for data in events.push(&bytes).map_err(endless)? {
                 deadline = Instant::now() + self.patience;
-                let piece = match chat::piece(&data) {
-                    Ok(piece) => piece,
-                    Err(NoPiece::Done) => return self.end(reading, true),
-                    Err(NoPiece::Error(_)) if chat::is_context_exceeded(&data) => {
-                        return Err(self.context_exceeded(&data));
-                    }
-                    Err(NoPiece::Error(_)) => {
-                        let said = Said(self.said(&data));
-                        return Err(RemoteError::Failed { server: self.name(), said });
-                    }
-                    Err(NoPiece::Malformed) => {
-                        return Err(self.bad("an event that is no chat completion".to_owned()));
-                    }
-                };
-                reading.usage = piece.usage.or(reading.usage);
-                reading.finish = piece.finish.or(reading.finish.take());
-                reading.events += 1;
-                if reading.events > most_events {
-                    return Err(self.bad("events without an end".to_owned()));
-                }
-                if piece.text.is_empty() {
-                    continue;
-                }
-                reading.first.get_or_insert_with(Instant::now);
-                reading.pieces += 1;
-                text.push_str(&piece.text);
-                on_text(&piece.text);
-                if text.len() > reading.most {
-                    return Ok(Stop::MaxTokens);
+                if let Some(stop) = self.handle(&data, reading)? {
+                    return Ok(stop);
                 }
             }
             if Instant::now() >= deadline {
@@ -217,13 +188,37 @@ impl Server<'_> {
         }
     }
 
-    /// The stream is over. Without a reason, or `[DONE]` after some text, it was cut.
-    fn end(&self, reading: &Reading, done: bool) -> Result<Stop, RemoteError> {
-        match reading.finish.as_deref() {
-            Some("length") => Ok(Stop::MaxTokens),
-            Some(_) => Ok(Stop::EndOfText),
-            None if done && reading.first.is_some() => Ok(Stop::EndOfText),
-            None => Err(RemoteError::NothingCame { server: self.name() }),
+    /// Takes in one event; says why the answer ended where this was its last.
+    fn handle(&self, data: &str, reading: &mut Reading) -> Result<Option<Stop>, RemoteError> {
+        let piece = match chat::piece(data) {
+            Ok(piece) => piece,
+            Err(NoPiece::Done) => return self.end(reading, Ending::Announced).map(Some),
+            Err(NoPiece::Error(_)) if chat::is_context_exceeded(data) => {
+                return Err(self.context_exceeded(data));
+            }
+            Err(NoPiece::Error(_)) => {
+                let message = self.message(data);
+                return Err(RemoteError::Failed { server: self.name(), message });
+            }
+            Err(NoPiece::Malformed) => {
+                return Err(self.bad("an event that is no chat completion".to_owned()));
+            }
+        };
+        match reading.add(piece) {
+            Amount::Expected => Ok(None),
+            Amount::TooMuchText => Ok(Some(Stop::MaxTokens)),
+            Amount::TooManyEvents => Err(self.bad("events without an end".to_owned())),
+        }
+    }
+
+    /// Why the answer ended. A stream that gives no reason was cut off, unless it ends with `[DONE]`
+    /// after some text.
+    fn end(&self, reading: &Reading, ending: Ending) -> Result<Stop, RemoteError> {
+        match (reading.finish_reason.as_deref(), ending) {
+            (Some("length"), _) => Ok(Stop::MaxTokens),
+            (Some(_), _) => Ok(Stop::EndOfText),
+            (None, Ending::Announced) if reading.first_text.is_some() => Ok(Stop::EndOfText),
+            (None, _) => Err(RemoteError::NothingCame { server: self.name() }),
         }
     }
 
@@ -237,21 +232,23 @@ impl Server<'_> {
         let (server, status) = (self.name(), head.status);
         if (300..400).contains(&status) {
             let to = head.location.as_deref().unwrap_or("nowhere");
-            let to = self.said(to.split(['?', '#']).next().unwrap_or_default());
+            let to = self.message(to.split(['?', '#']).next().unwrap_or_default()).0;
             return RemoteError::Redirected { server, to };
         }
         let body = body(connection, interrupted);
-        let said = Said(self.said(&body));
+        let message = self.message(&body);
         match status {
             401 | 403 => {
                 RemoteError::Unauthorized { server, status, sent_from: self.key.map(Key::variable) }
             }
             400..=499 if chat::is_context_exceeded(&body) => self.context_exceeded(&body),
-            404 => RemoteError::NoModel { server, model: self.endpoint.model().to_owned(), said },
-            400..=499 if chat::is_unknown_model(&body) => {
-                RemoteError::NoModel { server, model: self.endpoint.model().to_owned(), said }
+            404 => {
+                RemoteError::NoModel { server, model: self.endpoint.model().to_owned(), message }
             }
-            _ => RemoteError::Status { server, status, said, retry_after: head.retry_after },
+            400..=499 if chat::is_unknown_model(&body) => {
+                RemoteError::NoModel { server, model: self.endpoint.model().to_owned(), message }
+            }
+            _ => RemoteError::Status { server, status, message, retry_after: head.retry_after },
         }
     }
 
@@ -259,15 +256,15 @@ impl Server<'_> {
         self.endpoint.to_string()
     }
 
-    /// The server's own words, in one line, without the key.
-    fn said(&self, body: &str) -> String {
-        // The key goes first: a part of it is as bad.
+    /// Words of the server, in one line and without the key.
+    fn message(&self, body: &str) -> ServerMessage {
+        // The key goes first: cut short, a part of it would stay.
         let body = self.key.map_or_else(|| body.to_owned(), |key| key.redact(body));
-        chat::said(&body)
+        ServerMessage(chat::error_message(&body))
     }
 
     fn context_exceeded(&self, body: &str) -> RemoteError {
-        RemoteError::ContextExceeded { server: self.name(), said: Said(self.said(body)) }
+        RemoteError::ContextExceeded { server: self.name(), message: self.message(body) }
     }
 
     fn unreachable(&self, Failure { reason, untrusted }: Failure) -> RemoteError {
@@ -292,8 +289,8 @@ impl Server<'_> {
             RemoteError::Unreachable { reason, .. } => reason.clone(),
             RemoteError::Silent { seconds, .. } => format!("silent for {seconds} s"),
             RemoteError::BadAnswer { what, .. } => what.clone(),
-            RemoteError::Failed { said, .. } | RemoteError::ContextExceeded { said, .. } => {
-                said.0.clone()
+            RemoteError::Failed { message, .. } | RemoteError::ContextExceeded { message, .. } => {
+                message.0.clone()
             }
             _ => "the connection was closed".to_owned(),
         };
@@ -301,22 +298,76 @@ impl Server<'_> {
     }
 }
 
-/// What has come so far, beside the text.
-struct Reading {
-    first: Option<Instant>,
-    finish: Option<String>,
-    usage: Option<(usize, usize)>,
-    pieces: usize,
-    events: usize,
-    /// Bytes of text that are more than was asked for.
-    most: usize,
+/// How a stream came to its end.
+#[derive(Clone, Copy)]
+enum Ending {
+    /// With `[DONE]`.
+    Announced,
+    /// Closed, broken or silent.
+    Closed,
 }
 
-/// The beginning of a body.
+/// An answer that is being read.
+struct Reading<'a> {
+    on_text: &'a mut dyn FnMut(&str),
+    text: String,
+    /// When the first text came.
+    first_text: Option<Instant>,
+    /// `stop`, `length` and so on, once the server has sent it. Only the usage should follow.
+    finish_reason: Option<String>,
+    /// Tokens of prompt and answer.
+    usage: Option<(usize, usize)>,
+    /// Events with text.
+    pieces: usize,
+    events: usize,
+    /// More bytes of text are more tokens than were asked for.
+    max_bytes: usize,
+}
+
+/// Whether a server sends no more than was asked for.
+enum Amount {
+    Expected,
+    TooMuchText,
+    TooManyEvents,
+}
+
+impl<'a> Reading<'a> {
+    fn new(max_tokens: usize, on_text: &'a mut dyn FnMut(&str)) -> Self {
+        Self {
+            on_text,
+            text: String::new(),
+            first_text: None,
+            finish_reason: None,
+            usage: None,
+            pieces: 0,
+            events: 0,
+            max_bytes: max_tokens.saturating_mul(MAX_TOKEN_BYTES),
+        }
+    }
+
+    fn add(&mut self, piece: Piece) -> Amount {
+        self.usage = piece.usage.or(self.usage);
+        self.finish_reason = piece.finish.or(self.finish_reason.take());
+        self.events += 1;
+        if self.events > self.max_bytes.saturating_add(MAX_SILENT_EVENTS) {
+            return Amount::TooManyEvents;
+        }
+        if piece.text.is_empty() {
+            return Amount::Expected;
+        }
+        self.first_text.get_or_insert_with(Instant::now);
+        self.pieces += 1;
+        self.text.push_str(&piece.text);
+        (self.on_text)(&piece.text);
+        if self.text.len() > self.max_bytes { Amount::TooMuchText } else { Amount::Expected }
+    }
+}
+
+/// The beginning of a body, replacement characters for what is not UTF-8.
 fn body(connection: &mut Connection, interrupted: &AtomicBool) -> String {
-    let deadline = Instant::now() + BODY;
+    let deadline = Instant::now() + BODY_TIMEOUT;
     let mut body = Vec::new();
-    while body.len() < MAX_BODY {
+    while body.len() < MAX_BODY_BYTES {
         match connection.next(interrupted, deadline) {
             Ok(Incoming::Bytes(bytes)) if Instant::now() < deadline => {
                 body.extend_from_slice(&bytes);

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use thiserror::Error;
 
 use super::documents::{DocumentError, Documents};
+use crate::support::bounded::{self, Line};
 use crate::text::question::{self, QuestionError};
 
 /// The most that is read of a file, in bytes and in questions.
@@ -64,7 +65,7 @@ enum Problem {
 }
 
 #[derive(Deserialize)]
-struct Line {
+struct LabelledLine {
     id: Option<String>,
     question: String,
     relevant: Option<Vec<String>>,
@@ -80,18 +81,17 @@ pub fn read(path: &Path, documents: &Documents) -> Result<Vec<Question>, Questio
     let mut lines = BufReader::new(file.take(MAX_BYTES + 1));
     let (mut questions, mut ids) = (Vec::new(), BTreeSet::new());
     let (mut bytes, mut number) = (0, 0);
+    let mut line = Vec::new();
     loop {
-        let mut line = Vec::new();
-        let read = (&mut lines).take(MAX_LINE + 1).read_until(b'\n', &mut line);
-        let read = read.map_err(|error| failed(None, error.into()))? as u64;
-        if read == 0 {
-            break;
-        }
+        let found = bounded::read_line(&mut lines, MAX_LINE, &mut line)
+            .map_err(|error| failed(None, error.into()))?;
         number += 1;
-        bytes += read;
+        bytes += line.len() as u64;
         let here = |source| failed(Some(number), source);
-        if read > MAX_LINE {
-            return Err(here(Problem::LongLine));
+        match found {
+            Line::End => break,
+            Line::TooLong => return Err(here(Problem::LongLine)),
+            Line::Whole => {}
         }
         if bytes > MAX_BYTES || questions.len() == MAX_QUESTIONS {
             return Err(failed(None, Problem::TooLarge));
@@ -111,7 +111,7 @@ pub fn read(path: &Path, documents: &Documents) -> Result<Vec<Question>, Questio
 }
 
 fn parse(text: &[u8], number: usize, documents: &Documents) -> Result<Question, Problem> {
-    let line: Line = serde_json::from_slice(text)?;
+    let line: LabelledLine = serde_json::from_slice(text)?;
     if line.relevant.is_none() && line.answerable.is_none() {
         return Err(Problem::Unlabelled);
     }

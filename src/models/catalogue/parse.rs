@@ -1,0 +1,106 @@
+//! From the text of a catalogue to entries that are checked.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::entry::{ModelEntry, ProfileDevice};
+use super::error::CatalogueError;
+use super::names::is_name;
+use super::source::ModelSource;
+use super::spec::{ModelSpec, RerankerSpec};
+
+/// More tokens or dimensions than any model has: a typing error, not a model.
+const MAX_COUNT: usize = 1 << 24;
+
+/// The entries of one file, which errors call `origin`.
+pub(super) fn parse(origin: &str, text: &str) -> Result<Parsed, CatalogueError> {
+    let raw: RawCatalogue = toml::from_str(text).map_err(|error| CatalogueError::Parse {
+        origin: origin.to_owned(),
+        reason: error.to_string().trim_end().to_owned(),
+    })?;
+    let mut models = BTreeMap::new();
+    for (id, table) in raw.models {
+        let entry = parse_model(&id, table)
+            .map_err(|reason| CatalogueError::Model { model: id.clone(), reason })?;
+        models.insert(id, entry);
+    }
+    Ok(Parsed { profiles: raw.profiles, models })
+}
+
+pub(super) struct Parsed {
+    pub profiles: BTreeMap<String, RawProfile>,
+    pub models: BTreeMap<String, ModelEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCatalogue {
+    #[serde(default)]
+    profiles: BTreeMap<String, RawProfile>,
+    #[serde(default)]
+    models: BTreeMap<String, toml::Table>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawProfile {
+    pub about: String,
+    pub embedder: String,
+    pub reranker: String,
+    pub llm: String,
+    pub device: ProfileDevice,
+    /// Relative to the catalogue's file.
+    #[serde(default)]
+    pub prompt: Option<PathBuf>,
+    /// Relative to the catalogue's file.
+    #[serde(default)]
+    pub rewrite_prompt: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Common {
+    name: String,
+    licence: String,
+    languages: Vec<String>,
+    source: Option<ModelSource>,
+}
+
+/// Serde cannot combine `flatten` with `deny_unknown_fields`, so the common keys are taken out
+/// first, and what remains must be exactly what the role knows.
+fn parse_model(id: &str, mut table: toml::Table) -> Result<ModelEntry, String> {
+    if !is_name(id) {
+        return Err("a key may hold letters, digits, `.`, `_` and `-` only".to_owned());
+    }
+    let mut common = toml::Table::new();
+    for key in ["name", "licence", "languages", "source"] {
+        if let Some(value) = table.remove(key) {
+            common.insert(key.to_owned(), value);
+        }
+    }
+    let one_line = |error: toml::de::Error| error.message().to_owned();
+    let Common { name, licence, languages, source } = common.try_into().map_err(one_line)?;
+    let spec: ModelSpec = table.try_into().map_err(one_line)?;
+
+    let needs_files = spec != ModelSpec::Reranker(RerankerSpec::LateInteraction {});
+    if needs_files != source.is_some() {
+        let verb = if needs_files { "needs" } else { "has no files and takes no" };
+        return Err(format!("it {verb} `source`"));
+    }
+    for count in counts(&spec) {
+        if count == 0 || count > MAX_COUNT {
+            return Err(format!("{count} tokens or dimensions are not possible"));
+        }
+    }
+    Ok(ModelEntry { id: id.to_owned(), name, licence, languages, source, spec })
+}
+
+fn counts(spec: &ModelSpec) -> Vec<usize> {
+    match spec {
+        ModelSpec::Embedder(spec) => vec![spec.max_tokens, spec.dimension],
+        ModelSpec::Reranker(RerankerSpec::CrossEncoder { max_tokens, .. }) => vec![*max_tokens],
+        ModelSpec::Reranker(RerankerSpec::LateInteraction {}) => vec![],
+        ModelSpec::Llm(spec) => spec.context.into_iter().collect(),
+    }
+}

@@ -1,0 +1,138 @@
+//! Where the files of a model come from. What becomes a path or a URL is checked as it is read.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::names::{is_name, is_relative_file, is_repository, is_sha256};
+
+/// The registry package that a prepared model is made from.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Package {
+    /// For people: "`PyPI`".
+    pub registry: String,
+    /// The package's name there.
+    pub name: String,
+    /// Its exact version.
+    pub version: String,
+    /// The file inside the package.
+    pub file: String,
+    /// That file's size in bytes.
+    pub size: u64,
+    /// That file's SHA-256, 64 lower-case hexadecimal digits.
+    pub sha256: String,
+}
+
+/// Where a model's files come from. File names are relative, with `/` between components.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "RawSource", rename_all = "lowercase")]
+pub enum ModelSource {
+    /// A repository of the Hugging Face Hub, or of a hub that speaks its protocol.
+    Hub {
+        /// `owner/name`.
+        repo: String,
+        /// Branch, tag or commit.
+        revision: String,
+        /// The files needed, cheapest first.
+        files: Vec<String>,
+    },
+    /// A folder inside a models folder, made from a registry package by `models/prepare-demo`.
+    Prepared {
+        /// The folder's name.
+        folder: String,
+        /// The files needed.
+        files: Vec<String>,
+        /// What it is made from.
+        package: Package,
+    },
+    /// A folder of the user's own.
+    Local {
+        /// Absolute.
+        folder: PathBuf,
+        /// The files needed.
+        files: Vec<String>,
+    },
+}
+
+impl ModelSource {
+    /// The files needed, by their names in the repository or folder.
+    #[must_use]
+    pub fn files(&self) -> &[String] {
+        match self {
+            Self::Hub { files, .. } | Self::Prepared { files, .. } | Self::Local { files, .. } => {
+                files
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSource {
+    hub: Option<String>,
+    revision: Option<String>,
+    prepared: Option<String>,
+    package: Option<Package>,
+    path: Option<String>,
+    files: Vec<String>,
+}
+
+impl TryFrom<RawSource> for ModelSource {
+    type Error = String;
+
+    fn try_from(raw: RawSource) -> Result<Self, String> {
+        let RawSource { hub, revision, prepared, package, path, files } = raw;
+        if files.is_empty() {
+            return Err("`files` is empty".to_owned());
+        }
+        if let Some(file) = files.iter().find(|file| !is_relative_file(file)) {
+            return Err(format!("the file name `{file}` is not a plain relative path"));
+        }
+        match (hub, revision, prepared, package, path) {
+            (Some(repo), revision, None, None, None) => {
+                let revision = revision.unwrap_or_else(|| "main".to_owned());
+                if !is_repository(&repo) {
+                    return Err(format!("`hub = \"{repo}\"` is not of the form owner/name"));
+                }
+                if !is_relative_file(&revision) {
+                    return Err(format!(
+                        "`revision = \"{revision}\"` is not a branch, tag or commit"
+                    ));
+                }
+                Ok(Self::Hub { repo, revision, files })
+            }
+            (None, None, Some(folder), Some(package), None) => {
+                if !is_name(&folder) {
+                    return Err(format!("`prepared = \"{folder}\"` is not a plain folder name"));
+                }
+                if !is_sha256(&package.sha256) {
+                    return Err(
+                        "`package.sha256` is not 64 lower-case hexadecimal digits".to_owned()
+                    );
+                }
+                Ok(Self::Prepared { folder, files, package })
+            }
+            (None, None, None, None, Some(path)) => {
+                Ok(Self::Local { folder: absolute(&path)?, files })
+            }
+            _ => Err(
+                "`source` takes `hub` (with `revision`), or `prepared` and `package`, or `path`"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+fn absolute(path: &str) -> Result<PathBuf, String> {
+    let expanded = match path.strip_prefix("~/") {
+        Some(rest) => dirs::home_dir()
+            .ok_or("`path` begins with ~, but the home folder is not known")?
+            .join(rest),
+        None => PathBuf::from(path),
+    };
+    if !expanded.is_absolute() {
+        return Err(format!("`path = \"{path}\"` must begin with / or ~/"));
+    }
+    Ok(expanded)
+}
