@@ -4,12 +4,12 @@
     cuda-shim.py OUTDIR LIB ERROR SONAME[,SONAME...] < function-names
 
 writes OUTDIR/LIB.S and OUTDIR/LIB.c (x86-64, Linux): a trampoline for each function name on
-standard input. A trampoline looks its function up with dlopen and dlsym once, keeping all argument
-registers, and jumps there. Where no SONAME can be opened, or it lacks the function, the function
-returns ERROR, the library's own code for "not there", as if the library had said so.
+standard input. At its first call a trampoline looks its function up with dlopen and dlsym, preserving all
+argument registers, and jumps to it. If no SONAME can be opened, or the library lacks the function, the
+call returns ERROR, the library's own code for "not there", as if the library had returned it.
 
-candle-core links CUDA's libraries at build time; a binary with these instead starts on a machine
-that has none of them.
+candle-core links CUDA's libraries at build time; a binary that is linked with these instead starts on
+a machine that has none of them.
 """
 import sys
 

@@ -97,7 +97,7 @@ static void same(const std::string &what, const std::vector<T> &found,
   double most = 0;
   for (size_t i = 0; i < expected.size(); i++) {
     const double off = std::abs(wide(found[i]) - expected[i]);
-    // NaN is no small difference.
+    // A NaN must not pass for a small difference.
     if (!(off <= most)) most = off;
   }
   const bool right = most <= tolerance && found.size() == expected.size();
