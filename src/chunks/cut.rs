@@ -232,7 +232,8 @@ impl Chunker<'_> {
     fn divide(&self, pieces: &[Piece], overlaps: &[usize]) -> Vec<Range<usize>> {
         let mut sums = vec![0];
         sums.extend(pieces.iter().scan(0, |sum, piece| {
-            *sum += piece.tokens;
+            // A piece that is too long is alone in its chunk, however long it is.
+            *sum += piece.tokens.min(self.max_tokens.saturating_add(1));
             Some(*sum)
         }));
         let mut best = vec![Division { cost: 0.0, last_start: 0 }];
