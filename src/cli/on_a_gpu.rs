@@ -1,5 +1,4 @@
-//! Whole answers with the LLM on a GPU, which the CPU stands in for: what the driver says goes all
-//! the way to the person who asked.
+//! Whole answers with the LLM on a simulated GPU: what the driver says reaches the person who asked.
 
 use std::fs;
 use std::path::Path;
@@ -20,35 +19,7 @@ use crate::profile::{Models, Overrides};
 use crate::prompt::PromptTemplate;
 use crate::terminal::{DownloadBars, Lang, Terminal};
 
-const CATALOGUE: &str = r#"
-[profiles.tiny]
-about = "The LLM on the GPU"
-embedder = "tiny-embedder"
-reranker = "late-interaction"
-llm = "tiny-llm"
-device = "cuda"
-
-[models.tiny-embedder]
-role = "embedder"
-name = "Tiny embedder"
-licence = "MIT"
-languages = ["en"]
-source = { path = "GOLDENS/tiny-xlm-roberta", files = ["config.json", "tokenizer.json", "model.safetensors"] }
-pooling = "cls"
-query_prefix = ""
-passage_prefix = ""
-max_tokens = 254
-dimension = 64
-
-[models.tiny-llm]
-role = "llm"
-kind = "gguf"
-name = "Tiny LLM"
-licence = "MIT"
-languages = ["en"]
-context = 4096
-source = { path = "GOLDENS/tiny-llama", files = ["model.gguf"] }
-"#;
+const CATALOGUE: &str = include_str!("../../tests/fixtures/tiny-models.toml");
 
 /// An index of one note and the models of [`CATALOGUE`], none of which is loaded.
 struct World {
@@ -63,7 +34,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens");
-        let catalogue = CATALOGUE.replace("GOLDENS", goldens.to_str().unwrap());
+        let catalogue = CATALOGUE.replace("MODELS", goldens.to_str().unwrap());
         fs::write(root.join("catalogue.toml"), catalogue).unwrap();
         fs::write(root.join("note.txt"), "The coffee machine is cleaned every Friday.\n").unwrap();
         let terminal = Terminal::new(Lang::En, true);
@@ -74,7 +45,7 @@ impl World {
             progress: Arc::new(DownloadBars::new(terminal)),
         };
         let profile = Catalogue::load(Some(&root.join("catalogue.toml"))).unwrap();
-        let profile = profile.profile("tiny").unwrap();
+        let profile = profile.profile("tiny-cuda").unwrap();
         let models = Models::new(&profile, &store, &Overrides::default()).unwrap();
         let paths = [root.join("note.txt")];
         let walk = documents::walk(&paths, &Filter::default()).unwrap();

@@ -45,7 +45,7 @@ struct Tied {
 }
 
 /// The largest difference that float32 in another order of sums may make.
-const TOLERANCE: f32 = 1e-3;
+pub(crate) const TOLERANCE: f32 = 1e-3;
 
 pub(crate) fn goldens() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens")
@@ -87,7 +87,7 @@ pub(crate) fn largest_difference(
 }
 
 /// The largest distance of two values at the same place.
-fn largest(found: &[f32], expected: &[f32]) -> f32 {
+pub(crate) fn largest(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
     assert!(found.iter().all(|value| value.is_finite()));
     found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)

@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod adversarial_tests;
+#[cfg(test)]
+mod candle_llama;
 pub(crate) mod checkpoint;
 #[cfg(test)]
 mod goldens;
