@@ -14,14 +14,14 @@ use crate::models::catalogue::Role;
 use crate::models::{ModelEntry, ModelError};
 use crate::prompt::line_of;
 
-/// What is shown of a server's list, in characters.
-const SHOWN_OF_MODELS: usize = 200;
+/// How much of a server's list of models is shown, in characters.
+const MAX_LIST_CHARS: usize = 200;
 
 #[derive(Serialize)]
 struct Report {
     version: &'static str,
     cuda_build: bool,
-    /// What the GPU code in this program runs on; absent without any.
+    /// The GPUs that this build has code for; absent in a build without CUDA.
     cuda_kernels: Option<String>,
     cores: usize,
     profile: String,
@@ -41,10 +41,10 @@ struct GpuReport {
     total_bytes: u64,
 }
 
-/// What loading would come to.
+/// What loading would take.
 #[derive(Serialize)]
 struct PlacementReport {
-    /// Absent where the model's files are not here.
+    /// Absent without the model's files.
     llm: Option<LlmReport>,
 }
 
@@ -100,7 +100,7 @@ pub fn run(setup: &Setup) -> Result<Exit> {
 
 fn gather(setup: &Setup) -> Result<Report> {
     let models = setup.models()?;
-    // This command is about the GPU, so it may look at it; no other but the LLM's loader does.
+    // Besides the loader of the LLM, only this command looks at the GPU.
     let remote = models.llm.remote();
     let (gpu, gpu_problem) = match models.llm_device {
         _ if remote.is_some() => (None, None),
@@ -144,7 +144,7 @@ fn model_report(setup: &Setup, entry: &ModelEntry) -> ModelReport {
         role: entry.role(),
         here: located.is_ok(),
         problem: located.err().map(|error| match error {
-            // It was only looked for: nobody said that downloads are off.
+            // The error itself says that downloads are off, which nobody asked for here.
             ModelError::NotCached { file, cache } => format!(
                 "{file} is not in the cache {}, or not whole; run `rag-query models pull`",
                 cache.display()
@@ -154,14 +154,14 @@ fn model_report(setup: &Setup, entry: &ModelEntry) -> ModelReport {
     }
 }
 
-/// The user's own file or folder, which stands in for the profile's LLM.
+/// The file or folder that the user named in place of the profile's LLM.
 fn own_llm(path: &Path) -> ModelReport {
     let here = path.exists();
     let problem = (!here).then(|| format!("there is no {}", path.display()));
     ModelReport { id: path.display().to_string(), role: Role::Llm, here, problem }
 }
 
-/// Each server, asked for its models.
+/// Asks each server for its models.
 fn servers(pool: &Pool) -> Vec<ModelReport> {
     let report = |(server, models): (&Endpoint, Result<Vec<String>, RemoteError>)| {
         let problem = match &models {
@@ -170,7 +170,7 @@ fn servers(pool: &Pool) -> Vec<ModelReport> {
             Ok(models) => Some(format!(
                 "{server} has no model `{}`; it has {}",
                 server.model(),
-                line_of(&models.join(", "), SHOWN_OF_MODELS)
+                line_of(&models.join(", "), MAX_LIST_CHARS)
             )),
         };
         let id = format!("{} on {server}", server.model());
@@ -285,8 +285,8 @@ fn text(report: &Report) -> String {
     lines.join("\n") + "\n"
 }
 
-/// The load plan; a problem with the GPU itself was told before.
-fn plan_lines(report: &LlmReport, gpu_problem_told: bool) -> Vec<String> {
+/// The load plan, and its problem unless the one with the GPU itself was shown before.
+fn plan_lines(report: &LlmReport, gpu_problem_shown: bool) -> Vec<String> {
     let mark = if report.problem.is_none() { "✅ " } else { "❌ " };
     let mut lines = Vec::new();
     if let (Some(device), Some(plan)) = (&report.device, &report.plan) {
@@ -309,14 +309,14 @@ fn plan_lines(report: &LlmReport, gpu_problem_told: bool) -> Vec<String> {
             free.unwrap_or_default()
         ));
     }
-    if let Some(problem) = report.problem.as_ref().filter(|_| !gpu_problem_told) {
+    if let Some(problem) = report.problem.as_ref().filter(|_| !gpu_problem_shown) {
         let label = if lines.is_empty() { "plan      ❌" } else { "         " };
         lines.push(format!("{label} {}\n          hint: {}", problem.error, problem.hint));
     }
     lines
 }
 
-/// Bytes for people; small models and short contexts count in MiB.
+/// Bytes for people: MiB for small models and short contexts, else GiB.
 fn size(bytes: u64) -> String {
     const MIB: f64 = (1 << 20) as f64;
     if bytes < 1 << 30 { format!("{:.0} MiB", (bytes as f64 / MIB).ceil()) } else { gib(bytes) }
@@ -327,7 +327,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_plan_is_one_line_and_its_problem_is_told_once() {
+    fn the_plan_is_one_line_and_its_problem_is_shown_once() {
         const GIB: u64 = 1 << 30;
         let plan = PlanReport {
             context: 8192,

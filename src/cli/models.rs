@@ -1,4 +1,4 @@
-//! `rag-query models`: what the catalogue has, and whether the files are here and whole.
+//! `rag-query models`: what is in the catalogue, and whether the files are here and intact.
 
 use anyhow::Result;
 use serde_json::json;

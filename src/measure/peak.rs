@@ -1,6 +1,4 @@
-//! What this machine can do at most, to judge by it what a model reaches.
-
-#![allow(unsafe_code, reason = "calls kernels; moves behind safe functions of `compute`")]
+//! The most that this machine can do, as a yardstick for what models reach.
 
 use std::hint::black_box;
 use std::ops::Range;
@@ -13,13 +11,13 @@ use crate::compute::dense::tile::{
 use crate::compute::pool::{parallel_for, threads};
 use crate::models::catalogue::Precision;
 
-/// Bytes to read: more than the caches of any CPU hold for a few cores.
+/// Bytes to read: more than the caches of a few cores hold, on any CPU.
 const MEMORY_BYTES: usize = 512 << 20;
-/// Values that a core reads in one go.
+/// Values that a core reads at a time.
 const MEMORY_BLOCK: usize = 1 << 17;
 
-/// 10⁹ operations a second of the kernels themselves on all cores, with everything in the first
-/// cache.
+/// The speed of the kernels alone, on all cores and with everything in the first-level cache: 10⁹
+/// operations a second.
 pub fn operations(precision: Precision) -> f64 {
     const DEPTH: usize = 4 * GROUP;
     const TILES: usize = 20_000;
@@ -56,9 +54,9 @@ pub fn operations(precision: Precision) -> f64 {
     operations / fastest(|| parallel_for(threads, work)) / 1e9
 }
 
-/// 10⁹ bytes a second that all cores together read from memory.
+/// The speed at which all cores together read memory: 10⁹ bytes a second.
 pub fn memory() -> f64 {
-    // Ones, because pages of zeros that nobody wrote are all the same page.
+    // Ones, because all pages of zeros that were never written are one and the same page.
     let values = vec![1u64; MEMORY_BYTES / size_of::<u64>()];
     let blocks: Vec<&[u64]> = values.chunks(MEMORY_BLOCK).collect();
     let read = |some: Range<usize>| {
@@ -69,7 +67,7 @@ pub fn memory() -> f64 {
     MEMORY_BYTES as f64 / fastest(|| parallel_for(blocks.len(), read)) / 1e9
 }
 
-/// Seconds of the fastest of a few runs: what disturbs one only makes it slower.
+/// Seconds of the fastest of a few runs: a disturbance only ever slows one down.
 fn fastest(run: impl Fn()) -> f64 {
     let time = |_| {
         let start = Instant::now();

@@ -1,4 +1,4 @@
-//! What can go wrong between a catalogue entry and its files, each with its next step.
+//! What can go wrong between a catalogue entry and its files; every error names the next step.
 
 use std::fmt;
 use std::io;
@@ -23,7 +23,7 @@ impl fmt::Display for RemoteFile {
     }
 }
 
-/// Why a model's files are not at hand.
+/// Why the files of a model cannot be had.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {

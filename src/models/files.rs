@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::ModelError;
 
-/// The files of one model, all of them there.
+/// The files of one model, all of which exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelFiles {
     model: String,
@@ -26,7 +26,7 @@ impl ModelFiles {
     /// The path of a file by its name in the catalogue.
     ///
     /// # Errors
-    /// The catalogue does not list it for this model.
+    /// The catalogue does not list the file for this model.
     pub fn get(&self, file: &str) -> Result<&Path, ModelError> {
         self.paths.get(file).map(PathBuf::as_path).ok_or_else(|| ModelError::NotListed {
             model: self.model.clone(),
@@ -34,14 +34,14 @@ impl ModelFiles {
         })
     }
 
-    /// The paths whose names end in `.extension`, by name: the shards of a split model in order.
+    /// The paths of files with this extension, sorted by name: the shards of a split model in order.
     #[must_use]
     pub fn with_extension(&self, extension: &str) -> Vec<&Path> {
         let wanted = |name: &str| Path::new(name).extension().is_some_and(|e| e == extension);
         self.paths.iter().filter(|(name, _)| wanted(name)).map(|(_, path)| path.as_path()).collect()
     }
 
-    /// Names and paths, by name.
+    /// Names and paths, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Path)> {
         self.paths.iter().map(|(name, path)| (name.as_str(), path.as_path()))
     }

@@ -1,9 +1,9 @@
-//! Models from a hub: the standard Hugging Face cache, filled on first use, verified always.
+//! Models from a hub: the standard Hugging Face cache, filled at first use and always verified.
 //!
-//! The layout of the cache (`blobs/`, `snapshots/<commit>/`, `refs/`) is hf-hub's own, so files are
-//! shared with every other tool of that family. The transfer is not hf-hub's `Api`: version 0.5 uses
+//! The layout of the cache (`blobs/`, `snapshots/<commit>/`, `refs/`) comes from hf-hub, so files are
+//! shared with the other Hugging Face tools. Downloads do not use hf-hub's `Api`: version 0.5 uses
 //! the server's `ETag` and commit as path components unchecked, renames a download to its final name
-//! before anybody can verify it, appends to a partial file whatever the server sends, and panics on a
+//! before it can be verified, appends to a partial file whatever the server sends, and panics on a
 //! redirect without `Location`. See `transfer`.
 
 use std::fs::{self, File};
@@ -19,10 +19,10 @@ use super::transfer::{Announced, Client, DownloadProgress, is_commit};
 use super::{ModelError, digest};
 use crate::support::{bounded, tls};
 
-/// A reference of the cache that is longer, in bytes, is something else: it holds one commit.
+/// A longer file in `refs/`, in bytes, is not a reference, which holds one commit.
 const MAX_REFERENCE_BYTES: u64 = 4096;
 
-/// A hub as seen from this machine: its cache, and what was downloaded from it.
+/// A hub, with the folders of this machine that go with it.
 #[derive(Clone, Copy)]
 pub(crate) struct Hub<'a> {
     pub settings: &'a HubSettings,
@@ -41,8 +41,8 @@ impl<'a> Hub<'a> {
         Repository { hub: self, model, repo, revision, folder, cache }
     }
 
-    /// The records of verified downloads, or none where they cannot be read: only verification
-    /// depends on them.
+    /// The records of verified downloads; none if they cannot be read, because only a later
+    /// verification depends on them.
     fn records(self) -> LockFile {
         LockFile::read(self.state_dir).unwrap_or_else(|error| {
             tracing::warn!("{error}");
@@ -63,7 +63,7 @@ pub(crate) struct Repository<'a> {
 }
 
 impl Repository<'_> {
-    /// All files, of one and the same commit: from the cache, else from the hub.
+    /// All files, from one and the same commit: those in the cache, or else the hub's.
     pub fn locate(&self, files: &[String]) -> Result<ModelFiles, ModelError> {
         let Some(first) = files.first() else {
             return Ok(ModelFiles::new(self.model, None));
@@ -94,7 +94,7 @@ impl Repository<'_> {
                 self.fetch(&client, &commit, file)?;
             }
         }
-        // Last: a reference promises a complete snapshot.
+        // Written last, because a reference promises a complete snapshot.
         if !is_commit(self.revision) {
             self.cache
                 .create_ref(&commit)
@@ -111,7 +111,7 @@ impl Repository<'_> {
         }
     }
 
-    /// The commit that the cache knows for the revision.
+    /// The commit that the revision stands for in the cache.
     pub fn cached_commit(&self) -> Option<String> {
         if is_commit(self.revision) {
             return Some(self.revision.to_owned());
@@ -122,7 +122,7 @@ impl Repository<'_> {
         is_commit(commit).then(|| commit.to_owned())
     }
 
-    /// The file's path in the snapshot, where it is there with the size on record.
+    /// The file's path in the snapshot, if it exists with the size on record.
     fn cached_file(&self, records: &LockFile, commit: &str, file: &str) -> Option<PathBuf> {
         let path = self.cache.pointer_path(commit).join(file);
         let found = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?.len();
@@ -156,7 +156,7 @@ impl Repository<'_> {
         }
         let blob = self.blob(&announced.etag);
         let _guard = self.lock(&announced.etag)?;
-        // Another revision or another process may have brought the same bytes.
+        // Another revision or another process may have downloaded the same bytes.
         let sha256 = match verified_blob(&blob, &announced) {
             Some(sha256) => sha256,
             None => self.download(client, &remote, &announced, &blob)?,
@@ -170,7 +170,7 @@ impl Repository<'_> {
             size: announced.size,
             sha256,
         };
-        // The file itself is verified; without a record only a later verification knows less.
+        // The file is verified already: without its record, a later verification only knows less.
         if let Err(error) = lockfile::record(self.hub.state_dir, record) {
             tracing::warn!("{error}");
         }
@@ -199,7 +199,8 @@ impl Repository<'_> {
         Ok(computed)
     }
 
-    /// One download of a blob at a time, over all processes; the place is `huggingface_hub`'s.
+    /// One download of a blob at a time across all processes; `huggingface_hub` has its locks in the
+    /// same place.
     fn lock(&self, etag: &str) -> Result<File, ModelError> {
         let name = self.folder.file_name().unwrap_or_default();
         let folder = self.hub.settings.cache_dir.join(".locks").join(name);
@@ -218,7 +219,7 @@ impl Repository<'_> {
         // Relative, so that the cache can be moved.
         let target = format!("{}blobs/{etag}", "../".repeat(2 + file.matches('/').count()));
         if fs::read_link(&path).is_ok_and(|there| there == Path::new(&target)) {
-            // Somebody may be reading through it right now.
+            // Another process may be reading through the link right now.
             return Ok(());
         }
         if fs::symlink_metadata(&path).is_ok() {
@@ -232,7 +233,7 @@ impl Repository<'_> {
     }
 }
 
-/// The SHA-256 of a blob that is there already, where it is what the hub announces.
+/// The SHA-256 of an existing blob, if the blob is what the hub announces.
 fn verified_blob(blob: &Path, announced: &Announced) -> Option<String> {
     if fs::metadata(blob).ok()?.len() != announced.size {
         return None;

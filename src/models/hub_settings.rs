@@ -1,14 +1,14 @@
-//! Which hub is asked, and which cache is filled, by the variables of the Hugging Face tools.
+//! Which hub to ask and which cache to fill, from the environment variables of the Hugging Face tools.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use crate::support::bounded;
 
-/// A file of a token that is longer, in bytes, is something else.
+/// A longer file, in bytes, does not hold a token.
 const MAX_TOKEN_FILE_BYTES: u64 = 4096;
 
-/// A hub, the cache of its files, and the user's token for it.
+/// A hub, the cache of its files, and the user's token.
 #[derive(Clone)]
 pub struct HubSettings {
     /// The hub's address, without a trailing slash.
@@ -21,7 +21,7 @@ pub struct HubSettings {
     pub offline: bool,
 }
 
-/// The token is a secret, and settings end up in logs.
+/// Hides the token: settings end up in logs.
 impl fmt::Debug for HubSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HubSettings")

@@ -1,4 +1,4 @@
-//! The JSON files of a model, bounded.
+//! The JSON files of a model, up to a size.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -8,10 +8,10 @@ use serde::de::DeserializeOwned;
 
 use crate::support::bounded;
 
-/// JSON files of a model larger than this, in bytes, are none. Llama 3.1's tokenizer has 9 MB.
+/// The largest file, in bytes. Llama 3.1's tokenizer has 9 MB.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// The bytes of a file of a model.
+/// The contents of a file.
 pub fn bytes(path: &Path) -> Result<Vec<u8>> {
     bounded::read(path, MAX_BYTES).map_err(|error| {
         let next = match error.kind() {
@@ -22,7 +22,7 @@ pub fn bytes(path: &Path) -> Result<Vec<u8>> {
     })
 }
 
-/// Reads one value.
+/// The value that a file holds.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
     serde_json::from_slice(&bytes(path)?)
         .with_context(|| format!("{} is not what its name says", path.display()))

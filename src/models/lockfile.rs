@@ -1,4 +1,4 @@
-//! `models.lock.json`: which bytes were downloaded and verified, so that they can be verified again.
+//! `models.lock.json`: what was downloaded and verified, so that it can be verified again.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -13,7 +13,7 @@ const NAME: &str = "models.lock.json";
 const VERSION: u32 = 1;
 const MAX_BYTES: u64 = 16 << 20;
 
-/// One file as it was when it came from the hub.
+/// One file as it came from the hub.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct Record {
     pub repo: String,
@@ -39,7 +39,7 @@ impl Default for LockFile {
 }
 
 impl LockFile {
-    /// Reads the state folder's lock file; an absent one is empty.
+    /// Reads the lock file of a state folder; a missing one counts as empty.
     pub fn read(state_dir: &Path) -> Result<Self, ModelError> {
         let path = state_dir.join(NAME);
         let unreadable = |reason: String| ModelError::Record {
@@ -68,7 +68,7 @@ impl LockFile {
 /// Adds a record, or replaces the one of the same repository, revision and file.
 pub(crate) fn record(state_dir: &Path, record: Record) -> Result<(), ModelError> {
     fs::create_dir_all(state_dir).map_err(ModelError::io("create", state_dir))?;
-    // Two downloads may end at once: read, change and write are one step.
+    // Two downloads may end at once, so reading, changing and writing must be one step.
     let guard_path = state_dir.join(format!(".{NAME}.lock"));
     let guard = File::create(&guard_path).map_err(ModelError::io("create", &guard_path))?;
     guard.lock().map_err(ModelError::io("lock", &guard_path))?;
@@ -85,7 +85,7 @@ pub(crate) fn record(state_dir: &Path, record: Record) -> Result<(), ModelError>
     write_atomically(&state_dir.join(NAME), &json)
 }
 
-/// Readers see the old file or the new one, never a part.
+/// Readers see the old file or the new one, never a part of it.
 fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
     let temporary = PathBuf::from(format!("{}.{}.tmp", path.display(), std::process::id()));
     let write = || {

@@ -1,4 +1,4 @@
-//! `prepared.json`: what `models/prepare-demo` made a folder's files from, with their hashes.
+//! `prepared.json`: what `models/prepare-demo` made the files of a folder from, with their hashes.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,7 +14,7 @@ use crate::support::bounded;
 pub(crate) const NAME: &str = "prepared.json";
 const MAX_BYTES: u64 = 1 << 20;
 
-/// The folder's own record. Keys that this program does not use (the licence) are left alone.
+/// The record of a folder. Keys that the program does not use, such as the licence, are ignored.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Prepared {
     pub source: PreparedFrom,
@@ -36,7 +36,7 @@ pub(crate) struct PreparedFile {
 }
 
 impl Prepared {
-    /// Reads the folder's record; `None` where there is none.
+    /// The record of a folder; `None` if it has none.
     pub fn read(folder: &Path) -> Result<Option<Self>, ModelError> {
         let path = folder.join(NAME);
         let unreadable = |reason: String| ModelError::Record {
@@ -53,8 +53,8 @@ impl Prepared {
     }
 }
 
-/// Size and SHA-256 on record for a file: the catalogue's where the file is the package's own
-/// (they cannot be changed together with the file), else the folder's.
+/// Size and SHA-256 on record for a file. For a file of the package itself they are the catalogue's,
+/// which cannot be changed together with the file; for others, the folder's.
 pub(crate) fn expected<'a>(
     package: &'a Package,
     prepared: Option<&'a Prepared>,

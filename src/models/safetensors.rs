@@ -1,4 +1,4 @@
-//! Opening safetensors files, whose headers are hostile until they are checked.
+//! Opens safetensors files, whose headers are not trusted until they are checked.
 
 use std::fs::File;
 use std::io::Read;
@@ -9,13 +9,13 @@ use candle_core::safetensors::MmapedSafetensors;
 
 use crate::support::mmap;
 
-/// The longest header, in bytes. Those of published models have some 100 kB.
+/// The longest header, in bytes. Published models have some 100 kB.
 const MAX_HEADER_BYTES: u64 = 16 << 20;
 
-/// Maps a file.
+/// Maps a file into memory.
 ///
 /// # Errors
-/// It cannot be read, or is damaged: the tensors must fill the file without gap or overlap.
+/// The file cannot be read, or it is damaged: tensors must fill it without gap or overlap.
 pub fn open(path: &Path) -> Result<MmapedSafetensors> {
     let damaged = || format!("{} is damaged or not whole; download it again", path.display());
     let unreadable = || format!("cannot read {}", path.display());

@@ -1,4 +1,4 @@
-//! From a catalogue entry to paths on this machine. Files are opened by those who read them.
+//! From a catalogue entry to paths on this machine. Nothing is opened here.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,19 +15,19 @@ use super::{DownloadProgress, HubSettings, ModelError};
 pub struct ModelStore {
     /// Folders that may hold prepared models, in order of preference.
     pub models_dirs: Vec<PathBuf>,
-    /// The hub, its cache, and whether it may be asked.
+    /// The hub, its cache, and whether downloads are allowed.
     pub hub: HubSettings,
     /// Holds `models.lock.json`, the record of verified downloads.
     pub state_dir: PathBuf,
-    /// Is told about downloads.
+    /// Follows downloads.
     pub progress: Arc<dyn DownloadProgress>,
 }
 
 impl ModelStore {
-    /// The paths of the model's files, downloaded first where that is needed and allowed.
+    /// The paths of the model's files. Those of a hub are downloaded first, if need be and if allowed.
     ///
-    /// A hub model whose files are all in the cache causes no request. A model without files gives
-    /// an empty set.
+    /// No request is made for a hub model whose files are all in the cache. A model without files
+    /// gives an empty set.
     ///
     /// # Errors
     /// A file is missing, damaged, or cannot be downloaded; see [`ModelError`].
@@ -45,7 +45,7 @@ impl ModelStore {
         }
     }
 
-    /// As [`ModelStore::locate`], but never downloads: for listing what is at hand.
+    /// As [`ModelStore::locate`], but never downloads: for listing what is there.
     ///
     /// # Errors
     /// A file is missing or damaged.
@@ -63,7 +63,7 @@ impl ModelStore {
         package: &Package,
     ) -> Result<ModelFiles, ModelError> {
         let Some(found) = self.prepared_folder(folder, files) else {
-            // The folder that is there but not complete tells more than the ones that are not.
+            // A folder that exists but is incomplete says more than folders that do not exist.
             let missing = self.models_dirs.iter().find_map(|dir| {
                 let folder = dir.join(folder);
                 files.iter().find(|file| folder.is_dir() && !folder.join(file).is_file())
@@ -189,7 +189,7 @@ mod tests {
             "{error}"
         );
 
-        // The LLM file is the package's own: the catalogue knows its size without a record.
+        // The LLM file is the package's own, so the catalogue knows its size without a record.
         let folder = dir.path().join("smollm2-135m-instruct");
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("SmolLM2-135M-Instruct.Q4_1.gguf"), "GGUF").unwrap();

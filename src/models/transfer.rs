@@ -1,4 +1,4 @@
-//! The hub's HTTP protocol: what a file is (HEAD), and its bytes (GET), with every answer distrusted.
+//! The hub's HTTP protocol: what a file is (HEAD) and its bytes (GET). No answer is trusted.
 //!
 //! Redirects are followed by hand: the hub states commit and digest in the redirect itself, and the
 //! token must go to the hub only, never to the storage it redirects to.
@@ -18,21 +18,20 @@ use super::error::RemoteFile;
 use super::hub_settings::HubSettings;
 
 const MAX_REDIRECTS: usize = 8;
-/// A server that stays silent for longer is gone.
+/// A server that is silent for longer is taken for dead.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// Is told how a download proceeds. Implementations must not block for long.
+/// Follows downloads. Implementations must not block for long.
 pub trait DownloadProgress: Send + Sync {
-    /// The transfer of a file begins: `size` bytes in all, `already` of them left by an earlier
-    /// attempt.
+    /// The download of a file begins: `size` bytes in all, `already` of them from an earlier attempt.
     fn start(&self, file: &str, size: u64, already: u64);
     /// `bytes` more are on disk.
     fn advance(&self, bytes: u64);
-    /// The transfer ended, completely or not.
+    /// The download ended, complete or not.
     fn finish(&self);
 }
 
-/// Ignores all of it.
+/// Follows nothing.
 impl DownloadProgress for () {
     fn start(&self, _file: &str, _size: u64, _already: u64) {}
     fn advance(&self, _bytes: u64) {}
@@ -63,7 +62,7 @@ pub(crate) fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Speaks to one hub.
+/// A client of one hub.
 pub(crate) struct Client<'a> {
     settings: &'a HubSettings,
     agent: Agent,
@@ -111,7 +110,7 @@ impl<'a> Client<'a> {
                 size = size.or_else(|| text("content-length"));
                 break;
             }
-            // The hub has said all it has to say; where the bytes lie does not matter yet.
+            // Nothing more is needed from the hub, and the bytes themselves are not wanted yet.
             if commit.is_some() && etag.is_some() && size.is_some() {
                 break;
             }
@@ -128,9 +127,9 @@ impl<'a> Client<'a> {
         Ok(Announced { commit, etag, size })
     }
 
-    /// Brings the file's bytes to `part`, going on where an earlier attempt stopped.
+    /// Downloads the file to `part`, continuing where an earlier attempt stopped.
     ///
-    /// On success `part` has exactly the announced size. Never writes more than that.
+    /// On success, `part` has exactly the announced size. No more than that is ever written.
     pub fn download(
         &self,
         file: &RemoteFile,
@@ -156,7 +155,7 @@ impl<'a> Client<'a> {
         let response = self.get(file, already)?;
         match response.status().as_u16() {
             200 => {
-                // The server sends everything again.
+                // The server sends the whole file again.
                 restart(&out, part)?;
                 already = 0;
             }
@@ -248,7 +247,7 @@ impl<'a> Client<'a> {
         })
     }
 
-    /// Names were checked by the catalogue: only a revision's `/` needs escaping.
+    /// The catalogue has checked all names: only the `/` of a revision needs escaping.
     fn url(&self, file: &RemoteFile) -> Result<Uri, ModelError> {
         let RemoteFile { repo, revision, file: name } = file;
         let revision = revision.replace('/', "%2F");
@@ -278,7 +277,7 @@ impl<'a> Client<'a> {
     }
 }
 
-/// The absolute URL of a redirect: same host for a path, never from https to anything else.
+/// The absolute URL of a redirect: a path stays on its host, and https is never left.
 fn resolve(from: &Uri, location: &str) -> Option<Uri> {
     let target: Uri = if location.starts_with('/') && !location.starts_with("//") {
         format!("{}://{}{location}", from.scheme_str()?, from.authority()?).parse().ok()?

@@ -1,8 +1,8 @@
-//! Hashes a model's files again and compares them with what is on record.
+//! Hashes the files of a model again and compares them with what is on record.
 //!
-//! The record is, in this order: the catalogue, where a prepared file is the package's own; the
-//! folder's `prepared.json`; the lock file of verified downloads; the blob's name in the cache, which
-//! is the SHA-256 of a large file that another tool downloaded.
+//! A prepared file has its record in the catalogue, if it is the package's own, or in the folder's
+//! `prepared.json`. A downloaded file has it in the lock file; or else in the name of its blob, which is
+//! the SHA-256 of a large file that another tool downloaded.
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,7 @@ pub struct VerifyReport {
 }
 
 impl VerifyReport {
-    /// Whether every file is there and none contradicts its record.
+    /// Whether every file exists and none contradicts its record.
     #[must_use]
     pub fn is_ok(&self) -> bool {
         self.files.iter().all(|f| matches!(f.outcome, Outcome::Ok | Outcome::NoRecord))
@@ -36,11 +36,11 @@ impl VerifyReport {
 pub struct FileReport {
     /// Its name in the catalogue.
     pub file: String,
-    /// Where it is, or was looked for last.
+    /// Where it is, or should be.
     pub path: PathBuf,
-    /// Its SHA-256 now; `None` if it could not be read.
+    /// Its SHA-256; `None` if it could not be read.
     pub sha256: Option<String>,
-    /// How it compares.
+    /// How it compares with its record.
     pub outcome: Outcome,
 }
 
@@ -48,18 +48,18 @@ pub struct FileReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// The hash is the one on record.
+    /// The hash on record.
     Ok,
-    /// The hash is another.
+    /// Another hash.
     Mismatch {
         /// The SHA-256 on record.
         expected: String,
     },
     /// There is no such file.
     Missing,
-    /// The file is there, and nothing says what it should be.
+    /// The file exists, and nothing says what it should be.
     NoRecord,
-    /// The file is there and cannot be read.
+    /// The file exists and cannot be read.
     Unreadable {
         /// Why.
         reason: String,
@@ -69,7 +69,7 @@ pub enum Outcome {
 /// Reads every byte of the model's files. Downloads nothing.
 ///
 /// # Errors
-/// A record (`models.lock.json`, `prepared.json`) is there and not readable. What is wrong with the
+/// A record (`models.lock.json`, `prepared.json`) exists and is not readable. What is wrong with the
 /// files themselves is in the report.
 pub fn verify(store: &ModelStore, entry: &ModelEntry) -> Result<VerifyReport, ModelError> {
     let files = match &entry.source {
@@ -110,7 +110,7 @@ fn verify_prepared(
         compare(file, found.join(file), expected.map(|(_, sha256)| sha256))
     };
     let mut reports: Vec<_> = files.iter().map(check).collect();
-    // Files that match their own record may still be made from another package than the one named.
+    // Files that match their own record may still come from another package than the one named.
     if let Some(record) = record.filter(|record| record.source.sha256 != package.sha256) {
         reports.push(FileReport {
             file: prepared::NAME.to_owned(),
@@ -122,7 +122,7 @@ fn verify_prepared(
     Ok(reports)
 }
 
-/// The cache names a large file's blob by its SHA-256, and the snapshot links to it.
+/// The SHA-256 in the name of a large file's blob, to which the snapshot links.
 fn blob_digest(path: &Path) -> Option<String> {
     let blob = std::fs::read_link(path).ok()?;
     let name = blob.file_name()?.to_str()?;

@@ -1,4 +1,4 @@
-//! Small things that several rooms need and none of them owns.
+//! Small things that several modules need and none of them owns.
 
 pub mod bounded;
 pub mod mmap;

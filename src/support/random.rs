@@ -1,12 +1,12 @@
-//! Random numbers that are the same in every run with the same seed.
+//! Random numbers that a seed determines.
 
-/// `SplitMix64` (Steele, Lea and Flood 2014): 64 bits of state are plenty for what is
-/// drawn here, and every seed, also 0, starts well.
+/// `SplitMix64` (Steele, Lea and Flood 2014): its 64 bits of state are plenty for what is drawn here,
+/// and every seed is a good one, even 0.
 #[derive(Debug, Clone)]
 pub struct SplitMix64(u64);
 
 impl SplitMix64 {
-    /// The sequence of a seed.
+    /// Starts the sequence of a seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -21,12 +21,15 @@ impl SplitMix64 {
     }
 
     /// Uniform in [0, 1), in steps of 2⁻⁵³.
-    #[allow(clippy::should_implement_trait)] // It never ends, so there is no `None` to return.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator that never ends needs no `Option`"
+    )]
     pub fn next(&mut self) -> f64 {
         (self.bits() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// Uniform in 0..n; 0 for n = 0.
+    /// Uniform in `0..n`; 0 if n is 0.
     pub fn below(&mut self, n: usize) -> usize {
         (self.next() * n as f64) as usize
     }

@@ -1,8 +1,7 @@
-//! Whom an encrypted connection trusts.
+//! The certificate authorities that encrypted connections trust.
 //!
-//! Mozilla's list of authorities is built in, so that nothing has to be installed. `SSL_CERT_FILE`
-//! names a list to use instead, as with curl, OpenSSL and uv: a company's own authority, or one that
-//! its proxy speaks for.
+//! Mozilla's list is built in, so that nothing has to be installed. `SSL_CERT_FILE` names a list to use
+//! instead, as it does for curl, OpenSSL and uv: that of a company's own authority, or of its proxy.
 
 use std::path::{Path, PathBuf};
 
@@ -12,10 +11,10 @@ use ureq::tls::{PemItem, RootCerts, parse_pem};
 use crate::support::bounded;
 
 const VARIABLE: &str = "SSL_CERT_FILE";
-/// A longer file is no list of certificates, in bytes; the usual ones have a quarter of a megabyte.
-const MOST_BYTES: u64 = 16 << 20;
+/// A larger file, in bytes, is not a list of certificates; the usual ones have a quarter of a megabyte.
+const MAX_BYTES: u64 = 16 << 20;
 
-/// A list of certificates that cannot be used.
+/// The list that `SSL_CERT_FILE` names cannot be used.
 #[derive(Debug, Error)]
 #[error("cannot use the certificates in {} ({VARIABLE}): {reason}; name a file of certificates in PEM form, or unset {VARIABLE}", path.display())]
 pub struct CertificatesError {
@@ -23,10 +22,10 @@ pub struct CertificatesError {
     reason: String,
 }
 
-/// The authorities that are trusted.
+/// The authorities to trust.
 ///
 /// # Errors
-/// `SSL_CERT_FILE` names no file of certificates in PEM form.
+/// `SSL_CERT_FILE` does not name a file of certificates in PEM form.
 pub fn roots() -> Result<RootCerts, CertificatesError> {
     match std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
         Some(path) => read(Path::new(&path)),
@@ -36,7 +35,7 @@ pub fn roots() -> Result<RootCerts, CertificatesError> {
 
 fn read(path: &Path) -> Result<RootCerts, CertificatesError> {
     let failed = |reason: String| CertificatesError { path: path.to_owned(), reason };
-    let pem = bounded::read(path, MOST_BYTES).map_err(|error| failed(error.to_string()))?;
+    let pem = bounded::read(path, MAX_BYTES).map_err(|error| failed(error.to_string()))?;
     let mut certificates = Vec::new();
     for item in parse_pem(&pem) {
         match item {
@@ -65,14 +64,14 @@ mod tests {
     }
 
     #[test]
-    fn every_certificate_of_a_file_counts_and_nothing_else() {
+    fn every_certificate_of_a_file_is_trusted() {
         let bundle = format!("# A comment\n{AUTHORITY}\nAnother:\n{AUTHORITY}");
         let Ok(RootCerts::Specific(certificates)) = read_text(&bundle) else { panic!() };
         assert_eq!(certificates.len(), 2);
     }
 
     #[test]
-    fn what_is_no_list_of_certificates_is_refused_with_its_name() {
+    fn other_files_are_refused_by_name() {
         let cut = &AUTHORITY[..AUTHORITY.len() / 2];
         let broken = AUTHORITY.replace("\nM", "\n*");
         for text in ["", "no certificate", cut, &broken] {

@@ -1,10 +1,10 @@
-//! `bench`: its figures mean something, and it measures only what it can and what was asked for.
+//! `bench`: the figures are plausible, and it measures what it can and what was asked for.
 
 use serde_json::Value;
 
 use crate::harness::{DEMO, Sandbox};
 
-/// All of these are there, and above zero.
+/// All of these figures exist and are above zero.
 fn assert_positive(report: &Value, figures: &[&str]) {
     for figure in figures {
         let value = report.pointer(figure).and_then(Value::as_f64);
@@ -13,7 +13,7 @@ fn assert_positive(report: &Value, figures: &[&str]) {
 }
 
 #[test]
-fn every_figure_is_there_and_positive() {
+fn every_figure_is_present_and_positive() {
     let report = DEMO.run(&["bench", "--json"]).exits(0).json();
     assert_positive(
         &report,
@@ -49,7 +49,7 @@ fn every_figure_is_there_and_positive() {
 }
 
 #[test]
-fn without_an_index_the_models_are_measured_all_the_same() {
+fn the_models_are_measured_even_without_an_index() {
     let sandbox = Sandbox::new();
     let args = ["bench", "--profile", "tiny-cross"];
     let report = sandbox.run(&[&args[..], &["--json"]].concat()).exits(0).json();
@@ -69,7 +69,7 @@ fn without_an_index_the_models_are_measured_all_the_same() {
 }
 
 #[test]
-fn the_llm_is_measured_where_it_was_told_to_run() {
+fn the_llm_is_measured_on_the_device_asked_for() {
     let sandbox = Sandbox::indexed();
     let args = ["bench", "--profile", "tiny-endless", "--with-llm", "--json"];
     let report = sandbox.run(&args).exits(0).json();
@@ -85,6 +85,6 @@ fn the_llm_is_measured_where_it_was_told_to_run() {
     );
     assert_eq!(report["llm"]["device"], "cpu");
     assert_eq!(report["llm"]["prompt_tokens"], 256);
-    // No machine has so many GPUs; nothing is measured in its stead on the CPU.
+    // No machine has so many GPUs, and the CPU does not stand in for one.
     sandbox.run(&["bench", "--with-llm", "--device", "cuda:99"]).fails(4, &["hint: "]);
 }

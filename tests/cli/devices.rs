@@ -10,7 +10,7 @@ fn with<'a>(first: &[&'a str], rest: &[&'a str]) -> Vec<&'a str> {
 }
 
 #[test]
-fn an_unusable_gpu_ends_with_4_and_without_an_answer() {
+fn an_unusable_gpu_exits_with_4_and_gives_no_answer() {
     let sandbox = Sandbox::indexed();
     for gpu in [&CUDA_PROFILE[..], &["--device", "cuda"], &["--device", "cuda:1"]] {
         for more in [&[][..], &["--json"], &["--quiet"]] {
@@ -34,7 +34,7 @@ fn what_needs_no_llm_works_without_the_gpu() {
 }
 
 #[test]
-fn the_cpu_is_used_by_explicit_wish() {
+fn the_cpu_is_used_on_explicit_request() {
     let sandbox = Sandbox::indexed();
     let args = with(&CUDA_PROFILE, &["--device", "cpu", "--max-tokens", "4", "--json", ENGLISH]);
     let answer = sandbox.run(&args).exits(0).json();

@@ -80,7 +80,7 @@ fn a_question_of_a_megabyte_is_2_and_the_next_one_is_answered() {
             assert_eq!(outcome.json()["question"], VIETNAMESE);
         }
     }
-    // The longest argument that the system takes is far shorter than a megabyte.
+    // The system limits arguments to far less than a megabyte.
     sandbox.run(&[&long[..100_000]]).fails(2, &["the question has"]);
 }
 
@@ -93,7 +93,7 @@ fn nothing_relevant_is_3() {
     assert!(outcome.stdout.is_empty(), "{outcome:#?}");
     let outcome = outcome.tells(&["Your documents say nothing about this", "--force"]);
     assert!(!outcome.stderr.contains("Loading Tiny LLM"), "{outcome:#?}");
-    // Its own words do not occur in a text of another subject.
+    // A question whose words occur nowhere in the notes.
     let unknown = ["--json", "Zyzzogeton quux?"];
     let answer = sandbox.run(&[&profile[..], &unknown].concat()).exits(3).json();
     assert_eq!(answer["reason"], "no_match");
@@ -137,14 +137,14 @@ fn interrupted_is_130() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // The answer has begun.
+    // Waits until the answer begins.
     let mut stdout = child.stdout.take().unwrap();
     stdout.read_exact(&mut [0]).unwrap();
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
     let mut rest = String::new();
     stdout.read_to_string(&mut rest).unwrap();
     let outcome = Outcome::of(child.wait_with_output().unwrap()).exits(130).tells(&["Stopped."]);
-    // What was written until then is shown with its sources.
+    // The text written until then is shown with its sources.
     assert!(rest.contains("Sources:"), "{rest} {outcome:#?}");
 }
 
@@ -164,7 +164,7 @@ fn in_a_pipe_an_interruption_ends_all_questions() {
         .spawn()
         .unwrap();
     let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines();
-    // The second answer is on its way.
+    // Waits until the second answer begins.
     assert!(stderr.any(|line| line.unwrap().contains("Loading Tiny endless LLM")));
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
     let told: Vec<String> = stderr.map(Result::unwrap).collect();

@@ -1,5 +1,5 @@
-//! A world of its own for each test: home, notes, models and index in one temporary folder, and an
-//! environment that holds nothing else.
+//! A sandbox for each test: home, notes, models and index in one temporary folder, and an environment
+//! that knows nothing else.
 
 use std::fs;
 use std::io::Write;
@@ -48,7 +48,7 @@ const NOTES: [(&str, &str); 4] = [
 /// Profiles of tiny random models. Their answers mean nothing; everything around them is real.
 const CATALOGUE: &str = include_str!("../fixtures/tiny-models.toml");
 
-/// Options that make the endless LLM write for longer than anybody waits.
+/// Options with which the LLM writes for longer than anybody waits.
 pub const ENDLESS: [&str; 4] = ["--profile", "tiny-endless", "--max-tokens", "12000"];
 
 /// A question that the tiny LLM may answer, and one that it may not.
@@ -56,7 +56,7 @@ pub const ENGLISH: &str = "What is tokenization?";
 /// See [`ENGLISH`].
 pub const VIETNAMESE: &str = "NLP là gì?";
 
-/// The notes, indexed with the demo profile's real models. For tests that change nothing in it.
+/// The notes, indexed with the real models of the demo profile. Tests must not change it.
 pub static DEMO: LazyLock<Sandbox> = LazyLock::new(|| {
     let mut sandbox = Sandbox::new();
     sandbox.profile = "demo";
@@ -111,7 +111,7 @@ impl Sandbox {
         fs::write(self.path(name), content).unwrap();
     }
 
-    /// Cuts a file of the sandbox down to its first `length` bytes.
+    /// Cuts a file of the sandbox to its first `length` bytes.
     pub fn truncate(&self, name: &str, length: u64) {
         fs::File::options().write(true).open(self.path(name)).unwrap().set_len(length).unwrap();
     }
@@ -122,20 +122,20 @@ impl Sandbox {
         if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
     }
 
-    /// A file of the index' current data, relative to the sandbox.
+    /// A file of the current data of the index, relative to the sandbox.
     pub fn data(&self, name: &str) -> String {
         let manifest = fs::read(self.path("index/manifest.json")).unwrap();
         let manifest: Value = serde_json::from_slice(&manifest).unwrap();
         format!("index/{}/{name}", manifest["generation"].as_str().unwrap())
     }
 
-    /// `rag-query` with these arguments, in the sandbox and in an environment that is its own.
+    /// `rag-query` with these arguments, in the sandbox and its environment.
     pub fn command(&self, args: &[&str]) -> Command {
         self.surround(bare_command(args))
     }
 
-    /// The same for somebody who may read this sandbox and write nothing in it, also where the
-    /// tests run as root.
+    /// As [`Sandbox::command`], for a user who may read the sandbox but write nothing in it, even if
+    /// the tests run as root.
     #[cfg(unix)]
     pub fn command_of_a_reader(&self, args: &[&str]) -> Command {
         use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -150,11 +150,11 @@ impl Sandbox {
         if fs::metadata(&self.root).unwrap().uid() != 0 {
             return self.command(args);
         }
-        // To root, modes mean nothing: somebody else it must be, with a program within reach.
+        // Modes mean nothing to root, so another user must run the program, from a place in reach.
         set_mode(&self.root, 0o755);
         let program = self.path("rag-query");
-        // By another process: what this one has open for writing, a child that another test starts
-        // just now would hold, and the program could not be run.
+        // Copied by another process: if this one had the program open for writing, a child that another
+        // test starts at that moment would inherit it, and the program could not be run.
         let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_rag-query")).arg(&program).status();
         assert!(copied.unwrap().success());
         set_mode(&program, 0o755);
@@ -184,7 +184,7 @@ impl Sandbox {
         Outcome::of(self.command(args).stdin(Stdio::null()).output().unwrap())
     }
 
-    /// Runs a command to its end, with this on standard input.
+    /// Runs a command to its end, with `input` on standard input.
     pub fn run_with_stdin(&self, args: &[&str], input: impl AsRef<[u8]>) -> Outcome {
         let mut child = self
             .command(args)
@@ -195,14 +195,14 @@ impl Sandbox {
             .unwrap();
         let mut stdin = child.stdin.take().unwrap();
         let input = input.as_ref().to_owned();
-        // A command that stops reading early closes the pipe, which is its right.
+        // A command may stop reading early, which closes the pipe.
         let writer = thread::spawn(move || drop(stdin.write_all(&input)));
         let outcome = Outcome::of(child.wait_with_output().unwrap());
         writer.join().unwrap();
         outcome
     }
 
-    /// Text for a snapshot: times and the sandbox' own path are replaced.
+    /// Text for a snapshot: times and the path of the sandbox are replaced.
     pub fn redact(&self, text: &str) -> String {
         without_times(text).replace(self.root.to_str().unwrap(), "[sandbox]")
     }
@@ -340,8 +340,8 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-/// Zeroes the output matrix of a safetensors LLM: all tokens become equally likely, and greedy
-/// decoding takes the same ordinary one for ever.
+/// Zeroes the output matrix of a safetensors LLM: all tokens become equally likely, and greedy decoding
+/// picks the same ordinary one forever.
 fn forget_how_to_end(weights: &Path) {
     let mut bytes = fs::read(weights).unwrap();
     let (length, rest) = bytes.split_at_mut(8);
@@ -370,7 +370,7 @@ fn without_times(text: &str) -> String {
     redacted.concat()
 }
 
-/// Of an index that the tests fill with synthetic vectors of `dimension` values.
+/// The settings of an index that tests fill with synthetic vectors of `dimension` values.
 pub fn synthetic_settings(dimension: usize) -> Settings {
     Settings {
         embedder: EmbedderIdentity {

@@ -1,10 +1,10 @@
-//! The LLM's files are opened by the first answer that needs the LLM, and by nothing before it.
+//! The files of the LLM are opened by the first answer that needs it, and by nothing before.
 
 use crate::harness::{ENGLISH, Sandbox, VIETNAMESE};
 use crate::pty::{CTRL_D, Pty};
 use crate::watch::Watch;
 
-/// Everything that has no use for the LLM.
+/// Everything that does not need the LLM.
 const WITHOUT_LLM: &[&[&str]] = &[
     &["--help"],
     &["--version"],
@@ -20,7 +20,7 @@ const WITHOUT_LLM: &[&[&str]] = &[
     &["completions", "bash"],
 ];
 
-/// Plans the LLM's memory from its file's header.
+/// Reads the header of the LLM's file to plan its memory.
 const DOCTOR: &[&str] = &["doctor"];
 
 /// A question that the LLM answers.
@@ -50,11 +50,11 @@ fn only_an_answer_of_the_llm_opens_its_files() {
     empty_dialogue(&sandbox);
     assert_eq!(watch.opens(), 0, "an empty dialogue");
     let answer = sandbox.run(WITH_LLM).exits(0);
-    assert!(watch.opens() > 0, "the watch sees nothing: {answer:#?}");
+    assert!(watch.opens() > 0, "the watch is blind: {answer:#?}");
 }
 
 #[test]
-fn without_the_llms_file_everything_else_works() {
+fn everything_else_works_without_the_llms_file() {
     let sandbox = Sandbox::indexed();
     sandbox.remove("models/tiny-llama/model.gguf");
     for args in WITHOUT_LLM.iter().chain([&DOCTOR]) {
@@ -65,7 +65,7 @@ fn without_the_llms_file_everything_else_works() {
 }
 
 #[test]
-fn one_run_loads_the_llm_once_for_all_questions() {
+fn a_run_loads_the_llm_once_for_all_its_questions() {
     let sandbox = Sandbox::indexed();
     let mut watch = watch(&sandbox);
     let args = ["--max-tokens", "4", "--json"];

@@ -20,13 +20,13 @@ pub const CTRL_C: &str = "\u{3}";
 /// Ctrl-D.
 pub const CTRL_D: &str = "\u{4}";
 
-/// A command whose three streams are a terminal, and a person who reads and types there.
+/// A command with a terminal for its three streams, and the keyboard and screen of that terminal.
 pub struct Pty {
     child: Child,
     keyboard: File,
     screen: Receiver<Vec<u8>>,
     bytes: Vec<u8>,
-    /// Up to where [`Pty::wait_for`] has read.
+    /// How far [`Pty::wait_for`] has read.
     read: usize,
 }
 
@@ -40,8 +40,8 @@ impl Pty {
             .stdin(pty.slave.try_clone().unwrap())
             .stdout(pty.slave.try_clone().unwrap())
             .stderr(pty.slave);
-        // SAFETY: both are plain system calls, which a process may make between fork and exec.
-        // They make the terminal the one that Ctrl-C comes from.
+        // SAFETY: both are plain system calls, which are allowed between fork and exec. They make this
+        // the terminal from which Ctrl-C comes.
         unsafe {
             command.pre_exec(|| {
                 nix::unistd::setsid()?;
@@ -52,14 +52,14 @@ impl Pty {
             });
         }
         let child = command.spawn().unwrap();
-        // The program must be the only one to hold its side: then its end is the end of the screen.
+        // Only the program may hold its side of the terminal, so that the screen ends with it.
         drop(command);
         let keyboard = File::from(pty.master);
         let mut master = keyboard.try_clone().unwrap();
         let (sender, screen) = mpsc::channel();
         thread::spawn(move || {
             let mut buffer = [0; 4096];
-            // Linux says that the other side is closed by an error.
+            // Linux reports an error when the other side is closed.
             while let Ok(count @ 1..) = master.read(&mut buffer) {
                 if sender.send(buffer[..count].to_vec()).is_err() {
                     break;
@@ -74,7 +74,7 @@ impl Pty {
         self.keyboard.write_all(text.as_bytes()).unwrap();
     }
 
-    /// Reads on until `text` has been shown, and returns everything since the last such text.
+    /// Reads on until `text` appears, and returns everything since the text waited for before.
     #[track_caller]
     pub fn wait_for(&mut self, text: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
@@ -95,7 +95,7 @@ impl Pty {
         }
     }
 
-    /// Waits for the end, and returns how it ended and the whole screen.
+    /// Waits for the end; returns the exit status and all that was shown.
     #[track_caller]
     pub fn end(mut self) -> (ExitStatus, String) {
         let deadline = Instant::now() + PATIENCE;
@@ -114,7 +114,7 @@ impl Pty {
 
     #[track_caller]
     fn give_up(&mut self, why: &str) -> ! {
-        // It may have ended already.
+        // The program may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         panic!("{why}: {}", String::from_utf8_lossy(&self.bytes));

@@ -1,4 +1,4 @@
-//! Answers by an LLM on a server, which says what the test wants.
+//! Answers of an LLM on a server, which says what the test wants.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -9,7 +9,7 @@ use crate::tls;
 
 const ANSWER: &[&str] = &["Tokens are ", "units of text [1].", "\n"];
 
-/// An index, and no LLM on this machine.
+/// An index, but no LLM on this machine.
 fn sandbox() -> Sandbox {
     let sandbox = Sandbox::indexed();
     for model in ["tiny-llama", "tiny-llama-endless"] {
@@ -31,7 +31,7 @@ fn with_keys(sandbox: &Sandbox, args: &[&str], keys: &[(&str, &str)]) -> Outcome
 }
 
 #[test]
-fn a_servers_answer_is_streamed_cited_and_told_as_a_local_one() {
+fn the_answer_of_a_server_is_streamed_and_cited_like_a_local_one() {
     let sandbox = sandbox();
     let server = Server::start(vec![Reaction::Says(ANSWER)]);
     let told = ask(&sandbox, &server.llm()).exits(0);
@@ -49,11 +49,11 @@ fn a_servers_answer_is_streamed_cited_and_told_as_a_local_one() {
     assert_eq!(json["tokens"], serde_json::json!({ "prompt": 70, "generated": 9 }));
     assert_eq!(json["citations"].as_array().unwrap().len(), 1, "{json}");
 
-    // The server gets what `--show-prompt` shows.
+    // The server gets exactly what `--show-prompt` shows.
     let shown = sandbox.run(&["--show-prompt", "--json", "--llm", &server.llm(), ENGLISH]);
     let shown = shown.exits(0).json();
     let requests = server.requests();
-    assert_eq!(requests.len(), 2, "showing asks nobody");
+    assert_eq!(requests.len(), 2, "showing the prompt asks no server");
     let (head, body) = requests[0].split_once("\r\n\r\n").unwrap();
     assert!(!head.to_lowercase().contains("authorization"), "{head}");
     let body: serde_json::Value = serde_json::from_str(body).unwrap();
@@ -62,7 +62,7 @@ fn a_servers_answer_is_streamed_cited_and_told_as_a_local_one() {
     assert_eq!((&body["stream"], &body["temperature"]), (&true.into(), &0.0.into()));
 }
 
-/// The default profile's device is CUDA, which is not looked at.
+/// The device of the profile is CUDA, which nobody looks at.
 #[test]
 fn no_gpu_is_needed_and_none_can_be_chosen() {
     let sandbox = sandbox();
@@ -80,7 +80,7 @@ fn no_gpu_is_needed_and_none_can_be_chosen() {
 }
 
 #[test]
-fn unsupported_sentences_of_a_server_are_told() {
+fn unsupported_sentences_of_a_server_are_reported() {
     let server = Server::start(vec![Reaction::Says(&[
         "A token is a word, a part of a word or a single character [1]. ",
         "Purple elephants invented the submarine in 1723 on Mars [1].",
@@ -92,7 +92,7 @@ fn unsupported_sentences_of_a_server_are_told() {
 }
 
 #[test]
-fn piped_questions_take_turns_and_pass_over_a_server_that_is_not_there() {
+fn piped_questions_take_turns_and_skip_a_server_that_is_down() {
     let sandbox = sandbox();
     let servers: Vec<Server> =
         (0..2).map(|_| Server::start(vec![Reaction::Says(ANSWER)])).collect();
@@ -138,7 +138,7 @@ fn a_server_that_may_do_better_later_is_asked_again_within_bounds() {
 }
 
 #[test]
-fn what_no_other_server_can_do_better_is_an_error_at_once() {
+fn an_error_that_other_servers_would_repeat_ends_it_at_once() {
     let sandbox = sandbox();
     let too_long = r#"{"error":{"message":"maximum context length is 512 tokens"}}"#;
     let unknown = r#"{"error":{"message":"model \"m\" not found"}}"#;
@@ -171,20 +171,20 @@ fn an_answer_that_breaks_off_is_an_error_and_is_not_asked_for_again() {
         let server = Server::start(vec![Reaction::stream(format!("{half}{rest}").as_bytes())]);
         let other = Server::start(vec![Reaction::Says(ANSWER)]);
         let llm = format!("openai:{},{}#m", server.url(), other.url());
-        // Whose turn is first is left to chance; of two questions each is asked one.
+        // Chance decides which server is first; with two questions, each server gets one.
         let questions = format!("{ENGLISH}\n{ENGLISH}\n");
         let outcome = sandbox.run_with_stdin(&["--llm", &llm], questions).exits(1);
         let outcome = outcome.tells(&["error: ", "broke off in mid-answer"]);
         assert!(outcome.stdout.contains("Half an ans\n"), "{outcome:#?}");
         assert_eq!((server.requests().len(), other.requests().len()), (1, 1));
     }
-    // As JSON there is no half answer.
+    // JSON has no half answers.
     let server = Server::start(vec![Reaction::stream(half.as_bytes())]);
     ask_json(&sandbox, &server.llm()).fails(1, &["broke off"]);
 }
 
 #[test]
-fn streams_that_are_none_are_refused_and_odd_ones_are_read() {
+fn malformed_streams_are_refused_and_odd_ones_are_read() {
     let sandbox = sandbox();
     let html = Reaction::Raw(
         b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<p>hi".to_vec(),
@@ -203,7 +203,7 @@ fn streams_that_are_none_are_refused_and_odd_ones_are_read() {
         let server = Server::start(vec![reaction]);
         ask(&sandbox, &server.llm()).fails(1, &[part]);
     }
-    // Comments, other line ends, no `[DONE]`, escape sequences, more text than was asked for.
+    // Comments, unusual line ends, no `[DONE]`, escape sequences; and more text than was asked for.
     let odd = "\u{feff}: hello\r\n\r\nevent: x\rdata: {\"choices\":[{\"delta\":{\"content\":\
                \"Red \\u001b[31m [1]\"},\"finish_reason\":\"stop\"}]}\r\r";
     let server = Server::start(vec![Reaction::stream(odd.as_bytes())]);
@@ -217,7 +217,7 @@ fn streams_that_are_none_are_refused_and_odd_ones_are_read() {
 }
 
 #[test]
-fn a_silent_server_is_given_up_comments_or_not() {
+fn a_silent_server_is_given_up_even_if_it_sends_comments() {
     let sandbox = sandbox();
     for sent in [&b""[..], b": ping\n\n"] {
         let server = Server::start(vec![Reaction::open_stream(sent)]);
@@ -241,7 +241,7 @@ fn a_key_is_sent_and_never_shown() {
     let header = format!("authorization: bearer {SECRET}");
     assert!(server.requests().iter().all(|request| request.to_lowercase().contains(&header)));
 
-    // A server may repeat it.
+    // A server may repeat the key.
     let body = format!("{{\"error\":\"Incorrect API key {SECRET}\"}}");
     let event = format!("data: {body}\n\n");
     for reaction in [
@@ -283,7 +283,7 @@ fn doctor_names_the_servers_and_what_is_wrong_with_them() {
 }
 
 #[test]
-fn an_encrypted_server_is_asked_where_its_certificate_is_trusted() {
+fn an_encrypted_server_is_asked_if_its_certificate_is_trusted() {
     let sandbox = sandbox();
     let server = Server::start(vec![Reaction::Says(ANSWER)]);
     let door = tls::door(server.host());
@@ -299,14 +299,14 @@ fn an_encrypted_server_is_asked_where_its_certificate_is_trusted() {
     }
     assert_eq!(server.requests().len(), 2);
 
-    // Nobody on Mozilla's list vouches for it, which is the same when it is asked again.
+    // No authority on Mozilla's list vouches for it, and asking again would not change that.
     let untrusted = ask("127.0.0.1", Path::new(""));
     let parts = ["certificate of the LLM server https://127.0.0.1", "UnknownIssuer"];
     let untrusted = untrusted.fails(1, &parts).tells(&["name a file", "SSL_CERT_FILE"]);
     assert!(!untrusted.stderr.contains("Asking"), "{untrusted:#?}");
     assert_eq!(server.requests().len(), 2);
 
-    // A list that is none is told before anything is loaded, and only where it is needed.
+    // A list that cannot be read is reported before anything is loaded, and only if it is needed.
     let none = ask("127.0.0.1", &sandbox.path("notes/nlp.md"));
     let none = none.fails(1, &["notes/nlp.md", "SSL_CERT_FILE", "no certificate"]);
     assert!(!none.stderr.contains("Loading"), "{none:#?}");
@@ -314,9 +314,9 @@ fn an_encrypted_server_is_asked_where_its_certificate_is_trusted() {
     with_keys(&sandbox, &args, &[("SSL_CERT_FILE", "nowhere.pem")]).exits(0);
 }
 
-/// The tiny context has room for one passage of an estimated length.
+/// By the estimate, the small context has room for one passage.
 #[test]
-fn passages_are_dropped_where_the_context_is_small() {
+fn passages_that_do_not_fit_into_the_context_are_dropped() {
     let sandbox = sandbox();
     let server = Server::start(vec![Reaction::Says(ANSWER)]);
     let args = ["--llm", &server.llm(), "--context", "400", "--max-tokens", "50", ENGLISH];

@@ -1,4 +1,4 @@
-//! A server of chat completions that says what a test wants it to say.
+//! A server of chat completions that follows a script.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// What happens to one request.
+/// How the server reacts to a request.
 #[derive(Debug, Clone)]
 pub enum Reaction {
-    /// An answer of these pieces, with its end.
+    /// A complete answer in these pieces.
     Says(&'static [&'static str]),
-    /// Everything that is sent; then the connection is closed.
+    /// Sends these bytes, then closes the connection.
     Raw(Vec<u8>),
-    /// This is sent, and then nothing; the connection stays open until the client closes it.
+    /// Sends these bytes and then nothing, until the client closes the connection.
     Hangs(Vec<u8>),
 }
 
@@ -31,12 +31,12 @@ impl Reaction {
         )
     }
 
-    /// A stream with this body, cut where it ends.
+    /// A stream with this body, closed at its end.
     pub fn stream(body: &[u8]) -> Self {
         Self::Raw([STREAM.as_bytes(), body].concat())
     }
 
-    /// The same, left open.
+    /// The same, but left open.
     pub fn open_stream(body: &[u8]) -> Self {
         Self::Hangs([STREAM.as_bytes(), body].concat())
     }
@@ -51,7 +51,7 @@ pub fn piece(text: &str) -> String {
     format!("data: {chunk}\n\n")
 }
 
-/// The server. It lives as long as the test's process.
+/// A server that lives as long as the process of the test.
 pub struct Server {
     port: u16,
     requests: Arc<Mutex<Vec<String>>>,
@@ -59,7 +59,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Reacts so to one request after the other, and to all further ones as to the last.
+    /// Reacts to one request after the other as the script says, and to all further ones like its end.
     pub fn start(script: Vec<Reaction>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -108,17 +108,19 @@ impl Server {
 
     /// Waits until a client closes a connection that hangs.
     pub fn wait_until_closed(&self) {
-        self.closed.recv_timeout(Duration::from_secs(20)).expect("the client closes");
+        self.closed
+            .recv_timeout(Duration::from_secs(20))
+            .expect("the client closes the connection");
     }
 }
 
-/// An address where nobody listens.
+/// An address at which no server listens.
 pub fn nobody() -> String {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     format!("http://127.0.0.1:{port}/v1")
 }
 
-/// A request with its body; nothing where the client goes before its end.
+/// A request with its body; `None` if the client leaves before the end of it.
 pub fn read_request(stream: &mut impl Read) -> Option<String> {
     let mut request = Vec::new();
     let mut buffer = [0; 4096];
@@ -138,7 +140,7 @@ pub fn read_request(stream: &mut impl Read) -> Option<String> {
 }
 
 fn react(mut stream: TcpStream, reaction: &Reaction, closed: &Sender<()>) {
-    // A client may go at any time.
+    // A client may leave at any time.
     let _ = match reaction {
         Reaction::Says(pieces) => {
             let text: String = pieces.iter().map(|text| piece(text)).collect();

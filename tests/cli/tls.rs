@@ -1,4 +1,4 @@
-//! An encrypted door to a server on this machine, with the certificates of tests/fixtures/tls.
+//! Puts encryption before a server on this machine, with the certificates of tests/fixtures/tls.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -17,15 +17,15 @@ pub fn certificates(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tls").join(name)
 }
 
-/// Opens the door, and returns its port. What comes through it goes to `inside`, `host:port`.
+/// Listens on a port, which is returned, and hands requests on to the server `inside`, `host:port`.
 pub fn door(inside: String) -> u16 {
     listen(&[], move |outside| {
-        // A client that trusts nobody goes away at once.
+        // A client that does not trust the certificate leaves at once.
         let _ = hand_on(outside, &inside);
     })
 }
 
-/// As [`door`], for connections on which both sides go on talking.
+/// As [`door`], but for connections on which both sides keep talking.
 #[cfg(feature = "milvus")]
 pub fn tunnel(inside: String) -> u16 {
     listen(&[b"h2"], move |outside| {
@@ -34,7 +34,7 @@ pub fn tunnel(inside: String) -> u16 {
     })
 }
 
-/// Takes encrypted connections over which these `protocols` are spoken, one after the other.
+/// Accepts encrypted connections for these `protocols`, one after the other.
 fn listen(
     protocols: &[&[u8]],
     each: impl Fn(StreamOwned<ServerConnection, TcpStream>) + Send + 'static,
@@ -51,7 +51,7 @@ fn listen(
     port
 }
 
-/// Hands on what comes from either side until one of them has had enough.
+/// Hands on what comes from either side, until one of them closes the connection.
 #[cfg(feature = "milvus")]
 fn talk(
     mut outside: StreamOwned<ServerConnection, TcpStream>,
@@ -59,7 +59,7 @@ fn talk(
 ) -> std::io::Result<()> {
     use std::io::ErrorKind::{TimedOut, WouldBlock};
     const PATIENCE: std::time::Duration = std::time::Duration::from_millis(2);
-    // Whole, before anything may be given up for want of patience.
+    // The handshake must be complete before reads may time out.
     while outside.conn.is_handshaking() {
         outside.conn.complete_io(&mut outside.sock)?;
     }

@@ -22,7 +22,7 @@ fn completion_scripts_know_the_commands() {
 }
 
 #[test]
-fn the_demo_models_are_whole() {
+fn the_demo_models_are_intact() {
     let outcome = DEMO.run(&["models", "verify"]).exits(0);
     let lines: Vec<&str> = outcome.stdout.lines().collect();
     assert!(lines.len() >= 4 && lines.iter().all(|line| line.ends_with(": ok")), "{outcome:#?}");
@@ -34,9 +34,9 @@ fn the_demo_models_are_whole() {
 }
 
 #[test]
-fn a_changed_demo_model_is_found_out() {
+fn a_changed_demo_model_is_detected() {
     let sandbox = Sandbox::new();
-    // A folder that claims to be the prepared LLM, with a file of the right size only.
+    // A folder that poses as the prepared LLM: of its file, only the size is right.
     let folder = sandbox.path("prepared/smollm2-135m-instruct");
     fs::create_dir_all(&folder).unwrap();
     let gguf = fs::File::create(folder.join("SmolLM2-135M-Instruct.Q4_1.gguf")).unwrap();
@@ -106,7 +106,7 @@ fn doctor_plans_the_llms_memory_without_loading_it() {
     assert!(broken["problem"]["error"].as_str().unwrap().contains("model.gguf"), "{broken}");
 }
 
-/// What the benches measure has a tokenizer and a chat template like any other model.
+/// The model that the benches measure has a tokenizer and a chat template like any other.
 #[test]
 fn the_random_model_of_the_benches_answers() {
     let sandbox = Sandbox::indexed();
@@ -120,10 +120,10 @@ fn the_random_model_of_the_benches_answers() {
     assert_eq!((&answer["mode"], &answer["model"]), (&json!("generative"), &json!("random.gguf")));
 }
 
-/// The plan is there, and so is the reason why it cannot be carried out.
+/// There is a plan, and a reason why it cannot be carried out.
 #[cfg(not(feature = "cuda"))]
 #[test]
-fn doctor_plans_for_a_gpu_that_is_not_there() {
+fn doctor_plans_for_a_gpu_that_does_not_exist() {
     let sandbox = Sandbox::indexed();
     let args = ["doctor", "--json", "--device", "cuda:1"];
     let llm = sandbox.run(&args).exits(0).json()["placement"]["llm"].clone();
@@ -158,7 +158,7 @@ fn doctor_reports_what_is_missing_and_succeeds() {
 }
 
 #[test]
-fn a_prepared_model_that_is_not_prepared_says_how() {
+fn the_error_about_a_model_that_is_not_prepared_says_how_to_prepare_it() {
     let sandbox = Sandbox::new();
     let mut command = sandbox.command(&["--profile", "demo", "index", "notes"]);
     command.env("RAG_QUERY_MODELS", sandbox.path("empty"));
@@ -166,7 +166,7 @@ fn a_prepared_model_that_is_not_prepared_says_how() {
 }
 
 #[test]
-fn a_hub_model_that_is_not_cached_says_how_when_offline() {
+fn the_error_about_a_model_that_is_not_cached_says_how_to_pull_it() {
     let sandbox = Sandbox::new();
     let args = ["--profile", "cpu", "--offline", "index", "notes"];
     sandbox.run(&args).fails(1, &["intfloat/multilingual-e5-small", "models pull"]);

@@ -1,5 +1,5 @@
-//! `rag-query bench`: what the profile's models and the index reach on this machine, beside what
-//! the machine can do at most. Gathers a report, then prints it as text or JSON.
+//! `rag-query bench`: the speed of the profile's models and of the index, beside the most that the
+//! machine can do. Gathers a report, then prints it as text or JSON.
 
 mod table;
 
@@ -20,22 +20,22 @@ use crate::profile::Models;
 use crate::retrieval::Retrieval;
 use crate::retrieval::rerank::{LateInteraction, QueryToken, Reranker};
 
-/// Seconds for each figure, if one run takes no longer.
-const BUDGET: f64 = 1.0;
-/// Tokens of the question, with all that the embedder adds.
+/// Seconds to spend on each figure, if a single run takes no longer.
+const BUDGET_SECONDS: f64 = 1.0;
+/// Tokens of the question, including those that the embedder adds.
 const QUESTION_TOKENS: usize = 12;
-/// Tokens of the passages to embed, and how many tokens a core gets of them.
+/// Tokens of a passage to embed, and tokens to embed on each core.
 const PASSAGE_TOKENS: [usize; 2] = [64, 256];
 const TOKENS_PER_CORE: usize = 1024;
-/// Passages to rerank, as a search has them, and their tokens.
+/// Passages to rerank, as many as a search reranks, and the tokens of each.
 const RERANKED: (usize, usize) = (30, 200);
-/// Questions to search for, beside a first one, and their words.
+/// Questions to search for after a first one, and the words of each.
 const QUESTIONS: (usize, usize) = (20, 8);
 /// Tokens for the LLM to read and to write.
 const PROMPT_TOKENS: u32 = 256;
 const ANSWER_TOKENS: usize = 33;
 
-/// Text to make questions and passages of.
+/// Questions and passages are cut from this text.
 const TEXT: &str = "Xử lý ngôn ngữ tự nhiên là lĩnh vực nghiên cứu cách để máy tính phân tích, \
     hiểu và tạo ra ngôn ngữ của con người, ở dạng văn bản cũng như lời nói. A search engine reads \
     the question, looks for passages that are near to it in meaning or share its words, and puts \
@@ -50,11 +50,11 @@ struct Report {
     /// Absent with `--no-rerank`.
     reranker: Option<RerankerReport>,
     search: SearchReport,
-    /// Absent where nobody asked for it.
+    /// Absent without `--with-llm`.
     llm: Option<LlmReport>,
 }
 
-/// 10⁹ operations and bytes a second.
+/// Speeds are in 10⁹ operations or bytes a second.
 #[derive(Serialize)]
 struct Machine {
     cpu: &'static str,
@@ -95,7 +95,7 @@ struct RerankerReport {
 #[derive(Serialize)]
 struct SearchReport {
     index: String,
-    /// Absent without an index that fits the profile.
+    /// Absent if there is no index that fits the profile.
     figures: Option<SearchFigures>,
     problem: Option<Problem>,
 }
@@ -124,12 +124,12 @@ struct LlmReport {
     load_ms: f64,
     prompt_tokens: usize,
     prefill_tokens_per_s: f64,
-    /// Absent where the model ends its answers at once.
+    /// Absent if the model ends its answers at once.
     decode_tokens_per_s: Option<f64>,
     weights_bytes: Option<u64>,
-    /// Each token reads all weights (but for the rows of the token table that it does not need).
+    /// Every token reads all weights, except for the other rows of the token embeddings.
     decode_gb_per_s: Option<f64>,
-    /// Of the CPU's memory; absent on a GPU, which has its own.
+    /// Share of the speed of the CPU's memory; absent on a GPU, which has its own.
     share_of_memory: Option<f64>,
 }
 
@@ -145,10 +145,10 @@ pub fn run(setup: &Setup, with_llm: bool) -> Result<Exit> {
 
 fn gather(setup: &Setup, with_llm: bool) -> Result<Report> {
     let machine = timed(setup, ("bộ xử lý", "the processor"), || Ok(machine()))?;
-    // Before the long part: whoever asks for the LLM wants to know at once that it cannot be had.
+    // First, so that an LLM that cannot be loaded is reported before the long measurements.
     let measure_llm = || timed(setup, ("LLM", "the LLM"), || llm(setup, machine.memory_gb_per_s));
     let llm = with_llm.then(measure_llm).transpose()?;
-    // Once to have the files in the page cache.
+    // Loaded once before, so that the files are in the page cache.
     load(&setup.models()?)?;
     let models = setup.models()?;
     let (embedder_ms, reranker_ms) = load(&models)?;
@@ -169,7 +169,7 @@ fn gather(setup: &Setup, with_llm: bool) -> Result<Report> {
     })
 }
 
-/// Says on standard error what is measured, and how long that took.
+/// Tells on standard error what is being measured, and how long it took.
 fn timed<T>(setup: &Setup, (vi, en): (&str, &str), work: impl FnOnce() -> Result<T>) -> Result<T> {
     let step = setup.terminal.begin(&setup.terminal.lang.measuring(vi, en));
     let start = Instant::now();
@@ -188,7 +188,7 @@ fn machine() -> Machine {
     }
 }
 
-/// Loads what runs on the CPU, one after the other; milliseconds of each.
+/// Loads the embedder, then the reranker; milliseconds of each.
 fn load(models: &Models) -> Result<(f64, Option<f64>)> {
     let start = Instant::now();
     models.embedder.get()?;
@@ -277,8 +277,7 @@ fn reranker(
     }))
 }
 
-/// Searches for the beginnings of passages. Without an index there are no figures, which is no
-/// failure.
+/// Searches for the beginnings of passages. That there is no index is a finding, not a failure.
 fn search(setup: &Setup, models: &Models) -> Result<SearchReport> {
     let index = setup.index.to_string();
     let opened = match setup.open_index(models) {
@@ -318,10 +317,10 @@ fn llm(setup: &Setup, memory_gb_per_s: f64) -> Result<LlmReport> {
     let llm = models.llm.local()?;
     let load_ms = ms(start.elapsed());
     let prompt_tokens = PROMPT_TOKENS.min(llm.context() as u32 / 2).max(1);
-    // Once to load kernels and to have the weights in memory.
+    // Run once before, so that kernels are loaded and weights are in memory.
     generate(llm, &prompt(llm, prompt_tokens, ATTEMPTS), 1)?;
     let answer = longest(llm, prompt_tokens, ANSWER_TOKENS)?;
-    // The first token comes from the prompt; each of the others from a pass of its own.
+    // The first token comes with the prompt; each of the others takes a pass of its own.
     let decoded = answer.tokens.len().saturating_sub(1);
     let decode = (decoded > 0).then(|| decoded as f64 / answer.decode.as_secs_f64());
     let outlook = models.llm_request.outlook(&setup.store).transpose()?;
@@ -341,10 +340,10 @@ fn llm(setup: &Setup, memory_gb_per_s: f64) -> Result<LlmReport> {
     })
 }
 
-/// The median seconds of some work, or its error.
+/// The median time of some work in seconds, or its error.
 fn seconds(mut work: impl FnMut() -> Result<()>) -> Result<f64> {
     let mut result = Ok(());
-    let seconds = median(BUDGET, 1, || {
+    let seconds = median(BUDGET_SECONDS, 1, || {
         if result.is_ok() {
             result = work();
         }
@@ -352,7 +351,7 @@ fn seconds(mut work: impl FnMut() -> Result<()>) -> Result<f64> {
     result.map(|()| seconds)
 }
 
-/// Different passages of at most so many tokens, and how many each has.
+/// `count` different passages of at most `tokens` tokens, and the tokens of each.
 fn passages(
     model: &Embedder,
     spec: &EmbedderSpec,
@@ -362,8 +361,8 @@ fn passages(
     (0..count).map(|first| text(model, &spec.passage_prefix, tokens, first)).unzip()
 }
 
-/// As many words as `tokens` have room for beside the prefix and the model's own two, from word
-/// `first` on, and the tokens of it all.
+/// As many words, from the word `first` on, as fit into `tokens` together with the prefix and the two
+/// special tokens; and the tokens of all that.
 fn text(model: &Embedder, prefix: &str, tokens: usize, first: usize) -> (String, usize) {
     let count = |words: &str| 2 + model.count_tokens(&format!("{prefix}{words}"));
     let (mut fits, mut too_many) = (1, tokens.max(2));

@@ -4,7 +4,7 @@ use super::{EmbedderReport, LlmReport, Report, RerankerReport, SearchReport};
 use crate::models::catalogue::Precision;
 use crate::terminal::Lang;
 
-/// Columns of what a figure is of.
+/// The width of the labels, in columns.
 const LABEL: usize = 30;
 
 pub fn text(report: &Report, lang: Lang) -> String {
@@ -147,7 +147,7 @@ fn loading(lang: Lang) -> &'static str {
     lang.pick("nạp (tệp đã trong bộ nhớ)", "loading (file in memory)")
 }
 
-/// Short times need more digits than a message that one waits for.
+/// Short times need more digits than long ones.
 fn time(ms: f64) -> String {
     if ms < 10.0 { format!("{ms:.2} ms") } else { format!("{ms:.0} ms") }
 }

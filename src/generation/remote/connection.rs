@@ -1,6 +1,6 @@
-//! One request over HTTP, whose answer comes in pieces and can be given up at any moment.
+//! One HTTP request, whose answer arrives in pieces and can be abandoned at any moment.
 //!
-//! The client blocks, so a thread of its own does the reading. Dropping the [`Connection`] closes
+//! The client blocks, so a separate thread reads. Dropping the [`Connection`] closes
 //! the socket, which ends that thread and tells the server to stop writing.
 
 use std::io::Read;
@@ -15,40 +15,40 @@ use ureq::{Agent, Body};
 
 use super::Key;
 
-/// A server that takes longer to accept a connection is not there.
-const CONNECT: Duration = Duration::from_secs(10);
-/// How soon Ctrl-C is heard.
+/// A server that takes longer to accept a connection cannot be reached.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How soon Ctrl-C takes effect.
 const TICK: Duration = Duration::from_millis(20);
-/// Pieces of the answer that may wait; then the server has to.
-const WAITING: usize = 64;
+/// Pieces of the answer that may wait to be read; then the server has to wait.
+const MAX_WAITING: usize = 64;
 
 /// The beginning of an answer.
 #[derive(Debug)]
 pub struct Head {
     /// The HTTP status.
     pub status: u16,
-    /// `Location`, where it redirects.
+    /// `Location`, if it redirects.
     pub location: Option<String>,
-    /// What the body is.
+    /// `Content-Type`.
     pub content_type: Option<String>,
-    /// Seconds that the server asks to wait before it is asked again.
+    /// `Retry-After`, in seconds.
     pub retry_after: Option<u64>,
 }
 
-/// What comes.
+/// What arrives.
 #[derive(Debug)]
 pub enum Incoming {
-    /// First of all.
+    /// Always first.
     Head(Head),
     /// Some bytes of the body.
     Bytes(Vec<u8>),
     /// The body is complete.
     End,
-    /// It broke.
+    /// The connection could not be made, or broke.
     Failed(Failure),
 }
 
-/// Why it broke.
+/// Why a connection could not be made, or broke.
 #[derive(Debug)]
 pub struct Failure {
     /// The transport's own words.
@@ -57,12 +57,12 @@ pub struct Failure {
     pub untrusted: bool,
 }
 
-/// Why nothing came.
+/// Why nothing arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NothingCame {
-    /// The user does not want it any more.
+    /// The user interrupted.
     Interrupted,
-    /// It took too long.
+    /// The deadline passed.
     Silent,
 }
 
@@ -73,20 +73,20 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Sends a request: a GET, or a POST of JSON. Redirects are not followed, so the key goes to
-    /// this address only; where it is encrypted, to a server that `roots` vouch for.
+    /// Sends a request: a GET, or a POST of JSON. Redirects are not followed, so the key goes to this
+    /// address only. An encrypted server must be one that `roots` vouch for.
     pub fn open(url: &str, key: Option<&Key>, roots: &RootCerts, json: Option<Vec<u8>>) -> Self {
         let config = Agent::config_builder()
             .user_agent(concat!("rag-query/", env!("CARGO_PKG_VERSION")))
             .http_status_as_error(false)
             .max_redirects(0)
             .accept_encoding("identity")
-            .timeout_resolve(Some(CONNECT))
-            .timeout_connect(Some(CONNECT))
+            .timeout_resolve(Some(CONNECT_TIMEOUT))
+            .timeout_connect(Some(CONNECT_TIMEOUT))
             .tls_config(TlsConfig::builder().root_certs(roots.clone()).build())
             .build();
         let agent = Agent::from(config);
-        let (sender, incoming) = sync_channel(WAITING);
+        let (sender, incoming) = sync_channel(MAX_WAITING);
         let (url, authorization) = (url.to_owned(), key.map(Key::header));
         let worker = agent.clone();
         thread::spawn(move || {
@@ -104,13 +104,13 @@ impl Connection {
                 }
                 request.call()
             };
-            // Nobody may be listening any more.
+            // It fails when the connection was dropped, and then nobody wants to know.
             let _ = forward(response, &sender);
         });
         Self { incoming, agent: Some(agent) }
     }
 
-    /// What comes next, waited for until `deadline`.
+    /// Waits for what comes next, until `deadline`.
     pub fn next(
         &mut self,
         interrupted: &AtomicBool,
@@ -169,8 +169,8 @@ fn forward(
     }
 }
 
-/// Without the client's own names for the kind of error. That a certificate is at fault, it says in
-/// these words alone.
+/// Strips the client's name for the kind of error. Only these words say that a certificate is at
+/// fault.
 fn failure(words: &str) -> Failure {
     let words = words.strip_prefix("io: ").unwrap_or(words);
     let certificate = words.split_once("invalid peer certificate: ");

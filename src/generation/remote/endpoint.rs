@@ -1,4 +1,4 @@
-//! What names a server: `openai:http://host:port/v1#model`.
+//! The address of a server, with a model: `openai:http://host:port/v1#model`.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use thiserror::Error;
 use ureq::http::Uri;
 
-/// Begins every name of a server, so that it cannot be taken for a path.
+/// Begins every such address, so that it cannot be taken for a path.
 const SCHEME: &str = "openai:";
 
-/// Why a text names no server. The text itself is not repeated: it may hold a password.
+/// Why a text is not the address of a server. The text is not repeated: it may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum EndpointError {
     /// Not `http://…` or `https://…`.
@@ -33,12 +33,12 @@ pub enum EndpointError {
     NoServer,
 }
 
-/// One server and the model to ask for there.
+/// A server, and the model to ask for there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// `http://host:port/v1`, without a slash at the end.
+    /// `http://host:port/v1`, without a trailing slash.
     base: String,
-    /// `host:port`, the port only where the address names one.
+    /// `host:port`, or `host` if the address names no port.
     host: String,
     /// The model's name on the server.
     model: String,
@@ -47,13 +47,12 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Whether a text is meant to name servers.
+    /// Whether a text is meant as the address of a server.
     pub fn is_meant(text: &str) -> bool {
         [SCHEME, "http://", "https://"].iter().any(|prefix| text.starts_with(prefix))
     }
 
-    /// One or several servers, separated by commas. The last model named is that of every server
-    /// that names none.
+    /// One or several servers, separated by commas. A server without a model gets the last one named.
     pub fn parse_list(text: &str) -> Result<Vec<Self>, EndpointError> {
         let text = text.strip_prefix(SCHEME).ok_or(EndpointError::Form)?;
         let parts: Vec<&str> = text
@@ -108,17 +107,17 @@ impl Endpoint {
         &self.model
     }
 
-    /// The address of a method, as `chat/completions`.
+    /// The URL of a method such as `chat/completions`.
     pub fn url(&self, method: &str) -> String {
         format!("{}/{method}", self.base)
     }
 
-    /// Whether it has a certificate to show.
+    /// Whether the connection is encrypted.
     pub fn is_encrypted(&self) -> bool {
         self.encrypted
     }
 
-    /// Whether others on the way can read what is sent.
+    /// Whether others on the network can read what is sent.
     pub fn is_readable_by_others(&self) -> bool {
         !self.encrypted && !self.loopback
     }
@@ -154,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn several_servers_share_the_model_named_last() {
+    fn servers_without_a_model_share_the_last_one_named() {
         let servers = parse("openai:http://a:1/v1,https://b/v1, openai:http://c/v1#m:8b").unwrap();
         let named: Vec<_> = servers.iter().map(|s| (s.host(), s.model())).collect();
         assert_eq!(named, [("a:1", "m:8b"), ("b", "m:8b"), ("c", "m:8b")]);
@@ -163,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_can_read_is_known() {
+    fn unencrypted_servers_are_readable_by_others_unless_they_are_local() {
         for (address, readable) in [
             ("http://127.0.0.1:1/v1", false),
             ("http://[::1]:1/v1", false),
@@ -180,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_server_is_refused_without_repeating_it() {
+    fn other_texts_are_refused_without_repeating_them() {
         use EndpointError::{Credentials, Form, NoModel, Query};
         for (text, expected) in [
             ("openai:", Form),

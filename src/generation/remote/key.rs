@@ -1,4 +1,4 @@
-//! The key that a server asks for: from the environment, and never to be seen again.
+//! The key that a server asks for: it comes from the environment and is shown to nobody else.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -7,17 +7,17 @@ use thiserror::Error;
 
 use super::Endpoint;
 
-/// Set for this program, so it goes wherever the user sends this program.
+/// Set for this program, so it may go to any server that the user names.
 const OURS: &str = "RAG_QUERY_LLM_KEY";
-/// Set for whatever speaks to OpenAI.
+/// Set for every program that talks to OpenAI.
 const COMMON: &str = "OPENAI_API_KEY";
 
-/// A key that cannot be sent. It is not repeated.
+/// A key that cannot be sent. The error does not repeat it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the key in {0} has characters that no key has; set it again, without line breaks")]
 pub struct KeyError(&'static str);
 
-/// A secret. It has no text of its own: only [`Key::header`] tells it.
+/// A secret, which only [`Key::header`] reveals.
 #[derive(Clone)]
 pub struct Key {
     secret: String,
@@ -25,7 +25,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// From `RAG_QUERY_LLM_KEY`, else `OPENAI_API_KEY`; nothing where neither is set.
+    /// The value of `RAG_QUERY_LLM_KEY`, or else of `OPENAI_API_KEY`; `None` if neither is set.
     pub fn from_env() -> Result<Option<Self>, KeyError> {
         Self::from_lookup(|name| std::env::var_os(name).map(OsString::into_encoded_bytes))
     }
@@ -46,13 +46,13 @@ impl Key {
         Ok(None)
     }
 
-    /// The variable that it comes from.
+    /// The environment variable that it comes from.
     pub fn variable(&self) -> &'static str {
         self.variable
     }
 
-    /// Whether a server may have the key. One that was set for other programs too is not sent where
-    /// others can read it.
+    /// Whether a server may have the key. A key that was set for other programs too is not sent where
+    /// others could read it.
     pub fn may_go_to(&self, server: &Endpoint) -> bool {
         self.variable == OURS || !server.is_readable_by_others()
     }
@@ -62,7 +62,7 @@ impl Key {
         format!("Bearer {}", self.secret)
     }
 
-    /// The text without the secret, should a server repeat it.
+    /// `text` without the secret, in case a server repeats it.
     pub fn redact(&self, text: &str) -> String {
         text.replace(&self.secret, "…")
     }
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_variable_comes_first_and_empty_ones_do_not_count() {
+    fn our_own_variable_comes_first_and_empty_ones_are_ignored() {
         let both = key(&[(COMMON, "sk-common"), (OURS, " sk-ours\n")]).unwrap().unwrap();
         assert_eq!((both.variable(), both.header().as_str()), (OURS, "Bearer sk-ours"));
         let common = key(&[(COMMON, "sk-common"), (OURS, " ")]).unwrap().unwrap();
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_in_no_text() {
+    fn a_key_is_never_shown() {
         let key = key(&[(OURS, "sk-hidden")]).unwrap().unwrap();
         assert!(!format!("{key:?} {key:#?}").contains("hidden"));
         assert_eq!(key.redact("no sk-hidden here: sk-hidden"), "no … here: …");
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_common_key_does_not_go_where_others_can_read_it() {
+    fn a_key_for_all_programs_is_not_sent_readable_by_others() {
         let server = |address: &str| Endpoint::parse_list(address).unwrap().remove(0);
         let (ours, common) = (key(&[(OURS, "k")]), key(&[(COMMON, "k")]));
         let (ours, common) = (ours.unwrap().unwrap(), common.unwrap().unwrap());

@@ -1,25 +1,25 @@
-//! Server-sent events, as the WHATWG's HTML standard (9.2.6) has them: bytes in any pieces → the
-//! data of events.
+//! Server-sent events, as the HTML standard (9.2.6) defines them: bytes, cut anywhere → the data of
+//! events.
 
-/// The longest line and the most data of one event, in bytes.
-const MAX_EVENT: usize = 1 << 20;
+/// The longest line, and the longest data of one event, in bytes.
+const MAX_BYTES: usize = 1 << 20;
 
-/// A line or an event has no end.
+/// A line or an event does not end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLong;
 
-/// What has come of the event that comes now.
+/// Splits a stream of bytes into events.
 #[derive(Debug, Default)]
 pub struct Events {
     line: Vec<u8>,
     data: Vec<u8>,
-    /// The line before ended with a carriage return, whose line feed may come yet.
+    /// The last line ended with a carriage return, whose line feed may still follow.
     after_return: bool,
 }
 
 impl Events {
-    /// Takes the next bytes, and gives the data of the events that they complete. Letters whose
-    /// bytes come in two pieces are whole; what is no UTF-8 becomes replacement characters.
+    /// Takes the next bytes and returns the data of the events that they complete. Characters may be
+    /// cut between two calls; what is not UTF-8 becomes replacement characters.
     pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<String>, TooLong> {
         let mut events = Vec::new();
         for &byte in bytes {
@@ -31,7 +31,7 @@ impl Events {
                 }
                 _ => {
                     self.after_return = false;
-                    if self.line.len() >= MAX_EVENT {
+                    if self.line.len() >= MAX_BYTES {
                         return Err(TooLong);
                     }
                     self.line.push(byte);
@@ -41,7 +41,7 @@ impl Events {
         Ok(events)
     }
 
-    /// Ends a line; an empty one ends the event.
+    /// Ends a line. An empty line ends the event.
     fn end_line(&mut self) -> Result<Option<String>, TooLong> {
         let line = std::mem::take(&mut self.line);
         if line.is_empty() {
@@ -53,7 +53,7 @@ impl Events {
         let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line);
         if let Some(data) = line.strip_prefix(b"data:") {
             let data = data.strip_prefix(b" ").unwrap_or(data);
-            if self.data.len() + data.len() >= MAX_EVENT {
+            if self.data.len() + data.len() >= MAX_BYTES {
                 return Err(TooLong);
             }
             self.data.extend_from_slice(data);
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_replaced() {
+    fn bytes_that_are_not_utf_8_are_replaced() {
         assert_eq!(in_pieces(b"data: a\xff\xc3b\n\n", 1), ["a\u{fffd}\u{fffd}b"]);
     }
 
@@ -93,15 +93,15 @@ mod tests {
         let mut events = Events::default();
         let line = vec![b'x'; 1 << 16];
         assert!((0..20).any(|_| events.push(&line) == Err(TooLong)));
-        assert!(events.line.len() <= MAX_EVENT);
+        assert!(events.line.len() <= MAX_BYTES);
         let mut events = Events::default();
         let line = [&b"data: "[..], &line, b"\n"].concat();
         assert!((0..20).any(|_| events.push(&line) == Err(TooLong)));
-        assert!(events.data.len() <= MAX_EVENT + 1);
+        assert!(events.data.len() <= MAX_BYTES + 1);
     }
 
     #[test]
-    fn noise_is_survived() {
+    fn noise_is_the_same_however_it_is_cut() {
         let mut random = SplitMix64::new(5);
         let alphabet = b"data: \r\n\xe1\xbb\x87{}\"[]:0\x00\xef\xbb\xbf";
         for _ in 0..300 {

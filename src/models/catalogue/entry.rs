@@ -1,4 +1,4 @@
-//! A model and a profile, checked.
+//! Models and profiles, once they are checked.
 
 use std::path::PathBuf;
 
@@ -9,12 +9,12 @@ use super::role::Role;
 use super::source::ModelSource;
 use super::spec::{EmbedderSpec, LlmSpec, ModelSpec, RerankerSpec};
 
-/// One model, checked.
+/// A model whose entry is valid.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ModelEntry {
     /// The entry's key in the catalogue.
     pub id: String,
-    /// The name for people.
+    /// Its name for people.
     pub name: String,
     /// The licence of the weights.
     pub licence: String,
@@ -22,7 +22,7 @@ pub struct ModelEntry {
     pub languages: Vec<String>,
     /// Where the files come from; `None` for a model without files.
     pub source: Option<ModelSource>,
-    /// What depends on the role.
+    /// The part that depends on the role.
     pub spec: ModelSpec,
 }
 
@@ -60,7 +60,7 @@ impl ModelEntry {
         }
     }
 
-    /// The embedder's part, or an error if this is none.
+    /// The part that only an embedder has; an error for another role.
     pub fn embedder(&self) -> Result<&EmbedderSpec, CatalogueError> {
         match &self.spec {
             ModelSpec::Embedder(spec) => Ok(spec),
@@ -68,7 +68,7 @@ impl ModelEntry {
         }
     }
 
-    /// The reranker's part, or an error if this is none.
+    /// The part that only a reranker has; an error for another role.
     pub fn reranker(&self) -> Result<&RerankerSpec, CatalogueError> {
         match &self.spec {
             ModelSpec::Reranker(spec) => Ok(spec),
@@ -76,7 +76,7 @@ impl ModelEntry {
         }
     }
 
-    /// The LLM's part, or an error if this is none.
+    /// The part that only an LLM has; an error for another role.
     pub fn llm(&self) -> Result<&LlmSpec, CatalogueError> {
         match &self.spec {
             ModelSpec::Llm(spec) => Ok(spec),
@@ -89,12 +89,12 @@ impl ModelEntry {
     }
 }
 
-/// A profile with its three models, each of the right role.
+/// A profile and its three models, each of the right role.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Profile {
     /// The profile's name.
     pub name: String,
-    /// For whom it is.
+    /// Whom it is for.
     pub about: String,
     /// Where the LLM runs unless the user says otherwise.
     pub device: ProfileDevice,
@@ -116,6 +116,6 @@ pub struct Profile {
 pub enum ProfileDevice {
     /// The first NVIDIA GPU.
     Cuda,
-    /// The processor, by the profile's own word.
+    /// The processor. Only a profile that says so uses it.
     Cpu,
 }

@@ -17,17 +17,17 @@ pub enum CatalogueError {
         /// Why.
         source: io::Error,
     },
-    /// Not TOML, or not of the catalogue's form.
+    /// Not TOML, or not in the form of a catalogue.
     #[error(
         "the model catalogue {origin} is not valid: {reason}; correct it, models/catalogue.toml shows the form"
     )]
     Parse {
         /// The file, or "built in".
         origin: String,
-        /// What the parser says, with the line where it knows it.
+        /// What the parser says, with the line if it knows it.
         reason: String,
     },
-    /// A model's entry contradicts itself or names something unsafe.
+    /// An entry contradicts itself or names something unsafe.
     #[error(
         "the model catalogue's entry `{model}` is not valid: {reason}; correct it, models/catalogue.toml shows the form"
     )]
@@ -37,20 +37,20 @@ pub enum CatalogueError {
         /// What is wrong.
         reason: String,
     },
-    /// No profile of this name.
+    /// There is no profile of this name.
     #[error("there is no profile `{name}`; choose one of: {}", known.join(", "))]
     UnknownProfile {
         /// The name looked up.
         name: String,
-        /// The names there are.
+        /// All names.
         known: Vec<String>,
     },
-    /// No model of this key.
+    /// There is no model with this key.
     #[error("there is no model `{name}`; choose one of: {}", known.join(", "))]
     UnknownModel {
         /// The key looked up.
         name: String,
-        /// The keys there are.
+        /// All keys.
         known: Vec<String>,
     },
     /// A model stands where one of another role belongs.

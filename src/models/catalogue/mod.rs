@@ -31,10 +31,10 @@ pub use spec::{
 
 const BUILT_IN: &str = include_str!("../../../models/catalogue.toml");
 
-/// A user's catalogue larger than this, in bytes, is not one.
+/// The largest catalogue of a user, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// All profiles and models known.
+/// All profiles and models.
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     profiles: BTreeMap<String, RawProfile>,
@@ -42,7 +42,8 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
-    /// Reads the built-in catalogue, and over it the user's file if there is one.
+    /// Reads the built-in catalogue, then the user's file, whose entries replace those with the same
+    /// key.
     ///
     /// # Errors
     /// The user's file cannot be read, is larger than 1 MiB, or is not a valid catalogue.
@@ -58,7 +59,7 @@ impl Catalogue {
                 }
             }
             for file in user.models.values_mut().filter_map(ModelEntry::language_directions) {
-                // Else it is one that comes with the program.
+                // Otherwise it names one that comes with the program.
                 if folder.join(&*file).exists() {
                     *file = folder.join(&*file);
                 }
@@ -72,7 +73,7 @@ impl Catalogue {
     /// The profile's three models.
     ///
     /// # Errors
-    /// No such profile (the known ones are listed), no such model, or a model of another role.
+    /// There is no such profile (the error lists all), no such model, or a model has another role.
     pub fn profile(&self, name: &str) -> Result<Profile, CatalogueError> {
         let profile = self.profiles.get(name).ok_or_else(|| CatalogueError::UnknownProfile {
             name: name.to_owned(),
@@ -97,7 +98,7 @@ impl Catalogue {
     /// One model by its key.
     ///
     /// # Errors
-    /// No such model; the known ones are listed.
+    /// There is no such model; the error lists all.
     pub fn model(&self, id: &str) -> Result<&ModelEntry, CatalogueError> {
         self.models.get(id).ok_or_else(|| CatalogueError::UnknownModel {
             name: id.to_owned(),

@@ -11,10 +11,10 @@ use super::names::is_name;
 use super::source::ModelSource;
 use super::spec::{ModelSpec, RerankerSpec};
 
-/// More tokens or dimensions than any model has: a typing error, not a model.
+/// More tokens or dimensions than any model has: a typing error.
 const MAX_COUNT: usize = 1 << 24;
 
-/// The entries of one file, which errors call `origin`.
+/// The entries of one file. Errors call it `origin`.
 pub(super) fn parse(origin: &str, text: &str) -> Result<Parsed, CatalogueError> {
     let raw: RawCatalogue = toml::from_str(text).map_err(|error| CatalogueError::Parse {
         origin: origin.to_owned(),

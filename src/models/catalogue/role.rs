@@ -1,10 +1,10 @@
-//! The three parts that a model can play.
+//! What a model does: embed, rerank or write.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// What a model does for an answer.
+/// What a model does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {

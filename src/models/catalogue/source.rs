@@ -1,4 +1,4 @@
-//! Where the files of a model come from. What becomes a path or a URL is checked as it is read.
+//! Where the files of a model come from. Whatever becomes a path or a URL is checked as it is read.
 
 use std::path::PathBuf;
 
@@ -46,7 +46,7 @@ pub enum ModelSource {
         /// What it is made from.
         package: Package,
     },
-    /// A folder of the user's own.
+    /// A folder of the user.
     Local {
         /// Absolute.
         folder: PathBuf,

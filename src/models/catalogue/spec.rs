@@ -1,4 +1,4 @@
-//! What an entry says beyond the part that all models share: one type for each role.
+//! What an entry says beyond what all models have in common: one type for each role.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ pub enum Pooling {
     Cls,
 }
 
-/// How the matrices of an encoder are kept and multiplied.
+/// How the matrices of an encoder are stored and multiplied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
@@ -30,53 +30,54 @@ pub enum Precision {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct EmbedderSpec {
-    /// How token vectors become one.
+    /// How token vectors become one vector.
     pub pooling: Pooling,
-    /// Stands before every question.
+    /// Put before every question.
     pub query_prefix: String,
-    /// Stands before every passage.
+    /// Put before every passage.
     pub passage_prefix: String,
     /// The longest input in tokens, special tokens and prefix included.
     pub max_tokens: usize,
     /// The length of a vector.
     pub dimension: usize,
-    /// How probable it is that the documents answer, by what was found; absent: not calibrated.
+    /// How probable it is that the documents answer, given what was found; absent: not calibrated.
     #[serde(default)]
     pub relevance: Option<Calibration>,
-    /// Below which a passage does not support a sentence; absent: not calibrated.
+    /// When a passage supports a sentence; absent: not calibrated.
     #[serde(default)]
     pub support: Option<SupportThresholds>,
-    /// The fastest precision that was measured to be good enough.
+    /// The fastest precision that measurements showed to be good enough.
     #[serde(default)]
     pub precision: Precision,
-    /// A file of [`LanguageDirections`](crate::embedding::LanguageDirections), by which vectors become
-    /// the same in all languages; absent: vectors stay as the model makes them.
+    /// A file of language directions, which are removed from vectors so that the same meaning has the
+    /// same vector in all languages; absent: vectors stay as the model makes them.
     #[serde(default)]
     pub language_directions: Option<PathBuf>,
 }
 
-/// The least sum of coverage and cosine by which a passage supports a sentence of an answer
+/// The smallest sum of coverage and cosine at which a passage supports a sentence of an answer
 /// (docs/prompt.md).
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct SupportThresholds {
-    /// Where both are in one language.
+    /// Of passage and sentence in one language.
     pub same_language: f32,
-    /// Where they are in two, or where that cannot be told.
+    /// Of passage and sentence in two languages, or in unknown ones.
     pub across_languages: f32,
 }
 
-/// What an embedder's relevance was calibrated to (docs/retrieval.md).
+/// The calibrated relevance of an embedder (docs/retrieval.md): one regression for each situation.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
     /// Question and passage in one language, with late interaction.
     pub within: Logistic,
-    /// In two, with late interaction.
+    /// Question and passage in two languages, with late interaction.
     pub across: Logistic,
-    /// A Vietnamese question without its marks, with late interaction.
+    /// A Vietnamese question without diacritics, with late interaction.
     pub unmarked: Logistic,
-    /// In one language, by cosine and coverage alone. Across languages these cannot tell.
+    /// Question and passage in one language, by cosine and coverage alone, which say nothing across
+    /// languages.
     pub without_late: Logistic,
 }
 
@@ -84,15 +85,15 @@ pub struct Calibration {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Logistic {
-    /// Of the best cosine.
+    /// Weight of the best cosine.
     pub cosine: f32,
-    /// Of the share of the question that its best passage covers.
+    /// Weight of the share of the question that its best passage covers.
     pub coverage: f32,
-    /// Of the best late interaction.
+    /// Weight of the best late interaction.
     pub late: f32,
-    /// Of nothing.
+    /// Added to the weighted sum.
     pub bias: f32,
-    /// Probability below which a question is refused; 0: none is.
+    /// The probability below which a question is refused; at 0, none is.
     pub refuse_below: f32,
 }
 
@@ -104,7 +105,7 @@ pub enum RerankerSpec {
     CrossEncoder {
         /// The longest pair in tokens, special tokens included.
         max_tokens: usize,
-        /// The fastest precision that was measured to be good enough.
+        /// The fastest precision that measurements showed to be good enough.
         #[serde(default)]
         precision: Precision,
     },
@@ -135,7 +136,7 @@ pub struct LlmSpec {
     /// Language codes it may write, by trial; absent: any.
     #[serde(default)]
     pub answers_in: Option<Vec<String>>,
-    /// The most passages it makes sense of, by trial; absent: as many as its context holds.
+    /// How many passages it makes sense of at most, by trial; absent: as many as its context holds.
     #[serde(default)]
     pub passages: Option<usize>,
 }
