@@ -10,13 +10,10 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use rag_query::answer::{AnswerOptions, Event};
-use rag_query::generation::local::SamplingOptions;
+use rag_query::answer::{AnswerOptions, Conversation, Event};
 use rag_query::index::Location;
 use rag_query::models::{Catalogue, HubSettings, ModelStore};
 use rag_query::profile::{Models, Overrides};
-use rag_query::prompt::PromptTemplate;
-use rag_query::text::question;
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args_os().skip(1);
@@ -41,20 +38,14 @@ fn main() -> Result<()> {
 
     let index = index.open()?;
     index.settings().check(&models.index_settings)?;
-    let options = AnswerOptions {
-        top_k: 5,
-        extractive: false,
-        force: false,
-        sampling: SamplingOptions::default(),
-        prompt: PromptTemplate::default(),
-    };
+    let options = AnswerOptions::default();
     let answerer = models.answerer(index.as_ref(), options, Duration::ZERO)?;
+    let mut conversation = Conversation::new(&answerer);
     let interrupted = AtomicBool::new(false);
     for question in &questions {
-        let question = question::normalize(question)?;
         println!("\n> {question}");
         // The LLM is loaded by the first answer that needs it.
-        let answer = answerer.answer(&question, &interrupted, &mut |event| {
+        let answer = conversation.ask(question, &interrupted, &mut |event| {
             if let Event::Text(text) = event {
                 print!("{text}");
             }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::path::Path;
 
 /// The passages, from 1, that `answer` cites and that exist, in order of first mention; and whether
 /// it also cites some that do not.
@@ -48,6 +49,13 @@ pub fn without_citations(text: &str) -> String {
     plain
 }
 
+/// A document's name for people: relative to `folder` where it lies below it.
+pub fn document_name(document: &str, folder: Option<&Path>) -> String {
+    let relative =
+        folder.and_then(|folder| Path::new(document).strip_prefix(folder).ok()?.to_str());
+    relative.unwrap_or(document).to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,6 +70,14 @@ mod tests {
     fn citations_of_nothing_are_noticed() {
         assert_eq!(cited("A [7] and B [1] and [0].", 3), (vec![1], true));
         assert_eq!(cited("[99999999999999999999999]", 3), (vec![], false));
+    }
+
+    #[test]
+    fn documents_are_named_relative_to_the_folder_that_they_are_in() {
+        let name = |document| document_name(document, Some(Path::new("/notes")));
+        assert_eq!(name("/notes/a/b.jsonl#c/d"), "a/b.jsonl#c/d");
+        assert_eq!(name("/notes-2/a.md"), "/notes-2/a.md");
+        assert_eq!(document_name("/notes/a.md", None), "/notes/a.md");
     }
 
     #[test]

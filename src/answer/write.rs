@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::{Answer, Answerer, Event, Mode, Reason, TokenCounts, milliseconds};
+use super::answerer::{Answerer, milliseconds};
+use super::{Answer, Event, Mode, Reason, TokenCounts};
 use crate::generation::local::Stop;
 use crate::generation::remote::PoolEvent;
 use crate::generation::{Generator, Prompt};
@@ -15,7 +16,7 @@ use crate::prompt;
 impl Answerer<'_> {
     /// Writes the answer's text from `passages`, and says how many of them, the best ones, the LLM
     /// has read.
-    pub(crate) fn write(
+    pub(super) fn write(
         &self,
         question: &str,
         passages: &[Passage],

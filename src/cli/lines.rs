@@ -15,7 +15,7 @@ const MAX_LINE_BYTES: u64 = 1 << 20;
 /// Hands every question on standard input to `ask`, and returns the worst outcome. One that fails
 /// does not stop the others; an interruption does.
 pub fn each_question(
-    terminal: &Terminal,
+    terminal: Terminal,
     mut ask: impl FnMut(&str) -> Result<Exit>,
 ) -> Result<Exit> {
     let mut input = io::stdin().lock();
@@ -29,7 +29,7 @@ pub fn each_question(
         let exit = match result {
             Ok(exit) => exit,
             Err(error) if exit::is_broken_pipe(&error) => return Err(error),
-            Err(error) => exit::report(terminal, &error),
+            Err(error) => exit::report(&terminal, &error),
         };
         if exit == Exit::Interrupted {
             return Ok(exit);

@@ -14,6 +14,7 @@ mod models;
 mod on_a_gpu;
 mod repl;
 mod search;
+mod session;
 mod setup;
 
 use clap::{CommandFactory, Parser};

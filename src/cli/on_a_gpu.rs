@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::exit::{Exit, report};
-use crate::answer::{Answer, AnswerOptions, Event};
+use crate::answer::{Answer, AnswerOptions, Conversation, Event};
 use crate::documents::{self, Filter};
 use crate::generation::local::SamplingOptions;
 use crate::generation::local::placement::gpu::fake::{FakeDriver, GIB, allow_allocations, gpu};
@@ -16,7 +16,6 @@ use crate::index::update::Indexer;
 use crate::index::{DirectoryIndex, DirectoryWriter, Start};
 use crate::models::{Catalogue, HubSettings, ModelStore};
 use crate::profile::{Models, Overrides};
-use crate::prompt::PromptTemplate;
 use crate::terminal::{DownloadBars, Lang, Terminal};
 
 const CATALOGUE: &str = include_str!("../../tests/fixtures/tiny-models.toml");
@@ -63,11 +62,10 @@ impl World {
     /// The answer, and what was said when the LLM had been loaded.
     fn ask(&self) -> anyhow::Result<(Answer, Option<String>)> {
         let sampling = SamplingOptions { max_tokens: 12, ..SamplingOptions::default() };
-        let prompt = PromptTemplate::default();
-        let options = AnswerOptions { top_k: 3, extractive: false, force: false, sampling, prompt };
+        let options = AnswerOptions { top_k: 3, sampling, ..AnswerOptions::default() };
         let answerer = self.models.answerer(&self.index, options, Duration::ZERO)?;
         let mut loaded = None;
-        let answer = answerer.answer(
+        let answer = Conversation::new(&answerer).ask(
             "When is the coffee machine cleaned?",
             &AtomicBool::new(false),
             &mut |event| {

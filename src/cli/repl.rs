@@ -4,11 +4,10 @@ use anyhow::{Context, Result};
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
-use super::ask::Session;
 use super::exit::{self, Exit};
+use super::session::Session;
 use super::setup::data_dir;
-use crate::answer::Answer;
-use crate::answer::conversation::Dialogue;
+use crate::answer::{Answer, Conversation};
 use crate::terminal::Lang;
 use crate::text::question;
 
@@ -17,13 +16,12 @@ struct Command {
     name: &'static str,
     vi: &'static str,
     en: &'static str,
-    run: fn(&Session, &mut Memory) -> Result<Next>,
+    run: fn(&Session, &mut State) -> Result<Next>,
 }
 
-/// What a dialogue remembers.
-#[derive(Default)]
-struct Memory {
-    dialogue: Dialogue,
+/// What commands may look at and change.
+struct State<'a> {
+    conversation: Conversation<'a>,
     last: Option<Answer>,
 }
 
@@ -60,7 +58,7 @@ pub fn run(session: &Session) -> Result<Exit> {
         let _ = editor.load_history(history);
     }
     terminal.say(terminal.lang.repl_banner());
-    let mut memory = Memory::default();
+    let mut state = State { conversation: session.conversation(), last: None };
     loop {
         let line = match editor.readline("❯ ") {
             Ok(line) => line,
@@ -75,7 +73,7 @@ pub fn run(session: &Session) -> Result<Exit> {
         let _ = editor.add_history_entry(line);
         if line.starts_with('/') {
             match COMMANDS.iter().find(|command| command.name == line) {
-                Some(command) if (command.run)(session, &mut memory)? == Next::Leave => break,
+                Some(command) if (command.run)(session, &mut state)? == Next::Leave => break,
                 Some(_) => {}
                 None => terminal.warn(&terminal.lang.unknown_command(line)),
             }
@@ -83,9 +81,9 @@ pub fn run(session: &Session) -> Result<Exit> {
         }
         let answered = question::normalize(line)
             .map_err(Into::into)
-            .and_then(|question| session.answer(&question, &mut memory.dialogue));
+            .and_then(|question| session.answer(&question, &mut state.conversation));
         match answered {
-            Ok(answer) => memory.last = Some(answer),
+            Ok(answer) => state.last = Some(answer),
             Err(error) if exit::is_broken_pipe(&error) => return Err(error),
             Err(error) => {
                 exit::report(&terminal, &error);
@@ -101,7 +99,7 @@ pub fn run(session: &Session) -> Result<Exit> {
     Ok(Exit::Answered)
 }
 
-fn help(session: &Session, _: &mut Memory) -> Result<Next> {
+fn help(session: &Session, _: &mut State) -> Result<Next> {
     for command in COMMANDS {
         let about = match session.terminal.lang {
             Lang::Vi => command.vi,
@@ -112,14 +110,15 @@ fn help(session: &Session, _: &mut Memory) -> Result<Next> {
     Ok(Next::Ask)
 }
 
-fn forget(session: &Session, memory: &mut Memory) -> Result<Next> {
-    *memory = Memory::default();
+fn forget(session: &Session, state: &mut State) -> Result<Next> {
+    state.conversation.forget();
+    state.last = None;
     session.terminal.say(session.terminal.lang.forgotten());
     Ok(Next::Ask)
 }
 
-fn sources(session: &Session, memory: &mut Memory) -> Result<Next> {
-    match &memory.last {
+fn sources(session: &Session, state: &mut State) -> Result<Next> {
+    match &state.last {
         Some(answer) if !answer.citations.is_empty() => {
             session.terminal.print(&session.sources(answer))?
         }

@@ -56,7 +56,7 @@ pub fn run(setup: &Setup, query: Option<&str>) -> Result<Exit> {
     };
     match query {
         Some(query) => search(&query),
-        None => lines::each_question(&setup.terminal, search),
+        None => lines::each_question(setup.terminal, search),
     }
 }
 

@@ -7,16 +7,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use ureq::tls::RootCerts;
 
-use super::args::Global;
-use crate::answer::conversation::RewriteTemplate;
-use crate::generation::remote::{Endpoint, Key, Pool, RemoteError};
+use super::args::{Global, SamplingArgs};
+use crate::answer::{AnswerOptions, RewriteTemplate};
+use crate::generation::local::SamplingOptions;
+use crate::generation::remote::{Endpoint, Key, Pool, RemoteError, chat};
 use crate::index::{Index, Location, Manifest, Notify};
 use crate::models::{Catalogue, HubSettings, ModelStore, Profile};
 use crate::profile::{Models, OtherLlm, Overrides};
 use crate::prompt::PromptTemplate;
 use crate::retrieval::rerank::Reranker;
 use crate::support::tls;
-use crate::terminal::{DownloadBars, Lang, Terminal};
+use crate::terminal::{DownloadBars, Lang, Terminal, working_folder};
 
 /// What every command needs.
 pub struct Setup<'a> {
@@ -74,7 +75,7 @@ impl<'a> Setup<'a> {
     }
 
     /// Whether the LLM is on servers.
-    pub fn is_llm_remote(&self) -> bool {
+    fn is_llm_remote(&self) -> bool {
         self.global.llm.as_deref().is_some_and(is_address)
     }
 
@@ -95,14 +96,43 @@ impl<'a> Setup<'a> {
         Ok(Some(OtherLlm::Remote(Arc::new(pool))))
     }
 
+    /// What the options say about answers.
+    ///
+    /// # Errors
+    /// A template cannot be used, or a server does not know an option.
+    pub fn answer_options(&self, sampling: &SamplingArgs) -> Result<AnswerOptions> {
+        let options = AnswerOptions {
+            top_k: self.global.top_k,
+            extractive: self.global.extractive,
+            force: self.global.force,
+            sampling: SamplingOptions {
+                max_tokens: sampling.max_tokens as usize,
+                temperature: sampling.temperature,
+                top_k: sampling.sample_top_k.map(|k| k as usize),
+                top_p: sampling.top_p,
+                min_p: sampling.min_p,
+                repeat_penalty: sampling.repeat_penalty,
+                seed: sampling.seed,
+            },
+            prompt: self.prompt()?,
+            rewriting: self.rewriting()?,
+            names_below: working_folder(),
+        };
+        let unknown = chat::unsupported(&options.sampling);
+        if self.is_llm_remote() && !unknown.is_empty() {
+            return Err(RemoteError::Unsupported(unknown.join(", ")).into());
+        }
+        Ok(options)
+    }
+
     /// The template of the prompt, tried out.
-    pub fn prompt(&self) -> Result<PromptTemplate> {
+    fn prompt(&self) -> Result<PromptTemplate> {
         let path = self.global.prompt.as_deref().or(self.profile.prompt.as_deref());
         path.map_or_else(|| Ok(PromptTemplate::default()), PromptTemplate::load)
     }
 
     /// The template for rewriting follow-ups, tried out.
-    pub fn rewrite_prompt(&self) -> Result<RewriteTemplate> {
+    fn rewriting(&self) -> Result<RewriteTemplate> {
         let path = self.global.rewrite_prompt.as_deref();
         let path = path.or(self.profile.rewrite_prompt.as_deref());
         path.map_or_else(|| Ok(RewriteTemplate::default()), RewriteTemplate::load)

@@ -3,10 +3,14 @@
 //! Dense and lexical candidates are fused by their scores, and the best of them reranked. Every
 //! stage's score stays on the hit.
 
+#[cfg(test)]
+pub(crate) mod fixture;
 mod fuse;
 mod relevance;
 pub mod rerank;
 mod stages;
+#[cfg(test)]
+mod tests;
 
 use std::time::{Duration, Instant};
 

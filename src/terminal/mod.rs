@@ -3,13 +3,14 @@
 mod messages;
 
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 pub use messages::{Lang, bytes, time};
 
+use crate::answer;
 use crate::models::DownloadProgress;
 
 /// Standard streams, and how much to say on them.
@@ -156,13 +157,14 @@ pub fn printable(text: &str) -> String {
     text.chars().filter(|&c| !obeyed(c)).collect()
 }
 
-/// A document's identity for people: relative to the working directory where it lies below it.
+/// A document's name for people: relative to the working folder where it lies below it.
 pub fn document_name(document: &str) -> String {
-    let here = std::env::current_dir().and_then(std::fs::canonicalize);
-    let relative = here
-        .ok()
-        .and_then(|here| Path::new(document).strip_prefix(here).ok()?.to_str().map(str::to_owned));
-    relative.unwrap_or_else(|| document.to_owned())
+    answer::document_name(document, working_folder().as_deref())
+}
+
+/// The working folder as the index names folders; none where it is gone.
+pub fn working_folder() -> Option<PathBuf> {
+    std::env::current_dir().and_then(std::fs::canonicalize).ok()
 }
 
 /// Shows downloads as bars.

@@ -4,18 +4,20 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::{Error, Result};
+use anyhow::Result;
 use minijinja::Value;
 
-use super::{MOST_CHARACTERS, Turn, follow_up};
+use super::follow_up;
+use super::turn::{MAX_CHARACTERS, Turn};
+use crate::answer::Event;
 use crate::generation::Generator;
 use crate::generation::local::{SamplingOptions, Stop};
-use crate::generation::remote::{PoolEvent, RemoteError};
+use crate::generation::remote::PoolEvent;
 use crate::prompt::{Messages, TemplateSource, line_of};
 use crate::text::language::Language;
 
-/// The most tokens in a rewritten question.
-const MOST_TOKENS: usize = 64;
+/// Tokens in a rewritten question.
+const MAX_TOKENS: usize = 64;
 
 const WHAT: &str = "rewriting template";
 /// What a template may use, beside what Jinja itself has.
@@ -72,7 +74,7 @@ impl RewriteTemplate {
             .map(|pairs| Value::from_object(BTreeMap::from(pairs)))
             .collect::<Vec<_>>()
             .into();
-        let question = line_of(question, MOST_CHARACTERS);
+        let question = line_of(question, MAX_CHARACTERS);
         let variables = |role: &str| {
             minijinja::context! {
                 role,
@@ -83,22 +85,6 @@ impl RewriteTemplate {
         };
         self.0.messages(variables, data)
     }
-}
-
-/// What happens on the way to a rewritten question.
-#[derive(Debug)]
-pub enum Rewriting<'a> {
-    /// The LLM is asked.
-    Begins,
-    /// A server did not answer, and `next` is asked.
-    ServerFailed {
-        /// Why.
-        error: &'a RemoteError,
-        /// `host:port`.
-        next: &'a str,
-    },
-    /// The LLM failed, or no server answered.
-    Failed(&'a Error),
 }
 
 /// Who rewrites, and what it is asked with.
@@ -112,30 +98,30 @@ pub struct Rewriter<'a> {
 
 impl Rewriter<'_> {
     /// The question after these turns, rewritten; nothing where what comes cannot be used.
-    pub(crate) fn rewrite(
+    pub(super) fn rewrite(
         self,
         question: &str,
         turns: &VecDeque<Turn>,
         language: Language,
         interrupted: &AtomicBool,
-        watch: &mut dyn FnMut(Rewriting),
+        watch: &mut dyn FnMut(Event),
     ) -> Result<Option<String>> {
         let generator = self.generator.once();
         let prompt = generator.prompt(self.template.render(question, turns, language)?)?;
-        if prompt.tokens() + MOST_TOKENS > generator.context() {
+        if prompt.tokens() + MAX_TOKENS > generator.context() {
             return Ok(None);
         }
         // What was said before is to be said again, so nothing is made less likely for that.
         let options = SamplingOptions {
-            max_tokens: MOST_TOKENS,
+            max_tokens: MAX_TOKENS,
             temperature: 0.0,
             repeat_penalty: 1.0,
             ..SamplingOptions::default()
         };
-        watch(Rewriting::Begins);
+        watch(Event::Rewriting);
         let written = prompt.write(&options, interrupted, &mut |progress| {
-            if let PoolEvent::Failed { error, next, .. } = progress {
-                watch(Rewriting::ServerFailed { error, next });
+            if let PoolEvent::Failed { error, next, pause } = progress {
+                watch(Event::ServerFailed { error, next, pause });
             }
         })?;
         let whole = written.stop == Stop::EndOfText;
@@ -155,7 +141,7 @@ fn first_line(text: &str, whole: bool) -> Option<&str> {
 /// can be told, with all that the question says, and with something that only the dialogue said.
 fn accept(written: &str, question: &str, turns: &VecDeque<Turn>) -> Option<String> {
     let written = written.trim().trim_matches(['"', '“', '”', '>', ' ']);
-    let rewritten = line_of(written, MOST_CHARACTERS);
+    let rewritten = line_of(written, MAX_CHARACTERS);
     if rewritten.is_empty() || rewritten.ends_with('…') {
         return None;
     }
@@ -180,7 +166,7 @@ mod tests {
     fn after(turns: &[(&str, &str)]) -> VecDeque<Turn> {
         let turn = |&(question, answer): &(&str, &str)| Turn {
             question: question.to_owned(),
-            answer: line_of(answer, MOST_CHARACTERS),
+            answer: line_of(answer, MAX_CHARACTERS),
         };
         turns.iter().map(turn).collect()
     }

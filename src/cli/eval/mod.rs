@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::args::{Cli, EvalArgs};
-use super::ask::answer_options;
 use super::exit::Exit;
 use super::interrupt::{self, Interruptible};
 use super::setup::Setup;
@@ -32,7 +31,7 @@ fn measure(setup: &Setup, cli: &Cli, args: &EvalArgs, path: &Path) -> Result<Exi
         !(args.with_llm && setup.global.extractive),
         "`--with-llm` and `--extractive` contradict each other; leave one of them out"
     );
-    let options = answer_options(setup, cli)?;
+    let options = setup.answer_options(&cli.sampling)?;
     interrupt::install();
     let lang = setup.terminal.lang;
     let models = setup.models()?;

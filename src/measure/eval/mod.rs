@@ -26,7 +26,7 @@ pub use questions::{Question, read};
 pub use refusal::{Point, Refusal};
 pub use report::{Answers, QuestionScores, Report, STAGES, Stage};
 
-use crate::answer::{Answerer, Event, Mode};
+use crate::answer::{Answerer, Conversation, Event, Mode};
 use crate::measure::middle;
 use crate::retrieval::{Candidate, Ranking, Stages};
 use crate::support::random::SplitMix64;
@@ -100,14 +100,16 @@ impl Evaluator<'_> {
     ) -> Result<(AnswerScores, AnswerFacts)> {
         let mut cites = true;
         let start = Instant::now();
-        let answer = self.answerer.answer(&question.text, interrupted, &mut |event| {
+        let mut conversation = Conversation::new(self.answerer);
+        let answer = conversation.ask(&question.text, interrupted, &mut |event| {
             // The passages that stand in for citations are none.
             cites &= !matches!(event, Event::NoCitations);
         })?;
         let ms = 1e3 * start.elapsed().as_secs_f64();
         cites &= !answer.citations.is_empty();
         let relevant = |document: &String| question.relevant.contains(document);
-        let right = answer.citations.iter().filter(|citation| relevant(&citation.document)).count();
+        let right =
+            answer.citations.iter().filter(|citation| relevant(&citation.document_id)).count();
         let english = Language::of(&question.text) == Language::English;
         let scores = AnswerScores {
             likeness: answers::likeness(&answer.answer, &question.answers, english),

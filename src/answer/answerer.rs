@@ -1,0 +1,294 @@
+//! From a question that can be understood by itself to its answer.
+
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::citations::{self, document_name};
+use super::distinct::distinct;
+use super::extractive;
+use super::merge::{Source, merge};
+use super::support::unsupported;
+use super::{
+    Answer, AnswerOptions, Citation, Event, Mode, Placement, Reason, Timings, TokenCounts,
+    Unsupported,
+};
+use crate::generation::{Generator, LazyGenerator};
+use crate::index::Passage;
+use crate::models::catalogue::SupportThresholds;
+use crate::prompt::Messages;
+use crate::retrieval::{Relevance, Retrieval, Retriever};
+use crate::text::language::Language;
+
+/// Hits beyond those wanted, which take the places of near-duplicates. No more than are reranked
+/// anyway.
+const SPARE_HITS: usize = 25;
+
+/// A question as it was asked, and how it is understood.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub question: &'a str,
+    /// What to search for instead; absent where the question can be understood by itself.
+    pub searched: Option<&'a str>,
+    /// Time to find that out.
+    pub rewrite: Duration,
+}
+
+/// Answers questions from one index. It holds nothing of what was asked, so any number of
+/// conversations can share it; a loaded LLM writes for one of them at a time.
+pub struct Answerer<'a> {
+    retriever: Retriever<'a>,
+    pub(super) llm: &'a LazyGenerator,
+    support: Option<SupportThresholds>,
+    pub(super) options: AnswerOptions,
+    load_index: Duration,
+}
+
+impl<'a> Answerer<'a> {
+    /// Prepares to answer from what `retriever` finds in its index, which took `load_index` to
+    /// open; loads nothing. Without `support` thresholds words alone decide what supports a
+    /// sentence.
+    pub fn new(
+        retriever: Retriever<'a>,
+        llm: &'a LazyGenerator,
+        support: Option<SupportThresholds>,
+        options: AnswerOptions,
+        load_index: Duration,
+    ) -> Self {
+        Self { retriever, llm, support, options, load_index }
+    }
+
+    /// What finds the passages.
+    pub fn retriever(&self) -> &Retriever<'a> {
+        &self.retriever
+    }
+
+    /// Finds the passages for a question.
+    pub fn search(&self, question: &str) -> Result<Retrieval> {
+        let top_k = self.options.top_k;
+        let mut retrieval = self.retriever.retrieve(question, top_k + SPARE_HITS)?;
+        retrieval.hits = distinct(retrieval.hits, top_k);
+        Ok(retrieval)
+    }
+
+    /// Answers a normalized question.
+    pub(super) fn answer(
+        &self,
+        asked: Asked,
+        interrupted: &AtomicBool,
+        watch: &mut dyn FnMut(Event),
+    ) -> Result<Answer> {
+        let question = asked.searched.unwrap_or(asked.question);
+        let retrieval = self.search(question)?;
+        watch(Event::Searched(&retrieval));
+        if self.retriever.reranks() {
+            watch(Event::Reranked(&retrieval));
+        }
+        let mut answer = self.begin(asked, &retrieval);
+        if let Some(reason) = self.refuses(&retrieval) {
+            watch(Event::Refused(reason));
+            answer.reason = Some(reason);
+            return Ok(answer);
+        }
+        let sources = merge(&retrieval.hits);
+        answer.answered = true;
+        match self.for_llm(question, &sources, watch) {
+            Some(readable) => {
+                self.generate(question, &readable, &mut answer, interrupted, watch)?;
+            }
+            None => self.extract(question, &retrieval, &sources, &mut answer, watch)?,
+        }
+        Ok(answer)
+    }
+
+    /// Why a question is answered with "your documents say nothing about this", if it is.
+    pub fn refuses(&self, retrieval: &Retrieval) -> Option<Reason> {
+        let Relevance { is_low, signals, .. } = retrieval.relevance;
+        if self.retriever.index().chunk_count() == 0 {
+            return Some(Reason::EmptyIndex);
+        }
+        if retrieval.hits.is_empty() {
+            return Some(Reason::NoMatch);
+        }
+        let reason = if signals.coverage > 0.0 { Reason::LowRelevance } else { Reason::NoMatch };
+        (is_low && !self.options.force).then_some(reason)
+    }
+
+    fn begin(&self, asked: Asked, retrieval: &Retrieval) -> Answer {
+        let on_cpu = Some("cpu".to_owned());
+        Answer {
+            question: asked.question.to_owned(),
+            searched: asked.searched.map(str::to_owned),
+            answered: false,
+            reason: None,
+            mode: Mode::Extractive,
+            answer: String::new(),
+            citations: Vec::new(),
+            unsupported: Vec::new(),
+            model: None,
+            placement: Placement {
+                embedder: on_cpu.clone(),
+                reranker: on_cpu.filter(|_| self.retriever.reranks()),
+                llm: None,
+            },
+            timings_ms: Timings {
+                rewrite: milliseconds(asked.rewrite),
+                load_index: milliseconds(self.load_index),
+                embed: milliseconds(retrieval.embed),
+                search: milliseconds(retrieval.search),
+                rerank: milliseconds(retrieval.rerank),
+                ..Timings::default()
+            },
+            tokens: TokenCounts::default(),
+            hits: retrieval.hits.clone(),
+        }
+    }
+
+    /// The passages that the LLM is to answer from; `None` where it is not to answer at all: by
+    /// the user's wish, or because it does not write the question's language or read that of any
+    /// passage.
+    fn for_llm(
+        &self,
+        question: &str,
+        sources: &[Source],
+        watch: &mut dyn FnMut(Event),
+    ) -> Option<Vec<Source>> {
+        if self.options.extractive {
+            return None;
+        }
+        let most = self.llm.max_passages.unwrap_or(sources.len());
+        let Some(languages) = &self.llm.languages else {
+            return Some(sources.iter().take(most).cloned().collect());
+        };
+        let knows = |language: Language| {
+            language.code().is_some_and(|code| languages.iter().any(|known| known == code))
+        };
+        let language = Language::of(question);
+        if !knows(language) {
+            watch(Event::LlmNotFor(language));
+            return None;
+        }
+        let readable: Vec<Source> = sources
+            .iter()
+            .filter(|source| knows(Language::of(&source.passage.text)))
+            .take(most)
+            .cloned()
+            .collect();
+        if readable.is_empty() {
+            watch(Event::LlmCannotRead);
+            return None;
+        }
+        Some(readable)
+    }
+
+    fn extract(
+        &self,
+        question: &str,
+        retrieval: &Retrieval,
+        sources: &[Source],
+        answer: &mut Answer,
+        watch: &mut dyn FnMut(Event),
+    ) -> Result<()> {
+        watch(Event::Answering);
+        let start = Instant::now();
+        let passages: Vec<Passage> = sources.iter().map(|source| source.passage.clone()).collect();
+        let lexical = self.retriever.index().lexical(question)?;
+        let embedder = self.retriever.embedder()?;
+        let sentences = extractive::select(&retrieval.question, &lexical, &passages, embedder)?;
+        let lines: Vec<String> = sentences
+            .iter()
+            .map(|sentence| format!("{} [{}]", sentence.text, sentence.passage))
+            .collect();
+        answer.answer = lines.join("\n");
+        watch(Event::Text(&answer.answer));
+        let mut cited: Vec<usize> = sentences.iter().map(|sentence| sentence.passage).collect();
+        cited.dedup();
+        answer.citations = self.cite(&cited, sources);
+        answer.timings_ms.decode = milliseconds(start.elapsed());
+        watch(Event::Answered { took: start.elapsed(), written: None });
+        Ok(())
+    }
+
+    fn generate(
+        &self,
+        question: &str,
+        sources: &[Source],
+        answer: &mut Answer,
+        interrupted: &AtomicBool,
+        watch: &mut dyn FnMut(Event),
+    ) -> Result<()> {
+        let passages: Vec<Passage> = sources.iter().map(|source| source.passage.clone()).collect();
+        let read = self.write(question, &passages, answer, interrupted, watch)?;
+        let (cited, invented) = citations::cited(&answer.answer, read);
+        if invented {
+            watch(Event::InventedCitations);
+        }
+        if cited.is_empty() && !answer.answer.is_empty() {
+            watch(Event::NoCitations);
+            answer.citations = self.cite(&(1..=read).collect::<Vec<_>>(), sources);
+        } else {
+            answer.citations = self.cite(&cited, sources);
+        }
+        if answer.reason != Some(Reason::Interrupted) {
+            let start = Instant::now();
+            answer.unsupported = self.unsupported(&answer.answer, &passages[..read])?;
+            answer.timings_ms.check = milliseconds(start.elapsed());
+            if !answer.unsupported.is_empty() {
+                watch(Event::Unsupported(&answer.unsupported));
+            }
+        }
+        Ok(())
+    }
+
+    fn unsupported(&self, answer: &str, passages: &[Passage]) -> Result<Vec<Unsupported>> {
+        let embedder = self.retriever.embedder()?;
+        unsupported(answer, passages, self.retriever.index(), embedder, self.support)
+    }
+
+    /// What the LLM would be asked, all passages of its prompt counted as fitting; nothing where
+    /// it would not be asked. Loads no LLM.
+    pub fn messages(
+        &self,
+        question: &str,
+        watch: &mut dyn FnMut(Event),
+    ) -> Result<Option<Messages>> {
+        let retrieval = self.search(question)?;
+        if let Some(reason) = self.refuses(&retrieval) {
+            watch(Event::Refused(reason));
+            return Ok(None);
+        }
+        let Some(sources) = self.for_llm(question, &merge(&retrieval.hits), watch) else {
+            return Ok(None);
+        };
+        let passages: Vec<Passage> = sources.into_iter().map(|source| source.passage).collect();
+        self.options.prompt.render(question, &passages).map(Some)
+    }
+
+    fn cite(&self, numbers: &[usize], sources: &[Source]) -> Vec<Citation> {
+        let citation = |&n: &usize| {
+            let Source { passage, score } = &sources[n - 1];
+            Citation {
+                n,
+                document_id: passage.document.clone(),
+                document: document_name(&passage.document, self.options.names_below.as_deref()),
+                heading: passage.heading(),
+                place: passage.place,
+                score: *score,
+            }
+        };
+        numbers.iter().map(citation).collect()
+    }
+
+    /// The LLM, if it can write at once and writes the language of a question.
+    pub(super) fn ready_generator(&self, question: &str) -> Option<Generator<'_>> {
+        let known = self.llm.languages.as_ref();
+        let code = Language::of(question).code();
+        let writes = known.is_none_or(|known| known.iter().any(|known| Some(&**known) == code));
+        self.llm.ready().filter(|_| writes && !self.options.extractive)
+    }
+}
+
+pub(super) fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}

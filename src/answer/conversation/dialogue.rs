@@ -1,0 +1,172 @@
+//! What is remembered of a conversation, and what a follow-up means after it.
+
+use std::collections::VecDeque;
+use std::sync::atomic::AtomicBool;
+
+use super::follow_up::is_follow_up;
+use super::rewrite::Rewriter;
+use super::turn::{MAX_CHARACTERS, Turn};
+use crate::answer::Event;
+use crate::prompt::line_of;
+use crate::text::language::Language;
+
+/// Turns that are remembered.
+const MAX_TURNS: usize = 3;
+/// The turns of a conversation.
+#[derive(Debug, Clone, Default)]
+pub struct Dialogue {
+    /// The oldest first.
+    turns: VecDeque<Turn>,
+    /// The last question that can be understood by itself.
+    topic: Option<String>,
+}
+
+/// What to search for after a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RewrittenQuery {
+    /// The question as it is.
+    AsAsked,
+    /// What the LLM made of it.
+    ByLlm(String),
+    /// The question that it goes on from, and then itself.
+    Joined(String),
+}
+
+impl RewrittenQuery {
+    /// The text to search for, where it is not the question itself.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::AsAsked => None,
+            Self::ByLlm(text) | Self::Joined(text) => Some(text),
+        }
+    }
+}
+
+impl Dialogue {
+    /// What to search for to answer `question`. What the LLM writes is used only if it looks like
+    /// the question that was asked. Whatever goes wrong, there is something to search for.
+    pub fn understand<'r>(
+        &self,
+        question: &str,
+        rewriter: impl FnOnce() -> Option<Rewriter<'r>>,
+        interrupted: &AtomicBool,
+        watch: &mut dyn FnMut(Event),
+    ) -> RewrittenQuery {
+        let Some(topic) = self.topic.as_ref().filter(|_| is_follow_up(question)) else {
+            return RewrittenQuery::AsAsked;
+        };
+        let joined = format!("{topic} {question}");
+        let rewritten = rewriter().map_or(Ok(None), |rewriter| {
+            let language = Language::of(&joined);
+            rewriter.rewrite(question, &self.turns, language, interrupted, watch)
+        });
+        match rewritten {
+            Ok(Some(rewritten)) => RewrittenQuery::ByLlm(rewritten),
+            Ok(None) => RewrittenQuery::Joined(joined),
+            Err(error) => {
+                watch(Event::NotRewritten(&error));
+                RewrittenQuery::Joined(joined)
+            }
+        }
+    }
+
+    /// Remembers an answer, and forgets the oldest.
+    pub fn remember(&mut self, question: &str, searched: &RewrittenQuery, answer: &str) {
+        let understood = match searched {
+            RewrittenQuery::AsAsked => Some(question),
+            RewrittenQuery::ByLlm(rewritten) => Some(rewritten.as_str()),
+            // Else one topic would be put before another without end.
+            RewrittenQuery::Joined(_) => None,
+        };
+        if let Some(understood) = understood {
+            self.topic = Some(line_of(understood, MAX_CHARACTERS));
+        }
+        if self.turns.len() == MAX_TURNS {
+            self.turns.pop_front();
+        }
+        self.turns.push_back(Turn {
+            question: line_of(understood.unwrap_or(question), MAX_CHARACTERS),
+            answer: line_of(answer, MAX_CHARACTERS),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::answer::conversation::RewriteTemplate;
+    use crate::generation::Generator;
+    use crate::generation::local::placement::DeviceChoice;
+    use crate::generation::local::{Llm, LlmFiles};
+
+    fn after(turns: &[(&str, &str)]) -> Dialogue {
+        let mut dialogue = Dialogue::default();
+        for (question, answer) in turns {
+            dialogue.remember(question, &RewrittenQuery::AsAsked, answer);
+        }
+        dialogue
+    }
+
+    fn understood(dialogue: &Dialogue, question: &str) -> RewrittenQuery {
+        dialogue.understand(question, || None, &AtomicBool::new(false), &mut |_| {})
+    }
+
+    #[test]
+    fn without_the_llm_the_topic_is_put_before_a_follow_up() {
+        let mut dialogue = after(&[("Transformer là gì?", "Một kiến trúc.")]);
+        let joined = RewrittenQuery::Joined("Transformer là gì? còn nhược điểm?".to_owned());
+        assert_eq!(understood(&dialogue, "còn nhược điểm?"), joined);
+        // The topic stays through several follow-ups.
+        dialogue.remember("còn nhược điểm?", &joined, "Tốn bộ nhớ.");
+        let next = RewrittenQuery::Joined("Transformer là gì? còn ưu điểm?".to_owned());
+        assert_eq!(understood(&dialogue, "còn ưu điểm?"), next);
+        // A new question is a new topic.
+        assert_eq!(understood(&dialogue, "BERT là gì?"), RewrittenQuery::AsAsked);
+        dialogue.remember("BERT là gì?", &RewrittenQuery::AsAsked, "");
+        let other = RewrittenQuery::Joined("BERT là gì? Nó là gì?".to_owned());
+        assert_eq!(understood(&dialogue, "Nó là gì?"), other);
+    }
+
+    #[test]
+    fn at_the_beginning_nothing_is_a_follow_up() {
+        assert_eq!(understood(&Dialogue::default(), "còn nhược điểm?"), RewrittenQuery::AsAsked);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let long = "dài \u{1b}[31m\n\n".repeat(100_000);
+        let mut dialogue = Dialogue::default();
+        for _ in 0..50 {
+            dialogue.remember(&long, &RewrittenQuery::AsAsked, &long);
+        }
+        assert_eq!(dialogue.turns.len(), MAX_TURNS);
+        for text in dialogue.turns.iter().flat_map(|turn| [&turn.question, &turn.answer]) {
+            assert!(text.chars().count() <= MAX_CHARACTERS + 1);
+            assert!(!text.contains(char::is_control));
+        }
+    }
+
+    /// A random model writes nonsense, whatever is said: the rule steps in.
+    #[test]
+    fn nonsense_of_the_llm_is_not_searched_for() {
+        let file =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/tiny-llama/model.gguf");
+        for context in [4096, 256] {
+            let llm = Llm::load(&LlmFiles::Gguf(file.clone()), DeviceChoice::Cpu, context).unwrap();
+            let dialogue = after(&[("What is a transformer?", "<|eot_id|> A model. {{ x }}")]);
+            let joined =
+                RewrittenQuery::Joined("What is a transformer? and its drawbacks?".to_owned());
+            let (never, template) = (AtomicBool::new(false), RewriteTemplate::default());
+            let generator = Generator::Local { llm: &llm, name: "tiny" };
+            let rewriter = || Some(Rewriter { generator, template: &template });
+            let mut watch = |event: Event| {
+                assert!(matches!(event, Event::Rewriting), "{event:?}");
+            };
+            let understood =
+                dialogue.understand("and its drawbacks?", rewriter, &never, &mut watch);
+            assert_eq!(understood, joined);
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Questions and answers on a terminal: what happens becomes lines on standard error, the answer
+//! goes to standard output.
+
+use std::io;
+
+use anyhow::Result;
+
+use super::exit::Exit;
+use super::interrupt::Interruptible;
+use super::setup::Setup;
+use crate::answer::{Answer, Answerer, Conversation, Event, Reason};
+use crate::generation::local::placement::DeviceChoice;
+use crate::profile::Models;
+use crate::prompt::{Messages, line_of};
+use crate::terminal::{Step, Terminal, document_name, time};
+
+/// What is shown of a sentence without support, in characters.
+const SHOWN_OF_A_SENTENCE: usize = 80;
+
+/// Questions and answers on a terminal.
+pub struct Session<'a> {
+    pub terminal: Terminal,
+    answerer: &'a Answerer<'a>,
+    llm_name: &'a str,
+    llm_device: DeviceChoice,
+    json: bool,
+    explain: bool,
+}
+
+impl<'a> Session<'a> {
+    pub fn new(setup: &Setup, answerer: &'a Answerer<'a>, models: &'a Models) -> Self {
+        Self {
+            terminal: setup.terminal,
+            answerer,
+            llm_name: &models.llm.name,
+            llm_device: models.llm_device,
+            json: setup.global.json,
+            explain: setup.global.explain,
+        }
+    }
+
+    /// A conversation without any turns.
+    pub fn conversation(&self) -> Conversation<'a> {
+        Conversation::new(self.answerer)
+    }
+
+    /// Answers one question on the terminal.
+    pub fn ask(&self, question: &str) -> Result<Exit> {
+        Ok(outcome(&self.answer(question, &mut self.conversation())?))
+    }
+
+    /// Answers a question of a conversation on the terminal, and returns the answer.
+    pub fn answer(&self, question: &str, conversation: &mut Conversation) -> Result<Answer> {
+        self.terminal.say(&self.terminal.lang.question(question));
+        let answering = Interruptible::begin();
+        let mut narrator = Narrator::new(self);
+        let answer =
+            conversation.ask(question, answering.interrupted(), &mut |event| narrator.tell(&event));
+        drop(answering);
+        if answer.is_err() && !narrator.text.is_empty() {
+            // The error has a line of its own.
+            narrator.print_raw("\n");
+        }
+        let Narrator { step, printing, .. } = narrator;
+        drop(step);
+        let answer = answer?;
+        printing?;
+        self.conclude(&answer)?;
+        Ok(answer)
+    }
+
+    /// Prints what the LLM would be asked, without loading it.
+    pub fn show_prompt(&self, question: &str) -> Result<Exit> {
+        let mut refused = false;
+        let mut narrator = Narrator::new(self);
+        let messages = self.answerer.messages(question, &mut |event| {
+            refused |= matches!(event, Event::Refused(_));
+            narrator.tell(&event);
+        })?;
+        match messages {
+            Some(messages) if self.json => self.terminal.print_json(&messages)?,
+            Some(Messages { system, user }) => {
+                self.terminal.print(&format!("--- system\n{system}\n--- user\n{user}\n"))?;
+            }
+            None => {}
+        }
+        Ok(if refused { Exit::NotInDocuments } else { Exit::Answered })
+    }
+
+    /// What follows the answer's own text: its sources, or the whole of it as JSON.
+    fn conclude(&self, answer: &Answer) -> Result<()> {
+        let (terminal, lang) = (self.terminal, self.terminal.lang);
+        match answer.reason {
+            Some(Reason::Interrupted) => terminal.say(lang.interrupted()),
+            Some(Reason::MaxTokens) => terminal.say(lang.max_tokens()),
+            _ => {}
+        }
+        if self.explain {
+            explain(terminal, answer);
+        }
+        if self.json {
+            return Ok(terminal.print_json(answer)?);
+        }
+        if answer.citations.is_empty() {
+            return Ok(());
+        }
+        Ok(terminal.print(&format!("\n{}", self.sources(answer)))?)
+    }
+
+    /// The list of sources under an answer.
+    pub fn sources(&self, answer: &Answer) -> String {
+        let lang = self.terminal.lang;
+        let mut list = format!("{}\n", lang.sources());
+        for citation in &answer.citations {
+            let place = lang.place(citation.place);
+            let heading = if citation.heading.is_empty() {
+                String::new()
+            } else {
+                format!(" — {}", citation.heading)
+            };
+            list.push_str(&format!("  [{}] {}{heading}{place}\n", citation.n, citation.document));
+        }
+        list
+    }
+}
+
+fn outcome(answer: &Answer) -> Exit {
+    match answer.reason {
+        Some(Reason::EmptyIndex | Reason::NoMatch | Reason::LowRelevance) => Exit::NotInDocuments,
+        Some(Reason::Interrupted) => Exit::Interrupted,
+        Some(Reason::MaxTokens) | None => Exit::Answered,
+    }
+}
+
+/// Turns events into lines.
+struct Narrator<'a> {
+    session: &'a Session<'a>,
+    step: Option<Step>,
+    /// Text of the answer so far.
+    text: String,
+    printing: io::Result<()>,
+}
+
+impl<'a> Narrator<'a> {
+    fn new(session: &'a Session<'a>) -> Self {
+        Self { session, step: None, text: String::new(), printing: Ok(()) }
+    }
+
+    fn tell(&mut self, event: &Event) {
+        let (terminal, lang) = (self.session.terminal, self.session.terminal.lang);
+        match event {
+            Event::Rewriting => self.step = Some(terminal.begin(lang.rewriting())),
+            Event::NotRewritten(error) => {
+                self.step = None;
+                terminal.warn(&lang.not_rewritten(error));
+            }
+            Event::Understood { query, by_llm, took } => {
+                match self.step.take() {
+                    Some(step) if *by_llm => step.done_in(*took),
+                    Some(step) => step.done(&time(*took)),
+                    None => {}
+                }
+                terminal.say(&lang.searching_for(query, *by_llm));
+            }
+            Event::Searched(retrieval) => {
+                terminal.say(&lang.searched(retrieval.embed + retrieval.search));
+            }
+            Event::Reranked(retrieval) => terminal.say(&lang.reranked(retrieval.rerank)),
+            Event::Refused(reason) => terminal.say(lang.refused(*reason)),
+            Event::LlmNotFor(language) => {
+                terminal.say(&lang.llm_not_for(self.session.llm_name, *language));
+            }
+            Event::LlmCannotRead => terminal.say(&lang.llm_cannot_read(self.session.llm_name)),
+            Event::LoadingLlm => {
+                let device = self.session.llm_device.to_string();
+                self.step = Some(terminal.begin(&lang.loading_llm(self.session.llm_name, &device)));
+            }
+            Event::LlmLoaded { placed, took } => {
+                if let Some(step) = self.step.take() {
+                    step.done(&lang.llm_loaded(placed, *took));
+                }
+            }
+            Event::PassagesDropped(count) => {
+                terminal.warn(lang.passages_dropped(*count).trim_start());
+            }
+            Event::Answering => {
+                let mut step = terminal.begin(lang.answering());
+                // The answer itself comes next, on the same screen.
+                step.pause();
+                self.step = Some(step);
+            }
+            Event::Text(text) => self.print(text),
+            Event::ServerFailed { error, next, pause } => {
+                self.step.iter_mut().for_each(Step::pause);
+                terminal.warn(&lang.server_failed(error, next, *pause));
+            }
+            Event::InventedCitations => terminal.warn(lang.invented_citations().trim_start()),
+            Event::Unsupported(sentences) => {
+                if let Some(first) = sentences.first() {
+                    let first = line_of(&first.text, SHOWN_OF_A_SENTENCE);
+                    terminal.say(&lang.unsupported(sentences.len(), &first));
+                }
+            }
+            Event::NoCitations => terminal.warn(lang.no_citations().trim_start()),
+            Event::Answered { took, written } => {
+                self.print_raw("\n");
+                if let Some(step) = self.step.take() {
+                    step.done(&lang.answered(*took, *written));
+                }
+            }
+        }
+    }
+
+    fn print(&mut self, text: &str) {
+        // Models like to begin with a blank.
+        let text = if self.text.is_empty() { text.trim_start() } else { text };
+        self.text.push_str(text);
+        self.print_raw(text);
+    }
+
+    fn print_raw(&mut self, text: &str) {
+        if !self.session.json && self.printing.is_ok() {
+            self.printing = self.session.terminal.print(text);
+        }
+    }
+}
+
+fn explain(terminal: Terminal, answer: &Answer) {
+    for (i, hit) in answer.hits.iter().enumerate() {
+        let scores = hit.scores;
+        let rerank = scores.rerank.map_or("-".to_owned(), |score| format!("{score:.4}"));
+        terminal.say(&format!(
+            "   {}. {:.4}  dense {:.4}  bm25 {:.2}  fused {:.4}  rerank {rerank}  {} — {}",
+            i + 1,
+            hit.score,
+            scores.dense,
+            scores.bm25,
+            scores.fused,
+            document_name(&hit.passage.document),
+            hit.passage.heading(),
+        ));
+    }
+}

@@ -1,0 +1,73 @@
+//! A small index and the embedder that it was built with, for tests.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use crate::chunks::ChunkSettings;
+use crate::documents::{self, Filter};
+use crate::embedding::Embedder;
+use crate::index::update::Indexer;
+use crate::index::{DirectoryIndex, DirectoryWriter, EmbedderIdentity, Settings, Start};
+use crate::models::LazyModel;
+use crate::models::catalogue::{EmbedderSpec, Pooling, Precision};
+
+/// Documents with an index, which keeps token vectors, and an embedder that is not loaded.
+pub struct Notes {
+    pub index: DirectoryIndex,
+    pub embedder: LazyModel<Embedder>,
+    pub folder: tempfile::TempDir,
+}
+
+impl Notes {
+    /// An index of one document for each of the texts, `0.txt` and so on.
+    pub fn of(texts: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let notes = folder.path().join("notes");
+        std::fs::create_dir(&notes).unwrap();
+        for (number, text) in texts.iter().enumerate() {
+            std::fs::write(notes.join(format!("{number}.txt")), text).unwrap();
+        }
+        let settings = Settings {
+            embedder: EmbedderIdentity {
+                id: "tiny".to_owned(),
+                dimension: 64,
+                pooling: "cls".to_owned(),
+                passage_prefix: String::new(),
+            },
+            chunking: ChunkSettings { max_tokens: 100, ..ChunkSettings::default() },
+            token_vectors: true,
+        };
+        let at = folder.path().join("index");
+        let writer = DirectoryWriter::open(&at, settings, Start::Update).unwrap();
+        let paths = [notes.canonicalize().unwrap()];
+        let walk = documents::walk(&paths, &Filter::default()).unwrap();
+        let (stop, mut watch) = (AtomicBool::new(false), |_| {});
+        let embedder = load().unwrap();
+        Indexer::new(Box::new(writer), &embedder, Start::Update, &stop, &mut watch)
+            .update(&paths, &walk)
+            .unwrap();
+        Self { index: DirectoryIndex::open(&at).unwrap(), embedder: LazyModel::new(load), folder }
+    }
+}
+
+/// Two layers of 64 values, with random weights.
+fn load() -> anyhow::Result<Embedder> {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/tiny-xlm-roberta");
+    let spec = EmbedderSpec {
+        pooling: Pooling::Cls,
+        query_prefix: String::new(),
+        passage_prefix: String::new(),
+        max_tokens: 254,
+        dimension: 64,
+        relevance: None,
+        support: None,
+        precision: Precision::F32,
+        language_directions: None,
+    };
+    Embedder::load(
+        &golden.join("config.json"),
+        &golden.join("tokenizer.json"),
+        &golden.join("model.safetensors"),
+        spec,
+    )
+}
