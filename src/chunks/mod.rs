@@ -1,7 +1,10 @@
 //! Documents → chunks: passages small enough for an embedder, cut where the text itself has joints.
 
 mod cut;
+mod division;
 mod sentence;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 
@@ -13,11 +16,12 @@ use crate::documents::Place;
 /// A passage of a document, small enough for an embedder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chunk {
-    /// Bytes of [`Document::text`]; never cuts a character, never starts or ends with whitespace.
+    /// Bytes of [`Document::text`](crate::documents::Document::text). Never cuts a character, never
+    /// starts or ends with whitespace.
     pub span: Range<usize>,
-    /// The headings above the chunk, outermost first; the document's title, if any, comes before.
-    /// Cut to [`ChunkSettings::max_heading_tokens`]: the innermost ones stay.
+    /// The document's title, if it has one, and the headings above the chunk, outermost first. Cut to
+    /// [`ChunkSettings::max_heading_tokens`]: the innermost ones stay.
     pub headings: Vec<String>,
-    /// Where it stands; `None` in files that have neither lines nor pages.
+    /// `None` in files that have neither lines nor pages.
     pub place: Option<Place>,
 }

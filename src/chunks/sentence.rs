@@ -1,15 +1,15 @@
 //! Where sentences begin and end, in any script (Unicode's rules, UAX 29), adapted to documents.
 //!
-//! To the Unicode rules every line break ends a sentence, and `**` or `1.` means nothing. Here a
-//! line break within a paragraph is a space, and lines that open a block (list items, headings,
-//! table rows) open a sentence.
+//! To the Unicode rules every line break ends a sentence, and `**` or `1.` mean nothing. Here a line
+//! break within a paragraph is a space, and lines that open a block (list items, headings, table
+//! rows) open a sentence.
 
 use std::ops::Range;
 
 use icu_segmenter::SentenceSegmenter;
 use icu_segmenter::options::SentenceBreakInvariantOptions;
 
-/// Short forms before a name, which end no sentence although a capital follows.
+/// Short forms that stand before a name, and do not end a sentence although a capital follows.
 const ABBREVIATIONS: [&str; 16] = [
     "TP", "Tp", "GS", "PGS", "TS", "ThS", "BS", "KS", "CN", "ĐH", "Mr", "Mrs", "Ms", "Dr", "Prof",
     "St",
@@ -18,9 +18,9 @@ const ABBREVIATIONS: [&str; 16] = [
 /// The sentences of plain text or Markdown source, in order, as byte ranges without surrounding
 /// whitespace and without the markers of list items, quotes and headings.
 ///
-/// Never spans two paragraphs, items, headings or table rows. What has no letter or digit (rules,
-/// fences) is in no range. In Markdown, pass a range's text through
-/// [`plain_text`](crate::documents::formats::plain_text) to show it.
+/// A range never spans two paragraphs, items, headings or table rows. Text without a letter or digit
+/// (rules, fences) is in no range. To show a range of Markdown, pass its text through
+/// [`Markup::readable`](crate::documents::Markup::readable).
 #[must_use]
 pub fn sentences(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
@@ -72,7 +72,7 @@ pub(crate) fn trim(text: &str, range: Range<usize>) -> Range<usize> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LineKind {
-    /// Blank, or decoration only.
+    /// Blank, or mere decoration.
     Separates,
     /// A block of one line: heading, table row.
     Alone,
@@ -105,13 +105,13 @@ fn classify(line: &str) -> (usize, LineKind) {
     } else if matches!(word, "-" | "*" | "+" | "•" | "–") || is_number {
         (indent + word.len(), LineKind::Opens)
     } else {
-        // The marker of a quote's first line goes; within its paragraph it is as good as a space.
+        // The marker on a quote's first line is dropped; within its paragraph it is like a space.
         (if quoted { indent } else { 0 }, LineKind::Continues)
     }
 }
 
-/// Where the sentences of one paragraph end: byte offsets, the last one is the text's length.
-/// None for an empty text.
+/// Where the sentences of one paragraph end, in bytes: the last offset is the text's length. Empty
+/// for an empty text.
 pub(crate) fn breaks(paragraph: &str) -> Vec<usize> {
     // Same length, so the offsets hold.
     let line = paragraph.replace(['\n', '\r'], " ");
@@ -123,7 +123,7 @@ pub(crate) fn breaks(paragraph: &str) -> Vec<usize> {
         let rest = line[end..].trim_start_matches(['*', '_', '`', '~']);
         let closes = rest.is_empty() || rest.starts_with(char::is_whitespace);
         let end = if closes { line.len() - rest.len() } else { end };
-        // Looks at each part once, not at all that is pending: that would be quadratic.
+        // Looks at each part once, and not again at what is pending, which would be quadratic.
         let part = &line[start..end];
         has_letter |= part.contains(char::is_alphabetic);
         start = end;
@@ -135,7 +135,7 @@ pub(crate) fn breaks(paragraph: &str) -> Vec<usize> {
     ends
 }
 
-/// True for what the Unicode rules take for the end of a sentence, but is none: `TP. `, `J. `
+/// True for what only the Unicode rules take for the end of a sentence: `TP. `, `J. `
 fn ends_in_abbreviation(part: &str) -> bool {
     let word = part.trim_end().rsplit(char::is_whitespace).next().unwrap_or_default();
     let Some(word) = word.strip_suffix('.') else { return false };

@@ -1,16 +1,18 @@
 //! Text as it is kept: composed (NFC), `\n` line ends, nothing that cannot be seen.
 //!
-//! Invisible characters split words for search (a soft hyphen, a zero-width space), and the ones
-//! that turn the writing direction let a text look like another one.
+//! Invisible characters split words for search (a soft hyphen, a zero-width space), and those that
+//! turn the writing direction can make a text look like another one.
 
 use std::borrow::Cow;
 
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
-/// See the module's documentation. Borrows where nothing is to be done.
+use crate::text::vietnamese::TONES;
+
+/// See the module's documentation. Borrows if there is nothing to do.
 ///
-/// Vietnamese arrives composed and decomposed; without NFC neither the lexical index nor the
-/// tokenizers' normalizers treat the two alike.
+/// Vietnamese arrives both composed and decomposed; without NFC, neither the lexical index nor the
+/// tokenizers' normalizers would treat the two alike.
 pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     let Some(first) = text.char_indices().find(|&(_, c)| !is_plain(c)) else {
         return Cow::Borrowed(text);
@@ -25,10 +27,9 @@ pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Some programs write a vowel's tone before the mark that makes it another vowel: `e ́ ̂` for ế.
-/// To Unicode these are different letters; to people they are the same.
+/// Puts tones last. Some programs write a vowel's tone before the mark that makes it another vowel
+/// (`e ́ ̂` for ế): to Unicode these are different letters, to people they are the same.
 fn in_order(text: String) -> String {
-    const TONES: [char; 5] = ['\u{300}', '\u{301}', '\u{303}', '\u{309}', '\u{323}'];
     if !text.contains(['\u{302}', '\u{306}']) {
         return text;
     }
@@ -43,18 +44,18 @@ fn in_order(text: String) -> String {
     letters.into_iter().nfc().collect()
 }
 
-/// Letters and signs of most text, for which there is nothing to do: composed already, visible.
+/// The letters and signs of most text, which are composed and visible already.
 fn is_plain(c: char) -> bool {
     matches!(c, '\t' | '\n' | ' '..='~' | '\u{a0}'..='\u{ac}' | '\u{ae}'..='\u{2ff}'
         | '\u{1ea0}'..='\u{1ef9}' | '\u{2010}'..='\u{2027}' | '\u{4e00}'..='\u{9fff}')
 }
 
-/// What is dropped or becomes another character.
+/// Whether the character is dropped or replaced.
 fn is_special(c: char) -> bool {
     replacement(c) != Some(c) || is_joiner(c)
 }
 
-/// What to write for a character: nothing for the invisible and the control characters.
+/// What to write for a character: nothing for invisible and control characters.
 #[expect(clippy::match_same_arms, reason = "each kind has its own comment")]
 fn replacement(c: char) -> Option<char> {
     match c {
@@ -68,19 +69,19 @@ fn replacement(c: char) -> Option<char> {
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{206f}' => {
             None
         }
-        // Annotations, and letters that only programs see.
+        // Annotations, and tags that only programs see.
         '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}' => None,
         _ => Some(c),
     }
 }
 
-/// Zero-width (non-)joiners: letters look different with them in some scripts, and emoji are made
-/// with them; elsewhere they only hide.
+/// Zero-width (non-)joiners: they change how letters look in some scripts, and make emoji; elsewhere
+/// they are only invisible.
 fn is_joiner(c: char) -> bool {
     matches!(c, '\u{200c}' | '\u{200d}')
 }
 
-/// Whether a joiner after this character is seen.
+/// Whether a joiner makes a visible difference after this character.
 fn joins(c: char) -> bool {
     matches!(c, '\u{600}'..='\u{8ff}' | '\u{900}'..='\u{109f}' | '\u{1780}'..='\u{1cff}'
         | '\u{2600}'..='\u{27bf}' | '\u{a800}'..='\u{abff}' | '\u{fb50}'..='\u{fe0f}'

@@ -1,31 +1,31 @@
 //! From bytes to text: which encoding a file is in.
 //!
 //! What is valid UTF-8 is UTF-8. Otherwise a byte order mark, the zeros of UTF-16, the declaration
-//! of a web page, or the spelling decides: legacy Vietnamese encodings are told apart by reading
-//! the bytes in each and seeing in which they spell Vietnamese syllables. What none of that tells
-//! is an error: wrong letters would be found by nobody.
+//! of a web page, or the spelling decides: legacy Vietnamese encodings are told apart by decoding the
+//! bytes in each and checking in which they spell Vietnamese syllables. If none of that helps it is
+//! an error: a search would never find text in wrong letters.
 
 use std::borrow::Cow;
 
 use encoding_rs::{Encoding, UTF_16BE, UTF_16LE, WINDOWS_1258};
 use unicode_normalization::UnicodeNormalization;
 
-use super::vietnamese::is_syllable;
+use crate::text::vietnamese::is_syllable;
 
-const UTF8_MARK: &[u8] = b"\xEF\xBB\xBF";
+pub(crate) const UTF8_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// Bytes that a guess looks at.
 const SAMPLE: usize = 1 << 16;
-/// Least share of the words with marks that are Vietnamese, for the text to be.
-const LEAST_SHARE: f64 = 0.85;
+/// A text is Vietnamese if this share of its words with marks are Vietnamese syllables.
+const MIN_SHARE: f64 = 0.85;
 
-/// Why bytes are no text.
+/// Why bytes are not text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotText {
-    /// A zero byte, which no text has.
+    /// They hold a zero byte, which text never does.
     #[error("binary (a NUL byte at byte {0})")]
     Binary(usize),
-    /// Neither UTF-8 (from that byte on) nor anything that can be told.
+    /// They are not UTF-8 (from that byte on), nor anything else that can be recognized.
     #[error("not UTF-8 at byte {0}")]
     Unknown(usize),
 }
@@ -63,7 +63,7 @@ pub(crate) fn decode<'b>(
     text.ok_or(error)
 }
 
-/// UTF-16 by its mark, or, without one, by the zeros of its Latin letters, spaces and line ends.
+/// UTF-16, told by its mark, or else by the zeros of its Latin letters, spaces and line ends.
 fn utf16(bytes: &[u8]) -> Option<&'static Encoding> {
     if bytes.starts_with(b"\xFF\xFE") {
         return Some(UTF_16LE);
@@ -82,12 +82,12 @@ fn utf16(bytes: &[u8]) -> Option<&'static Encoding> {
     }
 }
 
-/// Reads bytes in one encoding; `None` if they have no meaning there.
+/// Decodes bytes in one encoding; `None` if they mean nothing there.
 type Decoder = fn(&[u8]) -> Option<String>;
 
-/// The text, if it is Vietnamese in one of the encodings from before Unicode.
+/// The text, if it is Vietnamese in an encoding from before Unicode.
 fn vietnamese(bytes: &[u8]) -> Option<String> {
-    // No letters but ASCII's: the quotes and dashes are the same in all of them.
+    // All letters are ASCII: the quotes and dashes are the same in all encodings.
     if bytes.iter().all(|&byte| byte < 0x80 || punctuation(byte).is_some()) {
         return windows_1258(bytes);
     }
@@ -95,15 +95,15 @@ fn vietnamese(bytes: &[u8]) -> Option<String> {
     let sample = &bytes[..bytes.len().min(SAMPLE)];
     let shares = decoders.map(|decode| decode(sample).map_or(0.0, |text| share(&text)));
     let best = (0..decoders.len()).max_by(|&a, &b| shares[a].total_cmp(&shares[b]))?;
-    // Two that read the same letters differently cannot both be right.
+    // If two readings are equally good, neither can be trusted.
     let clear = shares.iter().enumerate().all(|(i, &other)| i == best || other < shares[best]);
-    (shares[best] >= LEAST_SHARE && clear).then(|| decoders[best](bytes)).flatten()
+    (shares[best] >= MIN_SHARE && clear).then(|| decoders[best](bytes)).flatten()
 }
 
-/// How many of the words with letters beyond ASCII are Vietnamese syllables, 0 to 1.
+/// The share of Vietnamese syllables among the words with letters beyond ASCII, 0 to 1.
 fn share(text: &str) -> f64 {
     let (mut words, mut syllables) = (0_u32, 0_u32);
-    // Signs that no word has belong to the word they are in: they are letters read wrongly.
+    // Other signs count as letters: they are what a wrong decoding makes of letters.
     let between = |c: char| {
         (c.is_ascii() && !c.is_ascii_alphabetic()) || "\u{a0}“”‘’–—…«»•°§©®×·".contains(c)
     };
@@ -122,8 +122,8 @@ fn windows_1258(bytes: &[u8]) -> Option<String> {
 }
 
 /// The letters of TCVN3 (TCVN 5712:1993 VN3, "ABC") from byte 0xA1 on. Capitals with tones are
-/// written with the small letters, in a font of capitals. 0xB0 to 0xB4, 0xC0 to 0xC5 and others are
-/// no letters.
+/// written as small letters, in a font of capitals. 0xB0 to 0xB4, 0xC0 to 0xC5 and others are not
+/// letters.
 const TCVN3: &str = "\
 ĂÂÊÔƠƯĐăâêôơưđ\0\0\0\0\0\0àảãáạ\0ằẳẵắ\0\0\0\0\0\0\0ặầẩẫấậè\0ẻẽéẹềểễếệìỉ\0\0\0ĩíịò\0ỏõóọồổỗốộờởỡớợù\0ủũúụ\
 ừửữứựỳỷỹýỵ";
@@ -176,8 +176,8 @@ fn punctuation(byte: u8) -> Option<char> {
     }
 }
 
-/// VNI for Windows: a letter, then a byte for its marks. The bytes are those of small letters;
-/// those of capitals are 0x20 less.
+/// VNI for Windows: a letter, then a byte for its marks. These are the bytes after small letters;
+/// after capitals they are 0x20 less.
 const VNI_MARKS: [(u8, &str); 15] = [
     (0xf9, "\u{301}"),
     (0xf8, "\u{300}"),
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_told_is_an_error() {
+    fn an_unknown_encoding_is_an_error() {
         for bytes in [
             &b"Caf\xe9 au lait"[..],
             b"f\xfcr \xdcbung und Gr\xf6\xdfe",

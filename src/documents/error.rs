@@ -1,15 +1,14 @@
-//! What can go wrong between a path and its documents. Each message says what happened, where,
-//! and what to do next.
+//! What can go wrong between a path and its documents. Each message says what happened, where, and
+//! what to do next.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::kind::SUPPORTED;
-use super::read::{MAX_ID_BYTES, MAX_LINE_BYTES};
+use super::limits::{MAX_ID_BYTES, MAX_LINE_BYTES};
 
 const MIB: usize = 1 << 20;
 
-/// Why a path, a file or a line of it gave no document.
+/// Why a path, a file, or a part of a file gave no document.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
@@ -25,16 +24,18 @@ pub enum ReadError {
         /// The path as it was given.
         path: PathBuf,
     },
-    /// A file whose extension no reader knows.
+    /// A file in no format that has a reader.
     #[error(
-        "`{}` has no supported format ({SUPPORTED}); convert it, or rename it if it is plain text",
+        "`{}` has no supported format ({supported}); convert it, or rename it if it is plain text",
         .path.display()
     )]
     Unsupported {
         /// The path as it was given.
         path: PathBuf,
+        /// The formats that have one.
+        supported: String,
     },
-    /// Ids of documents are text, so a path has to be.
+    /// The ids of documents are text, so paths have to be.
     #[error("the name of `{}` is not valid Unicode; rename it", .path.display())]
     PathNotUnicode {
         /// The offending path.
@@ -64,7 +65,7 @@ pub enum ReadError {
         /// In bytes.
         limit: usize,
     },
-    /// Bytes in no encoding that can be told.
+    /// Not UTF-8, nor any other encoding that can be recognized.
     #[error(
         "`{}` is not valid UTF-8 at byte {offset}, and its encoding cannot be told; save it as UTF-8",
         .path.display()
@@ -75,7 +76,7 @@ pub enum ReadError {
         /// The first offending byte, counted from 0 at the start of the file.
         offset: usize,
     },
-    /// A format from before its reader's time.
+    /// A format that has no reader yet, although people expect one.
     #[error(
         "`{}` is in an older format that is not read; save it as DOCX (Word or LibreOffice: Save As, or `soffice --headless --convert-to docx`)",
         .path.display()
@@ -98,7 +99,7 @@ pub enum ReadError {
         /// The reader's reason.
         why: String,
     },
-    /// A PDF whose pages, or some of them, are pictures without text.
+    /// All pages of a PDF, or some of them, are pictures without text.
     #[error("{}", scanned(.path, *.without, *.pages, *.first))]
     Scanned {
         /// The file.
@@ -110,7 +111,7 @@ pub enum ReadError {
         /// The first page without text, from 1.
         first: usize,
     },
-    /// More text than a document may have once it is unpacked.
+    /// Once unpacked, more text than a document may have.
     #[error("`{}` unpacks to more than {} MiB of text; split it", .path.display(), limit / MIB)]
     Unpacked {
         /// The file.
@@ -124,7 +125,7 @@ pub enum ReadError {
         /// The file.
         path: PathBuf,
     },
-    /// A NUL byte, which no text has.
+    /// A NUL byte, which text never has.
     #[error(
         "`{}` has a NUL byte at byte {offset}, so it is a binary file or not UTF-8; leave it out or save it as UTF-8 text",
         .path.display()
@@ -152,7 +153,7 @@ pub enum ReadError {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LineError {
-    /// Longer than [`MAX_LINE_BYTES`].
+    /// Longer than a line may be.
     #[error("longer than {} MiB; split the document", MAX_LINE_BYTES / MIB)]
     TooLong,
     /// Bytes that are not UTF-8.
@@ -171,7 +172,7 @@ pub enum LineError {
         /// Counted from 1, in bytes.
         column: usize,
     },
-    /// `id` is there, but not as a name for a document.
+    /// `id` is there, but cannot name a document.
     #[error("`id` is not a string or a number of at most {MAX_ID_BYTES} bytes; give a short one")]
     Id,
     /// An earlier line has the same `id`.
@@ -184,7 +185,7 @@ pub enum LineError {
     },
 }
 
-/// A file whose pages are all pictures is not read at all; of one that has some, the others are.
+/// A file of nothing but pictures is not read at all; of one with some, the other pages are.
 fn scanned(path: &Path, without: usize, pages: usize, first: usize) -> String {
     let path = path.display();
     let hint = "recognize its text first, for example with `ocrmypdf -l vie`";

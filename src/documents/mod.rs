@@ -1,43 +1,51 @@
-//! Documents in, chunks out: the first stage of the pipeline.
+//! From paths to documents: the first stage.
 //!
-//! [`walk`] finds the files under the given paths, [`read`] turns a file into [`Document`]s, and
-//! [`chunk`] cuts a document into [`Chunk`]s that an embedder can take. Everything that a file may
-//! do wrong ends in an [`ReadError`] that names the file, and the other files go on.
+//! [`walk`] finds the files under the given paths, and [`read()`] turns a file into [`Document`]s.
+//! Whatever is wrong with a file becomes a [`ReadError`] that names it, and the other files are read
+//! all the same.
 //!
 //! Text is normalized once, here: NFC, `\n` line ends, nothing invisible. Every later stage points
 //! into [`Document::text`] with byte spans and never searches for a chunk's text again.
 
 mod clean;
+mod contents;
 mod encoding;
 mod error;
-pub(crate) mod formats;
-mod kind;
+mod formats;
+mod limits;
 mod read;
+mod recognize;
+#[cfg(test)]
+mod samples;
 pub(crate) mod section;
 pub(crate) mod structure;
-mod vietnamese;
+mod title;
 mod walk;
+
+use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
 pub(crate) use clean::clean;
 pub use error::{LineError, ReadError};
+use formats::markdown;
 pub use formats::pdf::main as pdf_worker;
-pub use formats::plain_text::plain_text;
-pub use read::{Documents, MAX_DOCUMENT_BYTES, MAX_LINE_BYTES, read};
+pub use read::{Documents, read};
+use section::{BlockKind, Section};
 pub use walk::{Filter, Walk, walk};
 
-/// Version of the way from a file to its chunks. Raised when that changes, so that indexes take in
-/// anew what they have read the old way.
+/// Version of the way from a file to its chunks. It is raised when that changes, so that indexes
+/// read again what they read the old way.
 pub const READER: u32 = 1;
 
 /// How a document's text is marked up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Markup {
     /// `CommonMark` with tables, task lists and footnotes.
     Markdown,
     /// Paragraphs between blank lines.
+    #[default]
     Plain,
     /// Lines that mean something: source code.
     Code,
@@ -47,7 +55,7 @@ impl Markup {
     /// `text` as people read it, without markup.
     pub fn readable(self, text: &str) -> String {
         match self {
-            Self::Markdown => plain_text(text),
+            Self::Markdown => markdown::readable(text),
             Self::Plain | Self::Code => text.to_owned(),
         }
     }
@@ -80,12 +88,26 @@ impl Place {
 pub struct Document {
     /// The absolute path of the file, or `absolute/path.jsonl#line-id`.
     pub id: String,
-    /// `title` of a JSON line, of a Markdown file's front matter, or of a page or book.
+    /// From a JSON line, a Markdown file's front matter, a page, or a file's properties.
     pub title: Option<String>,
     /// UTF-8 in NFC with `\n` line ends. Chunk spans point into it.
     pub text: String,
     /// The markup of `text`.
     pub format: Markup,
-    /// Structure and places that `text` does not show.
+    /// Sections and places that `text` itself does not show.
     pub(crate) structure: structure::Structure,
+}
+
+impl Document {
+    /// The sections of the text, as its reader found them or as its markup shows them.
+    pub(crate) fn sections(&self) -> Cow<'_, [Section]> {
+        if let Some(sections) = &self.structure.sections {
+            return Cow::Borrowed(sections);
+        }
+        Cow::Owned(match self.format {
+            Markup::Markdown => markdown::sections(&self.text),
+            Markup::Plain => section::plain(&self.text, BlockKind::Prose),
+            Markup::Code => section::plain(&self.text, BlockKind::Lines),
+        })
+    }
 }

@@ -28,12 +28,12 @@ pub(crate) enum BlockKind {
     Lines,
 }
 
-/// The headings above a position.
+/// The headings above a position in the document.
 #[derive(Debug, Default)]
 pub(crate) struct HeadingPath(Vec<(usize, String)>);
 
 impl HeadingPath {
-    /// A heading of this level (1 is the outermost) follows: those of its level and below end.
+    /// A heading of this level (1 is the outermost) follows, and ends those of its level and below.
     pub fn enter(&mut self, level: usize, title: Option<String>) {
         while self.0.last().is_some_and(|(above, _)| *above >= level) {
             self.0.pop();

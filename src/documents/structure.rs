@@ -1,21 +1,18 @@
-//! What the text of a document does not say about itself: its sections, and where they stand in
-//! the file.
+//! What the text of a document does not show: its sections, and where they stand in the file.
 
 use std::ops::Range;
 
 use super::Place;
 use super::section::Section;
 
-/// The structure and the places of a document's text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Structure {
-    /// `None` where the text's own markup or its blank lines say it.
+    /// `None` if the text's own markup or its blank lines show them.
     pub sections: Option<Vec<Section>>,
-    /// How a position in the text is shown.
     pub places: Places,
 }
 
-/// How positions in the text are told to people.
+/// How positions in the text are shown to people.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum Places {
     /// The lines of the text are those of the file.
@@ -33,7 +30,7 @@ pub(crate) enum Places {
 pub(crate) type Marks = Vec<(usize, u32)>;
 
 impl Places {
-    /// The place of a span, `None` where the file has no places. `lines` counts the text's own.
+    /// The place of a span; `None` if the file has no places. `lines` counts those of the text.
     pub fn of(&self, span: &Range<usize>, lines: &mut LineCounter) -> Option<Place> {
         let numbers = |marks: &Marks| {
             let before = |at: usize| marks.partition_point(|&(start, _)| start <= at);
@@ -56,7 +53,8 @@ impl Places {
     }
 }
 
-/// Line breaks in a text. In chunks whose counts fit a byte, so that the loop becomes vector code.
+/// The number of line breaks in a text, counted in chunks whose counts fit a byte, so that the loop
+/// becomes vector code.
 pub(crate) fn newlines(text: &[u8]) -> u32 {
     let count = |chunk: &[u8]| {
         let breaks = chunk.iter().fold(0_u8, |sum, &byte| sum + u8::from(byte == b'\n'));
@@ -65,8 +63,8 @@ pub(crate) fn newlines(text: &[u8]) -> u32 {
     text.chunks(255).map(count).fold(0, u32::saturating_add)
 }
 
-/// Turns byte spans into line numbers. Spans come in order of their starts, so each line break is
-/// counted about once and no table of lines is needed.
+/// Turns byte spans into line numbers. Spans come in the order of their starts, so each line break
+/// is counted about once and no table of lines is needed.
 pub(crate) struct LineCounter<'t> {
     text: &'t str,
     position: usize,
@@ -92,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_told_from_marks() {
+    fn marks_give_places() {
         let pages = Places::Pages(vec![(0, 1), (10, 2), (10, 3), (20, 4)]);
         let of = |span| pages.of(&span, &mut LineCounter::new(""));
         assert_eq!(of(0..10), Some(Place::Pages(1, 1)));

@@ -1,8 +1,8 @@
 //! From paths to files: which files under a folder are documents, and in which order.
 //!
 //! The `ignore` crate walks as ripgrep does: `.gitignore`, `.ignore` and our own `.ragignore` are
-//! respected, hidden files and symbolic links inside folders are skipped. What is named explicitly
-//! is taken in any case.
+//! respected, hidden files and symbolic links inside folders are skipped. Files that are named
+//! explicitly are taken in any case.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,23 +10,23 @@ use std::path::{Path, PathBuf};
 use ignore::WalkBuilder;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-use super::ReadError;
-use super::kind::FileKind;
+use super::error::ReadError;
+use super::formats::supported;
+use super::recognize::recognize;
 
 /// The outcome of a [`walk`].
 #[derive(Debug)]
 pub struct Walk {
-    /// Absolute paths without symbolic links, sorted, each once: the same file gets the same
-    /// document id however it was named.
+    /// Absolute paths without symbolic links, sorted, each once: a file gets the same document id
+    /// however it was named.
     pub files: Vec<PathBuf>,
-    /// Subfolders that could not be listed. Their files are missing from `files`, which does not
-    /// mean that they are gone.
+    /// Subfolders that could not be listed. Their files are not in `files`, but may still be there.
     pub problems: Vec<ReadError>,
-    /// Files without an extension that are no text either, and so are not in `files`.
+    /// How many files have no extension and are not text either. They are not in `files`.
     pub binary: usize,
 }
 
-/// Which of the files under folders are wanted, by patterns as `.gitignore` has them.
+/// Which of the files under folders are wanted, by patterns as in `.gitignore`.
 #[derive(Debug, Clone)]
 pub struct Filter {
     include: Gitignore,
@@ -64,49 +64,62 @@ impl Default for Filter {
 /// Finds the documents under `paths`, each a file or a folder.
 ///
 /// Fails if a path does not exist, cannot be looked at, or names a file of an unsupported format:
-/// these are mistakes in the command, better told before work starts.
+/// these are mistakes in the command, better reported before work starts.
 pub fn walk(paths: &[PathBuf], filter: &Filter) -> Result<Walk, ReadError> {
-    let mut files = Vec::new();
-    let mut problems = Vec::new();
-    let mut binary = BTreeSet::new();
+    let mut found = Found::default();
     for path in paths {
         let root = path.canonicalize().map_err(ReadError::io(path))?;
         let metadata = root.metadata().map_err(ReadError::io(path))?;
         if metadata.is_dir() {
-            for entry in WalkBuilder::new(&root).add_custom_ignore_filename(".ragignore").build() {
-                match entry {
-                    Ok(entry) => {
-                        let is_file = entry.file_type().is_some_and(|kind| kind.is_file());
-                        let wanted = || {
-                            let inside = entry.path().strip_prefix(&root);
-                            filter.wants(inside.unwrap_or(entry.path()))
-                        };
-                        if !is_file || !wanted() {
-                            continue;
-                        }
-                        match FileKind::of(entry.path()) {
-                            Ok(None) if entry.path().extension().is_some() => {}
-                            Ok(None) => drop(binary.insert(entry.into_path())),
-                            // Of one that cannot be opened its reader tells why.
-                            Ok(Some(_)) | Err(_) => files.push(entry.into_path()),
-                        }
-                    }
-                    Err(source) => {
-                        problems.push(ReadError::Folder { path: path.clone(), source });
-                    }
-                }
-            }
+            found.add_folder(path, &root, filter);
         } else if !metadata.is_file() {
             return Err(ReadError::NotAFile { path: path.clone() });
-        } else if FileKind::of(&root).map_err(ReadError::io(path))?.is_none() {
-            return Err(ReadError::Unsupported { path: path.clone() });
+        } else if recognize(&root).map_err(ReadError::io(path))?.is_none() {
+            return Err(ReadError::Unsupported { path: path.clone(), supported: supported() });
         } else {
-            files.push(root);
+            found.files.push(root);
         }
     }
+    let Found { mut files, problems, binary } = found;
     files.sort_unstable();
     files.dedup();
     Ok(Walk { files, problems, binary: binary.len() })
+}
+
+#[derive(Default)]
+struct Found {
+    files: Vec<PathBuf>,
+    problems: Vec<ReadError>,
+    binary: BTreeSet<PathBuf>,
+}
+
+impl Found {
+    /// Adds the files under the folder `root`, which was named as `path`.
+    fn add_folder(&mut self, path: &Path, root: &Path, filter: &Filter) {
+        for entry in WalkBuilder::new(root).add_custom_ignore_filename(".ragignore").build() {
+            match entry {
+                Ok(entry) => {
+                    let inside = entry.path().strip_prefix(root).unwrap_or(entry.path());
+                    if entry.file_type().is_some_and(|kind| kind.is_file()) && filter.wants(inside)
+                    {
+                        self.add_file(entry.into_path());
+                    }
+                }
+                Err(source) => {
+                    self.problems.push(ReadError::Folder { path: path.to_owned(), source });
+                }
+            }
+        }
+    }
+
+    fn add_file(&mut self, path: PathBuf) {
+        match recognize(&path) {
+            Ok(None) if path.extension().is_some() => {}
+            Ok(None) => drop(self.binary.insert(path)),
+            // Why a file cannot be opened is told when it is read.
+            Ok(Some(_)) | Err(_) => self.files.push(path),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -114,7 +127,6 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::documents::kind::SUPPORTED;
 
     fn found(paths: &[PathBuf]) -> Result<Walk, ReadError> {
         walk(paths, &Filter::default())
@@ -168,7 +180,7 @@ mod tests {
             names(&walk(&[root.to_owned()], &Filter::new(&include, &exclude).unwrap()).unwrap())
         };
         assert_eq!(choose(&[], &[]), ["a.md", "b.txt", "c.md", "d.md", "e.txt"]);
-        // A pattern takes no file that is ignored.
+        // A pattern does not bring back a file that is ignored.
         assert_eq!(choose(&["*.md"], &[]), ["a.md", "c.md", "d.md"]);
         assert_eq!(choose(&["*.md"], &["deep/"]), ["a.md", "c.md"]);
         assert_eq!(choose(&["sub/**"], &["*.txt"]), ["c.md", "d.md"]);
@@ -185,7 +197,7 @@ mod tests {
             let file = folder.path().join(name);
             fs::write(&file, "x\0\0").unwrap();
             let unsupported = found(&[file]).unwrap_err();
-            assert!(unsupported.to_string().contains(SUPPORTED), "{unsupported}");
+            assert!(unsupported.to_string().contains(&supported()), "{unsupported}");
         }
     }
 

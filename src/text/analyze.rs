@@ -1,10 +1,13 @@
-//! Lexical analysis: text → terms, the same for documents and questions.
+//! Lexical analysis: text → words and terms, the same for documents and questions.
 //!
-//! Vietnamese tones carry meaning (ma, má, mà, mã, mạ are five words), so the exact terms keep
-//! every mark; the folded terms serve people who type without them. Most Vietnamese words have
-//! two syllables ("học máy"), so pairs of neighbouring syllables are terms as well, folded, for
-//! both: they are half of the index, and marks matter less where two syllables agree. There is no
-//! stemmer and no stop list: each of them damages every language but its own.
+//! The index keeps terms and retrieval asks for them; answers are compared with their sources by
+//! terms too; the language of a question is told by its words.
+//!
+//! Vietnamese tones carry meaning (ma, má, mà, mã, mạ are five words), so the exact terms keep every
+//! mark; the folded terms serve people who type without them. Most Vietnamese words have two
+//! syllables ("học máy"), so pairs of neighbouring syllables are terms as well. They are always
+//! folded: they make up half of the index, and marks matter less where two syllables agree. There is
+//! no stemmer and no stop list: either damages every language but its own.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -14,24 +17,26 @@ use icu_segmenter::options::WordBreakInvariantOptions;
 use tantivy::tokenizer::{Token, TokenStream, Tokenizer};
 use unicode_normalization::UnicodeNormalization;
 
-/// Terms longer than this are no words (base64, long hashes) and are left out, in bytes.
+use super::vietnamese::TONES;
+
+/// Longer terms, in bytes, are not words (base64, long hashes) and are left out.
 const MAX_TERM_BYTES: usize = 128;
 
-/// Joins the two syllables of a pair. Never part of a syllable, so that no pair equals a term.
+/// Joins the two syllables of a pair. It is never part of a syllable, so no pair equals a term.
 const PAIR_JOINT: char = '\u{1f}';
 
-/// Which terms of a text.
+/// Which terms to take from a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TermKind {
     /// Words and syllables, with tone and vowel marks as written.
     Exact,
-    /// The same, Latin letters without marks, and d for đ.
+    /// The same, but Latin letters without marks, and d for đ.
     Folded,
-    /// Two neighbouring ones that only white space separates, or a sign within a code, folded.
+    /// Two neighbours that only white space separates, or a sign within a code, folded.
     Pairs,
 }
 
-/// The terms of `text`, in its order.
+/// The terms of `text`, in order.
 pub fn terms(text: &str, kind: TermKind) -> Vec<String> {
     let terms = Terms::new(text, kind);
     terms.spans.iter().map(|span| terms.text[span.clone()].to_owned()).collect()
@@ -39,16 +44,16 @@ pub fn terms(text: &str, kind: TermKind) -> Vec<String> {
 
 /// The terms of a text, without a string for each.
 struct Terms {
-    /// The words, joined as those of a pair are.
+    /// All words, with [`PAIR_JOINT`] between them.
     text: String,
-    /// Each term: a part of that.
+    /// Where each term is in `text`.
     spans: Vec<Range<usize>>,
 }
 
 impl Terms {
     fn new(text: &str, kind: TermKind) -> Self {
         let mut terms = Self { text: String::with_capacity(text.len()), spans: Vec::new() };
-        // Where the word before ends in `text`, and where it begins among the terms.
+        // Where the previous word ends in `text`, and where it begins in `terms.text`.
         let mut previous: Option<(usize, usize)> = None;
         each_word(text, &mut |start, word| {
             let at = terms.text.len();
@@ -73,18 +78,18 @@ impl Terms {
     }
 }
 
-/// Whether what is between two words leaves them a pair: white space, or within a number of an act
-/// or a standard one sign ("15/2020/NĐ-CP", "01:2021").
+/// Whether two words with this between them make a pair: white space, or, within the number of an
+/// act or a standard, one sign ("15/2020/NĐ-CP", "01:2021").
 fn makes_pair(between: &str, pair: &str) -> bool {
     let in_code = matches!(between, "/" | ":" | "-" | ".");
     between.chars().all(char::is_whitespace) || in_code && pair.contains(|c: char| c.is_numeric())
 }
 
-/// [`terms`] as tantivy's tokenizer, so that documents are analysed while they are indexed.
+/// [`terms`] as a tokenizer of tantivy's, which analyses documents while it indexes them.
 #[derive(Debug, Clone, Copy)]
 pub struct TermTokenizer(pub TermKind);
 
-/// The terms of one text, in turn.
+/// The terms of one text, one after the other.
 pub struct TermStream {
     terms: Terms,
     next: usize,
@@ -118,7 +123,7 @@ impl TokenStream for TermStream {
     }
 }
 
-/// Whether folding changes nothing: the text is written without any mark.
+/// Whether the text is written without any mark, so that folding changes nothing.
 pub fn is_unmarked(text: &str) -> bool {
     let text = exact(text);
     fold(&text) == text
@@ -134,8 +139,8 @@ pub fn words(text: &str) -> Vec<(usize, &str)> {
 
 /// Calls `found` with every word of `text` and its byte offset.
 ///
-/// ASCII white space always separates words, so what is between is cut by itself: plain Latin
-/// text here, a tenth of the work, and all else by ICU.
+/// ASCII white space always separates words, so each run between is cut by itself: plain Latin text
+/// here, which is a tenth of the work, and all other text by ICU.
 fn each_word<'a>(text: &'a str, found: &mut impl FnMut(usize, &'a str)) {
     let mut segmenter = None;
     let mut start = 0;
@@ -145,7 +150,7 @@ fn each_word<'a>(text: &'a str, found: &mut impl FnMut(usize, &'a str)) {
                 WordSegmenter::new_auto(WordBreakInvariantOptions::default())
             });
             let mut from = 0;
-            // Not ICU's own word types: a word that ends in a combining mark has none.
+            // Does not go by ICU's word types: a word that ends in a combining mark has none.
             for end in segmenter.segment_str(run).skip(1) {
                 if run[from..end].contains(char::is_alphanumeric) {
                     found(start + from, &run[from..end]);
@@ -157,8 +162,8 @@ fn each_word<'a>(text: &'a str, found: &mut impl FnMut(usize, &'a str)) {
     }
 }
 
-/// Finds the words of a run without white space, or says that it takes ICU to do so, and finds
-/// none: where there is a letter of another script, or a sign that may join what is beside it.
+/// Finds the words of a run without white space. If it takes ICU to do so, finds none and returns
+/// `false`: if there is a letter of another script, or a sign that may join what is beside it.
 fn each_latin_word<'a>(run: &'a str, found: &mut impl FnMut(usize, &'a str)) -> bool {
     let is_word = |c: char| c.is_ascii_alphanumeric() || latin(c).is_some();
     // What joins two letters or two digits, as in "3.5" or "can't".
@@ -182,8 +187,8 @@ fn each_latin_word<'a>(run: &'a str, found: &mut impl FnMut(usize, &'a str)) -> 
     true
 }
 
-/// Latin letters that are one character however they are normalized: each as terms have it, with
-/// its mark and folded.
+/// The Latin letters that stay one character in every normal form: each as terms have it, exact and
+/// folded.
 static LATIN: LazyLock<[Option<[char; 2]>; 0x350]> = LazyLock::new(|| {
     std::array::from_fn(|at| {
         let letter = char::from_u32(if at < 0x250 { at } else { at - 0x250 + 0x1e00 } as u32)?;
@@ -207,14 +212,14 @@ fn latin(c: char) -> Option<[char; 2]> {
     }
 }
 
-/// Writes a word as terms have it.
+/// Appends a word as terms have it.
 fn push_word(word: &str, kind: TermKind, text: &mut String) {
     let start = text.len();
     for c in word.chars() {
         match latin(c) {
             _ if c.is_ascii() => text.push(c.to_ascii_lowercase()),
             Some([exact, folded]) => {
-                text.push(if kind == TermKind::Exact { exact } else { folded })
+                text.push(if kind == TermKind::Exact { exact } else { folded });
             }
             None => {
                 text.truncate(start);
@@ -236,10 +241,9 @@ fn exact(word: &str) -> String {
     unify_tone_placement(lower)
 }
 
-/// Vietnamese writes the tone of an open oa, oe or uy on either vowel (hòa = hoà); the terms carry
-/// it on the second.
+/// Vietnamese writes the tone of an open oa, oe or uy on either vowel (hòa = hoà); terms have it on
+/// the second.
 fn unify_tone_placement(word: String) -> String {
-    const TONES: [char; 5] = ['\u{300}', '\u{301}', '\u{309}', '\u{303}', '\u{323}'];
     let mut tail = word.char_indices().rev();
     let (Some((last_at, last)), Some((first_at, first))) = (tail.next(), tail.next()) else {
         return word;
@@ -284,7 +288,7 @@ mod tests {
         assert_eq!(exact_terms(&format!("a {long} b")), ["a", "b"]);
     }
 
-    /// A number of an act or a standard is its words, and each with its neighbour.
+    /// The number of an act or a standard is a chain of pairs.
     #[test]
     fn codes_are_pairs_in_a_row() {
         let pairs = |text: &str| terms(text, TermKind::Pairs).join(" ").replace(PAIR_JOINT, "+");
@@ -348,7 +352,7 @@ mod tests {
         assert!(words.len() > 2, "{words:?}");
     }
 
-    /// The words as ICU alone finds them, and their terms without any short cut.
+    /// The words as ICU alone finds them, and their terms without any shortcut.
     fn slowly(text: &str, kind: TermKind) -> Vec<String> {
         let segmenter = WordSegmenter::new_auto(WordBreakInvariantOptions::default());
         let mut start = 0;
@@ -364,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn short_cuts_find_what_icu_finds() {
+    fn shortcuts_find_what_icu_finds() {
         let signs: String = ('\t'..='\n').chain(' '..='~').collect();
         let parts = [
             "a",

@@ -4,25 +4,26 @@ use std::fmt;
 
 use unicode_normalization::UnicodeNormalization;
 
-use crate::text::analyze::words;
-
-/// A language that answers are written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Language {
-    /// Vietnamese, with or without its marks.
-    Vietnamese,
-    /// English.
-    English,
-    /// Another language, or one that cannot be told from so few words.
-    Other,
-}
+use super::analyze::words;
 
 /// Frequent words that give Vietnamese away when it is typed without marks. Words that English,
-/// French or German have as well (an, do, la, no, so …) count only in pairs below.
+/// French or German have as well (an, do, la, no, so …) count only in [`VIETNAMESE_PAIRS`].
 const VIETNAMESE: &[&str] = &[
     "khong", "duoc", "nhung", "cua", "trong", "nguoi", "nhu", "nao", "sao", "gi", "vay", "khac",
     "nghia", "viec", "dung", "bao", "nhieu", "cach", "giua", "cho", "voi", "duoi", "truoc", "sau",
     "tieng", "viet", "lam", "phai", "cung", "thi", "ai", "dau", "hoc",
+];
+
+/// Question words of two syllables, without marks: "nlp la gi" is certain, though "la" alone is not.
+const VIETNAMESE_PAIRS: &[[&str; 2]] = &[
+    ["la", "gi"],
+    ["la", "ai"],
+    ["la", "sao"],
+    ["nhu", "the"],
+    ["the", "nao"],
+    ["tai", "sao"],
+    ["bao", "nhieu"],
+    ["o", "dau"],
 ];
 
 /// Frequent English words: function words first, then what questions are made of.
@@ -34,8 +35,23 @@ const ENGLISH: &[&str] = &[
     "much",
 ];
 
-/// Those of them that other languages in the same letters have as well: they count half.
+/// The English words that other languages have in the same letters: they count half.
 const SHARED: &[&str] = &["a", "an", "do", "in", "me", "was", "will", "can"];
+
+/// Vietnamese letters that other languages in Latin script hardly have, beside those with a hook, a
+/// dot below, a horn, or two marks.
+const VIETNAMESE_LETTERS: &[char] = &['ơ', 'ư', 'đ', 'ì', 'ĩ', 'ũ'];
+
+/// A language that answers are written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// With or without its marks.
+    Vietnamese,
+    /// English.
+    English,
+    /// Another language, or one that cannot be told from so few words.
+    Other,
+}
 
 impl Language {
     /// Tells the language from the question's letters, then from its frequent words.
@@ -49,18 +65,8 @@ impl Language {
         }
         let words: Vec<&str> = words(&text).into_iter().map(|(_, word)| word).collect();
         let count = |list: &[&str]| words.iter().filter(|word| list.contains(word)).count();
-        // "nlp la gi": a question word of two syllables is certain, though "la" is not.
-        let certain = words.windows(2).any(|pair| {
-            matches!(
-                pair,
-                ["la", "gi" | "ai" | "sao"]
-                    | ["nhu", "the"]
-                    | ["the", "nao"]
-                    | ["tai", "sao"]
-                    | ["bao", "nhieu"]
-                    | ["o", "dau"]
-            )
-        });
+        let certain =
+            words.windows(2).any(|pair| VIETNAMESE_PAIRS.iter().any(|known| known == pair));
         let english = 2 * count(ENGLISH) - count(SHARED);
         let vietnamese = 2 * count(VIETNAMESE) + 4 * usize::from(certain);
         match english.cmp(&vietnamese) {
@@ -90,10 +96,9 @@ impl fmt::Display for Language {
     }
 }
 
-/// Letters that Vietnamese has and other languages in Latin script hardly: đ, ơ, ư, ì, ĩ, ũ,
-/// every letter with a hook or a dot below, and every one with two marks.
+/// Whether a letter tells Vietnamese from other languages in Latin script.
 fn is_vietnamese_letter(c: char) -> bool {
-    if matches!(c, 'ơ' | 'ư' | 'đ' | 'ì' | 'ĩ' | 'ũ') {
+    if VIETNAMESE_LETTERS.contains(&c) {
         return true;
     }
     let mut parts = std::iter::once(c).nfd();
@@ -141,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_is_not_taken_for_english() {
+    fn other_languages_are_not_taken_for_english() {
         for question in [
             "Was ist ein Reranker?",
             "¿Qué es el NLP?",

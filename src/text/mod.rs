@@ -1,6 +1,7 @@
-//! What every stage asks of words: terms, languages, templates.
+//! Text as every stage sees it: words and terms, spelling and language, questions, templates.
 
 pub mod analyze;
 pub(crate) mod jinja;
 pub mod language;
 pub mod question;
+pub(crate) mod vietnamese;

@@ -9,18 +9,15 @@ use quick_xml::events::Event;
 
 use super::html;
 use super::package::{Package, attribute, element_text};
+use crate::documents::contents::{Contents, Extract};
 use crate::documents::error::ReadError;
 use crate::documents::section::Section;
 use crate::documents::structure::{Places, Structure};
 
-/// Most chapters; large books have some hundred.
+/// Large books have a few hundred.
 const MAX_CHAPTERS: usize = 10_000;
 
-/// Title, text and structure of a book.
-pub(crate) fn read(
-    file: File,
-    path: &Path,
-) -> Result<(Option<String>, String, Structure), ReadError> {
+pub(crate) fn read(file: File, path: &Path) -> Result<Contents, ReadError> {
     let mut package = Package::open(file, path)?;
     let damaged = |why: &str| ReadError::Damaged { path: path.to_owned(), why: why.to_owned() };
     let container = package.part("META-INF/container.xml")?.unwrap_or_default();
@@ -40,36 +37,37 @@ pub(crate) fn read(
         let chapter = match package.part(&resolve(folder, &href)) {
             Ok(Some(chapter)) => chapter,
             Ok(None) => continue,
-            // Bytes that are no text, in a book that says that some of it is encrypted.
+            // It is not text, and the book says that some of it is encrypted.
             Err(ReadError::Damaged { .. }) if protected => {
                 return Err(ReadError::Encrypted { path: path.to_owned() });
             }
             Err(error) => return Err(error),
         };
-        let (chapter_title, chapter, structure) = html::read(&chapter, html::Syntax::Xml);
-        if chapter.trim().is_empty() {
+        let chapter = html::extract(&chapter, html::Syntax::Xml);
+        if chapter.text.trim().is_empty() {
             continue;
         }
         if !text.is_empty() {
             text.push_str("\n\n");
         }
         let start = text.len();
-        text.push_str(&chapter);
-        for mut section in structure.sections.unwrap_or_default() {
+        text.push_str(&chapter.text);
+        for mut section in chapter.structure.sections.unwrap_or_default() {
             for block in &mut section.blocks {
                 block.span = block.span.start + start..block.span.end + start;
             }
-            // A chapter whose heading is a picture has a title at least.
-            if section.headings.is_empty() && chapter_title != title {
-                section.headings.extend(chapter_title.clone());
+            // A chapter whose heading is a picture has at least a title.
+            if section.headings.is_empty() && chapter.title != title {
+                section.headings.extend(chapter.title.clone());
             }
             sections.push(section);
         }
     }
-    Ok((title, text, Structure { sections: Some(sections), places: Places::Nowhere }))
+    let structure = Structure { sections: Some(sections), places: Places::Nowhere };
+    Ok(Contents::One(Extract { title, text, structure, ..Extract::default() }))
 }
 
-/// Where the container says that the book's contents are described.
+/// The part that describes the book's contents, as the container names it.
 fn root_file(container: &str) -> Option<String> {
     let mut reader = Reader::from_str(container);
     loop {
@@ -83,7 +81,7 @@ fn root_file(container: &str) -> Option<String> {
     }
 }
 
-/// The chapters' files in reading order. What is damaged ends the list.
+/// The chapters' files in reading order. Damaged XML ends the list.
 fn spine(contents: &str) -> Vec<String> {
     let mut files: HashMap<String, String> = HashMap::new();
     let mut order = Vec::new();
@@ -108,7 +106,7 @@ fn spine(contents: &str) -> Vec<String> {
                     files.insert(id, href);
                 }
             }
-            // Each file once: a hostile spine may name one a million times.
+            // Each file once: a hostile spine could name one a million times.
             "itemref" => order.extend(attribute(&tag, "idref").and_then(|id| files.remove(&id))),
             _ => {}
         }
@@ -119,7 +117,7 @@ fn spine(contents: &str) -> Vec<String> {
     order
 }
 
-/// A part's name from a link that is relative to a folder: `../text/a%20b.xhtml#c`.
+/// The name of the part that a link relative to a folder leads to: `../text/a%20b.xhtml#c`.
 fn resolve(folder: &str, href: &str) -> String {
     let href = href.split('#').next().unwrap_or_default();
     let mut bytes = Vec::with_capacity(href.len());
@@ -155,8 +153,8 @@ fn resolve(folder: &str, href: &str) -> String {
 mod tests {
     use super::*;
     use crate::chunks::{ChunkSettings, chunk};
-    use crate::documents::formats::docx::tests::packed;
-    use crate::documents::{ReadError, read};
+    use crate::documents::read;
+    use crate::documents::samples::package;
 
     const CONTAINER: &str =
         "<container><rootfiles><rootfile full-path=\"OPS/book.opf\"/></rootfiles></container>";
@@ -171,7 +169,7 @@ mod tests {
     fn chapters_in_reading_order() {
         let one = "<?xml version=\"1.0\"?><html><head><title/><script src=\"x.js\"/></head><body><h1>Một<a id=\"x\"/></h1><p>Tie&#x302;&#x301;ng</p></body></html>";
         let two = "<html><head><title>Hai</title></head><body><p>ba<br/>bốn</p><div/><p>năm</p></body></html>";
-        let (_folder, path) = packed(
+        let (_folder, path) = package(
             "a.epub",
             &[
                 ("META-INF/container.xml", CONTAINER),
@@ -200,13 +198,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_book_says_so() {
+    fn a_file_that_is_not_a_book_is_damaged() {
         for parts in [
             &[("mimetype", "application/epub+zip")][..],
             &[("META-INF/container.xml", CONTAINER)],
             &[("META-INF/container.xml", "<a><b>")],
         ] {
-            let (_folder, path) = packed("a.epub", parts);
+            let (_folder, path) = package("a.epub", parts);
             let error = read(&path).next().unwrap().unwrap_err();
             assert!(matches!(error, ReadError::Damaged { .. }), "{error}");
         }

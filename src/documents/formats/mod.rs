@@ -1,11 +1,206 @@
-//! One reader a format: the bytes of a file → text, headings and places.
+//! The formats that are read: one row each of [`FORMATS`], from which recognition, messages and the
+//! documentation follow.
+//!
+//! A new format is a [`Reader`] in a file of its own here, and a row.
 
-pub(crate) mod docx;
-pub(crate) mod epub;
-pub(crate) mod flow;
-pub(crate) mod front_matter;
-pub(crate) mod html;
+mod docx;
+mod epub;
+mod flow;
+mod html;
+mod json_lines;
+mod legacy;
 pub(crate) mod markdown;
-pub(crate) mod package;
+mod package;
 pub(crate) mod pdf;
-pub(crate) mod plain_text;
+mod plain_text;
+
+use super::contents::Reader;
+use super::structure::Places;
+
+pub(crate) struct FileFormat {
+    /// In the documentation.
+    pub name: &'static str,
+    /// In messages, for all of the format's extensions; `None` if it is only refused.
+    pub offered_as: Option<&'static str>,
+    /// In lower case, without the dot.
+    pub extensions: &'static [&'static str],
+    /// What tells the format in a file without an extension.
+    pub signs: &'static [Sign],
+    pub cites: Unit,
+    pub read: Reader,
+}
+
+/// What a file is recognized by. Bytes decide before parts, and parts before text.
+pub(crate) enum Sign {
+    /// The file begins with these bytes.
+    Bytes(&'static [u8]),
+    /// The file is a ZIP file with a part of this name.
+    Part(&'static str),
+    /// The file is text, and its name and how it begins say so.
+    Text(fn(&TextHead) -> bool),
+    /// The file is text of no other format.
+    AnyText,
+}
+
+/// What a [`Sign::Text`] looks at.
+pub(crate) struct TextHead<'t> {
+    pub file_name: &'t str,
+    /// From the first letter on, in lower case.
+    pub start: &'t str,
+}
+
+/// What a citation names beside the document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unit {
+    Line,
+    /// Where the file has pages.
+    Page,
+    /// The heading alone.
+    Heading,
+}
+
+impl Unit {
+    /// Whether citations from a document with these places name this unit, or no place at all.
+    pub fn names(self, places: &Places) -> bool {
+        match places {
+            Places::TextLines | Places::Lines(_) => self == Self::Line,
+            Places::Pages(_) => self == Self::Page,
+            Places::Nowhere => true,
+        }
+    }
+}
+
+pub(crate) static FORMATS: [FileFormat; 9] = [
+    FileFormat {
+        name: "Markdown",
+        offered_as: Some(".md"),
+        extensions: &["md", "markdown", "mdx", "qmd", "rmd"],
+        signs: &[],
+        cites: Unit::Line,
+        read: markdown::read,
+    },
+    FileFormat {
+        name: "plain text",
+        offered_as: Some(".txt"),
+        extensions: &["txt", "text", "rst", "adoc", "org", "tex"],
+        signs: &[Sign::AnyText],
+        cites: Unit::Line,
+        read: plain_text::read,
+    },
+    FileFormat {
+        name: "HTML",
+        offered_as: Some(".html"),
+        extensions: &["html", "htm", "xhtml"],
+        signs: &[Sign::Text(html::is_page)],
+        cites: Unit::Line,
+        read: html::read,
+    },
+    FileFormat {
+        name: "PDF",
+        offered_as: Some(".pdf"),
+        extensions: &["pdf"],
+        signs: &[Sign::Bytes(b"%PDF-")],
+        cites: Unit::Page,
+        read: pdf::read,
+    },
+    FileFormat {
+        name: "DOCX",
+        offered_as: Some(".docx"),
+        extensions: &["docx"],
+        signs: &[Sign::Part("word/document.xml")],
+        cites: Unit::Page,
+        read: docx::read,
+    },
+    FileFormat {
+        name: "EPUB",
+        offered_as: Some(".epub"),
+        extensions: &["epub"],
+        signs: &[Sign::Part("META-INF/container.xml")],
+        cites: Unit::Heading,
+        read: epub::read,
+    },
+    FileFormat {
+        name: "JSON Lines",
+        offered_as: Some(".jsonl"),
+        extensions: &["jsonl"],
+        signs: &[],
+        cites: Unit::Line,
+        read: json_lines::read,
+    },
+    FileFormat {
+        name: "source code",
+        offered_as: Some("source code such as .py or .rs"),
+        extensions: &[
+            "bash", "bat", "c", "cc", "cfg", "clj", "cmake", "conf", "cpp", "cs", "cu", "cuh",
+            "cxx", "dart", "el", "erl", "ex", "exs", "fs", "go", "gradle", "graphql", "h", "hpp",
+            "hs", "hxx", "ini", "java", "jl", "js", "jsx", "kt", "kts", "lisp", "lua", "m", "mjs",
+            "ml", "mm", "nim", "nix", "pas", "php", "pl", "pm", "proto", "ps1", "py", "r", "rb",
+            "rs", "scala", "scm", "sh", "sol", "sql", "svelte", "swift", "tcl", "tf", "toml", "ts",
+            "tsx", "v", "vb", "vue", "yaml", "yml", "zig",
+        ],
+        signs: &[Sign::Text(plain_text::is_code)],
+        cites: Unit::Line,
+        read: plain_text::read_code,
+    },
+    FileFormat {
+        name: "older formats",
+        offered_as: None,
+        extensions: &["doc", "rtf", "odt"],
+        signs: &[Sign::Bytes(b"{\\rtf")],
+        cites: Unit::Heading,
+        read: legacy::refuse,
+    },
+];
+
+/// The formats that are read, for messages.
+pub(crate) fn supported() -> String {
+    let mut supported: Vec<&str> = FORMATS.iter().filter_map(|format| format.offered_as).collect();
+    supported.push("and text without extension");
+    supported.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn messages_offer_what_is_read() {
+        assert_eq!(
+            supported(),
+            ".md, .txt, .html, .pdf, .docx, .epub, .jsonl, source code such as .py or .rs, and text \
+             without extension"
+        );
+    }
+
+    #[test]
+    fn every_extension_belongs_to_one_format_and_is_written_in_lower_case() {
+        let mut seen = HashSet::new();
+        for extension in FORMATS.iter().flat_map(|format| format.extensions) {
+            assert!(seen.insert(extension), "{extension} is there twice");
+            assert_eq!(*extension, extension.to_ascii_lowercase());
+        }
+    }
+
+    #[test]
+    fn the_documentation_lists_every_format() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/formats.md");
+        let documentation = fs::read_to_string(path).unwrap();
+        for format in &FORMATS {
+            let extensions: Vec<String> =
+                format.extensions.iter().map(|extension| format!("`.{extension}`")).collect();
+            let extensions = extensions.join(", ");
+            assert!(documentation.contains(&extensions), "{}: {extensions}", format.name);
+            let unit = match format.cites {
+                Unit::Line => "line",
+                Unit::Page => "page",
+                Unit::Heading => "heading",
+            };
+            let row = format!("| {} | {unit} |", format.name);
+            assert!(format.offered_as.is_none() || documentation.contains(&row), "{row}");
+        }
+    }
+}

@@ -1,7 +1,8 @@
-//! ZIP files that hold documents (DOCX, EPUB), read within bounds, and what their XML has in common.
+//! ZIP files that hold documents (DOCX, EPUB), unpacked within bounds, and what their XML has in
+//! common.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
 use quick_xml::escape::resolve_predefined_entity;
@@ -13,11 +14,8 @@ use zip::result::ZipError;
 use crate::documents::clean::clean;
 use crate::documents::encoding;
 use crate::documents::error::ReadError;
-use crate::documents::read::tidy_title;
-
-/// Most bytes of text in one document, all its parts together, as they are unpacked. A ZIP file may
-/// claim to hold a thousand times its size.
-const MAX_UNPACKED: usize = 128 << 20;
+use crate::documents::limits::MAX_UNPACKED_BYTES;
+use crate::documents::title::tidy_title;
 
 /// An open ZIP file.
 pub(crate) struct Package<'p> {
@@ -30,7 +28,7 @@ pub(crate) struct Package<'p> {
 impl<'p> Package<'p> {
     pub fn open(file: File, path: &'p Path) -> Result<Self, ReadError> {
         match ZipArchive::new(BufReader::new(file)) {
-            Ok(archive) => Ok(Self { path, archive, room: MAX_UNPACKED }),
+            Ok(archive) => Ok(Self { path, archive, room: MAX_UNPACKED_BYTES }),
             Err(error) => Err(damaged(path, &error)),
         }
     }
@@ -38,7 +36,7 @@ impl<'p> Package<'p> {
     /// The text of a part; `None` if there is no such part.
     ///
     /// # Errors
-    /// The part is damaged, encrypted, or more than what may be unpacked.
+    /// The part is damaged or encrypted, or more than may still be unpacked.
     pub fn part(&mut self, name: &str) -> Result<Option<String>, ReadError> {
         let path = self.path;
         let part = match self.archive.by_name(name) {
@@ -51,7 +49,7 @@ impl<'p> Package<'p> {
             .read_to_end(&mut bytes)
             .map_err(|error| damaged(path, &ZipError::Io(error)))?;
         if bytes.len() > self.room {
-            return Err(ReadError::Unpacked { path: path.to_owned(), limit: MAX_UNPACKED });
+            return Err(ReadError::Unpacked { path: path.to_owned(), limit: MAX_UNPACKED_BYTES });
         }
         self.room -= bytes.len();
         match encoding::decode(&bytes, None) {
@@ -72,7 +70,19 @@ fn damaged(path: &Path, error: &ZipError) -> ReadError {
     }
 }
 
-/// An attribute by its name without the namespace.
+/// An encrypted Office document is not a ZIP file but a compound file, as the formats before DOCX
+/// were.
+pub(crate) fn reject_compound_file(file: &mut File, path: &Path) -> Result<(), ReadError> {
+    let mut head = [0; 8];
+    let length = file.read(&mut head).map_err(ReadError::io(path))?;
+    file.rewind().map_err(ReadError::io(path))?;
+    if &head[..length] == b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1" {
+        return Err(ReadError::Encrypted { path: path.to_owned() });
+    }
+    Ok(())
+}
+
+/// An attribute, by its name without the namespace.
 pub(crate) fn attribute(tag: &BytesStart, name: &str) -> Option<String> {
     let mut attributes = tag.attributes();
     let attributes = attributes.with_checks(false).flatten();
@@ -88,7 +98,7 @@ pub(crate) fn entity(reference: &BytesRef) -> String {
     }
 }
 
-/// The text of the first element of that name, as a title; what is damaged has none.
+/// The text of the first element of this name, as a title; `None` in damaged XML.
 pub(crate) fn element_text(xml: &str, name: &str) -> Option<String> {
     let (mut text, mut inside) = (String::new(), false);
     let mut reader = Reader::from_str(xml);

@@ -1,155 +1,64 @@
-//! Markdown as a person reads it. Search and models get the source; people see this.
+//! Plain text and source code, and the text of files in formats whose markup is text.
 
-use pulldown_cmark::{Event, Parser, Tag, TagEnd};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 
-use super::markdown::OPTIONS;
+use encoding_rs::Encoding;
 
-/// The text of a piece of Markdown as a person reads it: without markup, code kept as it is,
-/// list items and table rows on lines of their own, a blank line between other blocks.
-///
-/// Works on fragments, such as one of [`sentences`](crate::chunks::sentences); a `**` whose partner was
-/// cut off stays.
-#[must_use]
-pub fn plain_text(markdown: &str) -> String {
-    let mut page = Page::default();
-    // HTML comes line by line, tags and comments span lines.
-    let mut html = String::new();
-    let mut lists = 0_usize;
-    for event in Parser::new_ext(markdown, OPTIONS) {
-        match event {
-            Event::Start(Tag::List(_)) => {
-                page.end_block(lists);
-                lists += 1;
-            }
-            Event::End(TagEnd::List(_)) => {
-                lists = lists.saturating_sub(1);
-                page.end_block(lists);
-            }
-            Event::Start(
-                Tag::Paragraph
-                | Tag::CodeBlock(_)
-                | Tag::Heading { .. }
-                | Tag::Table(_)
-                | Tag::HtmlBlock,
-            )
-            | Event::End(
-                TagEnd::Paragraph | TagEnd::CodeBlock | TagEnd::Heading(_) | TagEnd::Table,
-            ) => page.end_block(lists),
-            Event::End(TagEnd::HtmlBlock) => {
-                page.push(without_tags(&html).trim());
-                page.end_block(lists);
-                html.clear();
-            }
-            Event::Start(Tag::Item)
-            | Event::End(TagEnd::Item | TagEnd::TableHead | TagEnd::TableRow)
-            | Event::HardBreak => page.end_line(),
-            Event::End(TagEnd::TableCell) => page.cell = true,
-            Event::Text(text)
-            | Event::Code(text)
-            | Event::InlineMath(text)
-            | Event::DisplayMath(text) => page.push(&text),
-            Event::Html(line) => html.push_str(&line),
-            Event::InlineHtml(tag) if tag.starts_with("<br") => page.end_line(),
-            Event::SoftBreak => page.push(" "),
-            _ => {}
-        }
-    }
-    page.text.truncate(page.text.trim_end().len());
-    page.text
+use super::TextHead;
+use crate::documents::Markup;
+use crate::documents::clean::clean;
+use crate::documents::contents::{Contents, Extract};
+use crate::documents::encoding::{self, NotText};
+use crate::documents::error::ReadError;
+use crate::documents::limits::MAX_DOCUMENT_BYTES;
+
+pub(crate) fn read(file: File, path: &Path) -> Result<Contents, ReadError> {
+    Ok(Contents::One(Extract { text: text(file, path)?, ..Extract::default() }))
 }
 
-/// Text with separators that are written only between two pieces of text.
-#[derive(Default)]
-struct Page {
-    text: String,
-    /// Newlines due before the next text.
-    newlines: usize,
-    /// A table cell ended; the next text on the row is another one.
-    cell: bool,
+pub(crate) fn read_code(file: File, path: &Path) -> Result<Contents, ReadError> {
+    let text = text(file, path)?;
+    Ok(Contents::One(Extract { text, markup: Markup::Code, ..Extract::default() }))
 }
 
-impl Page {
-    fn end_line(&mut self) {
-        self.newlines = self.newlines.max(1);
-    }
+/// Lines mean something in scripts, and in the files that programs look for by name: Makefile,
+/// Dockerfile, Jenkinsfile.
+pub(crate) fn is_code(head: &TextHead) -> bool {
+    head.start.starts_with("#!") || head.file_name.to_ascii_lowercase().ends_with("file")
+}
 
-    /// A blank line, but not within lists: they are read as a whole.
-    fn end_block(&mut self, lists: usize) {
-        self.newlines = self.newlines.max(if lists == 0 { 2 } else { 1 });
-    }
+/// All of a text file, decoded and cleaned.
+pub(crate) fn text(file: File, path: &Path) -> Result<String, ReadError> {
+    decoded(&bytes(file, path)?, None, path)
+}
 
-    fn push(&mut self, text: &str) {
-        if text.is_empty() {
-            return;
-        }
-        if self.newlines > 0 {
-            self.text.truncate(self.text.trim_end_matches(['\n', ' ']).len());
-            if !self.text.is_empty() {
-                self.text.extend(std::iter::repeat_n('\n', self.newlines));
-            }
-        } else if self.cell {
-            self.text.push_str(" | ");
-        }
-        (self.newlines, self.cell) = (0, false);
-        self.text.push_str(text);
+/// The same of a file that may say in which encoding it is.
+pub(crate) fn text_as_declared(file: File, path: &Path) -> Result<String, ReadError> {
+    let bytes = bytes(file, path)?;
+    decoded(&bytes, encoding::declared(&bytes), path)
+}
+
+fn decoded(
+    bytes: &[u8],
+    declared: Option<&'static Encoding>,
+    path: &Path,
+) -> Result<String, ReadError> {
+    let path = path.to_owned();
+    match encoding::decode(bytes, declared) {
+        Ok(text) => Ok(clean(&text).into_owned()),
+        Err(NotText::Binary(offset)) => Err(ReadError::Binary { path, offset: offset as u64 }),
+        Err(NotText::Unknown(offset)) => Err(ReadError::UnknownEncoding { path, offset }),
     }
 }
 
-/// Drops tags and comments from HTML; one that does not end stays.
-fn without_tags(html: &str) -> String {
-    let mut out = String::new();
-    let mut rest = html;
-    while let Some(open) = rest.find('<') {
-        let tag = &rest[open..];
-        let end = if tag.starts_with("<!--") { "-->" } else { ">" };
-        let Some(length) = tag.find(end) else { break };
-        out.push_str(&rest[..open]);
-        rest = &tag[length + end.len()..];
+fn bytes(file: File, path: &Path) -> Result<Vec<u8>, ReadError> {
+    let limit = MAX_DOCUMENT_BYTES;
+    let mut bytes = Vec::new();
+    file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(ReadError::io(path))?;
+    if bytes.len() > limit {
+        return Err(ReadError::TooLarge { path: path.to_owned(), limit });
     }
-    out.push_str(rest);
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn plain_text_reads_well() {
-        let markdown = "\
-## Tách từ *là gì*?
-**Tách từ** chia câu
-thành [từ](http://a.b), ~~rồi~~ `x_1`[^1] và $w_i$.<br>Hết \\* ![hình](a.png)
-
-1. một
-   - một rưỡi
-2. hai
-
-```python
-a = 1
-
-b
-```
-
-| tên | giá |
-|---|---|
-| a | *1* |
-
-<details>
-<summary>Thêm</summary> <!-- không
-thấy -->
-</details>
-
-[^1]: chú thích
-";
-        assert_eq!(
-            plain_text(markdown),
-            "Tách từ là gì?\n\nTách từ chia câu thành từ, rồi x_1 và w_i.\nHết * hình\n\n\
-             một\nmột rưỡi\nhai\n\na = 1\n\nb\n\ntên | giá\na | 1\n\nThêm\n\nchú thích"
-        );
-        assert_eq!(plain_text(""), "");
-        assert_eq!(plain_text("<!-- a\n\n<b> -->\nc"), "c");
-        assert_eq!(plain_text("<!-- a\n<b"), "<!-- a\n<b");
-        assert_eq!(plain_text("Câu **đậm"), "Câu **đậm");
-    }
+    Ok(bytes)
 }

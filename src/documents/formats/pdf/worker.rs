@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use unpdf::{Error, PageStreamOptions, ParseEvent, ParseOptions, PdfParser};
 
 use super::{MAX_TEXT, Sheet, title};
-use crate::documents::read::MAX_PDF_BYTES;
+use crate::documents::limits::MAX_PDF_BYTES;
 
 /// The first argument of the tool when it is to read a PDF file for itself.
 const ARGUMENT: &str = "__read-pdf";

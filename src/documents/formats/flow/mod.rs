@@ -1,106 +1,70 @@
 //! Text under construction, for formats whose markup is not text: HTML, DOCX, EPUB, PDF.
 //!
-//! A reader tells in order what it finds (text, the end of a block, a heading, a cell); out come
-//! readable text and its [`Structure`]: list items with their markers, table rows on lines, headings
-//! on lines of their own that belong to no block.
+//! A reader says in order what it finds (text, the end of a block, a heading, a cell), and gets
+//! readable text and its structure: list items with their markers, table rows on lines, headings on
+//! lines of their own that belong to no block.
 
-use std::borrow::Cow;
+mod output;
 
 use crate::documents::clean::clean;
-use crate::documents::read::{MAX_TITLE_CHARS, tidy_title};
-use crate::documents::section::{Block, BlockKind, HeadingPath, Section};
-use crate::documents::structure::{Marks, Places, Structure};
-
-/// What separates a block from the one before it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Gap {
-    /// Items of one list.
-    Line,
-    Blank,
-}
-
-/// A text with the lines or pages that its parts are from.
-#[derive(Default)]
-struct Marked {
-    text: String,
-    marks: Marks,
-}
-
-impl Marked {
-    /// What follows is from this line or page.
-    fn mark(&mut self, number: u32) {
-        if self.marks.last().is_none_or(|&(_, last)| last != number) {
-            self.marks.push((self.text.len(), number));
-        }
-    }
-
-    /// Adds `other` in its composed form, without what cannot be seen.
-    fn append(&mut self, other: &Self) {
-        let start = self.text.len();
-        let cleaned = clean(&other.text);
-        let is_as_it_was = matches!(cleaned, Cow::Borrowed(_));
-        self.text.push_str(&cleaned);
-        // Where a line or page begins once what is before it is clean.
-        let (mut before, mut at) = (0, start);
-        for &(mark, number) in &other.marks {
-            let mark = other.text.floor_char_boundary(mark);
-            let part = &other.text[before..mark];
-            at += if is_as_it_was { part.len() } else { clean(part).len() };
-            before = mark;
-            if self.marks.last().is_none_or(|&(_, last)| last != number) {
-                self.marks.push((at, number));
-            }
-        }
-    }
-
-    fn clear(&mut self) {
-        self.text.clear();
-        self.marks.clear();
-    }
-}
-
-/// A table, until it ends or turns out to be structure.
-struct Table {
-    rows: Marked,
-    /// Cells of the current row.
-    row: Marked,
-    cells: usize,
-    in_cell: bool,
-    /// Cells with headings, lists or tables in them arrange a page; they are read one by one.
-    is_layout: bool,
-}
+use crate::documents::contents::Extract;
+use crate::documents::section::BlockKind;
+use crate::documents::structure::{Marks, Places};
+use crate::documents::title::{MAX_TITLE_CHARS, tidy_title};
+use output::{Gap, Marked, Output};
 
 /// See the module's documentation.
 #[derive(Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a state of its own")]
 pub(crate) struct Flow {
-    document: Marked,
-    sections: Vec<Section>,
-    blocks: Vec<Block>,
-    path: HeadingPath,
-    /// The block that is being read.
+    output: Output,
+    /// The text of the current block, heading or cell.
     inline: Marked,
     /// White space is due before the next text.
     space: bool,
+    /// Text is kept as it is.
     verbatim: bool,
+    /// The level of the open heading.
     heading: Option<usize>,
-    /// Marker and indentation of the list item that begins next.
-    prefix: String,
-    in_item: bool,
+    item: Item,
+    /// The block before this one belonged to a list item.
     last_was_item: bool,
+    /// Open tables, the innermost last.
     tables: Vec<Table>,
-    /// The line or page of the text that comes.
+    /// The line or page of the text that follows.
     number: Option<u32>,
-    first_heading: Option<String>,
+}
+
+/// Where the current block stands in its list.
+#[derive(Default)]
+enum Item {
+    #[default]
+    Outside,
+    /// It opens an item with this indentation and marker.
+    Opens(String),
+    /// It goes on with an item.
+    Continues,
+}
+
+/// A table, until it ends or turns out to be there for the page's layout.
+#[derive(Default)]
+struct Table {
+    rows: Marked,
+    /// The cells of the current row so far.
+    row: Marked,
+    /// How many these are.
+    cells: usize,
+    in_cell: bool,
+    /// Its cells hold headings, lists or tables, so they are read one after the other.
+    is_layout: bool,
 }
 
 impl Flow {
-    /// The text that comes is from this line or page, counted from 1.
+    /// The text that follows is from this line or page, counted from 1.
     pub fn at(&mut self, number: u32) {
         self.number = Some(number);
     }
 
-    /// Text of the current block; white space is collapsed outside of verbatim text.
+    /// Text of the current block. White space is collapsed outside verbatim text.
     pub fn text(&mut self, text: &str) {
         if self.verbatim {
             self.push(text);
@@ -130,12 +94,17 @@ impl Flow {
         self.inline.text.push_str(text);
     }
 
+    /// Whether the text so far has to stay on one line.
+    fn is_one_line(&self) -> bool {
+        let in_cell = self.tables.last().is_some_and(|table| table.in_cell && !table.is_layout);
+        self.heading.is_some() || in_cell
+    }
+
     /// A line break inside a block.
     pub fn line_break(&mut self) {
-        let in_cell = self.tables.last().is_some_and(|table| table.in_cell && !table.is_layout);
         if self.verbatim {
             self.push("\n");
-        } else if self.heading.is_some() || in_cell {
+        } else if self.is_one_line() {
             self.space = true;
         } else if !self.inline.text.is_empty() {
             self.inline.text.push('\n');
@@ -143,10 +112,9 @@ impl Flow {
         }
     }
 
-    /// The current block ends. Within headings and cells it is only white space.
+    /// The current block ends. In headings and cells that is only white space.
     pub fn end_block(&mut self) {
-        let in_cell = self.tables.last().is_some_and(|table| table.in_cell && !table.is_layout);
-        if self.heading.is_some() || in_cell {
+        if self.is_one_line() {
             self.space = true;
         } else {
             self.flush(BlockKind::Prose);
@@ -155,25 +123,25 @@ impl Flow {
 
     /// A list item begins, with its marker, `depth` lists deep (from 1).
     pub fn begin_item(&mut self, depth: usize, marker: &str) {
-        self.arranges();
+        self.arrange();
         self.end_block();
-        self.prefix = format!("{}{marker} ", "  ".repeat(depth.clamp(1, 8) - 1));
-        self.in_item = true;
+        self.item = Item::Opens(format!("{}{marker} ", "  ".repeat(depth.clamp(1, 8) - 1)));
     }
 
     /// The current list item ends.
     pub fn end_item(&mut self) {
         self.end_block();
-        self.prefix.clear();
-        self.in_item = false;
+        self.item = Item::Outside;
     }
 
     /// A heading begins; `level` is 1 for the outermost.
     pub fn begin_heading(&mut self, level: usize) {
-        self.arranges();
+        self.arrange();
         self.end_heading();
         self.end_block();
-        self.prefix.clear();
+        if matches!(self.item, Item::Opens(_)) {
+            self.item = Item::Continues;
+        }
         self.heading = Some(level);
     }
 
@@ -190,11 +158,7 @@ impl Flow {
             // A long "heading" is a paragraph in large letters.
             Some(_) if title.chars().nth(MAX_TITLE_CHARS).is_some() => self.flush(BlockKind::Prose),
             Some(title) => {
-                self.close_section();
-                self.separate(Gap::Blank);
-                self.document.append(&self.inline);
-                self.path.enter(level, Some(title.clone()));
-                self.first_heading.get_or_insert(title);
+                self.output.push_heading(level, title, &self.inline);
                 self.last_was_item = false;
             }
             None => {}
@@ -203,38 +167,30 @@ impl Flow {
         self.space = false;
     }
 
-    /// Text to be kept as it is begins: code.
+    /// Verbatim text begins: code.
     pub fn begin_verbatim(&mut self) {
-        self.arranges();
+        self.arrange();
         self.end_heading();
         self.flush(BlockKind::Prose);
         self.verbatim = true;
     }
 
-    /// Text to be kept as it is ends.
+    /// The verbatim text ends, if there is some.
     pub fn end_verbatim(&mut self) {
         if std::mem::take(&mut self.verbatim) {
-            // The line break after the opening tag is no part of the text.
-            let blank = self.inline.text.len() - self.inline.text.trim_start_matches('\n').len();
-            self.inline.text.drain(..blank);
-            self.inline.marks.iter_mut().for_each(|mark| mark.0 = mark.0.saturating_sub(blank));
+            // The line break after the opening tag is not part of the text.
+            self.inline.drop_leading_newlines();
             self.flush(BlockKind::Lines);
         }
     }
 
-    /// A table begins, perhaps inside a cell of another one.
+    /// A table begins, perhaps in a cell of another one.
     pub fn begin_table(&mut self) {
-        self.arranges();
+        self.arrange();
         self.end_heading();
         self.end_verbatim();
         self.flush(BlockKind::Prose);
-        self.tables.push(Table {
-            rows: Marked::default(),
-            row: Marked::default(),
-            cells: 0,
-            in_cell: false,
-            is_layout: false,
-        });
+        self.tables.push(Table::default());
     }
 
     /// A cell begins; the one before it ends.
@@ -283,21 +239,21 @@ impl Flow {
     pub fn end_table(&mut self) {
         self.end_row();
         if let Some(table) = self.tables.pop() {
-            self.push_block(BlockKind::Lines, &table.rows, Gap::Blank);
+            self.put_down(BlockKind::Lines, &table.rows, Gap::Blank);
         }
     }
 
-    /// What comes is no part of a data cell: the table around it, if any, arranges a page. What it
-    /// has so far is put down.
-    fn arranges(&mut self) {
+    /// What follows does not belong in a data cell, so the table around it, if there is one, is
+    /// there for the page's layout. What was read of it so far is put down.
+    fn arrange(&mut self) {
         let Some(table) = self.tables.last_mut() else { return };
         if table.is_layout || !table.in_cell {
             return;
         }
         table.is_layout = true;
         let (rows, row) = (std::mem::take(&mut table.rows), std::mem::take(&mut table.row));
-        self.push_block(BlockKind::Lines, &rows, Gap::Blank);
-        self.push_block(BlockKind::Prose, &row, Gap::Blank);
+        self.put_down(BlockKind::Lines, &rows, Gap::Blank);
+        self.put_down(BlockKind::Prose, &row, Gap::Blank);
         self.flush(BlockKind::Prose);
     }
 
@@ -312,61 +268,37 @@ impl Flow {
             return;
         }
         let mut block = std::mem::take(&mut self.inline);
-        let gap = if self.in_item && self.last_was_item { Gap::Line } else { Gap::Blank };
-        let prefix = std::mem::take(&mut self.prefix);
-        if !prefix.is_empty() {
-            block.text.insert_str(0, &prefix);
-            block.marks.iter_mut().skip(1).for_each(|mark| mark.0 += prefix.len());
+        let in_item = !matches!(self.item, Item::Outside);
+        let gap = if in_item && self.last_was_item { Gap::Line } else { Gap::Blank };
+        if let Item::Opens(prefix) = &self.item {
+            block.prefix(prefix);
+            self.item = Item::Continues;
         }
-        self.push_block(kind, &block, gap);
-        self.last_was_item = self.in_item;
+        self.put_down(kind, &block, gap);
+        self.last_was_item = in_item;
     }
 
-    fn push_block(&mut self, kind: BlockKind, block: &Marked, gap: Gap) {
-        if block.text.trim().is_empty() {
-            return;
-        }
-        self.separate(gap);
-        let start = self.document.text.len();
-        self.document.append(block);
-        self.last_was_item = false;
-        if !self.document.text[start..].trim().is_empty() {
-            self.blocks.push(Block { span: start..self.document.text.len(), kind });
-        }
-    }
-
-    fn separate(&mut self, gap: Gap) {
-        let text = &mut self.document.text;
-        text.truncate(text.trim_end().len());
-        if !text.is_empty() {
-            text.push_str(if gap == Gap::Line { "\n" } else { "\n\n" });
-        }
-    }
-
-    fn close_section(&mut self) {
-        let blocks = std::mem::take(&mut self.blocks);
-        if !blocks.is_empty() {
-            self.sections.push(Section { headings: self.path.titles(), blocks });
+    fn put_down(&mut self, kind: BlockKind, block: &Marked, gap: Gap) {
+        if !block.text.trim().is_empty() {
+            self.output.push_block(kind, block, gap);
+            self.last_was_item = false;
         }
     }
 
     /// The first heading, for a document that has no title.
     pub fn first_heading(&self) -> Option<&str> {
-        self.first_heading.as_deref()
+        self.output.first_heading.as_deref()
     }
 
-    /// Text and structure; `places` says what the numbers given to [`Flow::at`] were.
-    pub fn finish(mut self, places: impl FnOnce(Marks) -> Places) -> (String, Structure) {
+    /// The text and its structure; `places` says what the numbers given to [`Flow::at`] were.
+    pub fn finish(mut self, places: impl FnOnce(Marks) -> Places) -> Extract {
         self.end_heading();
         self.end_verbatim();
         while !self.tables.is_empty() {
             self.end_table();
         }
         self.flush(BlockKind::Prose);
-        self.close_section();
-        let structure =
-            Structure { sections: Some(self.sections), places: places(self.document.marks) };
-        (self.document.text, structure)
+        self.output.finish(places)
     }
 }
 
@@ -401,7 +333,7 @@ mod tests {
         flow.begin_cell();
         flow.end_row();
         flow.end_table();
-        let (text, structure) = flow.finish(Places::Pages);
+        let Extract { text, structure, .. } = flow.finish(Places::Pages);
         assert_eq!(text, "Chương 1\n\nMột hai\n\n- ba\n  1. bốn\n\na | b c");
         assert_eq!(
             structure.places,
@@ -428,7 +360,7 @@ mod tests {
         flow.at(3);
         flow.text("\u{301} ba");
         flow.end_verbatim();
-        let (text, structure) = flow.finish(Places::Lines);
+        let Extract { text, structure, .. } = flow.finish(Places::Lines);
         let Places::Lines(marks) = structure.places else { panic!("a page has lines") };
         assert_eq!(text, format!("{}\nhai\né ba", "á".repeat(50)));
         assert_eq!(marks[1], (text.find("hai").unwrap(), 2));
@@ -453,7 +385,7 @@ mod tests {
         flow.end_table();
         flow.text("cuối");
         flow.end_table();
-        let (text, structure) = flow.finish(|_| Places::Nowhere);
+        let Extract { text, structure, .. } = flow.finish(|_| Places::Nowhere);
         assert_eq!(text, "menu\n\ntrước\n\nTựa\n\nchữ\n\nx\n\ncuối");
         let headings: Vec<_> =
             structure.sections.unwrap().into_iter().map(|s| s.headings).collect();

@@ -1,13 +1,14 @@
-//! Vietnamese spelling, to tell whether bytes were read in the right encoding.
+//! Vietnamese spelling.
 
 use unicode_normalization::UnicodeNormalization;
 
-const TONES: [char; 5] = ['\u{300}', '\u{301}', '\u{303}', '\u{309}', '\u{323}'];
+/// The combining marks of the tones: grave, acute, tilde, hook above, dot below.
+pub(crate) const TONES: [char; 5] = ['\u{300}', '\u{301}', '\u{303}', '\u{309}', '\u{323}'];
 
-/// What a syllable may begin with; longer ones first where one begins another.
+/// What a syllable may begin with.
 const ONSETS: &str = "ngh ng nh n gh gi g kh k ch c tr th t ph p qu b d đ h l m r s v x";
 
-/// What may follow, without its tone.
+/// What may follow, without the tone.
 const RHYMES: &str = "\
 a ac ach ai am an ang anh ao ap at au ay ăc ăm ăn ăng ăp ăt âc âm ân âng âp ât âu ây \
 e ec em en eng eo ep et ê êch êm ên ênh êp êt êu i ia ich iêc iêm iên iêng iêp iêt iêu im in inh ip \
@@ -16,7 +17,7 @@ om on ong ooc oong op ot ô ôc ôi ôm ôn ông ôp ôt ơ ơi ơm ơn ơp ơt 
 uênh ui um un ung uơ uôc uôi uôm uôn uông uôt up ut uy uya uych uyên uyêt uynh uyn uyp uyt uyu ư ưa \
 ưc ưi ưm ưn ưng ươc ươi ươm ươn ương ươp ươt ươu ưt ưu y yêm yên yêng yêt yêu ynh yt";
 
-/// Whether a word of letters, in any case and in composed form, is spelt as a Vietnamese syllable.
+/// Whether a word, in any case and in composed form, is spelt as a Vietnamese syllable.
 pub(crate) fn is_syllable(word: &str) -> bool {
     let mut tone = None;
     let mut letters = String::new();
@@ -31,7 +32,7 @@ pub(crate) fn is_syllable(word: &str) -> bool {
     }
     let letters: String = letters.nfc().collect();
     let is_rhyme = |rest: &str| {
-        // A syllable that stops carries only two of the tones.
+        // A syllable that ends in a stop has only two of the tones.
         let stops = rest.ends_with(['c', 'p', 't']) || rest.ends_with("ch");
         let fits = !stops || matches!(tone, None | Some('\u{301}' | '\u{323}'));
         fits && RHYMES.split_ascii_whitespace().any(|rhyme| rhyme == rest)

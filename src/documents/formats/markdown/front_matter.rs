@@ -1,8 +1,8 @@
-//! Front matter of Markdown notes: where it ends, and the document's title in it.
+//! The front matter of Markdown notes: where it ends, and the title in it.
 //!
-//! A full YAML reader for one field would be a large dependency for a small gain.
+//! A YAML parser would be a large dependency for one field.
 
-use crate::documents::read::tidy_title;
+use crate::documents::title::tidy_title;
 
 /// The YAML block at the very start of a document: the lines between `---` and `---` (or `...`).
 pub(crate) struct FrontMatter<'t> {
@@ -22,7 +22,7 @@ pub(crate) fn front_matter(text: &str) -> Option<FrontMatter<'_>> {
         if matches!(line.trim_end(), "---" | "...") {
             return Some(FrontMatter { yaml: &text[first.len()..start], end: position });
         }
-        // A rule may open a document too: only `key: value` makes the lines after it YAML.
+        // A document may open with a rule too: only `key: value` makes the lines after it YAML.
         if start == first.len() && !line.starts_with('#') && !line.contains(':') {
             return None;
         }
@@ -30,7 +30,7 @@ pub(crate) fn front_matter(text: &str) -> Option<FrontMatter<'_>> {
     None
 }
 
-/// `title:` of the front matter. One plain or quoted line: what note-taking tools write.
+/// The `title:` of the front matter: one plain or quoted line, as note-taking tools write it.
 pub(crate) fn title(text: &str) -> Option<String> {
     let yaml = front_matter(text)?.yaml;
     let value = yaml.lines().find_map(|line| line.strip_prefix("title:"))?.trim();

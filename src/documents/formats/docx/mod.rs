@@ -1,7 +1,10 @@
 //! DOCX: headings, paragraphs, lists and tables of a Word document, with the pages that Word saw.
 //!
-//! The parts are read as streams of tags. What does not say anything in the printed text is left
-//! out: deleted and moved text, field codes, headers and footers, the old copies of drawings.
+//! The parts are read as streams of tags. What is not in the printed text is left out: deleted and
+//! moved text, field codes, headers and footers, the old copies of drawings.
+
+mod numbering;
+mod styles;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -11,20 +14,20 @@ use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
 use super::flow::Flow;
-use super::package::{Package, attribute, element_text, entity};
+use super::package::{Package, attribute, element_text, entity, reject_compound_file};
+use crate::documents::contents::{Contents, Extract};
 use crate::documents::error::ReadError;
-use crate::documents::structure::{Places, Structure};
+use crate::documents::structure::Places;
+use numbering::Numbering;
+use styles::Style;
 
-/// Deepest list that is numbered; Word has nine levels.
+/// Levels of headings and lists in Word.
 const LEVELS: usize = 9;
-/// Most styles, lists and notes that are remembered. Word's own limit is about 4,000 styles.
+/// Styles, lists and notes that are remembered, each. Word's own limit is about 4,000 styles.
 const MAX_NAMED: usize = 1 << 16;
 
-/// Title, text and structure of a document.
-pub(crate) fn read(
-    file: File,
-    path: &Path,
-) -> Result<(Option<String>, String, Structure), ReadError> {
+pub(crate) fn read(mut file: File, path: &Path) -> Result<Contents, ReadError> {
+    reject_compound_file(&mut file, path)?;
     let mut package = Package::open(file, path)?;
     let main = main_part(&mut package)?;
     let folder = main.rsplit_once('/').map_or("", |(folder, _)| folder);
@@ -39,26 +42,16 @@ pub(crate) fn read(
     let notes = package.part(&beside("footnotes.xml"))?.unwrap_or_default();
     let core = package.part("docProps/core.xml")?.unwrap_or_default();
 
-    let damaged = |error: &quick_xml::Error| ReadError::Damaged {
-        path: path.to_owned(),
-        why: error.to_string(),
-    };
-    let mut word = Word {
-        styles: styles_of(&styles).map_err(|error| damaged(&error))?,
-        lists: lists_of(&numbering).map_err(|error| damaged(&error))?,
-        notes: notes_of(&notes).map_err(|error| damaged(&error))?,
-        ..Word::default()
-    };
-    word.read(&document).map_err(|error| damaged(&error))?;
-    let has_pages = word.page > 1;
+    let word = Word::parse(&document, &styles, &numbering, &notes)
+        .map_err(|error| ReadError::Damaged { path: path.to_owned(), why: error.to_string() })?;
     let title = element_text(&core, "title");
     // Word records where its pages ended; other programs do not.
-    let (text, structure) =
-        word.flow.finish(|marks| if has_pages { Places::Pages(marks) } else { Places::Nowhere });
-    Ok((title, text, structure))
+    let has_pages = word.page > 1;
+    let places = |marks| if has_pages { Places::Pages(marks) } else { Places::Nowhere };
+    Ok(Contents::One(Extract { title, ..word.flow.finish(places) }))
 }
 
-/// The part that holds the text, as the package's relations name it.
+/// The part that holds the text, as the package's relationships name it.
 fn main_part(package: &mut Package) -> Result<String, ReadError> {
     let relations = package.part("_rels/.rels")?.unwrap_or_default();
     let mut reader = Reader::from_str(&relations);
@@ -79,154 +72,8 @@ fn main_part(package: &mut Package) -> Result<String, ReadError> {
     Ok("word/document.xml".to_owned())
 }
 
-/// What a paragraph style, or a paragraph itself, says about its place in the outline and in lists.
-#[derive(Debug, Clone, Default)]
-struct Style {
-    /// 1 for the outermost heading.
-    heading: Option<usize>,
-    list: Option<u32>,
-    level: usize,
-    based_on: Option<String>,
-}
-
-/// The styles by their ids, headings told by outline level or by name.
-fn styles_of(xml: &str) -> quick_xml::Result<HashMap<String, Style>> {
-    let mut styles = HashMap::new();
-    let mut current: Option<(String, Style)> = None;
-    let mut reader = Reader::from_str(xml);
-    loop {
-        match reader.read_event()? {
-            Event::Eof => break,
-            Event::Start(tag) | Event::Empty(tag) => {
-                let value = || attribute(&tag, "val");
-                let name = tag.local_name();
-                if name.as_ref() == "style" {
-                    let id = attribute(&tag, "styleId").unwrap_or_default();
-                    current = (styles.len() < MAX_NAMED).then(|| (id, Style::default()));
-                    continue;
-                }
-                let Some((_, style)) = &mut current else { continue };
-                match name.as_ref() {
-                    "name" => {
-                        style.heading = style.heading.or(value().and_then(|it| level_of(&it)));
-                    }
-                    "basedOn" => style.based_on = value(),
-                    "outlineLvl" => style.heading = value().and_then(|it| outline_level(&it)),
-                    "numId" => style.list = value().and_then(|it| it.parse().ok()),
-                    "ilvl" => style.level = value().and_then(|it| it.parse().ok()).unwrap_or(0),
-                    _ => {}
-                }
-            }
-            Event::End(tag) if tag.local_name().as_ref() == "style" => {
-                styles.extend(current.take());
-            }
-            _ => {}
-        }
-    }
-    // One level of inheritance after another; cycles end with the count.
-    for _ in 0..LEVELS {
-        let parents: Vec<(String, Style)> = styles
-            .iter()
-            .filter_map(|(id, style)| {
-                let parent = styles.get(style.based_on.as_ref()?)?;
-                let mut style = style.clone();
-                style.heading = style.heading.or(parent.heading);
-                style.list = style.list.or(parent.list);
-                style.based_on.clone_from(&parent.based_on);
-                Some((id.clone(), style))
-            })
-            .collect();
-        if parents.is_empty() {
-            break;
-        }
-        styles.extend(parents);
-    }
-    Ok(styles)
-}
-
-/// `heading 2` and `Title`, as Word names them in every language.
-fn level_of(name: &str) -> Option<usize> {
-    let name = name.to_ascii_lowercase();
-    match name.strip_prefix("heading ") {
-        Some(level) => level.trim().parse().ok().filter(|level| (1..=LEVELS).contains(level)),
-        None => (name == "title").then_some(1),
-    }
-}
-
-/// The outline level of a paragraph counts from 0; 9 is body text.
-fn outline_level(value: &str) -> Option<usize> {
-    value.trim().parse().ok().filter(|&level: &usize| level < LEVELS).map(|level| level + 1)
-}
-
-/// One level of a list: how its items are numbered.
-#[derive(Debug, Clone)]
-struct Level {
-    /// `decimal`, `lowerLetter`, `bullet`, …
-    format: String,
-    /// `%1.%2.`, where `%1` is the number on the first level.
-    text: String,
-    start: u32,
-}
-
-impl Default for Level {
-    fn default() -> Self {
-        Self { format: "bullet".to_owned(), text: String::new(), start: 1 }
-    }
-}
-
-/// The levels of each list.
-fn lists_of(xml: &str) -> quick_xml::Result<HashMap<u32, Vec<Level>>> {
-    let mut abstracts: HashMap<String, Vec<Level>> = HashMap::new();
-    let mut lists = HashMap::new();
-    let (mut abstract_id, mut list) = (String::new(), None);
-    let mut reader = Reader::from_str(xml);
-    loop {
-        let (tag, _) = match reader.read_event()? {
-            Event::Eof => return Ok(lists),
-            Event::Start(tag) => (tag, true),
-            Event::Empty(tag) => (tag, false),
-            _ => continue,
-        };
-        let value = attribute(&tag, "val");
-        let levels = abstracts.entry(abstract_id.clone()).or_default();
-        match (tag.local_name().as_ref(), value) {
-            ("abstractNum", _) => {
-                abstract_id = attribute(&tag, "abstractNumId").unwrap_or_default();
-            }
-            ("lvl", _) if levels.len() < LEVELS => levels.push(Level::default()),
-            ("numFmt", Some(value)) => {
-                if let Some(level) = levels.last_mut() {
-                    level.format = value;
-                }
-            }
-            ("lvlText", Some(value)) => {
-                if let Some(level) = levels.last_mut() {
-                    level.text = value;
-                }
-            }
-            ("start", Some(value)) => {
-                if let Some(level) = levels.last_mut() {
-                    level.start = value.parse().unwrap_or(1);
-                }
-            }
-            ("num", _) => list = attribute(&tag, "numId").and_then(|id| id.parse().ok()),
-            ("abstractNumId", Some(value)) => {
-                if let (Some(list), Some(levels)) = (list, abstracts.get(&value))
-                    && lists.len() < MAX_NAMED
-                {
-                    lists.insert(list, levels.clone());
-                }
-            }
-            _ => {}
-        }
-        if abstracts.len() > MAX_NAMED {
-            return Ok(lists);
-        }
-    }
-}
-
-/// The text of each footnote.
-fn notes_of(xml: &str) -> quick_xml::Result<HashMap<String, String>> {
+/// The text of each footnote, by its id.
+fn footnotes(xml: &str) -> quick_xml::Result<HashMap<String, String>> {
     let mut notes = HashMap::new();
     let mut id = String::new();
     let (mut text, mut in_text) = (String::new(), false);
@@ -261,16 +108,14 @@ fn notes_of(xml: &str) -> quick_xml::Result<HashMap<String, String>> {
 #[derive(Default)]
 struct Word {
     styles: HashMap<String, Style>,
-    lists: HashMap<u32, Vec<Level>>,
+    numbering: Numbering,
     notes: HashMap<String, String>,
     flow: Flow,
     page: u32,
-    /// What the paragraph that is being read says of itself, until its first text.
+    /// What the current paragraph says about itself, until its first text.
     style: Option<Style>,
-    /// The next number on each level of each list.
-    counters: HashMap<u32, [Option<u32>; LEVELS]>,
     is_item: bool,
-    /// Notes that the paragraph refers to.
+    /// Notes that the current paragraph refers to.
     pending_notes: Vec<String>,
     /// Open elements whose content is not read.
     left_out: usize,
@@ -278,6 +123,22 @@ struct Word {
 }
 
 impl Word {
+    fn parse(
+        document: &str,
+        styles: &str,
+        numbering: &str,
+        notes: &str,
+    ) -> quick_xml::Result<Self> {
+        let mut word = Self {
+            styles: styles::parse(styles)?,
+            numbering: Numbering::parse(numbering)?,
+            notes: footnotes(notes)?,
+            ..Self::default()
+        };
+        word.read(document)?;
+        Ok(word)
+    }
+
     fn read(&mut self, xml: &str) -> quick_xml::Result<()> {
         self.turn_page();
         let mut in_text = false;
@@ -332,19 +193,15 @@ impl Word {
                 self.style = style.or(self.style.take());
             }
             "outlineLvl" | "numId" | "ilvl" => {
-                let Some(style) = &mut self.style else { return };
-                let value = value().unwrap_or_default();
-                match name {
-                    "outlineLvl" => style.heading = outline_level(&value),
-                    "numId" => style.list = value.parse().ok(),
-                    _ => style.level = value.parse().unwrap_or(0),
+                if let Some(style) = &mut self.style {
+                    style.set(name, &value().unwrap_or_default());
                 }
             }
             "tab" | "ptab" => self.flow.text(" "),
             "br" | "cr" if attribute(tag, "type").as_deref() != Some("page") => {
                 self.flow.line_break();
             }
-            // Word writes it after each page break, of its own or by hand.
+            // Word writes it after each page break, whoever made it.
             "lastRenderedPageBreak" => self.turn_page(),
             "noBreakHyphen" => self.text("-"),
             "footnoteReference" => self.pending_notes.extend(attribute(tag, "id")),
@@ -354,7 +211,7 @@ impl Word {
                     self.flow.begin_table();
                 }
             }
-            // The cells of a table in a cell are its text.
+            // A table within a cell is read as the cell's text.
             "tc" if self.tables == 1 => self.flow.begin_cell(),
             _ => {}
         }
@@ -382,11 +239,11 @@ impl Word {
         self.flow.text(text);
     }
 
-    /// The first text of a paragraph comes: what it is has been told.
+    /// Called at the first text of a paragraph: all that it says about itself comes before.
     fn begin_paragraph(&mut self, style: &Style) {
-        let marker = style.list.and_then(|list| self.marker(list, style.level));
+        let marker = style.list.and_then(|list| self.numbering.marker(list, style.level));
         if self.tables > 0 {
-            // In cells, headings and list items are text.
+            // In cells, headings and list items are mere text.
             if let Some(marker) = marker {
                 self.flow.text(&format!("{marker} "));
             }
@@ -418,99 +275,13 @@ impl Word {
             self.flow.end_block();
         }
     }
-
-    /// What is printed before the next item of a list; `None` for a list that there is not.
-    fn marker(&mut self, list: u32, level: usize) -> Option<String> {
-        let level = level.min(LEVELS - 1);
-        let levels = self.lists.get(&list)?;
-        let own = levels.get(level)?;
-        let counters = self.counters.entry(list).or_default();
-        counters[level] =
-            Some(counters[level].map_or(own.start, |number| number.saturating_add(1)));
-        counters[level + 1..].fill(None);
-        if own.format == "bullet" || own.format == "none" {
-            return Some("-".to_owned());
-        }
-        let mut marker = own.text.clone();
-        for (i, counter) in counters.iter().enumerate().take(level + 1) {
-            let format = levels.get(i).map_or("decimal", |level| level.format.as_str());
-            let start = levels.get(i).map_or(1, |level| level.start);
-            let number = numeral(counter.unwrap_or(start), format);
-            marker = marker.replace(&format!("%{}", i + 1), &number);
-        }
-        (!marker.trim().is_empty()).then(|| marker.trim().chars().take(32).collect())
-    }
-}
-
-/// A number as a list prints it.
-fn numeral(number: u32, format: &str) -> String {
-    let letter = |first: u8| {
-        // After z comes aa, then bb.
-        let count = (number.max(1) - 1) / 26 % 8 + 1;
-        let letter = char::from(first + ((number.max(1) - 1) % 26) as u8);
-        std::iter::repeat_n(letter, count as usize).collect()
-    };
-    match format {
-        "lowerLetter" => letter(b'a'),
-        "upperLetter" => letter(b'A'),
-        "lowerRoman" => roman(number).to_lowercase(),
-        "upperRoman" => roman(number),
-        "decimalZero" => format!("{number:02}"),
-        _ => number.to_string(),
-    }
-}
-
-fn roman(number: u32) -> String {
-    const DIGITS: [(u32, &str); 13] = [
-        (1000, "M"),
-        (900, "CM"),
-        (500, "D"),
-        (400, "CD"),
-        (100, "C"),
-        (90, "XC"),
-        (50, "L"),
-        (40, "XL"),
-        (10, "X"),
-        (9, "IX"),
-        (5, "V"),
-        (4, "IV"),
-        (1, "I"),
-    ];
-    if number >= 4000 {
-        return number.to_string();
-    }
-    let mut rest = number;
-    let mut roman = String::new();
-    for (value, digits) in DIGITS {
-        while rest >= value {
-            roman.push_str(digits);
-            rest -= value;
-        }
-    }
-    roman
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use std::io::Write;
-
-    use zip::write::SimpleFileOptions;
-
-    use crate::chunks::chunk;
+mod tests {
+    use crate::chunks::{ChunkSettings, chunk};
+    use crate::documents::samples::package;
     use crate::documents::{Document, Place, ReadError, read};
-
-    /// A ZIP file of these parts, in a folder of its own.
-    pub fn packed(name: &str, parts: &[(&str, &str)]) -> (tempfile::TempDir, std::path::PathBuf) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(name);
-        let mut zip = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
-        for (name, text) in parts {
-            zip.start_file(*name, SimpleFileOptions::default()).unwrap();
-            zip.write_all(text.as_bytes()).unwrap();
-        }
-        zip.finish().unwrap();
-        (folder, path)
-    }
 
     fn body(xml: &str) -> String {
         format!(
@@ -523,7 +294,7 @@ pub(crate) mod tests {
     }
 
     fn read_one(parts: &[(&str, &str)]) -> Result<Document, ReadError> {
-        let (_folder, path) = packed("a.docx", parts);
+        let (_folder, path) = package("a.docx", parts);
         read(&path).next().unwrap()
     }
 
@@ -577,7 +348,7 @@ pub(crate) mod tests {
             "Chương & I\n\nMở Tiếng\n\nMục 1\n\nĐiều 3. Phạm vi\n  a) một\n  b) hai\n    - ba\n\n\
              Sang trang\n\n(Luật số 45)\n\nĐiều 4. Đối tượng\n\na | b c\n\nhộp"
         );
-        let chunks = chunk(&document, &crate::chunks::ChunkSettings::default(), &str::len);
+        let chunks = chunk(&document, &ChunkSettings::default(), &str::len);
         assert_eq!(chunks[0].headings, ["Bộ luật", "Chương & I"]);
         assert_eq!(chunks[1].headings, ["Bộ luật", "Chương & I", "Mục 1"]);
         assert_eq!(chunks[1].place, Some(Place::Pages(1, 2)));
@@ -586,12 +357,12 @@ pub(crate) mod tests {
     #[test]
     fn without_page_breaks_there_are_no_pages() {
         let document = read_one(&[("word/document.xml", &body(&paragraph("", "x")))]).unwrap();
-        let chunks = chunk(&document, &crate::chunks::ChunkSettings::default(), &str::len);
+        let chunks = chunk(&document, &ChunkSettings::default(), &str::len);
         assert_eq!(chunks[0].place, None);
     }
 
     #[test]
-    fn what_is_no_document_says_so() {
+    fn a_file_that_is_not_a_document_is_damaged() {
         let error = read_one(&[("xl/workbook.xml", "<x/>")]).unwrap_err();
         assert!(matches!(error, ReadError::Damaged { .. }), "{error}");
         let error = read_one(&[("word/document.xml", "<w:p><w:t>a</w:r>")]).unwrap_err();
@@ -607,7 +378,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_bomb_is_refused_and_depth_is_no_matter() {
+    fn a_bomb_is_refused_and_depth_does_not_matter() {
         let bomb = format!("<w:document>{}", " ".repeat((128 << 20) + 1));
         let error = read_one(&[("word/document.xml", &bomb)]).unwrap_err();
         assert!(matches!(error, ReadError::Unpacked { .. }), "{error}");

@@ -1,21 +1,33 @@
-//! What Markdown says about structure: headings and blocks.
+//! Markdown, which stays as it is written: its source is the document's text, and shows itself what
+//! the headings and blocks are.
 //!
-//! The parser's events carry byte offsets, so a `#` in a code block is no heading and the spans
+//! The parser's events carry byte offsets, so a `#` in a code block is not a heading and the spans
 //! are exact. Only the places where blocks *begin* are taken from it: a block lasts until the next
 //! one begins, so no byte between two headings can get lost (list markers, link definitions, …).
 
+mod front_matter;
+mod readable;
+
+use std::fs::File;
 use std::ops::Range;
+use std::path::Path;
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
-use super::front_matter::front_matter;
-use crate::documents::read::{MAX_TITLE_CHARS, tidy_title};
-use crate::documents::section::{Block, BlockKind, HeadingPath, Section};
-use crate::documents::structure::Marks;
+use front_matter::front_matter;
+pub(crate) use readable::readable;
 
-/// What people write in notes, beyond `CommonMark`. Front matter is not here: the parser would
-/// accept it anywhere and swallow text between two `---` rules.
-pub(crate) const OPTIONS: Options = Options::ENABLE_TABLES
+use super::plain_text;
+use crate::documents::Markup;
+use crate::documents::contents::{Contents, Extract};
+use crate::documents::error::ReadError;
+use crate::documents::section::{Block, BlockKind, HeadingPath, Section};
+use crate::documents::structure::{Marks, Places, Structure};
+use crate::documents::title::{MAX_TITLE_CHARS, tidy_title};
+
+/// What people write in notes, beyond `CommonMark`. Front matter is missing: the parser would accept
+/// it anywhere and swallow the text between two `---` rules.
+const OPTIONS: Options = Options::ENABLE_TABLES
     .union(Options::ENABLE_FOOTNOTES)
     .union(Options::ENABLE_STRIKETHROUGH)
     .union(Options::ENABLE_TASKLISTS)
@@ -23,6 +35,23 @@ pub(crate) const OPTIONS: Options = Options::ENABLE_TABLES
     .union(Options::ENABLE_MATH)
     .union(Options::ENABLE_GFM)
     .union(Options::ENABLE_WIKILINKS);
+
+pub(crate) fn read(file: File, path: &Path) -> Result<Contents, ReadError> {
+    let mut text = plain_text::text(file, path)?;
+    let title = front_matter::title(&text);
+    let mut structure = Structure::default();
+    if let Some((rest, marks)) = without_comments(&text) {
+        text = rest;
+        structure.places = Places::Lines(marks);
+    }
+    Ok(Contents::One(Extract {
+        title,
+        text,
+        markup: Markup::Markdown,
+        structure,
+        ..Extract::default()
+    }))
+}
 
 /// The sections of a Markdown document, each with its heading path. Front matter and the heading
 /// lines themselves are in no block.
@@ -64,9 +93,9 @@ pub(crate) fn sections(text: &str) -> Vec<Section> {
     outline.finish()
 }
 
-/// Markdown without its HTML comments, and where the lines of the file are in it; `None` if it has
-/// none. They are notes to the author: readers do not see them.
-pub(crate) fn without_comments(text: &str) -> Option<(String, Marks)> {
+/// Markdown without its HTML comments, which are notes to the author, and where the lines of the file
+/// are in it; `None` if it has no comments.
+fn without_comments(text: &str) -> Option<(String, Marks)> {
     if !text.contains("<!--") {
         return None;
     }
@@ -76,7 +105,7 @@ pub(crate) fn without_comments(text: &str) -> Option<(String, Marks)> {
     for (event, range) in Parser::new_ext(&text[body..], OPTIONS).into_offset_iter() {
         let range = range.start + body..range.end + body;
         match event {
-            // Its lines come one by one; a comment may span them.
+            // A block comes line by line, and a comment may span several.
             Event::Start(Tag::HtmlBlock) => block = Some(range.start..range.start),
             Event::Html(_) => {
                 if let Some(block) = &mut block {
@@ -107,7 +136,7 @@ pub(crate) fn without_comments(text: &str) -> Option<(String, Marks)> {
         let end = comment.end.max(position);
         line += u32::try_from(text[comment.start..comment.end].matches('\n').count()).unwrap_or(0);
         position = end;
-        // What stood alone on its lines leaves no blank line.
+        // A comment that had its lines to itself leaves no blank line.
         let alone = rest.is_empty() || rest.ends_with('\n');
         if alone && text[end..].starts_with('\n') {
             position += 1;
@@ -117,7 +146,7 @@ pub(crate) fn without_comments(text: &str) -> Option<(String, Marks)> {
     Some((rest, marks))
 }
 
-/// The comments in a piece of HTML; one that does not end is none.
+/// The comments in a piece of HTML; one that does not end does not count.
 fn comments_in(text: &str, html: Range<usize>) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut position = html.start;
@@ -167,7 +196,7 @@ impl<'t> Outline<'t> {
         outline
     }
 
-    /// Whatever comes first in a section belongs to a block, also what the parser is silent about.
+    /// Whatever comes first in a section belongs to a block, even if the parser does not mention it.
     fn open(&mut self, start: usize) {
         self.starts.clear();
         self.starts.push((start, BlockKind::Prose));
@@ -183,7 +212,7 @@ impl<'t> Outline<'t> {
     fn block(&mut self, position: usize, kind: BlockKind) {
         let Some(last) = self.starts.last_mut() else { return };
         if position <= self.line_end {
-            // `- ` and its paragraph begin on one line: the innermost tells how to cut.
+            // An item and its paragraph begin on one line: the innermost says how to cut.
             if position >= last.0 {
                 last.1 = kind;
             }
@@ -197,8 +226,8 @@ impl<'t> Outline<'t> {
 
     /// A heading with the given source range: the current section ends, the next one begins.
     fn heading(&mut self, level: usize, title: &str, range: Range<usize>) {
-        // A paragraph with a `---` line right below it is a heading to Markdown, seldom to its
-        // author. As a heading it would not be searchable, so long ones stay text.
+        // To Markdown a paragraph right above a `---` line is a heading, but seldom to its author. A
+        // heading would not be searchable, so long ones stay text.
         if title.chars().nth(MAX_TITLE_CHARS).is_some() {
             self.block(range.start, BlockKind::Prose);
             return;
@@ -336,7 +365,7 @@ Mở đầu:
     }
 
     #[test]
-    fn front_matter_is_no_text() {
+    fn front_matter_is_not_text() {
         assert_eq!(outline("---\ntitle: x\ntags: [a]\n---\ntext"), [(String::new(), vec!["text"])]);
         assert_eq!(outline("---\nA rule, then text.\n\n---\nmore").len(), 1);
         assert_eq!(outline("---\nkey: no end\n\ntext")[0].1[0], "---");

@@ -1,0 +1,40 @@
+//! What a reader gets from a file.
+
+use std::fs::File;
+use std::path::Path;
+
+use super::Markup;
+use super::error::ReadError;
+use super::structure::Structure;
+
+/// Turns the bytes of an open file into text with places. The path is for messages, and for readers
+/// that leave the reading to another process.
+pub(crate) type Reader = fn(File, &Path) -> Result<Contents, ReadError>;
+
+/// What a file holds.
+pub(crate) enum Contents {
+    /// One document.
+    One(Extract),
+    /// One document a record, each read when it is asked for. After a [`ReadError::Line`] the next
+    /// records follow; any other error is the end.
+    Many(Box<dyn Iterator<Item = Result<Record, ReadError>> + Send>),
+}
+
+/// One of the documents in a file.
+pub(crate) struct Record {
+    /// Tells it from the others in its file.
+    pub id: String,
+    pub extract: Extract,
+}
+
+/// The text of a document, and what its reader knows about it.
+#[derive(Debug, Default)]
+pub(crate) struct Extract {
+    pub title: Option<String>,
+    /// As [`clean`](super::clean::clean) leaves it.
+    pub text: String,
+    pub markup: Markup,
+    pub structure: Structure,
+    /// What the reader left out, and why. It is reported after the document.
+    pub omitted: Vec<ReadError>,
+}
