@@ -5,8 +5,8 @@
 //! cargo bench --bench llm -- model.gguf --device cpu --threads 2 --prefill 512 --decode 64
 //! ```
 //!
-//! `ci/gpu-check` uses two more modes of it: `--against-cpu` compares a device's logits and greedy
-//! tokens with the CPU's, and `--leave BYTES` is a program that holds a GPU's memory.
+//! `ci/gpu-check` uses two more modes: `--against-cpu` compares the logits and greedy tokens of a device
+//! with those of the CPU, and `--leave BYTES` plays a program that occupies the GPU's memory.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -24,7 +24,7 @@ use rag_query::generation::local::{Llm, LlmFiles};
 use rag_query::measure::{ATTEMPTS, generate, longest, prompt};
 use serde_json::json;
 
-/// What libraries read the number of threads from, once, at their first use.
+/// The variable from which libraries read the number of threads, once, at their first use.
 const THREADS: &str = "RAYON_NUM_THREADS";
 
 #[derive(Parser)]
@@ -35,34 +35,34 @@ struct Args {
     /// Compare the device's logits and greedy tokens with the CPU's instead of measuring
     #[arg(long)]
     against_cpu: bool,
-    /// The largest difference of logits that passes, as a share of the largest logit
+    /// The largest difference of logits allowed, as a share of the largest logit
     #[arg(long, default_value_t = 1e-3, requires = "against_cpu")]
     tolerance: f32,
-    /// Hold the GPU's memory but for so many bytes, until standard input ends
+    /// Occupy all but this many bytes of the GPU's memory, until standard input ends
     #[arg(long, value_name = "BYTES", conflicts_with = "model")]
     leave: Option<u64>,
     /// `cpu`, `cuda` or `cuda:N`
     #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
-    /// Threads on the CPU [default: one a core]
+    /// Threads on the CPU [default: one per core]
     #[arg(long)]
     threads: Option<usize>,
     /// Tokens of the prompt
     #[arg(long, default_value_t = 512)]
     prefill: u32,
-    /// Tokens to write after it
+    /// Tokens to write after the prompt
     #[arg(long, default_value_t = 64)]
     decode: usize,
-    /// Tokens that the cache has room for [default: as many as are needed]
+    /// Tokens that fit into the cache [default: as many as needed]
     #[arg(long)]
     context: Option<usize>,
-    /// Read the prompt once before measuring: kernels are loaded and weights repacked then
+    /// Read the prompt once before measuring, so that kernels are loaded and weights repacked
     #[arg(long)]
     warm: bool,
-    /// Ask the driver again and again how much memory is gone; costs some speed
+    /// Keep asking the driver how much memory is taken; costs some speed
     #[arg(long)]
     watch_memory: bool,
-    /// `cargo bench` says this
+    /// Passed by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -107,7 +107,7 @@ fn measure(args: &Args, model: &Path) -> Result<()> {
         true => Some(peak_memory(&llm, &prompt(&llm, args.prefill, 0))?),
         false => None,
     };
-    // The first token comes from the prompt; each of the others from a pass of its own.
+    // The first token comes with the prompt; each of the others takes a pass of its own.
     let generation = longest(&llm, args.prefill, args.decode + 1)?;
     let decoded = generation.tokens.len().saturating_sub(1);
     ensure!(decoded == args.decode, "the model ends its answer after {decoded} tokens");
@@ -136,7 +136,7 @@ fn measure(args: &Args, model: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The most memory that the driver sees gone while a prompt is read, in bytes.
+/// The most memory that the driver reports as taken while a prompt is read, in bytes.
 fn peak_memory(llm: &Llm, prompt: &[u32]) -> Result<u64> {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -155,7 +155,7 @@ fn peak_memory(llm: &Llm, prompt: &[u32]) -> Result<u64> {
     })
 }
 
-/// The same prompt on the CPU and on the device: logits, then greedy tokens.
+/// Compares the CPU and the device on the same prompt: logits, then greedy tokens.
 fn compare(args: &Args, model: &Path) -> Result<()> {
     let files = LlmFiles::at(model)?;
     let context = args.context.unwrap_or(args.prefill as usize + args.decode + 1);
@@ -166,7 +166,7 @@ fn compare(args: &Args, model: &Path) -> Result<()> {
     let scale = expected.iter().fold(0f32, |most, logit| most.max(logit.abs()));
     let mut differences = serde_json::Map::new();
     let mut largest = 0f32;
-    // Passes of one token, of a few and of many go through different kernels.
+    // Different kernels serve passes of one token, of a few, and of many.
     for chunk in [1, 7, 256] {
         let logits = device.logits(&prompt, chunk)?;
         let difference = logits
@@ -201,7 +201,7 @@ fn compare(args: &Args, model: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Takes memory until so many bytes are left, says so, and waits.
+/// Takes memory until only `bytes` are left, reports that, and waits.
 fn hold_all_but(device: DeviceChoice, bytes: u64) -> Result<()> {
     const PIECE: usize = 64 << 20;
     let DeviceChoice::Cuda(ordinal) = device else { bail!("only a GPU's memory can be held") };
@@ -225,7 +225,7 @@ fn name(model: &Path) -> Option<String> {
     Some(model.file_name()?.to_string_lossy().into_owned())
 }
 
-/// Runs this program again, with a number of threads that its libraries cannot miss.
+/// Runs this program again with the number of threads in its environment, where libraries see it.
 fn again_with(threads: &str) -> Result<()> {
     let program = std::env::current_exe().context("cannot find this program")?;
     let mut again = Command::new(program);
@@ -233,7 +233,7 @@ fn again_with(threads: &str) -> Result<()> {
     std::process::exit(status.context("cannot run this program again")?.code().unwrap_or(1))
 }
 
-/// A line of `/proc/self/status`, in bytes; none where there is no such file.
+/// A size from `/proc/self/status`, in bytes; `None` if there is no such file.
 fn status(key: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with(key))?;

@@ -1,5 +1,5 @@
-//! The hub path against a small hub on loopback: what is downloaded, what is not, and what is left
-//! on disk when it goes wrong.
+//! Downloads from a small hub on this machine: what is downloaded, what is not, and what is left on disk
+//! when something goes wrong.
 
 #![allow(clippy::unwrap_used)]
 
@@ -33,7 +33,7 @@ struct Request {
 
 type Handler = dyn Fn(&Request, &mut TcpStream) + Send + Sync;
 
-/// An HTTP/1.1 server that answers one request a connection and remembers all of them.
+/// An HTTP/1.1 server that answers one request per connection and remembers them all.
 struct Server {
     url: String,
     requests: Arc<Mutex<Vec<Request>>>,
@@ -85,16 +85,16 @@ fn respond(stream: &mut TcpStream, status: &str, headers: &[(&str, String)], bod
     let headers: String =
         headers.iter().flat_map(|(name, value)| [*name, ": ", value, "\r\n"]).collect();
     let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\n{headers}\r\n");
-    // The client may have gone: nothing to do about it here.
+    // The client may have left, which does not matter here.
     let _ = stream.write_all(head.as_bytes());
     let _ = stream.write_all(body);
 }
 
 /// How the hub misbehaves.
-#[allow(clippy::struct_excessive_bools)] // Independent faults, one a line.
+#[expect(clippy::struct_excessive_bools, reason = "independent faults")]
 #[derive(Clone, Default)]
 struct Fault {
-    /// Answers everything with this status line.
+    /// The hub answers everything with this status line.
     status: Option<&'static str>,
     /// The storage stops after this many bytes of an answer.
     cut_after: Option<usize>,
@@ -110,8 +110,8 @@ struct Fault {
     headers: Vec<(&'static str, &'static str)>,
 }
 
-/// A repository: `config.json` served directly, as small files are, and `model.safetensors` behind
-/// a redirect to a storage server, as large files are.
+/// A repository on a hub: it serves `config.json` directly, like all small files, and redirects to a
+/// storage server for `model.safetensors`, as for all large files.
 struct World {
     hub: Server,
     storage: Server,
@@ -191,7 +191,7 @@ impl World {
         self.cache().join("models--test--model")
     }
 
-    /// Every blob that has its final name.
+    /// All blobs that have their final names.
     fn finished_blobs(&self) -> Vec<String> {
         self.blobs(false)
     }
@@ -288,7 +288,7 @@ fn entry(files: &[&str]) -> ModelEntry {
     Catalogue::load(Some(&path)).unwrap().model("tested").unwrap().clone()
 }
 
-// --- what is expected of a client ----------------------------------------------------------------
+// --- the tests -----------------------------------------------------------------------------------
 
 #[derive(Default)]
 struct Counter {
@@ -319,7 +319,7 @@ fn the_first_use_downloads_verifies_and_records() {
     assert_eq!(fs::read(files.get("config.json").unwrap()).unwrap(), config());
     assert_eq!(fs::read(files.get("model.safetensors").unwrap()).unwrap(), weights());
     assert_eq!(files.revision.as_deref(), Some(COMMIT));
-    // The standard layout: other tools of the family find the same files.
+    // In the standard layout, where other Hugging Face tools find the files.
     let snapshot = world.repo().join("snapshots").join(COMMIT);
     assert_eq!(files.get("config.json").unwrap(), snapshot.join("config.json"));
     assert_eq!(fs::read_to_string(world.repo().join("refs/main")).unwrap(), COMMIT);
@@ -339,7 +339,7 @@ fn the_first_use_downloads_verifies_and_records() {
 }
 
 #[test]
-fn the_token_goes_to_the_hub_and_not_to_the_storage() {
+fn the_token_goes_to_the_hub_but_not_to_the_storage() {
     let world = World::new();
     world.locate().unwrap();
     let to_hub = world.hub.requests();
@@ -370,7 +370,7 @@ fn offline_with_a_cache_makes_no_request() {
 }
 
 #[test]
-fn offline_without_a_cache_says_what_is_missing_and_asks_nobody() {
+fn offline_without_a_cache_names_what_is_missing_and_makes_no_request() {
     let world = World::new();
     let error = world.offline().locate(&entry(&["config.json"])).unwrap_err();
     assert!(matches!(error, ModelError::NotCached { .. }));
@@ -383,7 +383,7 @@ fn offline_without_a_cache_says_what_is_missing_and_asks_nobody() {
 }
 
 #[test]
-fn a_truncated_download_leaves_nothing_that_looks_whole_and_resumes() {
+fn a_truncated_download_leaves_nothing_that_looks_complete_and_resumes() {
     for no_length in [false, true] {
         let world = World::new();
         world.fault(Fault { cut_after: Some(300_000), no_length, ..Fault::default() });
@@ -404,7 +404,7 @@ fn a_truncated_download_leaves_nothing_that_looks_whole_and_resumes() {
 }
 
 #[test]
-fn resuming_works_where_ranges_are_ignored() {
+fn resuming_works_if_the_server_ignores_ranges() {
     let world = World::new();
     world.fault(Fault { cut_after: Some(300_000), ..Fault::default() });
     world.error();
@@ -440,7 +440,7 @@ fn more_bytes_than_announced_are_not_written() {
 }
 
 #[test]
-fn a_gated_repository_tells_how_to_get_access() {
+fn the_error_about_a_gated_repository_says_how_to_get_access() {
     let world = World::new();
     world.fault(Fault { status: Some("401 Unauthorized"), ..Fault::default() });
     let mut store = world.store();
@@ -457,7 +457,7 @@ fn a_gated_repository_tells_how_to_get_access() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_named() {
+fn a_missing_file_is_named() {
     let world = World::new();
     let error = world.store().locate(&entry(&["config.json", "vocab.txt"])).unwrap_err();
     assert!(matches!(error, ModelError::NotFound { .. }));
@@ -467,7 +467,7 @@ fn a_file_that_is_not_there_is_named() {
 }
 
 #[test]
-fn a_server_error_is_not_taken_for_a_file() {
+fn a_server_error_is_not_mistaken_for_a_file() {
     let world = World::new();
     world.fault(Fault { status: Some("503 Service Unavailable"), ..Fault::default() });
     let error = world.error();
@@ -475,7 +475,7 @@ fn a_server_error_is_not_taken_for_a_file() {
 }
 
 #[test]
-fn a_hub_that_is_gone_is_said_to_be_gone() {
+fn a_hub_that_cannot_be_reached_is_named() {
     let world = World::new();
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut store = world.store();
@@ -516,7 +516,7 @@ fn answers_of_a_hostile_hub_are_refused_and_write_nothing() {
 }
 
 #[test]
-fn after_the_branch_moved_all_files_are_of_one_commit() {
+fn all_files_are_of_one_commit_even_after_the_branch_moved() {
     let world = World::new();
     world.store().locate(&entry(&["config.json"])).unwrap();
     *world.commit.lock().unwrap() = LATER;
@@ -526,25 +526,25 @@ fn after_the_branch_moved_all_files_are_of_one_commit() {
         assert!(path.starts_with(world.repo().join("snapshots").join(LATER)));
         assert!(path.exists());
     }
-    // The bytes that did not change were not fetched twice.
+    // Bytes that did not change are not downloaded twice.
     let gets = world.hub.requests().into_iter().filter(|r| r.method == "GET");
     assert_eq!(gets.filter(|r| r.path.ends_with("config.json")).count(), 1);
 }
 
 #[test]
-fn a_damaged_file_is_reported_and_fetched_again() {
+fn a_damaged_file_is_reported_and_downloaded_again() {
     let world = World::new();
     let entry = entry(&["config.json", "model.safetensors"]);
     let path = world.locate().unwrap().get("model.safetensors").unwrap().to_owned();
 
-    // Same size, other bytes: only hashing sees it.
+    // The same size but other bytes: only a hash shows it.
     let mut bytes = weights();
     bytes[7] ^= 1;
     fs::write(&path, &bytes).unwrap();
     let report = verify(&world.store(), &entry).unwrap();
     assert!(matches!(report.files[1].outcome, Outcome::Mismatch { .. }), "{report:?}");
 
-    // Truncated: seen without hashing, and repaired when online.
+    // Truncated: noticed without a hash, and repaired when online.
     fs::write(&path, &bytes[..1000]).unwrap();
     let error = world.offline().locate(&entry).unwrap_err();
     assert!(matches!(error, ModelError::NotCached { .. }), "{error}");
@@ -568,7 +568,7 @@ fn files_of_another_tool_are_used_and_verified_by_their_blob_name() {
 }
 
 #[test]
-fn concurrent_first_uses_download_once() {
+fn concurrent_first_uses_download_only_once() {
     let world = World::new();
     thread::scope(|scope| {
         for _ in 0..4 {
@@ -581,7 +581,7 @@ fn concurrent_first_uses_download_once() {
 #[test]
 fn a_read_only_cache_is_named() {
     let world = World::new();
-    // A file where the cache folder should be: refused for every user, root too.
+    // A file in the place of the cache folder stops every user, even root.
     fs::write(world.cache(), "").unwrap();
     let error = world.error();
     assert!(matches!(error, ModelError::Io { .. }), "{error}");
