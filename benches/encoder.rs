@@ -15,8 +15,9 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use rag_query::compute::SimdLevel;
 use rag_query::embedding::encoder::{Checkpoint, Encoder, EncoderConfig, Sequence, batches};
-use rag_query::measure::{median, peak};
+use rag_query::measure::{median_seconds, peak};
 use rag_query::models::catalogue::Precision;
+use rag_query::support::random::SplitMix64;
 use serde_json::json;
 
 /// What libraries read the number of threads from, once, at their first use.
@@ -72,7 +73,7 @@ fn main() -> Result<()> {
             .into_iter()
             .map(|batch| batch.into_iter().map(|i| &texts[i]).collect())
             .collect();
-        let seconds = median(args.seconds, 3, || {
+        let seconds = median_seconds(args.seconds, 3, || {
             batches.iter().for_each(|batch| drop(encoder.forward(batch)))
         });
         let operations: usize = lengths.iter().map(|&tokens| encoder.operations(tokens)).sum();
@@ -118,12 +119,7 @@ fn load(folder: &Path, config: &EncoderConfig, precision: Precision) -> Result<(
 }
 
 fn random(seed: u64, tokens: usize, vocabulary: usize) -> Sequence {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut id = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state % vocabulary as u64) as u32
-    };
-    Sequence { ids: (0..tokens).map(|_| id()).collect(), types: vec![0; tokens] }
+    let mut random = SplitMix64::new(seed);
+    let ids = (0..tokens).map(|_| random.below(vocabulary) as u32).collect();
+    Sequence { ids, types: vec![0; tokens] }
 }

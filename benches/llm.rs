@@ -174,7 +174,7 @@ fn compare(args: &Args, model: &Path) -> Result<()> {
             .zip(&expected)
             .map(|(a, b)| (a - b).abs() / scale)
             // `max` would drop a NaN.
-            .fold(0f32, |most, next| if next > most || next.is_nan() { next } else { most });
+            .fold(0f32, |max, next| if next > max || next.is_nan() { next } else { max });
         differences.insert(format!("chunks_of_{chunk}"), difference.into());
         largest = if difference > largest || difference.is_nan() { difference } else { largest };
     }

@@ -37,7 +37,7 @@ use rag_query::index::{
     DirectoryIndex, DirectoryWriter, DocumentState, EmbedderIdentity, Index, IndexWriter, Passage,
     Settings, Start,
 };
-use rag_query::measure::middle;
+use rag_query::measure::median;
 use rag_query::models::Catalogue;
 use rag_query::support::random::SplitMix64;
 use serde_json::{Value, json};
@@ -306,7 +306,7 @@ fn search(folder: &Path) -> Result<Value> {
         "chunks": index.chunk_count(),
         "cpu": SimdLevel::detect().name(),
         "threads": pool::threads(),
-        "open_s": middle(opens),
+        "open_s": median(opens),
         "dense_s": spread(dense),
         "recall": found as f64 / nearest.len() as f64,
         "bm25_s": bm25,

@@ -14,14 +14,14 @@ use crate::generation::local::{Generation, Llm, SamplingOptions};
 pub const ATTEMPTS: u32 = 8;
 
 /// The median; 0 without values.
-pub fn middle(mut values: Vec<f64>) -> f64 {
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 /// The median time of a run, in seconds. After a first run that does not count, there are as many as
 /// fit into `budget` seconds, and at least `min_runs`.
-pub fn median(budget: f64, min_runs: usize, mut run: impl FnMut()) -> f64 {
+pub fn median_seconds(budget: f64, min_runs: usize, mut run: impl FnMut()) -> f64 {
     run();
     let mut times = Vec::new();
     let end = Instant::now() + Duration::from_secs_f64(budget);
@@ -30,7 +30,7 @@ pub fn median(budget: f64, min_runs: usize, mut run: impl FnMut()) -> f64 {
         run();
         times.push(start.elapsed().as_secs_f64());
     }
-    middle(times)
+    median(times)
 }
 
 /// Ordinary tokens in a meaningless order, which `seed` determines.
@@ -67,15 +67,15 @@ mod tests {
 
     #[test]
     fn outliers_do_not_move_the_median() {
-        assert_eq!(middle(vec![9.0, 1.0, 2.0]), 2.0);
-        assert_eq!(middle(vec![3.0]), 3.0);
-        assert_eq!(middle(Vec::new()), 0.0);
+        assert_eq!(median(vec![9.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(vec![3.0]), 3.0);
+        assert_eq!(median(Vec::new()), 0.0);
     }
 
     #[test]
     fn the_first_run_is_not_counted() {
         let (mut runs, mut first) = (0, 0.0);
-        let seconds = median(0.0, 3, || {
+        let seconds = median_seconds(0.0, 3, || {
             if runs == 0 {
                 let start = Instant::now();
                 std::thread::sleep(Duration::from_millis(50));

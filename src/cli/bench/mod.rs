@@ -14,7 +14,7 @@ use super::setup::Setup;
 use crate::compute::{SimdLevel, pool};
 use crate::embedding::{Embedder, Embedding, Tokens};
 use crate::generation::local::placement::DeviceChoice;
-use crate::measure::{ATTEMPTS, generate, longest, median, middle, peak, prompt};
+use crate::measure::{ATTEMPTS, generate, longest, median, median_seconds, peak, prompt};
 use crate::models::catalogue::{EmbedderSpec, Precision};
 use crate::profile::Models;
 use crate::retrieval::Retrieval;
@@ -297,7 +297,7 @@ fn search(setup: &Setup, models: &Models) -> Result<SearchReport> {
             .map(|question| retriever.retrieve(question, setup.global.top_k))
             .collect::<Result<Vec<_>>>()?;
         let p50 = |time: &dyn Fn(&Retrieval) -> Duration| {
-            middle(found.iter().map(|retrieval| ms(time(retrieval))).collect())
+            median(found.iter().map(|retrieval| ms(time(retrieval))).collect())
         };
         Ok(SearchFigures {
             chunks: opened.chunk_count(),
@@ -343,7 +343,7 @@ fn llm(setup: &Setup, memory_gb_per_s: f64) -> Result<LlmReport> {
 /// The median time of some work in seconds, or its error.
 fn seconds(mut work: impl FnMut() -> Result<()>) -> Result<f64> {
     let mut result = Ok(());
-    let seconds = median(BUDGET_SECONDS, 1, || {
+    let seconds = median_seconds(BUDGET_SECONDS, 1, || {
         if result.is_ok() {
             result = work();
         }

@@ -27,7 +27,7 @@ pub use refusal::{Point, Refusal};
 pub use report::{Answers, QuestionScores, Report, STAGES, Stage};
 
 use crate::answer::{Answerer, Conversation, Event, Mode};
-use crate::measure::middle;
+use crate::measure::median;
 use crate::retrieval::{Candidate, Ranking, Stages};
 use crate::support::random::SplitMix64;
 use crate::text::language::Language;
@@ -163,7 +163,7 @@ pub fn stages(asked: &[Asked]) -> Vec<Stage> {
                 ndcg_at_10: of(|measures| measures.ndcg_at_10),
             },
             p95_ms: times.get(times.len() * 95 / 100).copied().unwrap_or_default(),
-            median_ms: middle(times),
+            median_ms: median(times),
         })
     };
     STAGES.into_iter().filter_map(stage).collect()
@@ -201,7 +201,7 @@ pub fn answers(asked: &[Asked], model: &str) -> Option<Answers> {
         citation_precision: some(scored().filter_map(|answer| answer.citation_precision).collect()),
         citing: citing as f64 / answered.len().max(1) as f64,
         generated: facts.iter().filter(|facts| facts.generated).count(),
-        median_ms: middle(facts.iter().map(|facts| facts.ms).collect()),
+        median_ms: median(facts.iter().map(|facts| facts.ms).collect()),
     })
 }
 
