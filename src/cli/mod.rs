@@ -12,6 +12,7 @@ mod lines;
 mod models;
 #[cfg(test)]
 mod on_a_gpu;
+mod panics;
 mod repl;
 mod search;
 mod session;
@@ -38,6 +39,7 @@ pub fn main() -> Exit {
         }
     };
     start_log();
+    panics::silence_contained_panics();
     let terminal = setup::terminal(&cli.global);
     match run(&cli, &terminal) {
         Ok(exit) => exit,

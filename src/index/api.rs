@@ -1,29 +1,31 @@
 //! What every kind of index can do: a reader and a writer.
 //!
-//! Both are asked per question, per chunk or per document, never per row of a search, so that a
-//! virtual call costs nothing.
+//! Both are called per question, per chunk or per document, never per row of a search, so a
+//! virtual call costs nothing that could be measured.
 
+use std::cmp::Ordering;
+use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
 use super::{
     ChunkId, DocumentState, FileState, IndexError, Ledger, LexicalQuery, Passage, Settings,
 };
 
-/// What the two searches for a question found.
+/// What the two searches for a question have found.
 pub struct Searched {
     /// The chunks nearest to the question by cosine, best first.
     pub nearest: Vec<(ChunkId, f32)>,
-    /// The question's words, weighed.
+    /// The question's words and their weights.
     pub lexical: LexicalQuery,
     /// The best chunks by BM25, best first.
     pub matching: Vec<(ChunkId, f32)>,
-    /// Time of the dense search.
+    /// How long the dense search took.
     pub dense: Duration,
-    /// Time of the lexical search; 0 where both ran at once.
+    /// How long the lexical search took; 0 where both ran at once.
     pub bm25: Duration,
 }
 
-/// A chunk with all that was computed for it.
+/// A chunk with everything that was computed for it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredChunk {
     /// Its text and place.
@@ -42,7 +44,7 @@ pub trait Index: Send + Sync {
     /// Number of chunks.
     fn chunk_count(&self) -> usize;
 
-    /// Number of rows, those included whose chunks are gone.
+    /// Number of rows, including those whose chunks were removed.
     fn row_count(&self) -> usize {
         self.chunk_count()
     }
@@ -50,7 +52,7 @@ pub trait Index: Send + Sync {
     /// Number of documents that have at least one chunk.
     fn document_count(&self) -> Result<usize, IndexError>;
 
-    /// When the index was last changed, where that can be told.
+    /// When the index was last changed, if that is known.
     fn changed(&self) -> Option<SystemTime> {
         None
     }
@@ -62,7 +64,7 @@ pub trait Index: Send + Sync {
     /// length); `limit` hits of each.
     fn search(&self, question: &str, query: &[f32], limit: usize) -> Result<Searched, IndexError>;
 
-    /// Weighs the words of a question.
+    /// Weighs the words of a question by how rare they are in this index.
     fn lexical(&self, question: &str) -> Result<LexicalQuery, IndexError>;
 
     /// BM25 scores of the given chunks, in their order.
@@ -74,22 +76,32 @@ pub trait Index: Send + Sync {
     /// The text and place of a chunk.
     fn passage(&self, chunk: ChunkId) -> Result<Passage, IndexError>;
 
-    /// Gives the vectors of each chunk's tokens, `[tokens, dim]`, to `take`, in the order of
-    /// `chunks`; none if the index keeps none. One chunk at a time, since they are large.
+    /// Passes the vectors of each chunk's tokens, `[tokens, dim]`, to `take`, in the order of
+    /// `chunks`; empty if the index keeps none. One chunk at a time, since they are large.
     fn token_vectors(
         &self,
         chunks: &[ChunkId],
         take: &mut dyn FnMut(Vec<Vec<f32>>),
     ) -> Result<(), IndexError>;
 
-    /// Mean of the index' token vectors, `[dim]`, from a sample of them.
+    /// The mean of all token vectors, `[dim]`, estimated from a sample.
     fn mean_token_vector(&self) -> Result<Vec<f32>, IndexError>;
 
-    /// Gives every chunk to `take`.
+    /// Passes every chunk to `take`, until it breaks off.
     fn each_chunk(
         &self,
-        take: &mut dyn FnMut(StoredChunk) -> Result<(), IndexError>,
+        take: &mut dyn FnMut(StoredChunk) -> Result<ControlFlow<()>, IndexError>,
     ) -> Result<(), IndexError>;
+}
+
+/// Whether a writer continues what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// Change the index, or make one: what is committed is visible at once.
+    Update,
+    /// Build a new one beside it, which [`IndexWriter::publish`] puts in its place. A rebuild with
+    /// the same settings that was interrupted is continued.
+    Rebuild,
 }
 
 /// Changes an index.
@@ -97,17 +109,17 @@ pub trait IndexWriter {
     /// What the index is built with.
     fn settings(&self) -> &Settings;
 
-    /// What the index holds, with all changes so far.
+    /// Which documents and files the index holds, with all changes so far.
     fn ledger(&self) -> &Ledger;
 
     /// Number of chunks, with all changes so far.
     fn chunk_count(&self) -> u64;
 
-    /// Number of rows, those included whose chunks are gone.
+    /// Number of rows, including those whose chunks were removed.
     fn row_count(&self) -> u64;
 
-    /// Looks up which of the passages' texts were embedded here before, all at once; for
-    /// [`Self::knows`] and [`Self::add_known`], where a single look-up is slow.
+    /// Looks up which of the passages' texts were embedded here before, all at once, to prepare
+    /// [`Self::knows`] and [`Self::add_known`] where single look-ups are slow.
     fn look_up(&mut self, _passages: &[&Passage]) -> Result<(), IndexError> {
         Ok(())
     }
@@ -116,7 +128,7 @@ pub trait IndexWriter {
     fn knows(&mut self, passage: &Passage) -> Result<bool, IndexError>;
 
     /// Adds a chunk with its embedding, `[dim]`, and the vectors of its tokens, `[tokens, dim]`
-    /// (empty unless the index keeps them). What the document had before is to be removed first.
+    /// (empty unless the index keeps them). The document's previous chunks have to be removed first.
     fn add(
         &mut self,
         passage: &Passage,
@@ -124,26 +136,26 @@ pub trait IndexWriter {
         tokens: &[Vec<f32>],
     ) -> Result<(), IndexError>;
 
-    /// Adds a chunk with the embedding that an equal text has here; false if none has.
+    /// Adds a chunk with the embedding that an equal text has here; false if there is none.
     fn add_known(&mut self, passage: &Passage) -> Result<bool, IndexError>;
 
     /// Records that all chunks of the document `id` have been added.
     fn finish_document(&mut self, id: &str, state: DocumentState);
 
-    /// Takes back the chunks of a document that has been begun and will not be finished.
+    /// Takes back the chunks of a document that was started and will not be finished.
     fn abandon_document(&mut self, id: &str);
 
     /// Records that all documents of the file at `path` are in the index.
     fn finish_file(&mut self, path: &str, state: FileState);
 
-    /// Removes the document `id` and its chunks. Seen after the next commit.
+    /// Removes the document `id` and its chunks. Takes effect with the next commit.
     fn remove_document(&mut self, id: &str);
 
-    /// Removes that the file at `path` was read. Its documents are to be removed first.
+    /// Forgets that the file at `path` was read. Its documents have to be removed first.
     fn forget_file(&mut self, path: &str);
 
-    /// Removes all documents of the file at `path`, and that it was read. Seen after the next
-    /// commit.
+    /// Removes all documents of the file at `path` and forgets that it was read. Takes effect with
+    /// the next commit.
     fn remove_file(&mut self, path: &str) {
         let documents: Vec<String> =
             self.ledger().documents_of(path).map(|(id, _)| id.clone()).collect();
@@ -154,12 +166,18 @@ pub trait IndexWriter {
     /// Makes everything since the last commit part of the index.
     fn commit(&mut self) -> Result<(), IndexError>;
 
-    /// Commits, and puts what was built in the place of the index in use, if it is another.
+    /// Commits. What a rebuild has built replaces the index in use.
     fn publish(&mut self) -> Result<(), IndexError>;
 
-    /// Waits for work in the background, so that it is not cut off.
+    /// Waits for background work, so that it is not cut off.
     fn finish(self: Box<Self>) -> Result<(), IndexError>;
 
-    /// Writes the index anew without what is gone. Commits first.
+    /// Rewrites the index without the rows whose chunks were removed. Commits first.
     fn compact(self: Box<Self>) -> Result<(), IndexError>;
+}
+
+/// Best score first; equal scores in the order of what they belong to, so that results never
+/// depend on chance.
+pub(crate) fn best_first<T: Ord>(a: &(T, f32), b: &(T, f32)) -> Ordering {
+    b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0))
 }

@@ -1,52 +1,50 @@
-//! Where an index is, as the user names it.
+//! Where an index is, as the user names it, and what is reported while a server is waited for.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::milvus::{self, Address};
-use super::{
-    DirectoryIndex, DirectoryWriter, Index, IndexError, IndexWriter, Manifest, Settings, Shard,
-    Start,
-};
+use super::directory::{self, DirectoryIndex, DirectoryWriter, Manifest};
+use super::milvus::{self, Address, MilvusError};
+use super::{Index, IndexError, IndexWriter, Settings, Shard, Start};
 
 /// A place for an index.
 #[derive(Debug, Clone)]
 pub enum Location {
     /// A directory on this machine.
     Directory(PathBuf),
-    /// A collection on a Milvus server, and who is told when it has to be asked again.
+    /// A collection on a Milvus server, and who is notified while it is waited for.
     Milvus(Address, Notify),
 }
 
-/// A call that failed and is made again.
+/// A call that failed and will be repeated.
 #[derive(Debug, Clone)]
 pub struct Retry {
     /// The server, without secrets.
     pub address: String,
     /// What went wrong.
     pub error: String,
-    /// Number of the attempt to come, and of all that there may be.
+    /// Number of the next attempt, from 1.
     pub attempt: u32,
-    /// See above.
+    /// Number of attempts after which it is given up.
     pub attempts: u32,
 }
 
-/// What whoever waits is told.
+/// Why an index on a server takes longer.
 #[derive(Debug, Clone)]
 pub enum Notice {
-    /// A call failed and is made again.
+    /// A call failed and will be repeated.
     Retry(Retry),
-    /// Another writer seems to have been stopped, and some seconds will tell.
+    /// Another writer seems to have died; that will be certain in some seconds.
     Waiting {
         /// The server, without secrets.
         address: String,
-        /// Who that is.
+        /// The other writer.
         writer: String,
     },
 }
 
-/// Is told of every [`Notice`].
+/// Called with every [`Notice`].
 #[derive(Clone)]
 pub struct Notify(pub Arc<dyn Fn(&Notice) + Send + Sync>);
 
@@ -61,9 +59,9 @@ impl Location {
     pub fn parse(index: &Path, notify: Notify) -> Result<Self, IndexError> {
         match index.to_str().filter(|index| milvus::is_address(index)) {
             None => Ok(Self::Directory(index.to_owned())),
-            Some(_) if cfg!(not(feature = "milvus")) => Err(IndexError::NoMilvus),
+            Some(_) if cfg!(not(feature = "milvus")) => Err(MilvusError::NotBuilt.into()),
             Some(address) => {
-                let address = Address::parse(address).map_err(IndexError::BadAddress)?;
+                let address = Address::parse(address).map_err(MilvusError::BadAddress)?;
                 Ok(Self::Milvus(address, notify))
             }
         }
@@ -77,7 +75,7 @@ impl Location {
         }
     }
 
-    /// What the index was built with, where that can be told before it is opened.
+    /// What the index was built with, if that is known without opening it.
     pub fn peek(&self) -> Option<Settings> {
         match self {
             Self::Directory(dir) => Manifest::read(dir).ok().map(|manifest| manifest.settings),
@@ -99,8 +97,7 @@ impl Location {
         }
     }
 
-    /// The same for one of several writers, who takes the files in `shard`: those of the others
-    /// are nothing to it.
+    /// The same for one of several writers, which sees and changes only the files in `shard`.
     pub fn write_shard(
         &self,
         settings: Settings,
@@ -123,24 +120,24 @@ impl Location {
         }
     }
 
-    /// Bytes that it takes, where that can be told.
+    /// Bytes that it takes up, if that is known.
     pub fn bytes(&self) -> Option<u64> {
         match self {
-            Self::Directory(dir) => Some(super::size_of(dir)),
+            Self::Directory(dir) => Some(directory::size(dir)),
             Self::Milvus(..) => None,
         }
     }
 
-    /// Checks the index whole. The first thing that is wrong is the error.
+    /// Checks the index completely. The first fault found is the error.
     pub fn verify(&self) -> Result<Box<dyn Index>, IndexError> {
         match self {
-            Self::Directory(dir) => Ok(Box::new(super::directory::verify(dir)?)),
+            Self::Directory(dir) => Ok(Box::new(directory::verify(dir)?)),
             Self::Milvus(address, notify) => milvus::verify(address, notify),
         }
     }
 }
 
-/// As it may be shown: without secrets.
+/// Without secrets, so that it can be shown.
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

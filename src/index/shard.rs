@@ -1,4 +1,4 @@
-//! Which of the files one of several writers takes.
+//! The files that one of several writers takes.
 
 use std::fmt;
 use std::path::Path;
@@ -6,16 +6,16 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Parts that an index may be written in at most.
-const MOST: u32 = 10_000;
+/// Parts that an index may be written in: more than anyone has machines for.
+const MAX_PARTS: u32 = 10_000;
 
 /// One of several parts of all files, such as the second of three, `2/3`.
 ///
-/// A file's part follows from its path alone, by BLAKE3: writers need not ask each other, a file
-/// that is added changes no other's part, and the parts are about as large as each other however
-/// folders are filled. A file and not a document, so that a JSON Lines file has one writer, who
-/// alone can say that all of it is in the index. The index does not keep the number of parts: the
-/// next run may have another.
+/// A file's part follows from its path alone, by BLAKE3: writers need no coordination, adding a
+/// file changes no other file's part, and the parts are of about equal size however the folders
+/// are filled. Files are divided and not documents, so that a JSON Lines file has one writer, which
+/// alone can say that all of it is in the index. The index does not record the number of parts:
+/// the next run may use another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shard {
     /// From 1.
@@ -27,7 +27,7 @@ impl Shard {
     /// All files.
     pub const WHOLE: Self = Self { number: 1, of: 1 };
 
-    /// Whether it is all files.
+    /// Whether this part is all files.
     pub fn is_whole(self) -> bool {
         self.of == 1
     }
@@ -55,8 +55,10 @@ impl FromStr for Shard {
         let numbers = text.split_once('/');
         let numbers = numbers.and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
         match numbers {
-            Some((number, of @ 1..=MOST)) if (1..=of).contains(&number) => Ok(Self { number, of }),
-            _ => Err(format!("a part such as 2/3, the second of three; {MOST} parts at most")),
+            Some((number, of @ 1..=MAX_PARTS)) if (1..=of).contains(&number) => {
+                Ok(Self { number, of })
+            }
+            _ => Err(format!("a part such as 2/3, the second of three; {MAX_PARTS} parts at most")),
         }
     }
 }
@@ -76,25 +78,25 @@ mod tests {
     }
 
     #[test]
-    fn every_file_is_in_one_part_and_parts_are_of_about_one_size() {
+    fn every_file_is_in_one_part_and_parts_are_of_about_equal_size() {
         for of in [1, 2, 3, 7, 64] {
             let mut sizes = vec![0; of as usize];
             for n in 0..6400 {
                 let path = format!("/văn bản/{n}.md");
-                let having: Vec<usize> =
+                let parts: Vec<usize> =
                     (0..of as usize).filter(|&part| all(of)[part].has(Path::new(&path))).collect();
-                assert_eq!(having.len(), 1, "{path} {having:?}");
-                sizes[having[0]] += 1;
+                assert_eq!(parts.len(), 1, "{path} {parts:?}");
+                sizes[parts[0]] += 1;
             }
             // Four standard deviations of a binomial distribution.
             let mean = 6400.0 / f64::from(of);
-            let most = 4.0 * (mean * (1.0 - 1.0 / f64::from(of))).sqrt();
-            let far = sizes.iter().find(|&&size| (f64::from(size) - mean).abs() > most);
+            let max = 4.0 * (mean * (1.0 - 1.0 / f64::from(of))).sqrt();
+            let far = sizes.iter().find(|&&size| (f64::from(size) - mean).abs() > max);
             assert_eq!(far, None, "{sizes:?}");
         }
     }
 
-    /// Two versions of the program may write to one index: a file must not change its part.
+    /// Two versions of the program may write to one index, so a file must never change its part.
     #[test]
     fn the_part_of_a_path_never_changes() {
         let part = |path: &str, of| {
@@ -115,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_part_is_refused() {
+    fn malformed_parts_are_refused() {
         assert_eq!("1/1".parse(), Ok(Shard::WHOLE));
         assert_eq!("2/3".parse::<Shard>().unwrap().to_string(), "2/3");
         assert!("10000/10000".parse::<Shard>().is_ok());

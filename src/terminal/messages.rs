@@ -10,7 +10,7 @@ use crate::documents::Place;
 use crate::generation::Written;
 use crate::generation::local::placement::gpu::gib;
 use crate::generation::local::placement::{GpuMemory, Placed};
-use crate::index::update::Summary;
+use crate::index::update::IndexingSummary;
 use crate::index::{Notice, Retry};
 use crate::text::language::Language;
 
@@ -303,9 +303,17 @@ impl Lang {
         }
     }
 
-    pub(crate) fn indexed(self, summary: &Summary, took: &str, place: &str) -> String {
-        let Summary { indexed, chunks, reused, unchanged, removed, problems, binary, interrupted } =
-            summary;
+    pub(crate) fn indexed(self, summary: &IndexingSummary, took: &str, place: &str) -> String {
+        let IndexingSummary {
+            indexed,
+            chunks,
+            reused,
+            unchanged,
+            removed,
+            problems,
+            binary,
+            interrupted,
+        } = summary;
         let skipped = problems.len();
         let passed_over = match (self, binary) {
             (_, 0) => String::new(),

@@ -4,6 +4,7 @@
 //! Milvus server, which the tests start (`ci/milvus-check`).
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -125,7 +126,7 @@ fn stored(index: &dyn Index) -> BTreeMap<(String, usize), StoredChunk> {
         .each_chunk(&mut |chunk| {
             let key = (chunk.passage.document.clone(), chunk.passage.span.0);
             assert!(found.insert(key, chunk).is_none(), "a chunk twice");
-            Ok(())
+            Ok(ControlFlow::Continue(()))
         })
         .unwrap();
     found

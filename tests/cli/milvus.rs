@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use rag_query::index::{IndexError, IndexWriter, Location, Notify, Settings, Shard, Start};
+use rag_query::index::{
+    IndexError, IndexWriter, Location, MilvusError, Notify, Settings, Shard, Start,
+};
 use rag_query::support::random::SplitMix64;
 use tempfile::TempDir;
 
@@ -438,10 +440,10 @@ fn several_processes_share_the_work_and_make_the_same_index() {
         hits(&sandbox, copy, "10")
     });
     assert!(ours.len() > 20, "{ours:?}");
-    let near = |ours: &[(String, String, f64)], theirs: &[(String, String, f64)], most: f64| {
+    let near = |ours: &[(String, String, f64)], theirs: &[(String, String, f64)], max: f64| {
         assert_eq!(ours.len(), theirs.len());
         for (ours, theirs) in ours.iter().zip(theirs) {
-            assert!((ours.2 - theirs.2).abs() < most, "{ours:?} {theirs:?}");
+            assert!((ours.2 - theirs.2).abs() < max, "{ours:?} {theirs:?}");
         }
         let same = |(ours, theirs): &(&(String, String, f64), &(String, String, f64))| {
             (&ours.0, &ours.1) == (&theirs.0, &theirs.1)
@@ -481,14 +483,14 @@ fn who_may_write_the_same_is_refused_and_who_may_not_is_let_in() {
     let third = location.write_shard(settings(), shard("3/3")).unwrap();
     for other in ["1/3", "1/2", "2/4", "1/1"] {
         match location.write_shard(settings(), shard(other)).err() {
-            Some(IndexError::Busy { writer, .. }) => {
+            Some(IndexError::Milvus(MilvusError::Busy { writer, .. })) => {
                 assert!(writer.contains("/3") && !writer.contains('?'), "{writer}");
             }
             outcome => panic!("{other}: {outcome:?}"),
         }
     }
     let busy = |outcome: Result<Box<dyn IndexWriter>, IndexError>| {
-        matches!(outcome.err(), Some(IndexError::Busy { .. }))
+        matches!(outcome.err(), Some(IndexError::Milvus(MilvusError::Busy { .. })))
     };
     assert!(busy(location.write(settings(), Start::Update)));
     assert!(busy(location.write(settings(), Start::Rebuild)));
@@ -545,7 +547,7 @@ fn one_of_two_that_begin_an_index_with_different_settings_is_refused() {
         let outcomes = writers.map(|writer| writer.join().unwrap());
         let refused = outcomes.iter().filter(|outcome| match outcome {
             Ok(()) => false,
-            Err(IndexError::Busy { .. } | IndexError::Mismatch { .. }) => true,
+            Err(IndexError::Milvus(MilvusError::Busy { .. }) | IndexError::Mismatch { .. }) => true,
             Err(error) => panic!("{error}"),
         });
         assert_eq!(refused.count(), 1, "{outcomes:?}");

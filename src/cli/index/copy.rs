@@ -1,4 +1,4 @@
-//! `index copy`: from one place to another, without embedding again.
+//! `index copy`: copies an index to another place without embedding again.
 
 use std::path::Path;
 use std::time::Instant;
@@ -9,8 +9,7 @@ use serde::Serialize;
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::{self, Interruptible};
 use crate::cli::setup::{Setup, data_dir, location};
-use crate::index::Start;
-use crate::index::update as indexing;
+use crate::index::{Start, update};
 use crate::terminal::time;
 
 pub fn run(setup: &Setup, source: &Path, target: &Path) -> Result<Exit> {
@@ -30,11 +29,11 @@ pub fn run(setup: &Setup, source: &Path, target: &Path) -> Result<Exit> {
     interrupt::install();
     let busy = Interruptible::begin();
     let bar = setup.terminal.bar(source.chunk_count() as u64, false);
-    let copied = indexing::copy(source.as_ref(), writer, busy.interrupted(), &mut |chunks| {
+    let copied = update::copy(source.as_ref(), writer, busy.interrupted(), &mut |chunks| {
         bar.set_position(chunks as u64);
     });
     bar.finish_and_clear();
-    let indexing::Copied { documents, chunks, unchanged, interrupted } = copied?;
+    let update::Copied { documents, chunks, unchanged, interrupted } = copied?;
     if setup.global.json {
         setup.terminal.print_json(&Copied { documents, chunks, unchanged, interrupted })?;
     }

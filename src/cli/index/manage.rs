@@ -1,4 +1,4 @@
-//! `index list`, `info`, `names`, `remove`, `verify` and `compact`. None of them loads a model.
+//! `index list`, `info`, `names`, `remove`, `verify` and `compact`, none of which loads a model.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use crate::cli::exit::Exit;
 use crate::cli::setup::{Setup, data_dir, named_indexes};
-use crate::index::update as indexing;
-use crate::index::{Location, Manifest, Settings, file_of};
+use crate::index::directory::Manifest;
+use crate::index::{Location, Settings, file_of, update};
 use crate::terminal::{bytes, document_name, time};
 
 pub fn list(setup: &Setup) -> Result<Exit> {
@@ -18,7 +18,7 @@ pub fn list(setup: &Setup) -> Result<Exit> {
     struct Listed<'a> {
         document: &'a str,
         chunks: u64,
-        /// Of the file that it is from.
+        /// Size of the file that it is from.
         bytes: Option<u64>,
     }
     let ledger = setup.index.open()?.ledger()?;
@@ -35,18 +35,18 @@ pub fn list(setup: &Setup) -> Result<Exit> {
     Ok(Exit::Answered)
 }
 
-/// What is told of an index.
+/// What `index info` prints.
 #[derive(Serialize)]
 struct Info {
     index: String,
     files: usize,
     documents: usize,
     chunks: usize,
-    /// Rows whose chunks are gone, until the next compaction.
+    /// Rows whose chunks were removed, until the next compaction.
     dead_rows: usize,
-    /// Of all its files; absent where only a server knows.
+    /// Size of all its files; absent if only a server knows.
     bytes: Option<u64>,
-    /// Since the last change; absent where only a server knows.
+    /// Since the last change; absent if only a server knows.
     age_seconds: Option<u64>,
     #[serde(flatten)]
     settings: Settings,
@@ -138,7 +138,7 @@ pub fn remove(setup: &Setup, paths: &[PathBuf]) -> Result<Exit> {
         removed: usize,
     }
     let mut writer = setup.index.write_existing()?;
-    let removed = indexing::remove(writer.as_mut(), paths)?;
+    let removed = update::remove(writer.as_mut(), paths)?;
     writer.finish()?;
     if setup.global.json {
         setup.terminal.print_json(&Removed { removed })?;

@@ -1,4 +1,4 @@
-//! `rag-query index`: builds, updates and looks after an index.
+//! `rag-query index`: builds, updates and maintains an index.
 
 mod copy;
 mod manage;
@@ -15,7 +15,7 @@ use super::interrupt::{self, Interruptible};
 use super::setup::Setup;
 use crate::documents::{self, Filter, Walk};
 use crate::index::Start;
-use crate::index::update::{Indexer, Progress};
+use crate::index::update::{Indexer, IndexingProgress};
 use crate::terminal::{Lang, time};
 
 pub fn run(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
@@ -32,7 +32,7 @@ pub fn run(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
     }
 }
 
-/// The files that the options name.
+/// The files that the options select.
 fn walk(args: &IndexArgs) -> Result<Walk> {
     let mut walk = documents::walk(&args.paths, &Filter::new(&args.include, &args.exclude)?)?;
     if let Some(shard) = args.shard {
@@ -45,7 +45,8 @@ fn update(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
     let (terminal, lang) = (setup.terminal, setup.terminal.lang);
     let models = setup.models()?;
     let begun = Instant::now();
-    // Before the embedder is loaded: a path or an index that cannot be used is said at once.
+    // Before the embedder is loaded, so that a path or an index that cannot be used is reported at
+    // once.
     let walk = walk(args)?;
     let start = if args.rebuild { Start::Rebuild } else { Start::Update };
     let settings = models.index_settings.clone();
@@ -61,7 +62,7 @@ fn update(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
     let busy = Interruptible::begin();
     let bar = terminal.bar(0, true);
     let embedding = Instant::now();
-    let mut watch = |progress: Progress| {
+    let mut watch = |progress: IndexingProgress| {
         let seconds = embedding.elapsed().as_secs_f64().max(1e-3);
         show(&bar, lang, progress, progress.chunks as f64 / seconds);
     };
@@ -84,7 +85,7 @@ fn update(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
     })
 }
 
-fn show(bar: &ProgressBar, lang: Lang, progress: Progress, chunks_a_second: f64) {
+fn show(bar: &ProgressBar, lang: Lang, progress: IndexingProgress, chunks_a_second: f64) {
     bar.set_length(progress.bytes.1);
     bar.set_position(progress.bytes.0);
     bar.set_message(lang.indexing(progress.files, chunks_a_second));

@@ -1,4 +1,4 @@
-//! `index --dry-run`: what documents would be cut into.
+//! `index --dry-run`: the passages that documents would be cut into.
 
 use anyhow::Result;
 use serde::Serialize;

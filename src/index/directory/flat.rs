@@ -1,6 +1,6 @@
 //! Append-only files of records of one size, with a header.
 //!
-//! Records behind the last commit are left-overs of an interrupted run; the next writer cuts them
+//! Records after the last commit are left-overs of an interrupted run; the next writer cuts them
 //! off.
 
 use std::fs::{File, OpenOptions};
@@ -15,11 +15,11 @@ use crate::support::mmap;
 /// Magic, then a number as a little-endian `u32`, then zeros.
 pub(crate) const HEADER: usize = 16;
 
-/// What a file is made of.
+/// What a file consists of.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Layout {
     pub magic: &'static [u8; 8],
-    /// Stands behind the magic: the size of what it holds, or a version.
+    /// Follows the magic: the size of what the file holds, or a version.
     pub number: u32,
     /// Bytes of a record.
     pub record: usize,
@@ -49,7 +49,7 @@ impl Layout {
         Ok(())
     }
 
-    /// Opens a file for reading that has `count` records at least, and says where they end.
+    /// Opens a file that has at least `count` records for reading, and says where they end.
     pub(crate) fn open(self, path: &Path, count: u64) -> Result<(File, usize), IndexError> {
         let unreadable = |source: io::Error| match source.kind() {
             io::ErrorKind::NotFound => {
@@ -121,17 +121,17 @@ pub(crate) struct Appender {
 }
 
 impl Appender {
-    /// Appends bytes.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), IndexError> {
         self.appended.update(bytes);
         self.file.write_all(bytes).map_err(|source| self.unwritable(source))
     }
 
-    /// Writes once more what begins at `start` and has `length` bytes.
+    /// Appends a copy of the `length` bytes from `start` on.
     pub(crate) fn copy(&mut self, start: u64, length: usize) -> Result<(), IndexError> {
         let mut bytes = vec![0; length];
         let read = |file: &mut BufWriter<File>, bytes: &mut [u8]| {
-            file.seek(SeekFrom::Start(start))?; // puts out what is buffered
+            // This writes what is buffered first.
+            file.seek(SeekFrom::Start(start))?;
             file.get_mut().read_exact(bytes)?;
             file.seek(SeekFrom::End(0))
         };
@@ -140,17 +140,17 @@ impl Appender {
         self.write(&bytes)
     }
 
-    /// Of what was written since this was last called.
+    /// Digest of what was written since this was last called.
     pub(crate) fn digest(&mut self) -> blake3::Hash {
         std::mem::take(&mut self.appended).finalize()
     }
 
-    /// Hands everything written so far to the system, for readers.
+    /// Hands everything written so far to the system, so that readers see it.
     pub(crate) fn flush(&mut self) -> Result<(), IndexError> {
         self.file.flush().map_err(|source| self.unwritable(source))
     }
 
-    /// Puts everything written so far on the disk.
+    /// Puts everything written so far on disk.
     pub(crate) fn sync(&mut self) -> Result<(), IndexError> {
         let synced = self.file.flush().and_then(|()| self.file.get_ref().sync_data());
         synced.map_err(|source| self.unwritable(source))

@@ -6,63 +6,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::chunks::ChunkSettings;
-use crate::index::IndexError;
+use crate::index::{IndexError, Settings};
 
 const FORMAT: u32 = 2;
 const FILE: &str = "manifest.json";
-/// In a generation that is not current yet: what it is being built with.
+/// In a generation that is not current yet: the settings it is being built with.
 const PENDING: &str = "pending.json";
-/// No honest manifest is larger.
+/// In bytes; a manifest needs a few hundred.
 const MAX_BYTES: u64 = 64 << 10;
-
-/// Everything about an embedder that decides which vectors it makes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EmbedderIdentity {
-    /// Catalogue entry and revision, `multilingual-e5-small@614241f`.
-    pub id: String,
-    /// Values in a vector.
-    pub dimension: usize,
-    /// How token vectors become one.
-    pub pooling: String,
-    /// What is put before a passage.
-    pub passage_prefix: String,
-}
-
-/// What an index is built with. Two indexes with equal settings can take each other's chunks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Settings {
-    /// The embedder.
-    pub embedder: EmbedderIdentity,
-    /// How documents are cut.
-    pub chunking: ChunkSettings,
-    /// Whether the vectors of single tokens are kept, for late interaction.
-    pub token_vectors: bool,
-}
-
-impl Settings {
-    /// Checks that an index that was built with these settings can be used with `wanted`.
-    pub fn check(&self, wanted: &Self) -> Result<(), IndexError> {
-        let built = self;
-        let differs = |built: String, wanted: String| Err(IndexError::Mismatch { built, wanted });
-        if built.embedder.id != wanted.embedder.id {
-            return differs(built.embedder.id.clone(), wanted.embedder.id.clone());
-        }
-        if built.embedder != wanted.embedder {
-            return differs(format!("{:?}", built.embedder), format!("{:?}", wanted.embedder));
-        }
-        if built.chunking != wanted.chunking {
-            return differs(format!("{:?}", built.chunking), format!("{:?}", wanted.chunking));
-        }
-        if wanted.token_vectors && !built.token_vectors {
-            return differs(
-                "a reranker that needs no token vectors".to_owned(),
-                "one that works on token vectors".to_owned(),
-            );
-        }
-        Ok(())
-    }
-}
 
 /// The manifest of an index directory.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -82,10 +33,10 @@ impl Manifest {
         let taken = |name: &String| dir.join(name).exists();
         let generation = (1u32..).map(|n| format!("generation-{n}")).find(|name| !taken(name));
         let generation = generation.expect("a directory cannot hold 2^32 generations");
-        Self::of(generation, settings)
+        Self::new(generation, settings)
     }
 
-    fn of(generation: String, settings: Settings) -> Self {
+    fn new(generation: String, settings: Settings) -> Self {
         let mut manifest = Self { format: FORMAT, generation, settings, checksum: String::new() };
         manifest.checksum = manifest.expected_checksum();
         manifest
@@ -112,18 +63,18 @@ impl Manifest {
                 return None;
             }
             let begun: Settings = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
-            (begun == *settings).then(|| Self::of(generation, begun))
+            (begun == *settings).then(|| Self::new(generation, begun))
         })
     }
 
-    /// Marks this generation, whose directory exists, as one to go on with.
+    /// Marks this generation, whose directory exists, as one that a later rebuild can continue.
     pub(crate) fn mark_unfinished(&self, dir: &Path) -> Result<(), IndexError> {
         let path = self.data(dir).join(PENDING);
         let json = serde_json::to_vec(&self.settings).expect("settings are plain data");
         fs::write(&path, json).map_err(|source| IndexError::Unwritable { path, source })
     }
 
-    /// Whether `dir` is an index of ours, be it damaged or of another version.
+    /// Whether `dir` holds an index of ours, even a damaged one or one of another version.
     pub fn exists(dir: &Path) -> bool {
         !matches!(Self::read(dir), Err(IndexError::Missing(_)))
     }
@@ -157,7 +108,7 @@ impl Manifest {
         }
         let manifest: Self =
             serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
-        // The name becomes a path: nothing but our own names may.
+        // The name becomes a path, so only names of our own making are accepted.
         if !is_generation(&manifest.generation) {
             return Err(damaged(format!(
                 "it names a strange generation {:?}",
@@ -193,7 +144,7 @@ impl Manifest {
         fs::read(dir.join(FILE)).is_ok_and(|stored| stored == json)
     }
 
-    /// Whether both name the same data.
+    /// Whether both manifests name the same data.
     pub(crate) fn is_same_generation(&self, other: &Self) -> bool {
         self.generation == other.generation
     }
@@ -203,12 +154,12 @@ impl Manifest {
         dir.join(&self.generation)
     }
 
-    /// Removes the data of other generations. Failing to is no error: they are only left-overs.
+    /// Removes the data of other generations. Failures are ignored: the data are only left-overs.
     pub(crate) fn remove_other_generations(&self, dir: &Path) {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
-            // The directory may hold the user's own files, too.
+            // The directory may hold the user's own files too.
             if is_generation(name)
                 && name != self.generation
                 && entry.path().join("lexical").is_dir()
@@ -219,14 +170,20 @@ impl Manifest {
     }
 }
 
-/// The manifest and the generations in `dir`.
-pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+/// Bytes of the manifest and the data in an index directory, which may hold the user's own files
+/// as well.
+pub fn size(dir: &Path) -> u64 {
+    fn below(path: &Path) -> u64 {
+        let Ok(metadata) = path.symlink_metadata() else { return 0 };
+        if !metadata.is_dir() {
+            return metadata.len();
+        }
+        fs::read_dir(path).into_iter().flatten().flatten().map(|entry| below(&entry.path())).sum()
+    }
     let ours = |name: &str| name == FILE || is_generation(name);
-    entries
-        .filter(|entry| entry.file_name().to_str().is_some_and(ours))
-        .map(|entry| entry.path())
-        .collect()
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let entries = entries.filter(|entry| entry.file_name().to_str().is_some_and(ours));
+    entries.map(|entry| below(&entry.path())).sum()
 }
 
 /// `generation-` and a number.

@@ -1,17 +1,18 @@
-//! Exact search: all rows are scored by their high bytes, and the best of them again precisely.
+//! Exact search: all rows are scored by their high bytes, and the best of these again at full
+//! precision.
 
-use std::cmp::Ordering;
 use std::sync::{Mutex, PoisonError};
 
-use super::rows::Rows;
+use super::vector_file::VectorFile;
 use crate::compute::dense::scan;
 use crate::compute::{SimdLevel, pool};
+use crate::index::api::best_first;
 
-/// Rows that are scored before their scores are looked at: both fit into a core's own cache.
+/// Rows that are scored before their scores are compared: both fit into a core's own cache.
 const BLOCK: usize = 256;
 
-/// Rows to score precisely for `limit` hits. Rounding moves a score by about 6e-4 (one standard
-/// deviation, unit vectors of 384 values), and few rows lie so much closer than the last hit.
+/// Rows to score at full precision for `limit` hits. Rounding moves a score by about 6e-4 (one
+/// standard deviation, unit vectors of 384 values), and few rows lie that close to the last hit.
 fn candidates(limit: usize) -> usize {
     limit.saturating_mul(4).saturating_add(64)
 }
@@ -19,15 +20,11 @@ fn candidates(limit: usize) -> usize {
 /// A row and its score.
 pub type Scored = (u64, f32);
 
-/// Best first; what has equal scores in its order, so that it never depends on chance.
-pub fn best_first<T: Ord>(a: &(T, f32), b: &(T, f32)) -> Ordering {
-    b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0))
-}
-
 /// The `limit` rows with the largest dot products with `query`, `[dim]`, best first, among those
-/// that `is_live` says are part of the index. On all cores; the same on any number of them.
+/// that `is_live` says are part of the index. Runs on all cores; the result does not depend on
+/// their number.
 pub fn nearest(
-    rows: &Rows,
+    rows: &VectorFile,
     query: &[f32],
     limit: usize,
     is_live: impl Fn(u64) -> bool + Sync,
@@ -59,12 +56,12 @@ pub fn nearest(
     hits
 }
 
-/// The best rows of those that were added.
+/// The best of the rows that were added.
 struct Best {
     limit: usize,
-    /// Twice the limit at most: then the worse half goes.
+    /// At most twice the limit: then the worse half is dropped.
     hits: Vec<Scored>,
-    /// No score up to this is among the best.
+    /// A row with at most this score is not among the best.
     floor: f32,
 }
 
@@ -73,7 +70,7 @@ impl Best {
         Self { limit, hits: Vec::new(), floor: f32::NEG_INFINITY }
     }
 
-    /// Adds rows in their order: a later one of equal score is worse.
+    /// Rows are added in their order: of two with equal scores the later one is worse.
     fn add(&mut self, hit: Scored) {
         self.hits.push(hit);
         if self.hits.len() >= self.limit.saturating_mul(2) {
@@ -87,7 +84,7 @@ impl Best {
         self.cut();
     }
 
-    /// Leaves the best, the worst of them last.
+    /// Keeps the best, the worst of them last.
     fn cut(&mut self) {
         if self.limit < self.hits.len() {
             self.hits.select_nth_unstable_by(self.limit - 1, best_first);
@@ -103,7 +100,7 @@ impl Best {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::directory::rows::{Bits, RowWriter};
+    use crate::index::directory::vector_file::{Bits, VectorFileWriter};
 
     const DIM: usize = 48;
 
@@ -125,14 +122,14 @@ mod tests {
             .collect()
     }
 
-    fn rows(dir: &tempfile::TempDir, vectors: &[Vec<f32>]) -> Rows {
+    fn rows(dir: &tempfile::TempDir, vectors: &[Vec<f32>]) -> VectorFile {
         let path = dir.path().join("rows");
-        let mut writer = RowWriter::open(&path, Bits::Twelve, DIM, 0).unwrap();
+        let mut writer = VectorFileWriter::open(&path, Bits::Twelve, DIM, 0).unwrap();
         for vector in vectors {
             writer.append(vector).unwrap();
         }
         writer.sync().unwrap();
-        Rows::open(&path, Bits::Twelve, DIM, vectors.len() as u64).unwrap()
+        VectorFile::open(&path, Bits::Twelve, DIM, vectors.len() as u64).unwrap()
     }
 
     #[test]
@@ -163,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn no_rows_and_strange_queries_give_no_panic() {
+    fn missing_rows_and_odd_queries_do_not_panic() {
         let dir = tempfile::tempdir().unwrap();
         assert!(nearest(&rows(&dir, &[]), &[0.0; DIM], 5, |_| true).is_empty());
         let dir = tempfile::tempdir().unwrap();

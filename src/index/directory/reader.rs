@@ -1,6 +1,7 @@
 //! Reading: one consistent state of an index, for any number of questions.
 
 use std::fs::File;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
@@ -8,25 +9,30 @@ use tantivy::columnar::Cardinality;
 use tantivy::schema::Value;
 use tantivy::{DocAddress, IndexReader, ReloadPolicy, Searcher, SegmentReader, TantivyDocument};
 
+use super::bm25;
+use super::chunk_table::{ChunkRecord, ChunkTable};
+use super::committed::Committed;
 use super::contained::contained;
-use super::nearest::{best_first, nearest};
-use super::rows::{Bits, Raw, Rows};
-use super::sealed::SealedDirectory;
-use super::table::{Entry, Table};
-use super::writer::Committed;
-use crate::index::ledger::{self, Ledger};
-use crate::index::lexical::{Fields, schema, tokenizers};
+use super::errors::read_error;
+use super::fields::{Fields, schema};
+use super::lexical;
+use super::log::{self, Log};
+use super::manifest::Manifest;
+use super::nearest::nearest;
+use super::vector_file::{Bits, RawVector, VectorFile};
+use crate::index::api::best_first;
 use crate::index::{
-    ChunkId, Index, IndexError, LexicalQuery, Manifest, Passage, Searched, Settings, StoredChunk,
-    lexical_error,
+    ChunkId, Index, IndexError, Ledger, LexicalQuery, Passage, Searched, Settings, StoredChunk,
 };
 
-/// A lexical part of up to this many bytes is checked whole when it is opened to be read: some
-/// 0.1 s. Tantivy panics on files that are not what it wrote; in larger ones that is [`contained`].
+/// A lexical part of up to this many bytes is checked completely when a reader opens it, which takes
+/// about 0.1 s. Tantivy panics on files that are not what it wrote; in larger parts such a panic is
+/// [`contained`].
 const CHECKED_BYTES: u64 = 256 << 20;
-/// Token vectors that are enough to estimate their mean.
+/// Number of token vectors that is enough to estimate their mean.
 const MEAN_SAMPLE: u64 = 16_384;
-/// How often a reader looks again when a writer replaced what it was about to open.
+/// How often a reader tries again when a writer has replaced what it was about to open. Another
+/// attempt fails only if yet another generation was published in the meantime.
 const ATTEMPTS: usize = 20;
 
 /// An index in a directory, open.
@@ -37,23 +43,23 @@ pub struct DirectoryIndex {
     committed: Committed,
     searcher: Searcher,
     fields: Fields,
-    vectors: Rows,
-    tokens: Option<Rows>,
-    table: Table,
+    vectors: VectorFile,
+    tokens: Option<VectorFile>,
+    table: ChunkTable,
     log: File,
-    /// Where the chunk of each row is; [`GONE`] for rows that have none any more.
+    /// Where tantivy has the chunk of each row; [`GONE`] for rows whose chunk was removed.
     addresses: Vec<DocAddress>,
     live: usize,
 }
 
-/// The address of a chunk that is no more.
+/// The address of a chunk that was removed.
 const GONE: DocAddress = DocAddress { segment_ord: u32::MAX, doc_id: u32::MAX };
 
 /// A row as it is stored.
-pub(crate) struct Stored<'a> {
-    pub vector: Raw<'a>,
-    pub tokens: Vec<Raw<'a>>,
-    pub entry: Entry,
+pub(crate) struct StoredRow<'a> {
+    pub vector: RawVector<'a>,
+    pub tokens: Vec<RawVector<'a>>,
+    pub record: ChunkRecord,
 }
 
 impl DirectoryIndex {
@@ -66,8 +72,8 @@ impl DirectoryIndex {
                 Ok(index) => return Ok(index),
                 Err(error) => error,
             };
-            // A writer may remove what it has just replaced; what it wrote instead is looked at
-            // then. Anything else is what it says.
+            // A writer may just have replaced this generation and removed it: then its new one
+            // counts. Any other error is real.
             let replaced = Manifest::read(dir).is_ok_and(|now| !now.is_same_generation(&manifest));
             let removed = matches!(&error, IndexError::Damaged { path, .. } if !path.exists());
             if attempt == ATTEMPTS || !(replaced || removed) {
@@ -77,8 +83,8 @@ impl DirectoryIndex {
         }
     }
 
-    /// Opens the data that `manifest` names, be it current or not. Checks tantivy's part unless it
-    /// has more than `checked` bytes.
+    /// Opens the data that `manifest` names, whether they are current or not. Checks tantivy's part
+    /// unless it has more than `checked` bytes.
     pub(crate) fn open_generation(
         dir: &Path,
         manifest: &Manifest,
@@ -90,31 +96,26 @@ impl DirectoryIndex {
 
     fn open_data(data: PathBuf, manifest: &Manifest, checked: u64) -> Result<Self, IndexError> {
         let path = data.join("lexical");
-        let failed = lexical_error(&path);
-        let index = open_checked(&path, checked)?;
+        let failed = read_error(&path);
+        let index = lexical::open_checked(&path, checked)?;
         let (searcher, committed) = one_commit(&index, &path)?;
-        let log = ledger::open(&data.join(ledger::file_name(committed.log)))?;
+        let log = log::open(&data.join(log::file_name(committed.log)))?;
         let (_, fields) = schema();
         let dim = manifest.settings.embedder.dimension;
-        let vectors = Rows::open(&data.join("vectors.i8"), Bits::Twelve, dim, committed.rows)?;
-        let table = Table::open(&data.join("chunks.bin"), committed.rows)?;
+        let vectors =
+            VectorFile::open(&data.join("vectors.i8"), Bits::Twelve, dim, committed.rows)?;
+        let table = ChunkTable::open(&data.join("chunks.bin"), committed.rows)?;
         let tokens = match manifest.settings.token_vectors {
-            true => Some(Rows::open(&data.join("tokens.i8"), Bits::Eight, dim, committed.tokens)?),
+            true => {
+                let path = data.join("tokens.i8");
+                Some(VectorFile::open(&path, Bits::Eight, dim, committed.tokens)?)
+            }
             false => None,
         };
-        let mut addresses = vec![GONE; committed.rows as usize];
-        let mut live = 0;
-        for (ordinal, segment) in searcher.segment_readers().iter().enumerate() {
-            let rows = rows_of(segment).map_err(&failed)?;
-            for doc in segment.doc_ids_alive() {
-                let row = rows.get(doc as usize).copied().unwrap_or(u64::MAX);
-                let address = usize::try_from(row).ok().and_then(|row| addresses.get_mut(row));
-                let address = address
-                    .ok_or_else(|| IndexError::Truncated { path: data.join("vectors.i8") })?;
-                *address = DocAddress::new(ordinal as u32, doc);
-                live += 1;
-            }
-        }
+        let addresses = addresses(&searcher, committed.rows)
+            .map_err(&failed)?
+            .ok_or_else(|| IndexError::Truncated { path: data.join("vectors.i8") })?;
+        let live = searcher.num_docs() as usize;
         Ok(Self {
             manifest: manifest.clone(),
             data,
@@ -154,9 +155,10 @@ impl DirectoryIndex {
         query: &LexicalQuery,
         limit: usize,
     ) -> Result<Vec<(ChunkId, f32)>, IndexError> {
-        let mut hits = self.reading(|| {
+        let mut hits = self.with_tantivy(|| {
             let mut hits = Vec::new();
-            for (score, address) in query.top(limit)? {
+            let best = bm25::top(&self.searcher, &self.fields, query, limit)?;
+            for (score, address) in best {
                 let segment = self.searcher.segment_reader(address.segment_ord);
                 let row = segment.fast_fields().u64("row")?;
                 hits.extend(row.first(address.doc_id).map(|row| (ChunkId(row), score)));
@@ -168,22 +170,28 @@ impl DirectoryIndex {
     }
 
     /// A chunk's row and those of its tokens, as they are stored.
-    pub(crate) fn stored(&self, chunk: ChunkId) -> Result<Stored<'_>, IndexError> {
+    pub(crate) fn stored(&self, chunk: ChunkId) -> Result<StoredRow<'_>, IndexError> {
         let truncated = |name: &str| IndexError::Truncated { path: self.data.join(name) };
-        let entry = self.table.get(chunk.0).ok_or_else(|| truncated("chunks.bin"))?;
+        let record = self.table.get(chunk.0).ok_or_else(|| truncated("chunks.bin"))?;
         let mut tokens = Vec::new();
         if let Some(rows) = &self.tokens {
-            let end = entry.first_token.checked_add(u64::from(entry.tokens));
+            let end = record.first_token.checked_add(u64::from(record.tokens));
             let end = end.filter(|&end| end <= rows.len()).ok_or_else(|| truncated("tokens.i8"))?;
-            tokens.extend((entry.first_token..end).filter_map(|row| rows.raw(row)));
+            tokens.extend((record.first_token..end).filter_map(|row| rows.raw(row)));
         }
         let vector = self.vectors.raw(chunk.0).ok_or_else(|| truncated("vectors.low"))?;
-        Ok(Stored { vector, tokens, entry })
+        Ok(StoredRow { vector, tokens, record })
     }
 
-    /// The row files, for comparison with their digests.
-    pub(crate) fn row_files(&self) -> (&Rows, &Table, Option<&Rows>) {
+    /// The row files, for comparison with their digests: vectors, chunk table and token vectors.
+    pub(crate) fn row_files(&self) -> (&VectorFile, &ChunkTable, Option<&VectorFile>) {
         (&self.vectors, &self.table, self.tokens.as_ref())
+    }
+
+    /// The log as of this state's commit.
+    pub(crate) fn read_log(&self) -> Result<Log, IndexError> {
+        let path = self.data.join(log::file_name(self.committed.log));
+        Log::read(&self.log, &path, self.committed.log_bytes)
     }
 
     /// Where the data of this generation are.
@@ -195,16 +203,16 @@ impl DirectoryIndex {
         self.data.join("lexical")
     }
 
-    /// What tantivy reads for us; its errors, and panics, say which index they are from.
-    fn reading<T>(&self, work: impl FnOnce() -> tantivy::Result<T>) -> Result<T, IndexError> {
+    /// Has tantivy read something; its errors and panics become errors that name the index.
+    fn with_tantivy<T>(&self, work: impl FnOnce() -> tantivy::Result<T>) -> Result<T, IndexError> {
         let path = self.lexical_path();
-        contained(&path, || work().map_err(lexical_error(&path)))
+        contained(&path, || work().map_err(read_error(&path)))
     }
 
     /// The vectors of a chunk's tokens, `[tokens, dim]`; none if the index keeps none.
     fn token_vectors_of(&self, chunk: ChunkId) -> Vec<Vec<f32>> {
         let rows = self.tokens.as_ref().zip(self.table.get(chunk.0));
-        let Some((rows, Entry { first_token, tokens, .. })) = rows else { return Vec::new() };
+        let Some((rows, ChunkRecord { first_token, tokens, .. })) = rows else { return Vec::new() };
         // Past the file's end there is nothing, whatever a damaged table says.
         let end = first_token.saturating_add(u64::from(tokens)).min(rows.len());
         (first_token..end).map(|row| rows.vector(row)).collect()
@@ -237,8 +245,7 @@ impl Index for DirectoryIndex {
     }
 
     fn ledger(&self) -> Result<Ledger, IndexError> {
-        let path = self.data.join(ledger::file_name(self.committed.log));
-        Ledger::read(&self.log, &path, self.committed.log_bytes).map(|(ledger, _)| ledger)
+        Ok(self.read_log()?.ledger)
     }
 
     fn search(&self, question: &str, query: &[f32], limit: usize) -> Result<Searched, IndexError> {
@@ -252,12 +259,12 @@ impl Index for DirectoryIndex {
     }
 
     fn lexical(&self, question: &str) -> Result<LexicalQuery, IndexError> {
-        self.reading(|| LexicalQuery::new(self.searcher.clone(), &self.fields, question))
+        self.with_tantivy(|| bm25::weigh(&self.searcher, &self.fields, question))
     }
 
     fn bm25_of(&self, query: &LexicalQuery, chunks: &[ChunkId]) -> Result<Vec<f32>, IndexError> {
         let addresses: Vec<DocAddress> = chunks.iter().map(|&chunk| self.address(chunk)).collect();
-        self.reading(|| query.scores(&addresses))
+        self.with_tantivy(|| bm25::scores(&self.searcher, &self.fields, query, &addresses))
     }
 
     fn cosines(&self, chunks: &[ChunkId], query: &[f32]) -> Result<Vec<f32>, IndexError> {
@@ -265,7 +272,8 @@ impl Index for DirectoryIndex {
     }
 
     fn passage(&self, chunk: ChunkId) -> Result<Passage, IndexError> {
-        let document: TantivyDocument = self.reading(|| self.searcher.doc(self.address(chunk)))?;
+        let document: TantivyDocument =
+            self.with_tantivy(|| self.searcher.doc(self.address(chunk)))?;
         let json = document.get_first(self.fields.passage).and_then(|value| value.as_str());
         json.and_then(|json| serde_json::from_str(json).ok()).ok_or_else(|| IndexError::Damaged {
             path: self.lexical_path(),
@@ -300,46 +308,47 @@ impl Index for DirectoryIndex {
 
     fn each_chunk(
         &self,
-        take: &mut dyn FnMut(StoredChunk) -> Result<(), IndexError>,
+        take: &mut dyn FnMut(StoredChunk) -> Result<ControlFlow<()>, IndexError>,
     ) -> Result<(), IndexError> {
         for chunk in self.chunks() {
-            take(StoredChunk {
+            let chunk = StoredChunk {
                 passage: self.passage(chunk)?,
                 vector: self.vectors.vector(chunk.0),
                 tokens: self.token_vectors_of(chunk),
-            })?;
+            };
+            if take(chunk)?.is_break() {
+                break;
+            }
         }
         Ok(())
     }
 }
 
-/// Opens tantivy's part and checks it whole, as a writer has to: what tantivy merges gets a new
-/// checksum, so that damage would be none any more.
-pub(crate) fn open_lexical(path: &Path) -> Result<tantivy::Index, IndexError> {
-    open_checked(path, u64::MAX)
-}
-
-/// Opens tantivy's part, and checks it unless it has more than `limit` bytes.
-fn open_checked(path: &Path, limit: u64) -> Result<tantivy::Index, IndexError> {
-    let failed = lexical_error(path);
-    let directory = SealedDirectory::open(path)?;
-    let mut index = tantivy::Index::open(directory.clone()).map_err(&failed)?;
-    index.set_tokenizers(tokenizers());
-    directory.check(index.load_metas().map_err(&failed)?.list_segment_files(), limit)?;
-    Ok(index)
+/// Where each of `rows` rows is; `None` if a chunk has a row that is not among them.
+fn addresses(searcher: &Searcher, rows: u64) -> tantivy::Result<Option<Vec<DocAddress>>> {
+    let mut addresses = vec![GONE; rows as usize];
+    for (ordinal, segment) in searcher.segment_readers().iter().enumerate() {
+        let rows = rows_of(segment)?;
+        for doc in segment.doc_ids_alive() {
+            let row = rows.get(doc as usize).copied().unwrap_or(u64::MAX);
+            let address = usize::try_from(row).ok().and_then(|row| addresses.get_mut(row));
+            let Some(address) = address else { return Ok(None) };
+            *address = DocAddress::new(ordinal as u32, doc);
+        }
+    }
+    Ok(Some(addresses))
 }
 
 /// The segments of a commit, and what else it makes valid.
 fn one_commit(index: &tantivy::Index, path: &Path) -> Result<(Searcher, Committed), IndexError> {
-    let failed = lexical_error(path);
-    let noted = || Committed::read(index, path)?.ok_or_else(|| Committed::missing(path));
-    let mut committed = noted()?;
+    let failed = read_error(path);
+    let mut committed = Committed::read(index, path)?;
     loop {
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into();
         let reader: IndexReader = reader.map_err(&failed)?;
-        // Each commit notes something else, so that the segments are this one's if it is still
-        // the last. A writer commits far less often than this can be asked.
-        let now = noted()?;
+        // Each commit notes something else, so the segments are this one's if it is still the
+        // last. A writer commits far less often than this loop runs.
+        let now = Committed::read(index, path)?;
         if now == committed {
             return Ok((reader.searcher(), committed));
         }
@@ -350,7 +359,7 @@ fn one_commit(index: &tantivy::Index, path: &Path) -> Result<(Searcher, Committe
 /// The row of every chunk of a segment, the deleted ones included.
 fn rows_of(segment: &SegmentReader) -> tantivy::Result<Vec<u64>> {
     let column = segment.fast_fields().u64("row")?;
-    // A chunk without a row is damage; no row has this number, so that it is told.
+    // A chunk without a row is damage; no row has this number, so it is noticed.
     let mut rows = vec![u64::MAX; segment.max_doc() as usize];
     if column.get_cardinality() == Cardinality::Full
         && column.values.num_vals() as usize == rows.len()
@@ -367,8 +376,8 @@ mod tests {
     use super::*;
     use crate::chunks::ChunkSettings;
     use crate::documents::Markup;
-    use crate::index::directory::verify;
-    use crate::index::{DirectoryWriter, DocumentState, EmbedderIdentity, IndexWriter, Start};
+    use crate::index::directory::{DirectoryWriter, verify};
+    use crate::index::{DocumentState, EmbedderIdentity, IndexWriter, Start};
     use crate::support::random::SplitMix64;
 
     /// An index of some chunks in words of a small vocabulary.
@@ -404,7 +413,7 @@ mod tests {
         writer.finish().unwrap();
     }
 
-    /// All that a search reads of tantivy's part.
+    /// Reads all that a search reads of tantivy's part.
     fn read_all(dir: &Path) -> Result<(), IndexError> {
         let manifest = Manifest::read(dir)?;
         let index = DirectoryIndex::open_generation(dir, &manifest, 0)?;
@@ -419,7 +428,7 @@ mod tests {
 
     /// As in an index whose lexical part is too large to be checked at each opening.
     #[test]
-    fn no_damage_of_an_unchecked_lexical_part_is_a_panic() {
+    fn damage_to_an_unchecked_lexical_part_never_panics() {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path();
         build(dir);
@@ -446,10 +455,10 @@ mod tests {
                 let outcome = std::panic::catch_unwind(|| read_all(dir));
                 let error = outcome.unwrap_or_else(|_| panic!("{}", path.display())).err();
                 found += usize::from(error.is_some());
-                if let Some(IndexError::Damaged { path: told, .. }) = &error {
-                    named += usize::from(*told == path);
+                if let Some(IndexError::Damaged { path: blamed, .. }) = &error {
+                    named += usize::from(*blamed == path);
                 }
-                // A writer, which would write what it read with a new checksum, opens none of it.
+                // A writer would write what it has read with a new checksum, so it opens none of it.
                 if bytes != whole && round < 6 && path.extension().is_some_and(|it| it != "lock") {
                     assert!(DirectoryWriter::open_existing(dir).is_err(), "{}", path.display());
                 }

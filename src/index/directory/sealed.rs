@@ -1,4 +1,4 @@
-//! Tantivy's directory, with a checksum behind everything that it writes.
+//! Tantivy's directory, with a checksum at the end of every file.
 //!
 //! Tantivy checks none of its files when it opens them and panics on many that are damaged, so
 //! each file ends with a checksum of ours, which tantivy never sees. Small files that are read
@@ -18,16 +18,18 @@ use tantivy::directory::{
     TerminatingWrite, WatchCallback, WatchHandle, WritePtr,
 };
 
-use crate::index::{CHECKSUM_DIFFERS, IndexError, lexical_error};
+use super::errors::read_error;
+use crate::index::IndexError;
+use crate::index::error::CHECKSUM_DIFFERS;
 
 /// Bytes of the checksum: the beginning of a BLAKE3 hash.
 const SEAL: usize = 16;
 
-/// A mapped directory of sealed files, whose locks may be missing.
+/// A memory-mapped directory of sealed files, which can be read without its lock.
 ///
 /// Tantivy's reader takes a lock file so that no writer removes segments between the moment it
-/// reads their names and the moment it opens them. Where it may not make that file (somebody
-/// else's index, a read-only disk), it reads without.
+/// reads their names and the moment it opens them. Where it must not create that file (somebody
+/// else's index, a read-only disk), it reads without the lock.
 #[derive(Debug, Clone)]
 pub(crate) struct SealedDirectory {
     files: MmapDirectory,
@@ -35,14 +37,14 @@ pub(crate) struct SealedDirectory {
 }
 
 impl SealedDirectory {
-    /// Opens the directory at `path`, which exists.
+    /// Opens the existing directory at `path`.
     pub(crate) fn open(path: &Path) -> Result<Self, IndexError> {
-        let files = MmapDirectory::open(path).map_err(|error| lexical_error(path)(error.into()))?;
+        let files = MmapDirectory::open(path).map_err(|error| read_error(path)(error.into()))?;
         Ok(Self { files, path: path.to_owned() })
     }
 
-    /// Compares those of `names` that exist with their checksums; the first that differs is an
-    /// error. Looks at none if they have more than `limit` bytes together.
+    /// Compares the files among `names` that exist with their checksums; the first that differs is
+    /// an error. Checks none if together they have more than `limit` bytes.
     pub(crate) fn check(
         &self,
         names: impl IntoIterator<Item = PathBuf>,
@@ -58,7 +60,7 @@ impl SealedDirectory {
             match seal_holds(&path) {
                 Ok(true) => {}
                 Ok(false) => return Err(IndexError::checksum(path)),
-                // A writer has replaced it; whoever still needs it will tell.
+                // A writer has replaced it; whoever still needs it will report it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => return Err(IndexError::Unreadable { path, source }),
             }
@@ -73,7 +75,7 @@ fn seal(content: &blake3::Hasher) -> [u8; SEAL] {
     seal
 }
 
-/// Whether the file at `path` ends with the checksum of what is before.
+/// Whether the file at `path` ends with the checksum of what comes before.
 fn seal_holds(path: &Path) -> io::Result<bool> {
     let mut file = File::open(path)?;
     let Some(content) = file.metadata()?.len().checked_sub(SEAL as u64) else { return Ok(false) };
@@ -84,14 +86,14 @@ fn seal_holds(path: &Path) -> io::Result<bool> {
     Ok(stored == seal(&hasher))
 }
 
-/// Largest part of a file that is read and not mapped, in bytes: as much as Linux maps around a
-/// page that is touched, so that mapping less costs no less memory.
+/// Parts of a file up to this size are read and not mapped, in bytes: as much as Linux maps around
+/// a page that is touched (`fault_around_bytes`), so mapping a smaller part saves no memory.
 const SMALL: usize = 64 << 10;
 
 /// A file without its checksum.
 ///
-/// Posting lists and stored texts are many and small, and lie all over their files. Mapped, each
-/// leaves a neighbourhood of pages behind in the process; read, nothing.
+/// Posting lists and stored texts are many and small, and scattered over their files. Each mapped
+/// one leaves the pages around it in the process; one that is read leaves nothing.
 struct Content {
     file: Arc<dyn FileHandle>,
     len: usize,
@@ -159,7 +161,7 @@ impl Directory for SealedDirectory {
         #[cfg(unix)]
         let parts = {
             let has_small_parts = path.extension().is_some_and(|it| it == "idx" || it == "store");
-            // Whoever may open no more files maps it all.
+            // A process that may open no more files maps all of it.
             has_small_parts.then(|| File::open(self.path.join(path)).ok()).flatten()
         };
         Ok(Arc::new(Content {
@@ -249,7 +251,7 @@ mod tests {
                 let read = file.read_bytes(range.clone()).unwrap();
                 assert_eq!(read.as_slice(), &content[range.clone()], "{name} {range:?}");
             }
-            // The checksum behind the content is nobody's to read.
+            // The checksum after the content cannot be read.
             assert!(file.read_bytes(end - 1..end + 1).is_err());
         }
     }

@@ -1,13 +1,15 @@
-//! Whether an index is whole: every byte against its checksum, every chunk against its document.
+//! Checks an index completely: every byte against its checksum, every chunk against its document.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::table::Key;
-use crate::index::ledger::Ledger;
-use crate::index::{DirectoryIndex, Index, IndexError, Manifest};
+use super::chunk_table::TextKey;
+use super::log::Extent;
+use super::manifest::Manifest;
+use super::reader::DirectoryIndex;
+use crate::index::{Index, IndexError, Ledger};
 
-/// Checks the index in `dir` whole. The first thing that is wrong is the error.
+/// Checks the index in `dir` completely. The first fault found is the error.
 pub fn verify(dir: &Path) -> Result<DirectoryIndex, IndexError> {
     let manifest = Manifest::read(dir)?;
     if !manifest.is_as_written(dir) {
@@ -16,7 +18,7 @@ pub fn verify(dir: &Path) -> Result<DirectoryIndex, IndexError> {
             what: "it is not what was written".to_owned(),
         });
     }
-    // A writer may have replaced it meanwhile: then what it wrote is what counts.
+    // A writer may have replaced it in the meantime: then the new generation counts.
     match generation(dir, &manifest) {
         Err(_) if Manifest::read(dir).is_ok_and(|now| !now.is_same_generation(&manifest)) => {
             generation(dir, &Manifest::read(dir)?)
@@ -28,46 +30,46 @@ pub fn verify(dir: &Path) -> Result<DirectoryIndex, IndexError> {
 /// Checks the data that `manifest` names.
 pub(crate) fn generation(dir: &Path, manifest: &Manifest) -> Result<DirectoryIndex, IndexError> {
     let index = DirectoryIndex::open_generation(dir, manifest, u64::MAX)?;
-    let ledger = index.ledger()?;
-    extents(&index, &ledger)?;
-    chunks(&index, &ledger)?;
+    let log = index.read_log()?;
+    check_extents(&index, &log.extents)?;
+    check_chunks(&index, &log.ledger)?;
     Ok(index)
 }
 
-/// Compares the row files with the digests that each commit noted.
-fn extents(index: &DirectoryIndex, ledger: &Ledger) -> Result<(), IndexError> {
+/// Compares the row files with the digests that each commit recorded.
+fn check_extents(index: &DirectoryIndex, extents: &[Extent]) -> Result<(), IndexError> {
     let (vectors, table, tokens) = index.row_files();
-    let differs = |name: &str, whole: bool| match whole {
+    let expect = |name: &str, is_intact: bool| match is_intact {
         true => Ok(()),
         false => Err(IndexError::checksum(index.data().join(name))),
     };
     let (mut row, mut token) = (0, 0);
-    for extent in &ledger.extents {
-        let is = |digest: Option<blake3::Hash>, noted: &str| {
-            digest.is_some_and(|digest| digest.to_hex().as_str() == noted)
+    for extent in extents {
+        let is = |digest: Option<blake3::Hash>, recorded: &str| {
+            digest.is_some_and(|digest| digest.to_hex().as_str() == recorded)
         };
-        differs("vectors.i8", is(vectors.digest(row, extent.rows), &extent.vectors))?;
-        differs("chunks.bin", is(table.digest(row, extent.rows), &extent.chunks))?;
+        expect("vectors.i8", is(vectors.digest(row, extent.rows), &extent.vectors))?;
+        expect("chunks.bin", is(table.digest(row, extent.rows), &extent.chunks))?;
         if let Some(tokens) = tokens {
-            let noted = extent.token_vectors.as_deref().unwrap_or_default();
-            differs("tokens.i8", is(tokens.digest(token, extent.tokens), noted))?;
+            let recorded = extent.token_vectors.as_deref().unwrap_or_default();
+            expect("tokens.i8", is(tokens.digest(token, extent.tokens), recorded))?;
         }
         (row, token) = (extent.rows, extent.tokens);
     }
-    differs("vectors.i8", vectors.len() == row)?;
-    differs("chunks.bin", table.len() == row)?;
-    differs("tokens.i8", tokens.is_none_or(|tokens| tokens.len() == token))
+    expect("vectors.i8", vectors.len() == row)?;
+    expect("chunks.bin", table.len() == row)?;
+    expect("tokens.i8", tokens.is_none_or(|tokens| tokens.len() == token))
 }
 
-/// Compares the chunks with the documents that they are of, and with the rows that they have.
-fn chunks(index: &DirectoryIndex, ledger: &Ledger) -> Result<(), IndexError> {
+/// Compares the chunks with their documents and with their rows.
+fn check_chunks(index: &DirectoryIndex, ledger: &Ledger) -> Result<(), IndexError> {
     let damaged = |what: String| IndexError::Damaged { path: index.data().to_owned(), what };
     let mut found: BTreeMap<String, u64> = BTreeMap::new();
     let mut count = 0;
     for chunk in index.chunks() {
         let passage = index.passage(chunk)?;
         let stored = index.stored(chunk)?;
-        if stored.entry.key != Key::of(&passage.text_to_embed()) {
+        if stored.record.key != TextKey::of(&passage.text_to_embed()) {
             return Err(damaged(format!("row {} is of another text than its chunk", chunk.0)));
         }
         *found.entry(passage.document).or_default() += 1;

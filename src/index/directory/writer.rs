@@ -3,81 +3,141 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
 use tantivy::{IndexSettings, TantivyDocument, Term};
 
-use super::rows::{Bits, RowWriter};
+use super::chunk_table::{ChunkRecord, ChunkTableWriter, TextKey};
+use super::committed::Committed;
+use super::errors::write_error;
+use super::fields::{Fields, schema, tokenizers};
+use super::lexical;
+use super::log::{Extent, LogWriter};
+use super::manifest::Manifest;
+use super::reader::DirectoryIndex;
 use super::sealed::SealedDirectory;
-use super::table::{Entry, Key, TableWriter};
-use crate::index::ledger::{DocumentState, Extent, FileState, Ledger, LedgerWriter};
-use crate::index::lexical::{Fields, schema, tokenizers};
+use super::vector_file::{Bits, VectorFileWriter};
+use super::verify;
 use crate::index::{
-    ChunkId, DirectoryIndex, Index, IndexError, IndexWriter, Manifest, Passage, Settings,
-    lexical_write_error,
+    ChunkId, DocumentState, FileState, Index, IndexError, IndexWriter, Ledger, Passage, Settings,
+    Start,
 };
 
-/// Tantivy's memory for a segment in the making, in bytes.
+/// Tantivy's memory for a segment in the making, in bytes; it accepts no less than 15 MB.
 const LEXICAL_MEMORY: usize = 64 << 20;
-
-/// What a commit makes valid, kept in tantivy's own commit.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Committed {
-    /// Rows in the vector file and records in the chunk table.
-    pub rows: u64,
-    /// Rows in the token file.
-    pub tokens: u64,
-    /// Number of the log, and its length in bytes.
-    pub log: u32,
-    pub log_bytes: u64,
-    /// Documents with at least one chunk.
-    pub documents: u64,
-}
-
-impl Committed {
-    /// What the last commit of `index` says; `None` before the first.
-    pub(crate) fn read(index: &tantivy::Index, path: &Path) -> Result<Option<Self>, IndexError> {
-        let metas = index.load_metas().map_err(lexical_write_error(path))?;
-        let Some(json) = metas.payload else { return Ok(None) };
-        serde_json::from_str(&json).map(Some).map_err(|error| IndexError::Damaged {
-            path: path.to_owned(),
-            what: format!("its last commit cannot be read: {error}"),
-        })
-    }
-
-    pub(crate) fn missing(path: &Path) -> IndexError {
-        IndexError::Damaged { path: path.to_owned(), what: "it has no commit of ours".to_owned() }
-    }
-}
-
-/// Whether to go on with what is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
-    /// Change the index, or make one: what is committed is seen at once.
-    Update,
-    /// Build a new one beside it, which [`crate::index::IndexWriter::publish`] puts in its place. A rebuild with
-    /// the same settings that was interrupted goes on.
-    Rebuild,
-}
 
 /// The one writer of an index in a directory.
 pub struct DirectoryWriter {
-    dir: PathBuf,
-    manifest: Manifest,
-    /// The directory's manifest names this generation.
-    current: bool,
-    start: Start,
+    generation: Generation,
     lexical: tantivy::IndexWriter,
     lexical_path: PathBuf,
     fields: Fields,
-    vectors: RowWriter,
-    tokens: Option<RowWriter>,
-    table: TableWriter,
-    log: LedgerWriter,
+    vectors: VectorFileWriter,
+    tokens: Option<VectorFileWriter>,
+    table: ChunkTableWriter,
+    log: LogWriter,
+    /// Documents with at least one chunk.
     documents: u64,
+    /// Chunks that were not removed.
     live: u64,
-    /// Rows at the last commit; none before the first.
+    /// Rows at the last commit; `None` before the first.
     committed: Option<u64>,
+}
+
+/// The generation of data that a writer works on.
+struct Generation {
+    dir: PathBuf,
+    manifest: Manifest,
+    /// Whether the directory's manifest names this generation.
+    is_current: bool,
+    start: Start,
+    /// Held for as long as the writer lives.
     lock: File,
+}
+
+impl Generation {
+    /// Starts this generation, of which nothing exists yet.
+    fn create(self) -> Result<DirectoryWriter, IndexError> {
+        let path = self.lexical_path();
+        fs::create_dir_all(&path).map_err(unwritable(&path))?;
+        if self.start == Start::Rebuild {
+            self.manifest.mark_unfinished(&self.dir)?;
+        }
+        let (schema, _) = schema();
+        let files = SealedDirectory::open(&path)?;
+        let index = tantivy::Index::create(files, schema, IndexSettings::default())
+            .map_err(write_error(&path))?;
+        self.write(index, None)
+    }
+
+    /// Goes on from the last commit of this generation.
+    fn resume(self) -> Result<DirectoryWriter, IndexError> {
+        let path = self.lexical_path();
+        let index = lexical::open(&path)?;
+        let last = Committed::read(&index, &path)?;
+        self.write(index, Some(last))
+    }
+
+    fn write(
+        self,
+        mut lexical: tantivy::Index,
+        last_commit: Option<Committed>,
+    ) -> Result<DirectoryWriter, IndexError> {
+        let committed = last_commit.unwrap_or_default();
+        let data = self.manifest.data(&self.dir);
+        let lexical_path = self.lexical_path();
+        let failed = write_error(&lexical_path);
+        lexical.set_tokenizers(tokenizers());
+        let (_, fields) = schema();
+        let dim = self.manifest.settings.embedder.dimension;
+        let vectors = data.join("vectors.i8");
+        let vectors = VectorFileWriter::open(&vectors, Bits::Twelve, dim, committed.rows)?;
+        let table = ChunkTableWriter::open(&data.join("chunks.bin"), committed.rows)?;
+        let tokens = match self.manifest.settings.token_vectors {
+            true => {
+                let path = data.join("tokens.i8");
+                Some(VectorFileWriter::open(&path, Bits::Eight, dim, committed.tokens)?)
+            }
+            false => None,
+        };
+        let log = LogWriter::open(&data, committed.log, committed.log_bytes)?;
+        let live = log.ledger().documents().values().map(|document| document.chunks).sum();
+        // One thread: embedding is what takes the time, and segments come out the same each run.
+        let lexical: tantivy::IndexWriter =
+            lexical.writer_with_num_threads(1, LEXICAL_MEMORY).map_err(&failed)?;
+        // The left-overs of a writer that was killed would be in the way: file names repeat.
+        lexical.garbage_collect_files().wait().map_err(&failed)?;
+        Ok(DirectoryWriter {
+            generation: self,
+            lexical,
+            lexical_path,
+            fields,
+            vectors,
+            tokens,
+            table,
+            log,
+            documents: committed.documents,
+            live,
+            committed: last_commit.map(|last| last.rows),
+        })
+    }
+
+    fn lexical_path(&self) -> PathBuf {
+        self.manifest.data(&self.dir).join("lexical")
+    }
+
+    /// Has the directory's manifest name this generation, and removes all others.
+    fn make_current(&mut self) -> Result<(), IndexError> {
+        if self.is_current {
+            return Ok(());
+        }
+        let data = self.manifest.data(&self.dir);
+        File::open(&data)
+            .and_then(|data| data.sync_all())
+            .map_err(|source| IndexError::Unwritable { path: data, source })?;
+        self.manifest.write(&self.dir)?;
+        self.manifest.remove_other_generations(&self.dir);
+        self.is_current = true;
+        Ok(())
+    }
 }
 
 impl DirectoryWriter {
@@ -91,20 +151,27 @@ impl DirectoryWriter {
             Err(_) if start == Start::Rebuild => None,
             Err(error) => return Err(error),
         };
+        let generation = |manifest: Manifest, is_current: bool| Generation {
+            dir: dir.to_owned(),
+            manifest,
+            is_current,
+            start,
+            lock,
+        };
         match (existing, start) {
             (Some(manifest), Start::Update) => {
                 manifest.settings.check(&settings)?;
-                Self::existing(dir, manifest, true, start, lock)
+                generation(manifest, true).resume()
             }
-            (None, Start::Update) => Self::fresh(dir, Manifest::fresh(dir, settings), start, lock),
+            (None, Start::Update) => generation(Manifest::fresh(dir, settings), false).create(),
             (current, Start::Rebuild) => {
                 // Data that a crash may have damaged is not built upon.
                 let unfinished = Manifest::unfinished(dir, &settings)
                     .filter(|begun| current.is_none_or(|now| !now.is_same_generation(begun)))
-                    .filter(|begun| super::verify::generation(dir, begun).is_ok());
+                    .filter(|begun| verify::generation(dir, begun).is_ok());
                 match unfinished {
-                    Some(manifest) => Self::existing(dir, manifest, false, start, lock),
-                    None => Self::fresh(dir, Manifest::fresh(dir, settings), start, lock),
+                    Some(manifest) => generation(manifest, false).resume(),
+                    None => generation(Manifest::fresh(dir, settings), false).create(),
                 }
             }
         }
@@ -112,93 +179,18 @@ impl DirectoryWriter {
 
     /// Opens the index in `dir`, which exists, with the settings that it has.
     pub fn open_existing(dir: &Path) -> Result<Self, IndexError> {
-        // Twice: no lock is made where there is no index, and another writer may replace it before
-        // the lock is ours.
+        // Read twice: no lock file is made where there is no index, and another writer may replace
+        // the index before the lock is ours.
         Manifest::read(dir)?;
         let lock = lock(dir)?;
-        Self::existing(dir, Manifest::read(dir)?, true, Start::Update, lock)
-    }
-
-    fn fresh(dir: &Path, manifest: Manifest, start: Start, lock: File) -> Result<Self, IndexError> {
-        let lexical = manifest.data(dir).join("lexical");
-        fs::create_dir_all(&lexical).map_err(unwritable(&lexical))?;
-        if start == Start::Rebuild {
-            manifest.mark_unfinished(dir)?;
-        }
-        let (schema, _) = schema();
-        let files = SealedDirectory::open(&lexical)?;
-        let index = tantivy::Index::create(files, schema, IndexSettings::default())
-            .map_err(lexical_write_error(&lexical))?;
-        Self::of(dir, manifest, false, start, lock, index, None)
-    }
-
-    fn existing(
-        dir: &Path,
-        manifest: Manifest,
-        current: bool,
-        start: Start,
-        lock: File,
-    ) -> Result<Self, IndexError> {
-        let lexical = manifest.data(dir).join("lexical");
-        let index = super::reader::open_lexical(&lexical)?;
-        let committed =
-            Committed::read(&index, &lexical)?.ok_or_else(|| Committed::missing(&lexical))?;
-        Self::of(dir, manifest, current, start, lock, index, Some(committed))
-    }
-
-    fn of(
-        dir: &Path,
-        manifest: Manifest,
-        current: bool,
-        start: Start,
-        lock: File,
-        mut index: tantivy::Index,
-        last: Option<Committed>,
-    ) -> Result<Self, IndexError> {
-        let committed = last.unwrap_or_default();
-        let data = manifest.data(dir);
-        let lexical_path = data.join("lexical");
-        let failed = lexical_write_error(&lexical_path);
-        index.set_tokenizers(tokenizers());
-        let (_, fields) = schema();
-        let dim = manifest.settings.embedder.dimension;
-        let vectors = RowWriter::open(&data.join("vectors.i8"), Bits::Twelve, dim, committed.rows)?;
-        let table = TableWriter::open(&data.join("chunks.bin"), committed.rows)?;
-        let tokens = match manifest.settings.token_vectors {
-            true => {
-                Some(RowWriter::open(&data.join("tokens.i8"), Bits::Eight, dim, committed.tokens)?)
-            }
-            false => None,
-        };
-        let log = LedgerWriter::open(&data, committed.log, committed.log_bytes)?;
-        let live = log.ledger.documents().values().map(|document| document.chunks).sum();
-        // One thread: embedding is what takes the time, and segments come out the same each run.
-        let lexical: tantivy::IndexWriter =
-            index.writer_with_num_threads(1, LEXICAL_MEMORY).map_err(&failed)?;
-        // What a writer that was killed left behind would be in the way: file names repeat.
-        lexical.garbage_collect_files().wait().map_err(&failed)?;
-        Ok(Self {
-            dir: dir.to_owned(),
-            manifest,
-            current,
-            start,
-            lexical,
-            lexical_path,
-            fields,
-            vectors,
-            tokens,
-            table,
-            log,
-            documents: committed.documents,
-            live,
-            committed: last.map(|last| last.rows),
-            lock,
-        })
+        let manifest = Manifest::read(dir)?;
+        let dir = dir.to_owned();
+        Generation { dir, manifest, is_current: true, start: Start::Update, lock }.resume()
     }
 
     /// Adds what belongs to the row that was appended last.
-    fn enter(&mut self, passage: &Passage, entry: Entry) -> Result<(), IndexError> {
-        self.table.append(entry)?;
+    fn add_record(&mut self, passage: &Passage, record: ChunkRecord) -> Result<(), IndexError> {
+        self.table.append(record)?;
         let mut document = TantivyDocument::default();
         document.add_text(self.fields.document, &passage.document);
         for field in [self.fields.exact, self.fields.folded, self.fields.pairs] {
@@ -207,33 +199,19 @@ impl DirectoryWriter {
         document.add_u64(self.fields.row, self.vectors.len() - 1);
         let json = serde_json::to_string(passage).expect("a passage is plain data");
         document.add_text(self.fields.passage, json);
-        self.lexical.add_document(document).map_err(lexical_write_error(&self.lexical_path))?;
-        Ok(())
-    }
-
-    fn make_current(&mut self) -> Result<(), IndexError> {
-        if self.current {
-            return Ok(());
-        }
-        let data = self.manifest.data(&self.dir);
-        File::open(&data)
-            .and_then(|data| data.sync_all())
-            .map_err(|source| IndexError::Unwritable { path: data, source })?;
-        self.manifest.write(&self.dir)?;
-        self.manifest.remove_other_generations(&self.dir);
-        self.current = true;
+        self.lexical.add_document(document).map_err(write_error(&self.lexical_path))?;
         Ok(())
     }
 
     fn write_commit(&mut self) -> Result<(), IndexError> {
-        let failed = lexical_write_error(&self.lexical_path);
+        let failed = write_error(&self.lexical_path);
         self.vectors.sync()?;
         self.table.sync()?;
         if let Some(tokens) = &mut self.tokens {
             tokens.sync()?;
         }
         let rows = self.vectors.len();
-        let tokens = self.tokens.as_ref().map_or(0, RowWriter::len);
+        let tokens = self.tokens.as_ref().map_or(0, VectorFileWriter::len);
         if rows > self.committed.unwrap_or(0) {
             self.log.record_extent(Extent {
                 rows,
@@ -254,30 +232,31 @@ impl DirectoryWriter {
         Ok(())
     }
 
-    /// Waits for tantivy's background merges, so that they are not cut off.
+    /// Waits for tantivy's merges in the background, so that they are not cut off.
     pub fn finish(self) -> Result<(), IndexError> {
-        let failed = lexical_write_error(&self.lexical_path);
+        let failed = write_error(&self.lexical_path);
         self.lexical.wait_merging_threads().map_err(&failed)
     }
 
-    /// Writes the index anew without the rows whose chunks are gone, and puts that in its place.
-    /// Commits first.
+    /// Rewrites the index without the rows whose chunks were removed. Commits first.
     pub fn compact(mut self) -> Result<(), IndexError> {
         self.commit()?;
-        let Self { dir, lexical, lexical_path, log, lock, .. } = self;
+        let Self { generation, lexical, lexical_path, log, .. } = self;
+        let Generation { dir, lock, .. } = generation;
         // The old generation is only read from here on.
-        lexical.wait_merging_threads().map_err(lexical_write_error(&lexical_path))?;
+        lexical.wait_merging_threads().map_err(write_error(&lexical_path))?;
         let old = DirectoryIndex::open(&dir)?;
         let manifest = Manifest::fresh(&dir, old.manifest().settings.clone());
-        let mut new = Self::fresh(&dir, manifest, Start::Update, lock)?;
-        // Not marked as one to go on with: it is worth nothing before it is whole.
+        // Not a rebuild that could be continued: it is worth nothing before it is complete.
+        let new = Generation { dir, manifest, is_current: false, start: Start::Update, lock };
+        let mut new = new.create()?;
         for chunk in old.chunks() {
             new.copy_chunk(&old, chunk)?;
         }
-        for (id, state) in log.ledger.documents() {
+        for (id, state) in log.ledger().documents() {
             new.finish_document(id, state.clone());
         }
-        for (path, state) in log.ledger.files() {
+        for (path, state) in log.ledger().files() {
             new.finish_file(path, state.clone());
         }
         new.publish()?;
@@ -287,23 +266,23 @@ impl DirectoryWriter {
     fn copy_chunk(&mut self, from: &DirectoryIndex, chunk: ChunkId) -> Result<(), IndexError> {
         let stored = from.stored(chunk)?;
         self.vectors.append_raw(&stored.vector)?;
-        let first_token = self.tokens.as_ref().map_or(0, RowWriter::len);
+        let first_token = self.tokens.as_ref().map_or(0, VectorFileWriter::len);
         if let Some(rows) = &mut self.tokens {
             for token in stored.tokens {
                 rows.append_raw(&token)?;
             }
         }
-        self.enter(&from.passage(chunk)?, Entry { first_token, ..stored.entry })
+        self.add_record(&from.passage(chunk)?, ChunkRecord { first_token, ..stored.record })
     }
 }
 
 impl IndexWriter for DirectoryWriter {
     fn settings(&self) -> &Settings {
-        &self.manifest.settings
+        &self.generation.manifest.settings
     }
 
     fn ledger(&self) -> &Ledger {
-        &self.log.ledger
+        self.log.ledger()
     }
 
     fn chunk_count(&self) -> u64 {
@@ -315,7 +294,7 @@ impl IndexWriter for DirectoryWriter {
     }
 
     fn knows(&mut self, passage: &Passage) -> Result<bool, IndexError> {
-        Ok(self.table.find(Key::of(&passage.text_to_embed()))?.is_some())
+        Ok(self.table.find(TextKey::of(&passage.text_to_embed()))?.is_some())
     }
 
     fn add(
@@ -325,25 +304,25 @@ impl IndexWriter for DirectoryWriter {
         tokens: &[Vec<f32>],
     ) -> Result<(), IndexError> {
         self.vectors.append(vector)?;
-        let first_token = self.tokens.as_ref().map_or(0, RowWriter::len);
+        let first_token = self.tokens.as_ref().map_or(0, VectorFileWriter::len);
         if let Some(rows) = &mut self.tokens {
             for token in tokens {
                 rows.append(token)?;
             }
         }
-        let key = Key::of(&passage.text_to_embed());
-        self.enter(passage, Entry { key, first_token, tokens: tokens.len() as u32 })
+        let key = TextKey::of(&passage.text_to_embed());
+        self.add_record(passage, ChunkRecord { key, first_token, tokens: tokens.len() as u32 })
     }
 
     fn add_known(&mut self, passage: &Passage) -> Result<bool, IndexError> {
-        let key = Key::of(&passage.text_to_embed());
-        let Some((row, entry)) = self.table.find(key)? else { return Ok(false) };
+        let key = TextKey::of(&passage.text_to_embed());
+        let Some((row, record)) = self.table.find(key)? else { return Ok(false) };
         self.vectors.copy(row, 1)?;
         let first_token = match &mut self.tokens {
-            Some(rows) => rows.copy(entry.first_token, u64::from(entry.tokens))?,
+            Some(rows) => rows.copy(record.first_token, u64::from(record.tokens))?,
             None => 0,
         };
-        self.enter(passage, Entry { first_token, ..entry })?;
+        self.add_record(passage, ChunkRecord { first_token, ..record })?;
         Ok(true)
     }
 
@@ -362,7 +341,7 @@ impl IndexWriter for DirectoryWriter {
     }
 
     fn remove_document(&mut self, id: &str) {
-        let Some(state) = self.log.ledger.documents().get(id) else { return };
+        let Some(state) = self.log.ledger().documents().get(id) else { return };
         self.live -= state.chunks;
         self.documents -= u64::from(state.chunks > 0);
         if state.chunks > 0 {
@@ -379,15 +358,15 @@ impl IndexWriter for DirectoryWriter {
         if self.committed != Some(self.vectors.len()) || self.log.has_changes() {
             self.write_commit()?;
         }
-        match self.start {
-            Start::Update => self.make_current(),
+        match self.generation.start {
+            Start::Update => self.generation.make_current(),
             Start::Rebuild => Ok(()),
         }
     }
 
     fn publish(&mut self) -> Result<(), IndexError> {
         self.commit()?;
-        self.make_current()
+        self.generation.make_current()
     }
 
     fn finish(self: Box<Self>) -> Result<(), IndexError> {
@@ -404,7 +383,7 @@ fn unwritable(path: &Path) -> impl FnOnce(std::io::Error) -> IndexError + use<> 
     move |source| IndexError::Unwritable { path, source }
 }
 
-/// The lock is the system's, on an open file: it goes with the process, however that ends.
+/// Takes the operating system's lock on an open file, which goes with the process however that ends.
 fn lock(dir: &Path) -> Result<File, IndexError> {
     let path = dir.join(".rag-query.lock");
     let unwritable = |source| IndexError::Unwritable { path: path.clone(), source };

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-/// Milvus' own default.
+/// Milvus' default.
 const PORT: u16 = 19530;
-/// Milvus allows 255; what the names of our collections add needs room.
+/// Milvus allows 255; the suffixes of our collections' names need room.
 const MAX_NAME: usize = 200;
 
 /// A collection on a server.
@@ -16,19 +16,19 @@ pub struct Address {
     pub host: String,
     /// TCP port.
     pub port: u16,
-    /// The index' name there.
+    /// The name of the index there.
     pub collection: String,
     /// `user:password` or an API key. Never shown.
     pub token: Option<String>,
 }
 
-/// Whether `text` names a collection and not a directory.
+/// Whether `text` names a collection rather than a directory.
 pub fn is_address(text: &str) -> bool {
     text.starts_with("milvus://") || text.starts_with("milvus+tls://")
 }
 
 impl Address {
-    /// Reads an address. The error says what is wrong with it, without its secrets.
+    /// Parses an address. The error says what is wrong with it, without its secrets.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (tls, rest) = match (text.strip_prefix("milvus+tls://"), text.strip_prefix("milvus://"))
         {
@@ -95,7 +95,7 @@ fn decoded(text: &str) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| "its password is not UTF-8".to_owned())
 }
 
-/// As it may be shown: without secrets.
+/// Without secrets, so that it can be shown.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "milvus+tls" } else { "milvus" };
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_an_error_without_secrets() {
+    fn malformed_addresses_are_errors_without_secrets() {
         for text in [
             "milvus://",
             "milvus://host",

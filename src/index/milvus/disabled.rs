@@ -1,19 +1,16 @@
-//! Without the feature `milvus`: the same functions, which say so.
+//! Without the feature `milvus`: the same functions, which return an error that says so.
 
-use super::Address;
+use super::{Address, MilvusError};
 use crate::index::{Index, IndexError, IndexWriter, Notify, Settings, Shard, Start};
 
-/// Fails.
 pub fn open(_: &Address, _: &Notify) -> Result<Box<dyn Index>, IndexError> {
-    Err(IndexError::NoMilvus)
+    Err(MilvusError::NotBuilt.into())
 }
 
-/// Fails.
 pub fn verify(_: &Address, _: &Notify) -> Result<Box<dyn Index>, IndexError> {
-    Err(IndexError::NoMilvus)
+    Err(MilvusError::NotBuilt.into())
 }
 
-/// Fails.
 pub fn write(
     _: &Address,
     _: &Notify,
@@ -21,10 +18,9 @@ pub fn write(
     _: Start,
     _: Shard,
 ) -> Result<Box<dyn IndexWriter>, IndexError> {
-    Err(IndexError::NoMilvus)
+    Err(MilvusError::NotBuilt.into())
 }
 
-/// Fails.
 pub fn write_existing(_: &Address, _: &Notify) -> Result<Box<dyn IndexWriter>, IndexError> {
-    Err(IndexError::NoMilvus)
+    Err(MilvusError::NotBuilt.into())
 }

@@ -1,13 +1,13 @@
-//! Who is writing: two writers that may change the same documents do not work at once.
+//! Keeps two writers that might change the same documents from working at once.
 //!
-//! Milvus has no locks. A writer puts a claim into the ledger, and then looks for those of others:
-//! of two that come at once, whoever looks last sees the other. As long as it works, it counts its
-//! claim up. A claim that stays as it is for 15 seconds, by the clock of who waits, is of a writer
-//! that was killed, and is removed.
+//! Milvus has no locks. A writer puts a claim into the ledger and then looks for other claims: of
+//! two writers that come at once, the one that looks last sees the other's. While it works, it
+//! keeps counting up its claim. A claim that does not change for 15 seconds, by the clock of the
+//! one who waits, belongs to a writer that was killed, and is removed.
 //!
-//! What keeps an index whole is that chunks have keys (see the writer), also where a machine was
-//! suspended for longer and finds its claim gone; the lease keeps two writers from embedding the
-//! same, and from leaving chunks of two versions of one document.
+//! The index stays consistent because chunks have keys (see the writer), even if a machine was
+//! suspended for longer and finds its claim gone. The lease keeps two writers from embedding the
+//! same texts, and from leaving chunks of two versions of one document.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,40 +18,43 @@ use std::time::{Duration, SystemTime};
 use milvus::v2::ClientV2;
 use milvus::v2::error::Result as Answered;
 use milvus::v2::request::collection::LoadCollectionRequest;
-use milvus::v2::types::FieldData;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::schema::{CLAIM, Entry, Names, entry_columns, entry_key, key, one_of, strong, upsert};
+use super::error::MilvusError;
+use super::keys::{entry_key, key};
+use super::ledger::{CLAIM, Entry, entry_columns};
+use super::names::CollectionNames;
+use super::requests::{is_empty, one_of, strong, upsert};
 use super::server::Server;
 use crate::index::{IndexError, Notice, Settings, Shard};
 use crate::support::random::SplitMix64;
 
-/// How often a writer counts its claim up.
-const BEAT: Duration = Duration::from_secs(2);
-/// How often it is looked whether others still are at work.
-const LOOK: Duration = Duration::from_millis(500);
-/// After how many looks without a change a claim means nothing: some beats may be late. Looks, and
-/// not time: while a server is gone, nobody's claim changes.
-const SILENT: u32 = 30;
-/// After how many the user is told what is waited for.
-const TOLD: u32 = 10;
-/// How often two that come at once let each other pass.
-const TRIES: u32 = 20;
-/// Time to say good-bye.
-const RELEASE: Duration = Duration::from_secs(2);
+/// How often a writer counts up its claim.
+const BEAT_INTERVAL: Duration = Duration::from_secs(2);
+/// How often to look whether other writers are still at work.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// A claim that has not changed for this many looks is dead: 15 s, in which seven beats would have
+/// come. Looks are counted and not time, because no claim changes while a server is down.
+const DEAD_AFTER: u32 = 30;
+/// After this many looks the user is told what is being waited for.
+const NOTICE_AFTER: u32 = 10;
+/// How often two writers that come at once give way to each other.
+const MAX_TRIES: u32 = 20;
+/// Time for taking back a claim at the end.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a writer says of itself.
+/// What a writer says about itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Claim {
-    /// What it works on.
+    /// The files that it works on.
     shard: Shard,
-    /// A hash of its settings: no two writers begin an index with different ones.
+    /// A hash of its settings: two writers must not begin an index with different ones.
     settings: i64,
     host: String,
     process: u32,
-    /// Counted up while it lives.
+    /// Counted up while the writer lives.
     beat: u64,
 }
 
@@ -60,7 +63,7 @@ impl Claim {
         self.shard.overlaps(other.shard) || self.settings != other.settings
     }
 
-    /// For messages.
+    /// The writer, for messages.
     fn writer(&self) -> String {
         let Self { shard, host, process, .. } = self;
         let part = if shard.is_whole() { String::new() } else { format!(" with --shard {shard}") };
@@ -77,20 +80,20 @@ impl Claim {
 pub struct Lease {
     server: Arc<Server>,
     ledger: String,
-    /// The claim's name.
+    /// The name of the claim.
     name: String,
-    /// Whether the claim was removed by somebody else.
+    /// Set when somebody else has removed the claim.
     lost: Arc<AtomicBool>,
-    /// Ends the beats when it is dropped.
+    /// Dropping the sender ends the beats.
     beats: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
 impl Lease {
-    /// Waits for the right to write to the files in `shard`, until it is sure that another is at
-    /// work, which is an error. The ledger of `names` is there.
+    /// Waits for the right to write to the files in `shard`. That another writer is certainly at work
+    /// is an error. The ledger of `names` must exist.
     pub fn take(
         server: &Arc<Server>,
-        names: &Names,
+        names: &CollectionNames,
         shard: Shard,
         settings: &Settings,
     ) -> Result<Self, IndexError> {
@@ -100,11 +103,11 @@ impl Lease {
         let mut claim = Claim { shard, settings: key(&[&settings]), host, process, beat: 0 };
         let (name, seed) = unique(&claim);
         let mut random = SplitMix64::new(seed);
-        let busy = |other: &Claim| IndexError::Busy {
+        let busy = |other: &Claim| MilvusError::Busy {
             address: server.address.to_string(),
             writer: other.writer(),
         };
-        // The beat of each claim in the way, and how often it was the same.
+        // The last beat of each claim in the way, and for how many looks it was the same.
         let mut watched: HashMap<String, (u64, u32)> = HashMap::new();
         let mut tries = 0;
         loop {
@@ -118,31 +121,31 @@ impl Lease {
                 };
                 server.delete_claim(names, &name)?;
                 tries += 1;
-                if tries == TRIES {
-                    return Err(busy(other));
+                if tries == MAX_TRIES {
+                    return Err(busy(other).into());
                 }
-                sleep(LOOK.mul_f64(random.next()));
+                sleep(LOOK_INTERVAL.mul_f64(random.next()));
             }
             watched.retain(|name, _| others.iter().any(|(other, _)| other == name));
             for (name, other) in &others {
                 let (beat, looks) = watched.entry(name.clone()).or_insert((other.beat, 0));
                 if *beat != other.beat {
-                    return Err(busy(other));
+                    return Err(busy(other).into());
                 }
                 *looks += 1;
-                if *looks == TOLD {
+                if *looks == NOTICE_AFTER {
                     let address = server.address.to_string();
-                    server.tell(&Notice::Waiting { address, writer: other.writer() });
+                    server.notify(&Notice::Waiting { address, writer: other.writer() });
                 }
-                if *looks >= SILENT {
+                if *looks >= DEAD_AFTER {
                     server.delete_claim(names, name)?;
                 }
             }
-            sleep(LOOK);
+            sleep(LOOK_INTERVAL);
         }
     }
 
-    fn begin(server: &Arc<Server>, names: &Names, name: String, claim: Claim) -> Self {
+    fn begin(server: &Arc<Server>, names: &CollectionNames, name: String, claim: Claim) -> Self {
         let (ledger, lost) = (names.ledger(), Arc::new(AtomicBool::new(false)));
         let (stop, stopped) = oneshot::channel();
         let beats = {
@@ -152,31 +155,31 @@ impl Lease {
         Self { server: server.clone(), ledger, name, lost, beats: Some((stop, beats)) }
     }
 
-    /// Fails if another took this writer for dead.
-    pub fn check(&self) -> Result<(), IndexError> {
+    /// Fails if another writer took this one for dead.
+    pub fn check(&self) -> Result<(), MilvusError> {
         if self.lost.load(Ordering::SeqCst) {
-            return Err(IndexError::Overtaken { address: self.server.address.to_string() });
+            return Err(MilvusError::Overtaken { address: self.server.address.to_string() });
         }
         Ok(())
     }
 }
 
 impl Drop for Lease {
-    /// Takes the claim back, if the server lets it: others need not wait until it is old.
+    /// Takes back the claim if the server answers, so that others need not wait until it is dead.
     fn drop(&mut self) {
         let Some((stop, beats)) = self.beats.take() else { return };
         drop(stop);
         let filter = one_of("id", &[entry_key(CLAIM, &self.name)]);
         let gone = async {
-            // A beat after that would bring the claim back.
+            // A later beat would bring the claim back.
             let _ = beats.await;
             self.server.delete_once(&self.ledger, &filter).await
         };
-        let _ = self.server.wait(async { tokio::time::timeout(RELEASE, gone).await });
+        let _ = self.server.wait(async { tokio::time::timeout(RELEASE_TIMEOUT, gone).await });
     }
 }
 
-/// Counts a claim up until `stopped`, or until it is gone. A beat that fails is left out.
+/// Counts up a claim until `stopped`, or until it is gone. A beat that fails is skipped.
 async fn beats(
     client: ClientV2,
     ledger: String,
@@ -188,7 +191,7 @@ async fn beats(
     loop {
         tokio::select! {
             _ = &mut stopped => return,
-            () = tokio::time::sleep(BEAT) => {}
+            () = tokio::time::sleep(BEAT_INTERVAL) => {}
         }
         claim.beat += 1;
         match beat(&client, &ledger, &name, &claim).await {
@@ -197,7 +200,7 @@ async fn beats(
                 lost.store(true, Ordering::SeqCst);
                 return;
             }
-            // A server that was started anew may have put the ledger aside.
+            // A server that was restarted may not have loaded the ledger.
             Err(_) => {
                 let request = LoadCollectionRequest::builder().collection_name(&ledger).build();
                 if let Ok(request) = request {
@@ -208,18 +211,18 @@ async fn beats(
     }
 }
 
-/// Writes a claim, unless it is gone; whether it was there.
+/// Writes a claim unless it is gone; returns whether it was there.
 async fn beat(client: &ClientV2, ledger: &str, name: &str, claim: &Claim) -> Answered<bool> {
     let filter = one_of("id", &[entry_key(CLAIM, name)]);
     let found = client.query(strong(ledger, &filter, &["id"])?).await?;
-    if found.results().get_output_fields().iter().all(FieldData::is_empty) {
+    if is_empty(found.results().get_output_fields()) {
         return Ok(false);
     }
     client.upsert(upsert(ledger, &entry_columns(&[claim.entry(name)]))?).await?;
     Ok(true)
 }
 
-/// A name that no other claim has, and random bits.
+/// A name that no other claim has, and the same as a seed.
 fn unique(claim: &Claim) -> (String, u64) {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -234,10 +237,10 @@ fn unique(claim: &Claim) -> (String, u64) {
 }
 
 impl Server {
-    /// The claims of others that exclude `claim`, which is called `name`.
+    /// The claims of other writers that exclude `claim`, whose name is `name`.
     fn claims_against(
         &self,
-        names: &Names,
+        names: &CollectionNames,
         name: &str,
         claim: &Claim,
     ) -> Result<Vec<(String, Claim)>, IndexError> {
@@ -252,7 +255,7 @@ impl Server {
         Ok(claims)
     }
 
-    fn delete_claim(&self, names: &Names, name: &str) -> Result<(), IndexError> {
+    fn delete_claim(&self, names: &CollectionNames, name: &str) -> Result<(), MilvusError> {
         self.delete(&names.ledger(), &[entry_key(CLAIM, name)])
     }
 }
@@ -262,7 +265,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn claims_exclude_each_other_unless_parts_and_settings_let_them_work_together() {
+    fn claims_exclude_each_other_unless_parts_are_disjoint_and_settings_equal() {
         let claim = |shard: &str, settings| {
             let (shard, host) = (shard.parse().unwrap(), "host".to_owned());
             Claim { shard, settings, host, process: 7, beat: 0 }

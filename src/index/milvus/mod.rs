@@ -1,22 +1,45 @@
 //! An index on a Milvus server: `milvus://host:port/collection`.
 //!
-//! The server stores, and finds candidates by vector and by word; the text is analysed here, and
+//! The server stores chunks, and finds candidates by vector and by word. Text is analysed here, and
 //! the candidates are scored here, by the same code as those of a directory. docs/milvus.md says
 //! what is kept where and why.
-// The client's own error type is what it is.
-#![allow(clippy::result_large_err)]
+//!
+//! Without the feature `milvus` the same functions return an error that says so.
+
+#![cfg_attr(
+    feature = "milvus",
+    expect(clippy::result_large_err, reason = "the client's own error type is that large")
+)]
 
 mod address;
 #[cfg(not(feature = "milvus"))]
 mod disabled;
+mod error;
+
+#[cfg(feature = "milvus")]
+mod bm25;
+#[cfg(feature = "milvus")]
+mod chunks;
+#[cfg(feature = "milvus")]
+mod collections;
+#[cfg(feature = "milvus")]
+mod keys;
 #[cfg(feature = "milvus")]
 mod lease;
 #[cfg(feature = "milvus")]
+mod ledger;
+#[cfg(feature = "milvus")]
+mod names;
+#[cfg(feature = "milvus")]
+mod packing;
+#[cfg(feature = "milvus")]
 mod reader;
 #[cfg(feature = "milvus")]
-mod schema;
+mod requests;
 #[cfg(feature = "milvus")]
 mod server;
+#[cfg(feature = "milvus")]
+mod statistics;
 #[cfg(feature = "milvus")]
 mod terms;
 #[cfg(feature = "milvus")]
@@ -27,6 +50,7 @@ mod writer;
 pub use address::{Address, is_address};
 #[cfg(not(feature = "milvus"))]
 pub use disabled::{open, verify, write, write_existing};
+pub use error::MilvusError;
 #[cfg(feature = "milvus")]
 pub use reader::open;
 #[cfg(feature = "milvus")]

@@ -1,4 +1,5 @@
-//! A connection to a server: calls that wait, retries that end, and errors that say what to do.
+//! A connection to a server: calls that block, a limited number of retries, and errors that say
+//! what to do.
 
 use std::future::Future;
 use std::net::{TcpStream, ToSocketAddrs};
@@ -13,22 +14,23 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 use super::address::Address;
+use super::error::MilvusError;
 use crate::index::{IndexError, Notice, Notify, Retry};
 
-/// Time for one answer, unless `RAG_QUERY_MILVUS_TIMEOUT` says another, in seconds.
+/// Time for one answer, unless `RAG_QUERY_MILVUS_TIMEOUT` gives another, in seconds.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for a connection.
 const CONNECT: Duration = Duration::from_secs(3);
-/// How often a call is made at most.
+/// How often a call is made at most: with the waits between, for 6 s.
 const ATTEMPTS: u32 = 6;
-/// How often a connection is tried, each time for [`CONNECT`].
+/// How often to try to connect, each time for [`CONNECT`].
 const CONNECT_ATTEMPTS: u32 = 3;
-/// Before the second attempt; twice as long before each further one.
+/// Before the second attempt; doubled before each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 
 /// A connected server.
 pub struct Server {
-    /// Where it is, and which collection of it is the index.
+    /// Where the server is, and which of its collections is the index.
     pub address: Address,
     client: ClientV2,
     notify: Notify,
@@ -38,8 +40,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Connects to the server at `address`. `notify` is told of every failure that is tried again.
-    pub fn connect(address: &Address, notify: &Notify) -> Result<Self, IndexError> {
+    /// Connects to the server at `address`. `notify` is called before every retry.
+    pub fn connect(address: &Address, notify: &Notify) -> Result<Self, MilvusError> {
         let timeout = timeout();
         let retry = RetryConfig::new().max_attempts(1);
         let mut config = ConnectConfig::new()
@@ -48,7 +50,7 @@ impl Server {
             .rpc_timeout(timeout)
             .retry(retry)
             .telemetry(TelemetryConfig::new().enabled(false));
-        // The environment before the address: that one may stand in a list of processes.
+        // The environment takes precedence: an address can be seen in the list of processes.
         let token = std::env::var("RAG_QUERY_MILVUS_TOKEN").ok().or_else(|| address.token.clone());
         if let Some(token) = token {
             config = config.token(token);
@@ -59,7 +61,7 @@ impl Server {
         {
             config = config.ca_certificate(file);
         }
-        let failed = |error: std::io::Error| IndexError::Server {
+        let failed = |error: std::io::Error| MilvusError::Server {
             address: address.to_string(),
             what: "start a runtime for the connection".to_owned(),
             source: error.into(),
@@ -76,7 +78,7 @@ impl Server {
     }
 
     /// Waits for an answer. `what` names the call, as in "cannot …".
-    pub fn call<T, F>(&self, what: &str, call: impl Fn(ClientV2) -> F) -> Result<T, IndexError>
+    pub fn call<T, F>(&self, what: &str, call: impl Fn(ClientV2) -> F) -> Result<T, MilvusError>
     where
         F: Future<Output = Answered<T>>,
     {
@@ -88,7 +90,7 @@ impl Server {
         &self.client
     }
 
-    /// Does something beside all else, until the server is dropped.
+    /// Runs something in the background, until the server is dropped.
     pub fn spawn<F>(&self, work: impl FnOnce(ClientV2) -> F) -> JoinHandle<()>
     where
         F: Future<Output = ()> + Send + 'static,
@@ -96,22 +98,21 @@ impl Server {
         self.runtime.spawn(work(self.client.clone()))
     }
 
-    /// Tells whoever wants to know.
-    pub fn tell(&self, notice: &Notice) {
+    pub fn notify(&self, notice: &Notice) {
         (self.notify.0)(notice);
     }
 
-    /// Waits for what is asked of [`Self::answer`].
+    /// Waits for one or several calls of [`Self::answer`].
     pub fn wait<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
     }
 
-    /// An answer, for calls that wait together.
+    /// The answer to a call, for calls that wait together.
     pub async fn answer<T, F>(
         &self,
         what: &str,
         call: impl Fn(ClientV2) -> F,
-    ) -> Result<T, IndexError>
+    ) -> Result<T, MilvusError>
     where
         F: Future<Output = Answered<T>>,
     {
@@ -120,19 +121,19 @@ impl Server {
         retrying.call(what, || call(self.client.clone())).await
     }
 
-    /// The same for a call that needs `collection` in the server's memory: where it is not, because
-    /// the server was started anew, it is loaded first.
+    /// The same for a call that needs `collection` in the server's memory. If it is not there because
+    /// the server was restarted, it is loaded first.
     pub async fn answer_from<T, F>(
         &self,
         collection: &str,
         what: &str,
         call: impl Fn(ClientV2) -> F,
-    ) -> Result<T, IndexError>
+    ) -> Result<T, MilvusError>
     where
         F: Future<Output = Answered<T>>,
     {
         match self.answer(what, &call).await {
-            Err(IndexError::Server { source, .. }) if meaning::is_not_loaded(source.as_ref()) => {
+            Err(MilvusError::Server { source, .. }) if meaning::is_not_loaded(source.as_ref()) => {
                 self.load_collection(collection).await?;
                 self.answer(what, call).await
             }
@@ -140,8 +141,8 @@ impl Server {
         }
     }
 
-    /// Has the server load a collection, and waits until it has.
-    pub async fn load_collection(&self, collection: &str) -> Result<(), IndexError> {
+    /// Has the server load a collection, and waits until it is loaded.
+    pub async fn load_collection(&self, collection: &str) -> Result<(), MilvusError> {
         self.answer("load the index", |client| async move {
             let request = LoadCollectionRequest::builder().collection_name(collection);
             client.load_collection(request.build()?).await
@@ -149,13 +150,13 @@ impl Server {
         .await
     }
 
-    /// An error about what the server holds.
+    /// The error for data on the server that are not as they should be.
     pub fn damaged(&self, what: impl Into<String>) -> IndexError {
         IndexError::Damaged { path: self.address.to_string().into(), what: what.into() }
     }
 }
 
-/// Whether something takes connections there.
+/// Whether something accepts connections there.
 fn listens(address: &Address) -> bool {
     let host = address.host.trim_start_matches('[').trim_end_matches(']');
     let connects = |one| TcpStream::connect_timeout(&one, CONNECT).is_ok();
@@ -177,8 +178,9 @@ struct Retrying<'a> {
 }
 
 impl Retrying<'_> {
-    /// Every call of ours can be made twice: what it adds has its key, and what it removes is gone.
-    async fn call<T, F>(&self, what: &str, call: impl Fn() -> F) -> Result<T, IndexError>
+    /// Repeats a call while that may help. Every call can be repeated: what it adds has its key, and
+    /// what it removes stays removed.
+    async fn call<T, F>(&self, what: &str, call: impl Fn() -> F) -> Result<T, MilvusError>
     where
         F: Future<Output = Answered<T>>,
     {
@@ -187,7 +189,7 @@ impl Retrying<'_> {
         let mut wait = FIRST_WAIT;
         let mut attempt = 1;
         loop {
-            // The client has the same limit; this one also holds where it does not look.
+            // The client has the same limit, but does not apply it everywhere.
             let limit = self.timeout + FIRST_WAIT;
             let error = match tokio::time::timeout(limit, call()).await {
                 Ok(Ok(answer)) => return Ok(answer),
@@ -211,31 +213,31 @@ impl Retrying<'_> {
         }
     }
 
-    fn error(&self, what: &str, error: Error) -> IndexError {
+    fn error(&self, what: &str, error: Error) -> MilvusError {
         let address = self.address.to_string();
         let what = what.to_owned();
         if meaning::is_refusal(&error) {
-            return IndexError::Refused { address, source: error.into() };
+            return MilvusError::Refused { address, source: error.into() };
         }
-        // The client says no more than that it waited in vain, also where it does not trust a
-        // certificate or the server does not encrypt.
+        // The client reports a timeout even if it does not trust the certificate or the server
+        // does not encrypt.
         let in_vain = self.connecting && matches!(error, Error::Timeout(_));
         if in_vain && self.address.tls && listens(self.address) {
-            return IndexError::NotEncrypted { address, source: meaning::brief(&error).into() };
+            return MilvusError::NotEncrypted { address, source: meaning::brief(&error).into() };
         }
         if is_temporary(&error) {
-            IndexError::Unreachable { address, what, source: meaning::brief(&error).into() }
+            MilvusError::Unreachable { address, what, source: meaning::brief(&error).into() }
         } else {
-            IndexError::Server { address, what, source: error.into() }
+            MilvusError::Server { address, what, source: error.into() }
         }
     }
 }
 
-/// What the client's errors mean.
+/// What the errors of the client mean.
 mod meaning {
     use super::Error;
 
-    /// What a person needs of an error: not the headers of the answer.
+    /// The part of an error that is of use to a person: no headers of the answer.
     pub fn brief(error: &Error) -> String {
         match error {
             Error::Grpc(status) => format!("{}: {}", status.code().description(), status.message()),
@@ -243,7 +245,7 @@ mod meaning {
         }
     }
 
-    /// Whether the same call may succeed in a moment.
+    /// Whether the same call may succeed soon.
     pub fn is_temporary(error: &Error) -> bool {
         match error {
             Error::Timeout(_) => true,
@@ -260,7 +262,7 @@ mod meaning {
         }
     }
 
-    /// Whether the server has what was asked for, but not in its memory.
+    /// Whether the server has the collection, but not in its memory.
     pub fn is_not_loaded(error: &(dyn std::error::Error + 'static)) -> bool {
         const NOT_LOADED: i32 = 101;
         match error.downcast_ref() {

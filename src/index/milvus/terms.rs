@@ -1,21 +1,23 @@
 //! Our own terms, written so that a server's analyzer takes each as one word and changes none.
 //!
-//! Text is analysed here, as for an index in a directory, and the server gets terms with spaces
-//! between. Its `standard` tokenizer, which every Milvus has, cuts at what is no letter or digit
-//! and writes small letters; so letters of alphabets and digits stay, and all else is spelled out.
+//! Text is analysed here, as for an index in a directory, and the server gets the terms with spaces
+//! between them. Its `standard` tokenizer, which every Milvus has, splits at everything that is not
+//! a letter or digit and lowers letters; so letters of alphabets and digits stay, and all other
+//! characters are spelled out.
 
 use std::fmt::Write;
 
 use crate::text::analyze::{TermKind, terms};
 
-/// Joins the syllables of a pair. A letter to every analyzer, and of no language's words.
+/// Joins the syllables of a pair: a letter to every analyzer that occurs in hardly any text, the
+/// dental click.
 const JOINT: char = 'ǀ';
 /// Before and after a spelled-out character.
 const ESCAPE: (char, char) = ('ǃ', 'ǂ');
-/// Longer words are not kept whole by every analyzer; these are hashed, in bytes.
+/// In bytes. Some analyzers cut longer words, so these are replaced by a hash.
 const MAX_BYTES: usize = 200;
 
-/// The kinds of terms that a chunk is found by.
+/// The kinds of terms by which a chunk is found.
 pub const KINDS: [TermKind; 3] = [TermKind::Exact, TermKind::Folded, TermKind::Pairs];
 
 /// The word that stands for a term of ours.
@@ -42,18 +44,14 @@ pub fn word(kind: TermKind, term: &str) -> String {
     word
 }
 
-/// All words of a text, of all kinds, and how many there are of each kind.
-pub fn words(text: &str) -> (String, [usize; 3]) {
-    let of_kind = KINDS.map(|kind| terms(text, kind));
-    let lengths = [of_kind[0].len(), of_kind[1].len(), of_kind[2].len()];
-    let words = KINDS.iter().zip(&of_kind);
-    let words: Vec<String> =
-        words.flat_map(|(&kind, terms)| terms.iter().map(move |term| word(kind, term))).collect();
-    (words.join(" "), lengths)
+/// All words of a text, of all kinds.
+pub fn words(text: &str) -> String {
+    let of_kind = |kind| terms(text, kind).into_iter().map(move |term| word(kind, &term));
+    KINDS.into_iter().flat_map(of_kind).collect::<Vec<String>>().join(" ")
 }
 
-/// Whether every analyzer takes `c` as part of a word and leaves it: digits, and small letters of
-/// scripts that put spaces between words.
+/// Whether every analyzer takes `c` as part of a word and leaves it unchanged: digits, and
+/// lower-case letters of scripts that put spaces between words.
 fn is_plain(c: char) -> bool {
     let alphabet = matches!(c, '\u{df}'..='\u{17f}' | '\u{1a0}'..='\u{1b0}' | '\u{370}'..='\u{3ff}'
         | '\u{400}'..='\u{481}' | '\u{48a}'..='\u{52f}' | '\u{1ea0}'..='\u{1eff}');
@@ -85,7 +83,6 @@ mod tests {
         assert_eq!(word(TermKind::Exact, "3.5"), "e3ǃ2eǂ5");
         assert_ne!(word(TermKind::Exact, &"ก".repeat(42)), word(TermKind::Exact, &"ก".repeat(41)));
         assert!(word(TermKind::Exact, &"ก".repeat(42)).len() <= MAX_BYTES);
-        let (all, lengths) = words("học máy");
-        assert_eq!((all.as_str(), lengths), ("ehọc emáy fhoc fmay phocǀmay", [2, 2, 1]));
+        assert_eq!(words("học máy"), "ehọc emáy fhoc fmay phocǀmay");
     }
 }

@@ -1,14 +1,17 @@
-//! Whether an index on a server is whole: every chunk against its keys and hashes, and all of them
-//! against what the ledger says.
+//! Checks an index on a server: every chunk against its keys and hashes, and all of them against
+//! the ledger.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use super::address::Address;
+use super::chunks::{ChunkRow, TokenVectors};
+use super::keys::{checksum, chunk_key, document_key, text_key};
 use super::reader::MilvusIndex;
-use super::schema::{checksum, chunk_key, document_key, text_key};
-use crate::index::{Index, IndexError, Notify};
+use super::server::Server;
+use crate::index::{Index, IndexError, Ledger, Notify};
 
-/// Checks the index at `address` whole. The first thing that is wrong is the error.
+/// Checks the index at `address` completely. The first fault found is the error.
 pub fn verify(address: &Address, notify: &Notify) -> Result<Box<dyn Index>, IndexError> {
     let index = MilvusIndex::open(address, notify)?;
     let (server, names) = (&index.server, &index.names);
@@ -16,34 +19,49 @@ pub fn verify(address: &Address, notify: &Notify) -> Result<Box<dyn Index>, Inde
     let mut found: BTreeMap<String, u64> = BTreeMap::new();
     let mut count = 0;
     server.each_page(names, &mut |rows| {
-        let sizes: Vec<(i64, usize)> = rows.iter().map(|row| (row.id, row.token_bytes)).collect();
-        let tokens = server.tokens_of(names, &sizes)?;
-        for (row, tokens) in rows.into_iter().zip(tokens) {
-            let passage = &row.passage;
-            if row.id != chunk_key(passage)
-                || row.text != text_key(passage)
-                || row.document != document_key(&passage.document)
-            {
-                return Err(server.damaged(format!(
-                    "chunk {} of {} is of another text than its key",
-                    row.id, passage.document
-                )));
-            }
-            if row.checksum != checksum(&row.vector, &tokens) {
-                return Err(server.damaged(format!(
-                    "the vectors of chunk {} of {} are not what was written",
-                    row.id, passage.document
-                )));
-            }
+        let tokens: Vec<TokenVectors> = rows.iter().map(ChunkRow::token_vectors).collect();
+        let packed = server.tokens_of(names, &tokens)?;
+        for (row, packed) in rows.into_iter().zip(packed) {
+            check_row(server, &row, &packed)?;
             *found.entry(row.passage.document).or_default() += 1;
             count += 1;
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     })?;
     if count != index.chunk_count() {
         let counted = index.chunk_count();
         return Err(server.damaged(format!("it has {count} chunks, and the server says {counted}")));
     }
+    check_ledger(server, &ledger, found)?;
+    Ok(Box::new(index))
+}
+
+fn check_row(server: &Server, row: &ChunkRow, tokens: &[u8]) -> Result<(), IndexError> {
+    let passage = &row.passage;
+    if row.id != chunk_key(passage)
+        || row.text != text_key(passage)
+        || row.document != document_key(&passage.document)
+    {
+        return Err(server.damaged(format!(
+            "chunk {} of {} is of another text than its key",
+            row.id, passage.document
+        )));
+    }
+    if row.checksum != checksum(&row.vector, tokens) {
+        return Err(server.damaged(format!(
+            "the vectors of chunk {} of {} are not what was written",
+            row.id, passage.document
+        )));
+    }
+    Ok(())
+}
+
+/// Compares the number of chunks found of each document with the ledger.
+fn check_ledger(
+    server: &Server,
+    ledger: &Ledger,
+    mut found: BTreeMap<String, u64>,
+) -> Result<(), IndexError> {
     for (id, state) in ledger.documents() {
         let found = found.remove(id).unwrap_or(0);
         if state.hash.is_empty() {
@@ -60,6 +78,6 @@ pub fn verify(address: &Address, notify: &Notify) -> Result<Box<dyn Index>, Inde
         Some((id, _)) => {
             Err(server.damaged(format!("it has chunks of {id}, which it does not know")))
         }
-        None => Ok(Box::new(index)),
+        None => Ok(()),
     }
 }

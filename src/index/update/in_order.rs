@@ -5,16 +5,17 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 
-/// Outcomes of one job that may wait to be taken.
-const WAITING: usize = 2;
-/// Jobs a thread that may be begun before their turn.
-const AHEAD: usize = 4;
+/// Outcomes of one job that may wait to be taken: one is taken while the next is made.
+const MAX_WAITING: usize = 2;
+/// Jobs per thread that may be begun before their turn, so that one long job does not stop the
+/// other threads at once.
+const MAX_AHEAD: usize = 4;
 
-/// Runs `work` on every job, on `threads` threads, and gives what it sends to `take` on this one:
-/// all of the first job, then all of the second. An error of `take` ends it; `work` is to return
-/// when it may not send any more.
+/// Runs `work` on every job, on `threads` threads, and passes what it sends to `take` on this
+/// thread: everything of the first job, then everything of the second. An error of `take` ends the
+/// run; `work` has to return once it cannot send any more.
 ///
-/// What waits is bounded, whichever side is slower.
+/// The number of waiting outcomes is bounded, whichever side is slower.
 pub fn in_order<J: Sync, T: Send, E>(
     jobs: &[J],
     threads: usize,
@@ -30,7 +31,7 @@ pub fn in_order<J: Sync, T: Send, E>(
             ended: false,
         }),
         changed: Condvar::new(),
-        ahead: threads * AHEAD,
+        ahead: threads * MAX_AHEAD,
     };
     thread::scope(|scope| {
         for _ in 0..threads {
@@ -41,7 +42,7 @@ pub fn in_order<J: Sync, T: Send, E>(
                 }
             });
         }
-        // Also when `take` fails or panics, so that no worker waits for ever.
+        // Also if `take` fails or panics, so that no worker waits for ever.
         let _end = End(&queue);
         while let Some((at, outcomes)) = queue.next() {
             for outcome in outcomes {
@@ -52,11 +53,11 @@ pub fn in_order<J: Sync, T: Send, E>(
     })
 }
 
-/// Where a job's outcomes go.
+/// Where a job sends its outcomes.
 pub struct Outcomes<T>(SyncSender<T>);
 
 impl<T> Outcomes<T> {
-    /// Hands over an outcome; false if nobody wants it any more.
+    /// Hands over an outcome; false if it is not wanted any more.
     pub fn send(&self, outcome: T) -> bool {
         self.0.send(outcome).is_ok()
     }
@@ -64,7 +65,7 @@ impl<T> Outcomes<T> {
 
 struct State<T> {
     next: usize,
-    /// Jobs that are begun and not yet taken, first to last.
+    /// Jobs that were begun and not yet taken, in their order.
     begun: VecDeque<(usize, Receiver<T>)>,
     workers: usize,
     ended: bool,
@@ -77,7 +78,7 @@ struct Queue<T> {
 }
 
 impl<T> Queue<T> {
-    /// The next job for a worker, once it may be begun.
+    /// The next job for a worker, as soon as it may be begun; `None` when there are no more.
     fn begin(&self, jobs: usize) -> Option<(usize, Outcomes<T>)> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let full = |state: &mut State<T>| !state.ended && state.begun.len() >= self.ahead;
@@ -86,7 +87,7 @@ impl<T> Queue<T> {
         if state.ended || state.next == jobs {
             return None;
         }
-        let (sender, receiver) = sync_channel(WAITING);
+        let (sender, receiver) = sync_channel(MAX_WAITING);
         let at = state.next;
         state.next += 1;
         state.begun.push_back((at, receiver));
@@ -94,7 +95,7 @@ impl<T> Queue<T> {
         Some((at, Outcomes(sender)))
     }
 
-    /// The next job whose outcomes are to be taken; none when all are, or no worker is left.
+    /// The next job whose outcomes are to be taken; `None` when all were taken or no worker is left.
     fn next(&self) -> Option<(usize, Receiver<T>)> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let empty = |state: &mut State<T>| state.begun.is_empty() && state.workers > 0;
@@ -110,7 +111,7 @@ impl<T> Queue<T> {
     }
 }
 
-/// A worker is gone, be it by a panic.
+/// Counts a worker out when it ends, even by a panic.
 struct Leave<'a, T>(&'a Queue<T>);
 
 impl<T> Drop for Leave<'_, T> {
@@ -119,7 +120,7 @@ impl<T> Drop for Leave<'_, T> {
     }
 }
 
-/// Nothing is taken any more.
+/// Tells the workers that nothing is taken any more.
 struct End<'a, T>(&'a Queue<T>);
 
 impl<T> Drop for End<'_, T> {
@@ -174,7 +175,7 @@ mod tests {
             3,
             |_, out| {
                 let ahead = begun.fetch_add(1, Ordering::SeqCst) - taken.load(Ordering::SeqCst);
-                assert!(ahead <= 3 * (AHEAD + 1), "{ahead} ahead");
+                assert!(ahead <= 3 * (MAX_AHEAD + 1), "{ahead} ahead");
                 out.send(());
             },
             |_, ()| {

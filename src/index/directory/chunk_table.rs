@@ -1,6 +1,6 @@
-//! `chunks.bin`: what belongs to a row besides its vector, one record of fixed size a row.
+//! `chunks.bin`: what belongs to a row besides its vector, one record of fixed size per row.
 //!
-//! Append-only as the vector files are ([`super::flat`]).
+//! Append-only, like the vector files ([`super::flat`]).
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -10,16 +10,16 @@ use memmap2::Mmap;
 use super::flat::{Appender, HEADER, Layout};
 use crate::index::IndexError;
 
-/// Key, first token, number of tokens.
+/// TextKey, first token, number of tokens.
 const RECORD: usize = 16 + 8 + 4;
 const LAYOUT: Layout = Layout { magic: b"RQCHUNKS", number: 0x100, record: RECORD };
 
-/// What was embedded: the beginning of the BLAKE3 hash of the text. Within one index, equal keys
-/// mean equal vectors.
+/// A text that was embedded: the beginning of its BLAKE3 hash. Within one index, equal keys mean
+/// equal vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Key([u8; 16]);
+pub(crate) struct TextKey([u8; 16]);
 
-impl Key {
+impl TextKey {
     /// The key of a text for the embedder.
     pub(crate) fn of(text: &str) -> Self {
         let mut key = [0; 16];
@@ -28,16 +28,17 @@ impl Key {
     }
 }
 
-/// The record of a row.
+/// What belongs to a row besides its vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub key: Key,
-    /// First row in the token file, and number of rows.
+pub(crate) struct ChunkRecord {
+    pub key: TextKey,
+    /// First row in the token file.
     pub first_token: u64,
+    /// Number of rows in the token file.
     pub tokens: u32,
 }
 
-impl Entry {
+impl ChunkRecord {
     fn to_bytes(self) -> [u8; RECORD] {
         let mut bytes = [0; RECORD];
         bytes[..16].copy_from_slice(&self.key.0);
@@ -52,7 +53,7 @@ impl Entry {
         first.copy_from_slice(&bytes[16..24]);
         tokens.copy_from_slice(&bytes[24..]);
         Self {
-            key: Key(key),
+            key: TextKey(key),
             first_token: u64::from_le_bytes(first),
             tokens: u32::from_le_bytes(tokens),
         }
@@ -60,68 +61,71 @@ impl Entry {
 }
 
 /// The records of a file, mapped for reading.
-pub(crate) struct Table {
+pub(crate) struct ChunkTable {
     map: Mmap,
 }
 
-impl Table {
+impl ChunkTable {
     /// Maps the first `committed` records of the file at `path`.
     pub(crate) fn open(path: &Path, committed: u64) -> Result<Self, IndexError> {
         Ok(Self { map: LAYOUT.map(path, committed)? })
     }
 
-    /// Number of records.
     pub(crate) fn len(&self) -> u64 {
         ((self.map.len() - HEADER) / RECORD) as u64
     }
 
     /// The record of `row`, if there is one.
-    pub(crate) fn get(&self, row: u64) -> Option<Entry> {
-        self.map[HEADER..].as_chunks().0.get(usize::try_from(row).ok()?).map(Entry::from_bytes)
+    pub(crate) fn get(&self, row: u64) -> Option<ChunkRecord> {
+        self.map[HEADER..]
+            .as_chunks()
+            .0
+            .get(usize::try_from(row).ok()?)
+            .map(ChunkRecord::from_bytes)
     }
 
-    /// Digest of records `from..to`, as [`TableWriter::digest`] gives it.
+    /// Digest of records `from..to`, as [`ChunkTableWriter::digest`] gives it.
     pub(crate) fn digest(&self, from: u64, to: u64) -> Option<blake3::Hash> {
         LAYOUT.digest(&self.map, from, to)
     }
 }
 
 /// Appends records, and finds the rows of texts that were embedded before.
-pub(crate) struct TableWriter {
+pub(crate) struct ChunkTableWriter {
     file: Appender,
     rows: u64,
-    /// Records by key, read from the file when first asked for.
-    known: Option<HashMap<Key, (u64, Entry)>>,
+    /// Rows and records by key, read from the file when first needed.
+    known: Option<HashMap<TextKey, (u64, ChunkRecord)>>,
 }
 
-impl TableWriter {
+impl ChunkTableWriter {
     /// Opens the file, or makes it, and cuts it to the `committed` records.
     pub(crate) fn open(path: &Path, committed: u64) -> Result<Self, IndexError> {
         Ok(Self { file: LAYOUT.append(path, committed)?, rows: committed, known: None })
     }
 
     /// Appends the record of the next row.
-    pub(crate) fn append(&mut self, entry: Entry) -> Result<(), IndexError> {
-        self.file.write(&entry.to_bytes())?;
+    pub(crate) fn append(&mut self, record: ChunkRecord) -> Result<(), IndexError> {
+        self.file.write(&record.to_bytes())?;
         if let Some(known) = &mut self.known {
-            known.insert(entry.key, (self.rows, entry));
+            known.insert(record.key, (self.rows, record));
         }
         self.rows += 1;
         Ok(())
     }
 
-    /// A row that was made from the text with `key`, be its chunk still in the index or not.
-    pub(crate) fn find(&mut self, key: Key) -> Result<Option<(u64, Entry)>, IndexError> {
+    /// A row that was made from the text with `key`, even if its chunk was removed since.
+    pub(crate) fn find(&mut self, key: TextKey) -> Result<Option<(u64, ChunkRecord)>, IndexError> {
         if self.known.is_none() {
             self.file.flush()?;
-            let table = Table::open(&self.file.path, self.rows)?;
-            let entries = (0..table.len()).filter_map(|row| Some((row, table.get(row)?)));
-            self.known = Some(entries.map(|(row, entry)| (entry.key, (row, entry))).collect());
+            let table = ChunkTable::open(&self.file.path, self.rows)?;
+            let records = (0..table.len()).filter_map(|row| Some((row, table.get(row)?)));
+            self.known = Some(records.map(|(row, record)| (record.key, (row, record))).collect());
         }
         Ok(self.known.as_ref().and_then(|known| known.get(&key)).copied())
     }
 
-    /// Puts everything appended so far on the disk.
+    /// Puts everything appended so far on disk.
     pub(crate) fn sync(&mut self) -> Result<(), IndexError> {
         self.file.sync()
     }
@@ -136,26 +140,26 @@ impl TableWriter {
 mod tests {
     use super::*;
 
-    fn entry(n: u32) -> Entry {
-        Entry { key: Key::of(&n.to_string()), first_token: u64::from(n) << 33, tokens: n }
+    fn record(n: u32) -> ChunkRecord {
+        ChunkRecord { key: TextKey::of(&n.to_string()), first_token: u64::from(n) << 33, tokens: n }
     }
 
     #[test]
     fn records_come_back_and_are_found_by_key() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("chunks.bin");
-        let mut writer = TableWriter::open(&path, 0).unwrap();
+        let mut writer = ChunkTableWriter::open(&path, 0).unwrap();
         for n in 0..4 {
-            writer.append(entry(n)).unwrap();
+            writer.append(record(n)).unwrap();
         }
-        assert_eq!(writer.find(Key::of("2")).unwrap(), Some((2, entry(2))));
-        writer.append(entry(4)).unwrap();
-        assert_eq!(writer.find(Key::of("4")).unwrap(), Some((4, entry(4))));
-        assert_eq!(writer.find(Key::of("5")).unwrap(), None);
+        assert_eq!(writer.find(TextKey::of("2")).unwrap(), Some((2, record(2))));
+        writer.append(record(4)).unwrap();
+        assert_eq!(writer.find(TextKey::of("4")).unwrap(), Some((4, record(4))));
+        assert_eq!(writer.find(TextKey::of("5")).unwrap(), None);
         writer.sync().unwrap();
-        let table = Table::open(&path, 5).unwrap();
+        let table = ChunkTable::open(&path, 5).unwrap();
         assert_eq!(table.len(), 5);
-        assert_eq!(table.get(3), Some(entry(3)));
+        assert_eq!(table.get(3), Some(record(3)));
         assert_eq!(table.get(5), None);
         assert_eq!(table.digest(0, 5), Some(writer.digest()));
         assert_eq!(table.digest(0, 6), None);
@@ -165,28 +169,28 @@ mod tests {
     fn the_next_writer_cuts_off_uncommitted_records() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("chunks.bin");
-        let mut writer = TableWriter::open(&path, 0).unwrap();
-        (0..4).for_each(|n| writer.append(entry(n)).unwrap());
+        let mut writer = ChunkTableWriter::open(&path, 0).unwrap();
+        (0..4).for_each(|n| writer.append(record(n)).unwrap());
         writer.sync().unwrap();
-        let mut writer = TableWriter::open(&path, 2).unwrap();
-        assert_eq!(writer.find(Key::of("3")).unwrap(), None);
-        writer.append(entry(7)).unwrap();
+        let mut writer = ChunkTableWriter::open(&path, 2).unwrap();
+        assert_eq!(writer.find(TextKey::of("3")).unwrap(), None);
+        writer.append(record(7)).unwrap();
         writer.sync().unwrap();
-        assert_eq!(Table::open(&path, 3).unwrap().get(2), Some(entry(7)));
-        assert!(matches!(Table::open(&path, 4), Err(IndexError::Truncated { .. })));
-        assert!(matches!(Table::open(&path, u64::MAX), Err(IndexError::Truncated { .. })));
+        assert_eq!(ChunkTable::open(&path, 3).unwrap().get(2), Some(record(7)));
+        assert!(matches!(ChunkTable::open(&path, 4), Err(IndexError::Truncated { .. })));
+        assert!(matches!(ChunkTable::open(&path, u64::MAX), Err(IndexError::Truncated { .. })));
     }
 
     #[test]
     fn foreign_files_are_errors() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("chunks.bin");
-        assert!(matches!(Table::open(&path, 0), Err(IndexError::Damaged { .. })));
+        assert!(matches!(ChunkTable::open(&path, 0), Err(IndexError::Damaged { .. })));
         std::fs::write(&path, b"RQ").unwrap();
-        assert!(matches!(Table::open(&path, 0), Err(IndexError::Truncated { .. })));
-        assert!(matches!(TableWriter::open(&path, 0), Err(IndexError::Truncated { .. })));
+        assert!(matches!(ChunkTable::open(&path, 0), Err(IndexError::Truncated { .. })));
+        assert!(matches!(ChunkTableWriter::open(&path, 0), Err(IndexError::Truncated { .. })));
         std::fs::write(&path, [7; 64]).unwrap();
-        assert!(matches!(Table::open(&path, 0), Err(IndexError::Damaged { .. })));
-        assert!(matches!(TableWriter::open(&path, 0), Err(IndexError::Damaged { .. })));
+        assert!(matches!(ChunkTable::open(&path, 0), Err(IndexError::Damaged { .. })));
+        assert!(matches!(ChunkTableWriter::open(&path, 0), Err(IndexError::Damaged { .. })));
     }
 }

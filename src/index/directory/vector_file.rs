@@ -1,9 +1,9 @@
 //! Flat append-only files of vectors: the dense side of the index.
 //!
-//! A row is an `f32` scale and `dim` signed bytes, `value = scale · byte`. Rows of 12 bits have four
-//! more of each value in a file beside it, two values in a byte, the first in its lower half:
-//! `value = scale · (byte + four / 16)`. A search reads all of the first file, and of the second
-//! only what it has found. Both are little-endian, and begin with a header.
+//! A row is an `f32` scale and `dim` signed bytes, `value = scale · byte`. Rows of 12 bits keep four
+//! more bits of each value in a second file beside it, two values to a byte, the first in its lower
+//! half: `value = scale · (byte + four / 16)`. A search reads all of the first file, and of the
+//! second only what it has found. Both are little-endian and begin with a header.
 //!
 //! Exact, so there is no graph to build and an update is an append. Rows past the last commit are
 //! left-overs of an interrupted run; the next writer cuts them off.
@@ -20,33 +20,33 @@ use crate::compute::dense::scan;
 use crate::index::IndexError;
 
 const SCALE: usize = size_of::<f32>();
-/// Steps of the low four bits in one of a high byte.
+/// Steps of the low four bits to one step of the high byte.
 const LOW_STEPS: f32 = 16.0;
 /// The largest high byte.
-const MOST: f32 = 127.0;
-/// No embedder's vectors are longer; the sums of a scan hold that many products.
+const MAX_HIGH: f32 = 127.0;
+/// No embedder has longer vectors, and a scan's 32-bit sums hold this many products.
 const MAX_DIM: usize = 1 << 16;
 
 /// How precisely values are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bits {
-    /// One file: an error of 1/254 of the row's largest value at most.
+    /// One file: an error of at most 1/254 of the row's largest value.
     Eight,
-    /// Two files: an error of 1/4,064 of it at most.
+    /// Two files: an error of at most 1/4,064 of it.
     Twelve,
 }
 
-/// Scales and high bytes.
+/// The layout of scales and high bytes.
 fn high(dim: usize) -> Layout {
     Layout { magic: b"RQROWS\x00\x02", number: dim as u32, record: SCALE + dim }
 }
 
-/// Low bits.
+/// The layout of low bits.
 fn low(dim: usize) -> Layout {
     Layout { magic: b"RQLOWS\x00\x02", number: dim as u32, record: dim.div_ceil(2) }
 }
 
-/// No file has vectors of any other size.
+/// Refuses vectors that are longer than any embedder's.
 fn check_size(path: &Path, dim: usize) -> Result<(), IndexError> {
     if dim > MAX_DIM {
         let what = format!("it cannot hold vectors of {dim} values");
@@ -62,7 +62,7 @@ fn low_path(path: &Path) -> PathBuf {
 
 /// A row as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Raw<'a> {
+pub struct RawVector<'a> {
     high: &'a [u8],
     low: Option<Vec<u8>>,
 }
@@ -74,14 +74,14 @@ fn both(high: blake3::Hash, low: Option<blake3::Hash>) -> blake3::Hash {
 }
 
 /// The rows of a file, mapped for reading.
-pub struct Rows {
+pub struct VectorFile {
     map: Mmap,
-    /// Not mapped: what a search reads of it here and there would stay in memory as whole pages.
+    /// Not mapped: each of the few values that a search reads would keep a whole page in memory.
     low: Option<File>,
     dim: usize,
 }
 
-impl Rows {
+impl VectorFile {
     /// Opens the first `committed` rows at `path`, which are vectors of `dim` values.
     pub fn open(path: &Path, bits: Bits, dim: usize, committed: u64) -> Result<Self, IndexError> {
         check_size(path, dim)?;
@@ -93,19 +93,18 @@ impl Rows {
         Ok(Self { map, low, dim })
     }
 
-    /// Number of rows.
     pub fn len(&self) -> u64 {
         ((self.map.len() - HEADER) / high(self.dim).record) as u64
     }
 
-    /// Dot product of row `row` with `query`, `[dim]`. The row must be below [`Rows::len`].
+    /// Dot product of row `row` with `query`, `[dim]`. The row must be below [`VectorFile::len`].
     pub fn dot(&self, row: u64, query: &[f32]) -> f32 {
         let (scale, high) = self.row(row);
         let low = self.low(row).map_or(0.0, |low| dot(&low, query) / LOW_STEPS);
         scale * (dot(high, query) + low)
     }
 
-    /// Row `row` as `[dim]` values. The row must be below [`Rows::len`].
+    /// Row `row` as `[dim]` values. The row must be below [`VectorFile::len`].
     pub fn vector(&self, row: u64) -> Vec<f32> {
         let (scale, high) = self.row(row);
         let mut values: Vec<f32> =
@@ -116,9 +115,9 @@ impl Rows {
         values
     }
 
-    /// Row `row` as it is stored, for [`RowWriter::append_raw`]; `None` if it cannot be read. The
-    /// row must be below [`Rows::len`].
-    pub fn raw(&self, row: u64) -> Option<Raw<'_>> {
+    /// Row `row` as it is stored, for [`VectorFileWriter::append_raw`]; `None` if it cannot be read. The
+    /// row must be below [`VectorFile::len`].
+    pub fn raw(&self, row: u64) -> Option<RawVector<'_>> {
         let layout = high(self.dim);
         let start = HEADER + row as usize * layout.record;
         let low = match &self.low {
@@ -130,10 +129,10 @@ impl Rows {
             }
             None => None,
         };
-        Some(Raw { high: self.map.get(start..start + layout.record)?, low })
+        Some(RawVector { high: self.map.get(start..start + layout.record)?, low })
     }
 
-    /// Digest of rows `from..to`, as [`RowWriter::digest`] gives it; `None` if they cannot be read.
+    /// Digest of rows `from..to`, as [`VectorFileWriter::digest`] gives it; `None` if they cannot be read.
     pub fn digest(&self, from: u64, to: u64) -> Option<blake3::Hash> {
         const BLOCK: u64 = 1 << 20;
         let high = high(self.dim).digest(&self.map, from, to)?;
@@ -150,8 +149,8 @@ impl Rows {
         Some(both(high, Some(low.finalize())))
     }
 
-    /// Dot products of the rows from `first` on with `query`, by their high bytes alone, for as
-    /// many rows as `scores` has places. The rows must be below [`Rows::len`].
+    /// Writes the dot products of `query` with the rows from `first` on into `scores`, by their high
+    /// bytes alone. The rows must be below [`VectorFile::len`].
     pub fn scan(&self, level: SimdLevel, query: &scan::Query, first: u64, scores: &mut [f32]) {
         const BLOCK: usize = 64;
         let stride = high(self.dim).record;
@@ -174,8 +173,8 @@ impl Rows {
         (scale(row), &row[SCALE..])
     }
 
-    /// The low bits of a row, each a signed byte. A disk that fails to give them costs precision,
-    /// and nothing else.
+    /// The low bits of a row, each as a signed byte. If the disk cannot be read, all that is lost is
+    /// precision.
     fn low(&self, row: u64) -> Option<Vec<u8>> {
         let layout = low(self.dim);
         let mut bytes = vec![0u8; layout.record];
@@ -227,15 +226,15 @@ fn dot(row: &[u8], query: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + rest.map(|(&r, q)| f32::from(r.cast_signed()) * q).sum::<f32>()
 }
 
-/// Appends rows.
-pub struct RowWriter {
+/// Appends vectors.
+pub struct VectorFileWriter {
     high: Appender,
     low: Option<Appender>,
     dim: usize,
     rows: u64,
 }
 
-impl RowWriter {
+impl VectorFileWriter {
     /// Opens what is at `path`, or makes it, and cuts it to the `committed` rows.
     pub fn open(path: &Path, bits: Bits, dim: usize, committed: u64) -> Result<Self, IndexError> {
         check_size(path, dim)?;
@@ -251,15 +250,15 @@ impl RowWriter {
     pub fn append(&mut self, vector: &[f32]) -> Result<u64, IndexError> {
         debug_assert_eq!(vector.len(), self.dim);
         let largest = vector.iter().fold(0f32, |largest, value| largest.max(value.abs()));
-        let scale = if largest > 0.0 { largest / MOST } else { 1.0 };
+        let scale = if largest > 0.0 { largest / MAX_HIGH } else { 1.0 };
         let steps = if self.low.is_some() { LOW_STEPS } else { 1.0 };
         let code = |value: &f32| {
-            let code = (value / scale * steps).round().clamp(-MOST * steps, MOST * steps);
+            let code = (value / scale * steps).round().clamp(-MAX_HIGH * steps, MAX_HIGH * steps);
             (code * (LOW_STEPS / steps)) as i32
         };
         let codes: Vec<i32> = vector.iter().map(code).collect();
-        // The nearest high byte, so that it is as good alone as it can be; what is left of the
-        // code is its lowest four bits, as a signed number.
+        // The high byte is rounded, so that alone it is as good as it can be; the rest of the code
+        // is its lowest four bits, as a signed number.
         let mut row = scale.to_le_bytes().to_vec();
         row.extend(codes.iter().map(|code| ((code + 8) >> 4) as u8));
         self.high.write(&row)?;
@@ -273,8 +272,8 @@ impl RowWriter {
         Ok(self.rows - 1)
     }
 
-    /// Appends a row as another file of this kind has it.
-    pub fn append_raw(&mut self, row: &Raw<'_>) -> Result<(), IndexError> {
+    /// Appends a row of another file of this kind, unchanged.
+    pub fn append_raw(&mut self, row: &RawVector<'_>) -> Result<(), IndexError> {
         self.high.write(row.high)?;
         if let (Some(file), Some(low)) = (&mut self.low, &row.low) {
             file.write(low)?;
@@ -283,8 +282,8 @@ impl RowWriter {
         Ok(())
     }
 
-    /// Appends `count` rows once more that were appended before, committed or not, and returns the
-    /// number of the first copy.
+    /// Appends copies of `count` rows of this file, committed or not, and returns the number of the
+    /// first copy.
     pub fn copy(&mut self, first: u64, count: u64) -> Result<u64, IndexError> {
         let is_there = first.checked_add(count).is_some_and(|end| end <= self.rows);
         let files = [(Some(&mut self.high), high(self.dim)), (self.low.as_mut(), low(self.dim))];
@@ -304,12 +303,12 @@ impl RowWriter {
         both(self.high.digest(), self.low.as_mut().map(Appender::digest))
     }
 
-    /// Number of rows, committed or not.
+    /// Number of rows, including uncommitted ones.
     pub fn len(&self) -> u64 {
         self.rows
     }
 
-    /// Puts everything appended so far on the disk.
+    /// Puts everything appended so far on disk.
     pub fn sync(&mut self) -> Result<(), IndexError> {
         self.high.sync()?;
         self.low.as_mut().map_or(Ok(()), Appender::sync)
@@ -326,15 +325,15 @@ mod tests {
         (0..DIM).map(|i| ((i * 7 + seed * 13) as f32).sin()).collect()
     }
 
-    fn write(path: &Path, bits: Bits, vectors: &[Vec<f32>]) -> Rows {
+    fn write(path: &Path, bits: Bits, vectors: &[Vec<f32>]) -> VectorFile {
         let dim = vectors[0].len();
-        let mut writer = RowWriter::open(path, bits, dim, 0).unwrap();
+        let mut writer = VectorFileWriter::open(path, bits, dim, 0).unwrap();
         for (row, vector) in (0..).zip(vectors) {
             assert_eq!(writer.append(vector).unwrap(), row);
         }
         assert_eq!(writer.len(), vectors.len() as u64);
         writer.sync().unwrap();
-        Rows::open(path, bits, dim, vectors.len() as u64).unwrap()
+        VectorFile::open(path, bits, dim, vectors.len() as u64).unwrap()
     }
 
     #[test]
@@ -362,10 +361,10 @@ mod tests {
         let eight = write(&dir.path().join("eight"), Bits::Eight, &vectors);
         let twelve = write(&dir.path().join("twelve"), Bits::Twelve, &vectors);
         let differing = eight.map.iter().zip(&twelve.map[..]).filter(|(a, b)| a != b).count();
-        // Between two steps, rounded twice: one in 32.
+        // Values between two steps are rounded twice: one in 32.
         assert!(differing <= 50 * DIM / 16, "{differing}");
         assert!(!dir.path().join("eight.low").exists());
-        // Beside the header and the scales: 580 bytes for 384 values.
+        // Header and scales aside, 580 bytes for 384 values.
         let low = std::fs::metadata(dir.path().join("twelve.low")).unwrap();
         assert_eq!(
             low.len() as usize + twelve.map.len(),
@@ -378,7 +377,7 @@ mod tests {
         for bits in [Bits::Eight, Bits::Twelve] {
             let dir = tempfile::tempdir().unwrap();
             let (path, other) = (dir.path().join("rows"), dir.path().join("other"));
-            let mut writer = RowWriter::open(&path, bits, DIM, 0).unwrap();
+            let mut writer = VectorFileWriter::open(&path, bits, DIM, 0).unwrap();
             for seed in 0..3 {
                 writer.append(&vector(seed)).unwrap();
             }
@@ -387,16 +386,16 @@ mod tests {
             writer.append(&vector(5)).unwrap();
             assert!(matches!(writer.copy(5, 2), Err(IndexError::Truncated { .. })));
             writer.sync().unwrap();
-            let rows = Rows::open(&path, bits, DIM, 6).unwrap();
+            let rows = VectorFile::open(&path, bits, DIM, 6).unwrap();
             assert_eq!(rows.vector(3), rows.vector(1));
             assert_eq!(rows.raw(4), rows.raw(2));
             assert_eq!(rows.digest(0, 3), Some(first));
             assert_eq!(rows.digest(3, 6), Some(writer.digest()));
             assert_eq!(rows.digest(3, 7), None);
-            let mut copy = RowWriter::open(&other, bits, DIM, 0).unwrap();
+            let mut copy = VectorFileWriter::open(&other, bits, DIM, 0).unwrap();
             copy.append_raw(&rows.raw(5).unwrap()).unwrap();
             copy.sync().unwrap();
-            assert_eq!(Rows::open(&other, bits, DIM, 1).unwrap().vector(0), rows.vector(5));
+            assert_eq!(VectorFile::open(&other, bits, DIM, 1).unwrap().vector(0), rows.vector(5));
         }
     }
 
@@ -437,10 +436,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("rows");
         drop(write(&path, Bits::Twelve, &[vector(0), vector(1), vector(2), vector(3)]));
-        let mut writer = RowWriter::open(&path, Bits::Twelve, DIM, 2).unwrap();
+        let mut writer = VectorFileWriter::open(&path, Bits::Twelve, DIM, 2).unwrap();
         assert_eq!(writer.append(&vector(7)).unwrap(), 2);
         writer.sync().unwrap();
-        let open = |committed| Rows::open(&path, Bits::Twelve, DIM, committed);
+        let open = |committed| VectorFile::open(&path, Bits::Twelve, DIM, committed);
         let rows = open(3).unwrap();
         assert_eq!(rows.len(), 3);
         assert!((rows.vector(2)[3] - vector(7)[3]).abs() < 1e-3);
@@ -452,8 +451,8 @@ mod tests {
     fn truncated_and_foreign_files_are_errors() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("rows.i8");
-        let open = |committed| Rows::open(&path, Bits::Twelve, DIM, committed);
-        let append = |committed| RowWriter::open(&path, Bits::Twelve, DIM, committed);
+        let open = |committed| VectorFile::open(&path, Bits::Twelve, DIM, committed);
+        let append = |committed| VectorFileWriter::open(&path, Bits::Twelve, DIM, committed);
         assert!(matches!(open(0), Err(IndexError::Damaged { .. })));
         std::fs::write(&path, b"RQ").unwrap();
         assert!(matches!(open(0), Err(IndexError::Truncated { .. })));

@@ -1,0 +1,141 @@
+//! BM25 of one question, by tantivy.
+
+use tantivy::query::{
+    Bm25StatisticsProvider, BooleanQuery, EnableScoring, Query, TermQuery, Weight,
+};
+use tantivy::schema::{Field, IndexRecordOption};
+use tantivy::{DocAddress, DocSet, Searcher, TERMINATED, Term};
+
+use super::fields::Fields;
+use crate::index::LexicalQuery;
+use crate::index::lexical::QuestionTerms;
+
+/// Looks up how many chunks contain each term of a question.
+pub(crate) fn weigh(
+    searcher: &Searcher,
+    fields: &Fields,
+    question: &str,
+) -> tantivy::Result<LexicalQuery> {
+    let question = QuestionTerms::of(question);
+    let chunks = chunks(searcher);
+    let doc_freqs: Vec<u64> = question
+        .terms
+        .iter()
+        .map(|(kind, text)| {
+            let term = Term::from_field_text(fields.of_kind(*kind), text);
+            Ok(searcher.doc_freq(&term)?.min(chunks))
+        })
+        .collect::<tantivy::Result<_>>()?;
+    Ok(question.weighed(&doc_freqs, chunks))
+}
+
+/// The `limit` best chunks and their BM25 scores, best first.
+pub(crate) fn top(
+    searcher: &Searcher,
+    fields: &Fields,
+    query: &LexicalQuery,
+    limit: usize,
+) -> tantivy::Result<Vec<(f32, DocAddress)>> {
+    let mut best: Vec<(f32, DocAddress)> = Vec::with_capacity(limit + 1);
+    if query.terms.is_empty() || limit == 0 {
+        return Ok(best);
+    }
+    let weight = weight(searcher, fields, query)?;
+    // A hit in one segment has to beat what was found in those before it.
+    let mut floor = f32::MIN;
+    for (ordinal, segment) in (0..).zip(searcher.segment_readers()) {
+        let alive = segment.alive_bitset();
+        weight.for_each_pruning(floor, segment, &mut |doc, score| {
+            if score > floor && alive.is_none_or(|alive| alive.is_alive(doc)) {
+                // Behind its equals: they are earlier in the index.
+                let at = best.partition_point(|&(other, _)| other >= score);
+                best.insert(at, (score, DocAddress::new(ordinal, doc)));
+                best.truncate(limit);
+                if best.len() == limit {
+                    floor = best[limit - 1].0;
+                }
+            }
+            floor
+        })?;
+    }
+    Ok(best)
+}
+
+/// BM25 scores of the given chunks, in their order; 0 where no term occurs.
+pub(crate) fn scores(
+    searcher: &Searcher,
+    fields: &Fields,
+    query: &LexicalQuery,
+    chunks: &[DocAddress],
+) -> tantivy::Result<Vec<f32>> {
+    let mut scores = vec![0.0; chunks.len()];
+    if query.terms.is_empty() {
+        return Ok(scores);
+    }
+    let weight = weight(searcher, fields, query)?;
+    // A segment's scorer only moves forwards.
+    let mut order: Vec<usize> = (0..chunks.len()).collect();
+    order.sort_by_key(|&i| chunks[i]);
+    for group in order.chunk_by(|&a, &b| chunks[a].segment_ord == chunks[b].segment_ord) {
+        let segment = searcher.segment_reader(chunks[group[0]].segment_ord);
+        let mut cursor = weight.scorer(segment, 1.0)?;
+        for &i in group {
+            let wanted = chunks[i].doc_id;
+            let mut at = cursor.doc();
+            if at < wanted {
+                at = cursor.seek(wanted);
+            }
+            if at == TERMINATED {
+                break;
+            }
+            if at == wanted {
+                scores[i] = cursor.score();
+            }
+        }
+    }
+    Ok(scores)
+}
+
+fn weight(
+    searcher: &Searcher,
+    fields: &Fields,
+    query: &LexicalQuery,
+) -> tantivy::Result<Box<dyn Weight>> {
+    let terms: Vec<(Term, u64)> = query
+        .terms
+        .iter()
+        .map(|term| (Term::from_field_text(fields.of_kind(term.kind), &term.text), term.doc_freq))
+        .collect();
+    let clause = |(term, _): &(Term, u64)| -> Box<dyn Query> {
+        Box::new(TermQuery::new(term.clone(), IndexRecordOption::WithFreqs))
+    };
+    let union = BooleanQuery::union(terms.iter().map(clause).collect());
+    let counts = Counts { searcher, terms: &terms };
+    union.weight(EnableScoring::enabled_from_statistics_provider(&counts, searcher))
+}
+
+/// The counts that BM25 asks for, those of the terms as they are in the query.
+struct Counts<'a> {
+    searcher: &'a Searcher,
+    terms: &'a [(Term, u64)],
+}
+
+impl Bm25StatisticsProvider for Counts<'_> {
+    fn total_num_tokens(&self, field: Field) -> tantivy::Result<u64> {
+        self.searcher.total_num_tokens(field)
+    }
+
+    fn total_num_docs(&self) -> tantivy::Result<u64> {
+        Ok(chunks(self.searcher))
+    }
+
+    fn doc_freq(&self, term: &Term) -> tantivy::Result<u64> {
+        let counted = self.terms.iter().find(|(counted, _)| counted == term);
+        counted.map_or_else(|| self.searcher.doc_freq(term), |&(_, doc_freq)| Ok(doc_freq))
+    }
+}
+
+/// Deleted chunks count until their segment is merged, as they do in the counts of terms.
+fn chunks(searcher: &Searcher) -> u64 {
+    searcher.segment_readers().iter().map(|segment| u64::from(segment.max_doc())).sum()
+}

@@ -1,0 +1,318 @@
+//! `documents-N.log`: the ledger of an index in a directory, and the extent of each commit.
+//!
+//! One line for each change, of which the last one counts; each line begins with a checksum. A
+//! commit names the file and how many of its bytes are valid. Once most lines are outdated, a
+//! commit starts a new file with the present state.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::index::{DocumentState, FileState, IndexError, Ledger};
+
+/// Hexadecimal digits of a line's checksum, the beginning of its BLAKE3 hash.
+const CHECKSUM: usize = 16;
+/// Longer lines are damage: a path and some numbers need far less. In bytes.
+const MAX_LINE: u64 = 1 << 20;
+/// A file with fewer lines than this is never worth rewriting.
+const MIN_REWRITTEN: u64 = 4096;
+
+/// What one commit appended to the row files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Extent {
+    /// Rows in the vector file from then on.
+    pub rows: u64,
+    /// Digest of the new rows of the vector file.
+    pub vectors: String,
+    /// Digest of the new records of the chunk table.
+    pub chunks: String,
+    /// Rows in the token file from then on.
+    pub tokens: u64,
+    /// Digest of the new rows of the token file, if there is one.
+    pub token_vectors: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Change {
+    File(String, FileState),
+    Document(String, DocumentState),
+    ForgetFile(String),
+    ForgetDocument(String),
+    Extent(Extent),
+}
+
+/// The state that a log describes.
+#[derive(Default)]
+pub(crate) struct Log {
+    pub ledger: Ledger,
+    pub extents: Vec<Extent>,
+    /// Lines that were read or written, outdated ones included.
+    lines: u64,
+}
+
+impl Log {
+    /// Reads the first `bytes` of the log `file` at `path`.
+    pub(crate) fn read(file: &File, path: &Path, bytes: u64) -> Result<Self, IndexError> {
+        let unreadable = |source| IndexError::Unreadable { path: path.to_owned(), source };
+        if file.metadata().map_err(unreadable)?.len() < bytes {
+            return Err(IndexError::Truncated { path: path.to_owned() });
+        }
+        let mut file = file;
+        file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
+        let mut lines = BufReader::new(file.take(bytes));
+        let mut log = Self::default();
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            if (&mut lines).take(MAX_LINE).read_until(b'\n', &mut line).map_err(unreadable)? == 0 {
+                return Ok(log);
+            }
+            let change = parse(&line).ok_or_else(|| IndexError::Damaged {
+                path: path.to_owned(),
+                what: format!("line {} is not what was written", log.lines + 1),
+            })?;
+            log.apply(change);
+        }
+    }
+
+    fn apply(&mut self, change: Change) {
+        match change {
+            Change::File(path, state) => self.ledger.insert_file(path, state),
+            Change::Document(id, state) => self.ledger.insert_document(id, state),
+            Change::ForgetFile(path) => drop(self.ledger.remove_file(&path)),
+            Change::ForgetDocument(id) => drop(self.ledger.remove_document(&id)),
+            Change::Extent(extent) => self.extents.push(extent),
+        }
+        self.lines += 1;
+    }
+
+    /// Lines that a log with nothing outdated would have.
+    fn lines_needed(&self) -> u64 {
+        (self.ledger.files().len() + self.ledger.documents().len() + self.extents.len()) as u64
+    }
+}
+
+/// Appends to a log.
+pub(crate) struct LogWriter {
+    /// The state with all changes, written or not.
+    log: Log,
+    dir: PathBuf,
+    number: u32,
+    file: File,
+    bytes: u64,
+    waiting: Vec<u8>,
+}
+
+/// The name of log number `number`.
+pub(crate) fn file_name(number: u32) -> String {
+    format!("documents-{number}.log")
+}
+
+impl LogWriter {
+    /// Opens log `number` in `dir`, or makes it, and cuts it to the `committed` bytes.
+    pub(crate) fn open(dir: &Path, number: u32, committed: u64) -> Result<Self, IndexError> {
+        let path = dir.join(file_name(number));
+        let unwritable = |source| IndexError::Unwritable { path: path.clone(), source };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(unwritable)?;
+        let log = Log::read(&file, &path, committed)?;
+        file.set_len(committed).map_err(unwritable)?;
+        file.seek(SeekFrom::Start(committed)).map_err(unwritable)?;
+        let dir = dir.to_owned();
+        Ok(Self { log, dir, number, file, bytes: committed, waiting: Vec::new() })
+    }
+
+    /// What the index holds, with all changes, written or not.
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.log.ledger
+    }
+
+    pub(crate) fn record_file(&mut self, path: &str, state: FileState) {
+        self.add(Change::File(path.to_owned(), state));
+    }
+
+    pub(crate) fn record_document(&mut self, id: &str, state: DocumentState) {
+        self.add(Change::Document(id.to_owned(), state));
+    }
+
+    pub(crate) fn forget_file(&mut self, path: &str) {
+        if self.log.ledger.files().contains_key(path) {
+            self.add(Change::ForgetFile(path.to_owned()));
+        }
+    }
+
+    pub(crate) fn forget_document(&mut self, id: &str) {
+        if self.log.ledger.documents().contains_key(id) {
+            self.add(Change::ForgetDocument(id.to_owned()));
+        }
+    }
+
+    pub(crate) fn record_extent(&mut self, extent: Extent) {
+        self.add(Change::Extent(extent));
+    }
+
+    fn add(&mut self, change: Change) {
+        write_line(&mut self.waiting, &change);
+        self.log.apply(change);
+    }
+
+    /// Whether there are changes that are not on disk.
+    pub(crate) fn has_changes(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Puts all changes on disk; returns the number of the log and its length in bytes, for the
+    /// commit that makes them valid.
+    pub(crate) fn sync(&mut self) -> Result<(u32, u64), IndexError> {
+        if self.log.lines > MIN_REWRITTEN && self.log.lines > 4 * self.log.lines_needed() {
+            self.rewrite()?;
+        }
+        let path = self.dir.join(file_name(self.number));
+        self.file
+            .write_all(&self.waiting)
+            .and_then(|()| self.file.sync_data())
+            .map_err(|source| IndexError::Unwritable { path, source })?;
+        self.bytes += self.waiting.len() as u64;
+        self.waiting.clear();
+        Ok((self.number, self.bytes))
+    }
+
+    /// Starts a new log with the present state. The old one stays until [`Self::remove_old`].
+    fn rewrite(&mut self) -> Result<(), IndexError> {
+        let mut next = Self::open(&self.dir, self.number.wrapping_add(1), 0)?;
+        for (path, state) in self.log.ledger.files() {
+            next.record_file(path, state.clone());
+        }
+        for (id, state) in self.log.ledger.documents() {
+            next.record_document(id, state.clone());
+        }
+        for extent in &self.log.extents {
+            next.record_extent(extent.clone());
+        }
+        *self = next;
+        Ok(())
+    }
+
+    /// Removes the logs of other numbers, which no commit refers to any more.
+    pub(crate) fn remove_old(&self) {
+        let current = file_name(self.number);
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            if name.starts_with("documents-") && name.ends_with(".log") && name != current {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+fn write_line(out: &mut Vec<u8>, change: &Change) {
+    let json = serde_json::to_string(change).expect("a change is plain data");
+    out.extend_from_slice(checksum(json.as_bytes()).as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(json.as_bytes());
+    out.push(b'\n');
+}
+
+fn parse(line: &[u8]) -> Option<Change> {
+    let (stored, rest) = line.split_at_checked(CHECKSUM)?;
+    let json = rest.strip_prefix(b" ")?.strip_suffix(b"\n")?;
+    if checksum(json).as_bytes() != stored {
+        return None;
+    }
+    serde_json::from_slice(json).ok()
+}
+
+fn checksum(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex()[..CHECKSUM].to_owned()
+}
+
+/// Opens a log that a commit names: one that is missing is damage.
+pub(crate) fn open(path: &Path) -> Result<File, IndexError> {
+    File::open(path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => {
+            IndexError::Damaged { path: path.to_owned(), what: "it is missing".to_owned() }
+        }
+        _ => IndexError::Unreadable { path: path.to_owned(), source },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document(n: u64) -> DocumentState {
+        DocumentState { hash: format!("h{n}"), chunks: n }
+    }
+
+    fn read(dir: &Path, number: u32, bytes: u64) -> Result<Ledger, IndexError> {
+        let path = dir.join(file_name(number));
+        Log::read(&open(&path)?, &path, bytes).map(|log| log.ledger)
+    }
+
+    #[test]
+    fn the_last_change_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = LogWriter::open(dir.path(), 1, 0).unwrap();
+        writer.record_document("/a.md", document(1));
+        writer.record_document("/b.jsonl#1", document(2));
+        writer.record_document("/a.md", document(4));
+        writer.forget_document("/b.jsonl#1");
+        writer.forget_document("/nowhere");
+        let (number, bytes) = writer.sync().unwrap();
+        let ledger = read(dir.path(), number, bytes).unwrap();
+        assert_eq!(ledger, *writer.ledger());
+        assert_eq!(ledger.documents()["/a.md"], document(4));
+        assert!(!ledger.documents().contains_key("/b.jsonl#1"));
+        // What was written after a commit is not part of it.
+        writer.record_document("/c.md", document(5));
+        writer.sync().unwrap();
+        assert_eq!(read(dir.path(), number, bytes).unwrap(), ledger);
+        assert_eq!(*LogWriter::open(dir.path(), number, bytes).unwrap().ledger(), ledger);
+        assert!(matches!(read(dir.path(), number, bytes + 1), Err(IndexError::Truncated { .. })));
+    }
+
+    #[test]
+    fn no_flipped_byte_goes_unnoticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = LogWriter::open(dir.path(), 1, 0).unwrap();
+        writer.record_document("/a.md", document(1));
+        writer.record_document("/đ.md", document(2));
+        let (_, bytes) = writer.sync().unwrap();
+        let path = dir.path().join(file_name(1));
+        let whole = fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1;
+            fs::write(&path, flipped).unwrap();
+            assert!(
+                matches!(read(dir.path(), 1, bytes), Err(IndexError::Damaged { .. })),
+                "byte {at}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_log_of_outdated_changes_is_rewritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = LogWriter::open(dir.path(), 1, 0).unwrap();
+        for n in 0..=MIN_REWRITTEN {
+            writer.record_document("/a.md", document(n));
+        }
+        let (number, bytes) = writer.sync().unwrap();
+        assert_eq!(number, 2);
+        assert!(bytes < 200, "{bytes}");
+        assert!(dir.path().join(file_name(1)).exists());
+        writer.remove_old();
+        assert!(!dir.path().join(file_name(1)).exists());
+        assert_eq!(read(dir.path(), number, bytes).unwrap(), *writer.ledger());
+    }
+}

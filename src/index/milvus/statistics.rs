@@ -1,0 +1,86 @@
+//! Figures about a corpus that change slowly, which writers leave for readers.
+
+use serde::{Deserialize, Serialize};
+
+use super::chunks::{ChunkRow, TokenVectors};
+use super::error::MilvusError;
+use super::ledger::{Entry, STATISTICS};
+use super::names::CollectionNames;
+use super::packing::unpack;
+use super::server::Server;
+use super::terms::KINDS;
+use crate::index::{IndexError, Settings};
+use crate::text::analyze::terms;
+
+/// Chunks whose texts are measured.
+const SAMPLED_TEXTS: usize = 512;
+/// Chunks whose token vectors are averaged.
+const SAMPLED_TOKENS: usize = 64;
+
+/// Figures about a corpus.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Statistics {
+    /// Mean number of terms in a chunk, of each of [`KINDS`].
+    pub lengths: [f32; 3],
+    /// Mean token vector, `[dim]`; empty without token vectors.
+    pub mean_token: Vec<f32>,
+    /// Number of chunks at the time: another number now means that the figures are outdated.
+    pub chunks: usize,
+}
+
+impl Statistics {
+    /// Figures of a sample of the chunks: the first ones by key. Keys are hashes, so that these
+    /// are no particular chunks.
+    pub fn sample(
+        server: &Server,
+        names: &CollectionNames,
+        settings: &Settings,
+    ) -> Result<Self, IndexError> {
+        let chunks = server.chunk_count(names)?;
+        let rows = server.first_chunks(names, SAMPLED_TEXTS)?;
+        let mut lengths = [0f32; 3];
+        for row in &rows {
+            let text = row.passage.text_to_embed();
+            for (sum, kind) in lengths.iter_mut().zip(KINDS) {
+                *sum += terms(&text, kind).len() as f32;
+            }
+        }
+        for sum in &mut lengths {
+            *sum /= rows.len().max(1) as f32;
+        }
+        let dim = settings.embedder.dimension;
+        let mut mean_token = vec![0f32; if settings.token_vectors { dim } else { 0 }];
+        let with_tokens = rows.iter().filter(|row| row.token_bytes > 0).take(SAMPLED_TOKENS);
+        let with_tokens: Vec<TokenVectors> = with_tokens.map(ChunkRow::token_vectors).collect();
+        let mut tokens = 0;
+        for bytes in server.tokens_of(names, &with_tokens)? {
+            for token in unpack(&bytes, dim) {
+                for (sum, value) in mean_token.iter_mut().zip(token) {
+                    *sum += value;
+                }
+                tokens += 1;
+            }
+        }
+        for sum in &mut mean_token {
+            *sum /= tokens.max(1) as f32;
+        }
+        Ok(Self { lengths, mean_token, chunks })
+    }
+}
+
+impl Server {
+    /// The statistics that the last writer left.
+    pub fn statistics(&self, names: &CollectionNames) -> Result<Option<Statistics>, MilvusError> {
+        let body = self.entry(names, STATISTICS, "statistics")?;
+        Ok(body.and_then(|body| serde_json::from_str(&body).ok()))
+    }
+
+    pub fn put_statistics(
+        &self,
+        names: &CollectionNames,
+        statistics: &Statistics,
+    ) -> Result<(), MilvusError> {
+        let body = serde_json::to_string(statistics).expect("numbers");
+        self.put_entries(names, &[Entry { kind: STATISTICS, name: "statistics", chunks: 0, body }])
+    }
+}

@@ -1,0 +1,203 @@
+//! From a file to passages: which files to read, and reading, cutting and hashing them on any thread.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, Metadata};
+use std::io;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::in_order::Outcomes;
+use crate::chunks::{ChunkSettings, chunk};
+use crate::documents::{self, Document, ReadError, Walk};
+use crate::index::{FileState, Ledger, Passage, file_of};
+
+/// Two changes within this time may leave the same time stamp: file systems count in steps of up to
+/// two seconds (FAT).
+const COARSEST_CLOCK: Duration = Duration::from_secs(2);
+
+/// The files to look at, and what is known about the others.
+pub struct FilePlan {
+    pub jobs: Vec<FileJob>,
+    /// Documents of the files that need no look.
+    pub unchanged: usize,
+    /// Files whose names the index cannot use.
+    pub problems: Vec<String>,
+}
+
+impl FilePlan {
+    /// Compares the files in `walk` with what the ledger knows of them.
+    pub fn new(walk: &Walk, ledger: &Ledger) -> Self {
+        let mut plan = Self { jobs: Vec::new(), unchanged: 0, problems: Vec::new() };
+        for path in &walk.files {
+            let Some(id) = path.to_str() else {
+                let error = ReadError::PathNotUnicode { path: path.clone() };
+                plan.problems.push(error.to_string());
+                continue;
+            };
+            match FileJob::new(path.clone(), id.to_owned(), ledger) {
+                Some(job) => plan.jobs.push(job),
+                None => plan.unchanged += ledger.documents_of(id).count(),
+            }
+        }
+        plan
+    }
+}
+
+/// A file that may have changed.
+pub struct FileJob {
+    path: PathBuf,
+    /// Its absolute path, as the index names it.
+    pub id: String,
+    /// In bytes.
+    pub size: u64,
+    modified: Option<u64>,
+    known: Option<FileState>,
+    /// Content hashes of the documents that the index has of it, by id.
+    documents: BTreeMap<String, String>,
+}
+
+/// What reading a file yields, in this order: documents and problems, then one of the last two.
+pub enum FileEvent {
+    /// A document that is as it was.
+    Unchanged { id: String },
+    /// A document that is new or has changed. `hash` is of its content.
+    Changed { id: String, hash: String, passages: Vec<Passage> },
+    /// The file cannot be read, or a part of it.
+    Problem(ReadError),
+    /// The file has the bytes that it had, so its documents were not read.
+    SameBytes(FileState),
+    /// The end of the file; with its state if all of it could be read.
+    End(Option<FileState>),
+}
+
+impl FileJob {
+    /// Compares a file with what the index knows of it; `None` if it looks unchanged.
+    fn new(path: PathBuf, id: String, ledger: &Ledger) -> Option<Self> {
+        let known = ledger.files().get(&id).filter(|state| state.reader == documents::READER);
+        // Why a file has no metadata will be reported when it is read.
+        let metadata = path.metadata().ok();
+        let size = metadata.as_ref().map_or(0, Metadata::len);
+        let modified = metadata.as_ref().and_then(modified);
+        if known.is_some_and(|known| looks_unchanged(known, size, modified)) {
+            return None;
+        }
+        let documents = ledger.documents_of(&id);
+        let documents = documents.map(|(id, state)| (id.clone(), state.hash.clone())).collect();
+        Some(Self { known: known.cloned(), path, id, size, modified, documents })
+    }
+
+    /// Reads the file and cuts what is new in it. `count` counts the embedder's tokens.
+    pub fn read(
+        &self,
+        settings: &ChunkSettings,
+        count: &dyn Fn(&str) -> usize,
+        events: &Outcomes<FileEvent>,
+    ) {
+        let hash = match self.hash() {
+            Ok(hash) => hash,
+            Err(source) => {
+                let path = self.path.clone();
+                events.send(FileEvent::Problem(ReadError::Io { path, source }));
+                events.send(FileEvent::End(None));
+                return;
+            }
+        };
+        let state =
+            FileState { size: self.size, modified: self.modified, hash, reader: documents::READER };
+        if self.known.as_ref().is_some_and(|known| known.hash == state.hash) {
+            events.send(FileEvent::SameBytes(state));
+            return;
+        }
+        let mut whole = true;
+        for document in documents::read(&self.path) {
+            let event = match document {
+                Ok(document) => self.compare(&document, settings, count),
+                Err(error) => {
+                    whole = false;
+                    FileEvent::Problem(error)
+                }
+            };
+            if !events.send(event) {
+                return;
+            }
+        }
+        events.send(FileEvent::End(whole.then_some(state)));
+    }
+
+    fn hash(&self) -> io::Result<String> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(File::open(&self.path)?)?;
+        Ok(hasher.finalize().to_hex().to_string())
+    }
+
+    fn compare(
+        &self,
+        document: &Document,
+        settings: &ChunkSettings,
+        count: &dyn Fn(&str) -> usize,
+    ) -> FileEvent {
+        let hash = content_hash(document);
+        let id = document.id.clone();
+        if self.documents.get(&id) == Some(&hash) {
+            return FileEvent::Unchanged { id };
+        }
+        FileEvent::Changed { id, hash, passages: passages(document, settings, count) }
+    }
+}
+
+/// The chunks of a document, as the index keeps them.
+fn passages(
+    document: &Document,
+    settings: &ChunkSettings,
+    count: &dyn Fn(&str) -> usize,
+) -> Vec<Passage> {
+    chunk(document, settings, count)
+        .into_iter()
+        .map(|chunk| Passage {
+            document: document.id.clone(),
+            text: document.text[chunk.span.clone()].to_owned(),
+            headings: chunk.headings,
+            place: chunk.place,
+            span: (chunk.span.start, chunk.span.end),
+            format: document.format,
+        })
+        .collect()
+}
+
+/// Whether size and time say that a file is what the index knows, so that it need not be read.
+fn looks_unchanged(known: &FileState, size: u64, modified: Option<u64>) -> bool {
+    modified.is_some() && known.modified == modified && known.size == size
+}
+
+/// When a file was changed, in nanoseconds since 1970; `None` if a later change could have the
+/// same time stamp.
+fn modified(metadata: &Metadata) -> Option<u64> {
+    let modified = metadata.modified().ok()?;
+    let age = SystemTime::now().duration_since(modified).ok()?;
+    if age < COARSEST_CLOCK {
+        return None;
+    }
+    u64::try_from(modified.duration_since(UNIX_EPOCH).ok()?.as_nanos()).ok()
+}
+
+/// A hash of what a document says, in 64 hexadecimal digits.
+fn content_hash(document: &Document) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(document.title.as_deref().unwrap_or_default().as_bytes());
+    hasher.update(&[0]);
+    hasher.update(document.text.as_bytes());
+    hasher.finalize().to_hex().to_string()
+}
+
+/// Every file of which the ledger has something.
+pub fn known_files(ledger: &Ledger) -> BTreeSet<&str> {
+    let documents = ledger.documents().keys().map(|document| file_of(document));
+    ledger.files().keys().map(String::as_str).chain(documents).collect()
+}
+
+/// How many threads read files.
+pub fn threads() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
