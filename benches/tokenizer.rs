@@ -14,7 +14,7 @@ use std::time::Instant;
 use anyhow::{Result, anyhow, ensure};
 use clap::Parser;
 use rag_query::embedding::encoder::TextTokenizer;
-use rag_query::measure::middle;
+use rag_query::measure::median;
 use serde_json::json;
 use tokenizers::Tokenizer;
 
