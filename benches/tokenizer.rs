@@ -63,8 +63,8 @@ fn main() -> Result<()> {
         }
         library[1].push(start.elapsed().as_secs_f64() / texts.len() as f64);
     }
-    let [load, text] = ours.map(middle);
-    let [library_load, library_text] = library.map(middle);
+    let [load, text] = ours.map(median);
+    let [library_load, library_text] = library.map(median);
     let line = json!({
         "texts": texts.len(),
         "load_s": load,
