@@ -1,10 +1,11 @@
-//! What our reader of PDF makes of files, word by word against `pdftotext` (poppler):
+//! What our PDF reader makes of files, compared word by word with `pdftotext` (poppler):
 //! `cargo bench --bench pdf_words -- FILE.pdf…`
 //!
-//! Words are runs of letters and digits, composed. "errors" is the edit distance in words (insertions,
-//! deletions, substitutions) over the words of `pdftotext`; it counts another reading order of
-//! tables and notes as errors too. "lost" ignores order: words of `pdftotext` that are missing, of
-//! all words, and of those with marks alone, which shows whether tone marks survive.
+//! Words are runs of letters and digits, composed. "errors" is the edit distance in words
+//! (insertions, deletions, substitutions) divided by the number of words that `pdftotext` finds; a
+//! different reading order of tables and notes counts as errors too. "lost" ignores the order: the
+//! share of `pdftotext`'s words that are missing, among all words and among those with marks alone,
+//! which shows whether tone marks survive.
 
 use std::collections::HashMap;
 use std::path::Path;

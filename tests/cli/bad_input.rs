@@ -1,5 +1,5 @@
-//! Damaged files, wrong files, files that are not there: a clear error or sensible handling, the
-//! right exit code, and nothing lost.
+//! Damaged files, wrong files, missing files: a clear error or sensible handling, the right exit code,
+//! and nothing lost.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -34,7 +34,7 @@ fn an_index_without_token_vectors_does_not_serve_late_interaction() {
     sandbox.run(&[&["--profile", "tiny-cross"], READERS[0]].concat()).exits(0);
 }
 
-/// Damages a fresh index, and checks that readers say so, that a rebuild mends it, and that no
+/// Damages a fresh index, and checks that readers say so, that a rebuild repairs it, and that no
 /// document is lost on the way.
 #[track_caller]
 fn damaged(damage: impl FnOnce(&Sandbox), parts: &[&str]) {
@@ -143,8 +143,7 @@ fn lexical_files(sandbox: &Sandbox) -> Vec<PathBuf> {
     files
 }
 
-/// Lets every reader at each of several damaged forms of each lexical file. All that they may do
-/// is said by `check`; none of them may panic.
+/// Damages each lexical file in several ways, and searches. `check` says what may come of it.
 fn with_each_lexical_file(damage: impl Fn(&[u8]) -> Vec<Vec<u8>>, check: impl Fn(&str, Outcome)) {
     let sandbox = Sandbox::indexed();
     for file in lexical_files(&sandbox) {
@@ -234,7 +233,7 @@ fn a_missing_model_is_named() {
 }
 
 #[test]
-fn an_llm_that_is_no_model() {
+fn an_llm_that_is_not_a_model() {
     let sandbox = Sandbox::indexed();
     sandbox.write("noise.gguf", (0..=255u8).cycle().take(100_000).collect::<Vec<_>>());
     sandbox.run(&["--llm", "noise.gguf", ENGLISH]).fails(1, &["noise.gguf"]);
@@ -243,7 +242,7 @@ fn an_llm_that_is_no_model() {
 }
 
 #[test]
-fn a_profile_or_catalogue_that_is_not_there() {
+fn a_missing_profile_or_catalogue() {
     let sandbox = Sandbox::indexed();
     sandbox.run(&["--profile", "nobody", ENGLISH]).fails(1, &["nobody", "demo"]);
     sandbox.run(&["--catalogue", "nowhere.toml", ENGLISH]).fails(1, &["nowhere.toml"]);
@@ -316,7 +315,7 @@ fn dangling_links_do_no_harm() {
 }
 
 #[test]
-fn paths_that_cannot_be_indexed_are_told_before_work_starts() {
+fn paths_that_cannot_be_indexed_are_reported_before_work_starts() {
     let sandbox = Sandbox::new();
     sandbox.write("photo.png", "PNG");
     sandbox.run(&["index", "nowhere"]).fails(1, &["nowhere"]);
@@ -343,7 +342,7 @@ fn invalid_utf8_and_empty_lines_on_standard_input() {
 
 #[cfg(unix)]
 #[test]
-fn an_argument_that_is_no_utf8_is_a_usage_error() {
+fn an_argument_that_is_not_utf8_is_a_usage_error() {
     use std::os::unix::ffi::OsStrExt;
     let sandbox = Sandbox::indexed();
     let mut command = sandbox.command(&[]);
@@ -351,7 +350,7 @@ fn an_argument_that_is_no_utf8_is_a_usage_error() {
     Outcome::of(command.output().unwrap()).exits(2);
 }
 
-/// Runs a command whose output nobody reads any more.
+/// Runs a command whose output nobody reads.
 fn with_closed(mut command: Command, stdout: bool, stderr: bool) -> Outcome {
     let closed = || {
         let (reader, writer) = std::io::pipe().unwrap();
@@ -418,7 +417,7 @@ fn an_index_that_cannot_be_written_is_named() {
         .run(&["--index", "file/index", "index", "notes"])
         .fails(1, &["cannot write file/index", "hint: "]);
     sandbox.run(&["--index", "file", "index", "notes"]).fails(1, &["file", "hint: "]);
-    // No index can be there, either.
+    // Nor can there be an index.
     sandbox.run(&["--index", "file/index", ENGLISH]).fails(1, &["there is no index in file/index"]);
     sandbox.run(&["--index", "file", ENGLISH]).fails(1, &["there is no index in file"]);
 }
@@ -462,7 +461,7 @@ fn a_second_writer_is_refused_and_readers_are_not() {
         sandbox.run(args).fails(1, &["another process is writing to the index", "hint: "]);
     }
     sandbox.run(READERS[0]).exits(0);
-    // Not by closing it: a process that another test starts just now may hold a copy.
+    // Closing it would not do: a process that another test is just starting may hold a copy.
     lock.unlock().unwrap();
     sandbox.run(&["index", "notes"]).exits(0);
 }
@@ -477,7 +476,7 @@ fn a_failed_rebuild_leaves_the_old_index_in_use() {
     sandbox.run(&["index", "--rebuild", "nowhere"]).fails(1, &["nowhere"]);
     fs::rename(sandbox.path("kept"), &embedder).unwrap();
     assert_eq!(sandbox.run(READERS[0]).exits(0).stdout, before);
-    // What the failed one left goes with the next that succeeds.
+    // What the failed rebuild left is removed by the next one that succeeds.
     sandbox.run(&["index", "--rebuild", "notes"]).exits(0);
     assert_eq!(sandbox.run(READERS[0]).exits(0).stdout, before);
     let generations = fs::read_dir(sandbox.path("index")).unwrap().filter(|entry| {

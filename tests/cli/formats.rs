@@ -1,5 +1,5 @@
-//! Books, PDF files and what of them cannot be read: named with what to do, and the good files
-//! beside them are indexed.
+//! Books and PDF files. Those that cannot be read are named, with what to do, and the good files beside
+//! them are indexed.
 
 use std::io::Write as _;
 
@@ -22,7 +22,7 @@ fn pdf(content: &str, trailer: &str) -> String {
     pdf_file::file(&objects, trailer)
 }
 
-/// The page's content that shows [`SENTENCE`].
+/// The content of a page that shows [`SENTENCE`].
 fn shown() -> String {
     format!("BT /F 12 Tf 72 700 Td ({SENTENCE}) Tj ET")
 }
@@ -37,7 +37,7 @@ fn locked_pdf() -> String {
     pdf(&shown(), &format!("/ID[<00><00>]/Encrypt{encrypt}"))
 }
 
-/// A PDF that its reader does not survive: it follows the arrays until its stack is full.
+/// A PDF that kills its reader, which follows the arrays until its stack is full.
 fn endless_pdf() -> String {
     const DEPTH: usize = 3_000_000;
     pdf(&format!("{}{} TJ {}", "[".repeat(DEPTH), "]".repeat(DEPTH), shown()), "")
@@ -55,7 +55,7 @@ fn packed(parts: &[(&str, &[u8])]) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// A book of one chapter, and perhaps with the note that some of it is encrypted.
+/// A book of one chapter, perhaps with a note that some of it is encrypted.
 fn book(chapter: &[u8], is_locked: bool) -> Vec<u8> {
     let container =
         "<container><rootfiles><rootfile full-path=\"book.opf\"/></rootfiles></container>";
@@ -123,8 +123,8 @@ fn a_book_and_a_pdf_are_found_by_their_words() {
     assert_eq!(page["pages"], serde_json::json!([1, 1]), "{page}");
 }
 
-/// A folder with a file that cannot be read and two good ones: the file is named with each of
-/// `parts`, which include what to do, and the others are indexed all the same.
+/// Indexes a folder with a file that cannot be read and two good ones. The file is named along with
+/// each of `parts`, which include what to do, and the others are indexed all the same.
 #[track_caller]
 fn is_named(name: &str, content: impl AsRef<[u8]>, parts: &[&str]) {
     let sandbox = Sandbox::new();
@@ -143,7 +143,7 @@ fn is_named(name: &str, content: impl AsRef<[u8]>, parts: &[&str]) {
     assert_eq!(best(&sandbox, SENTENCE)["document"], "mixed/note.txt");
     let listed = sandbox.run(&["index", "list"]).exits(0).stdout;
     assert_eq!(listed.lines().count(), 2, "{listed}");
-    // It is told at each run, and a script that must not miss it says so.
+    // It is reported at each run, and a script that must not miss it asks for `--strict`.
     named(sandbox.run(&["index", "mixed"]).exits(0));
     named(sandbox.run(&["index", "--strict", "mixed"]).exits(1));
     let summary = sandbox.run(&["--json", "index", "--strict", "mixed"]).exits(1).json();

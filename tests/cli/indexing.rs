@@ -1,4 +1,4 @@
-//! An index follows its documents: what has not changed costs nothing, and what is gone goes.
+//! An index follows its documents: what has not changed costs nothing, and what is gone is removed.
 
 use std::fs;
 
@@ -51,7 +51,7 @@ fn a_second_run_finds_nothing_to_do() {
     assert_eq!(index(&sandbox, &["notes"]), counts(5, 0, 0));
     assert_eq!(documents(&sandbox), NOTES);
     assert_eq!(index(&sandbox, &["notes"]), counts(0, 5, 0));
-    // A file by another name of its folder is the same file.
+    // A file is the same file by whatever name of its folder.
     assert_eq!(index(&sandbox, &["./notes/../notes/nlp.md", "notes/nlp.md"]), counts(0, 1, 0));
     assert_eq!(documents(&sandbox), NOTES);
 }
@@ -78,7 +78,7 @@ fn changed_added_and_deleted_documents_are_followed() {
 #[test]
 fn documents_from_other_places_stay() {
     let sandbox = Sandbox::new();
-    // One name begins with the other, but neither folder is in the other.
+    // One name begins with the other, but neither folder contains the other.
     fs::create_dir(sandbox.path("notes-2")).unwrap();
     sandbox.write("notes-2/other.md", "# Other\n\nAnother folder about NLP.\n");
     assert_eq!(index(&sandbox, &["notes"]), counts(5, 0, 0));
@@ -91,7 +91,7 @@ fn documents_from_other_places_stay() {
 }
 
 #[test]
-fn a_moved_document_is_found_at_its_new_place_alone() {
+fn a_moved_document_is_found_only_at_its_new_place() {
     let sandbox = Sandbox::indexed();
     fs::create_dir(sandbox.path("notes/moved")).unwrap();
     fs::rename(sandbox.path("notes/nlp.md"), sandbox.path("notes/moved/nlp.md")).unwrap();
@@ -120,7 +120,7 @@ fn the_lines_of_a_jsonl_file_are_followed_one_by_one() {
 }
 
 #[test]
-fn a_document_without_text_is_no_news_each_time() {
+fn a_document_without_text_is_indexed_once() {
     let sandbox = Sandbox::indexed();
     sandbox.write("notes/empty.md", "");
     sandbox.write("notes/blank.txt", "\n \n");
@@ -146,7 +146,7 @@ fn passages_fit_into_a_small_window_of_the_embedder() {
 }
 
 #[test]
-fn a_rebuild_holds_these_paths_alone() {
+fn a_rebuild_holds_only_the_paths_it_was_given() {
     let sandbox = Sandbox::indexed();
     fs::create_dir(sandbox.path("other")).unwrap();
     sandbox.write("other/other.md", "# Other\n\nAnother folder about NLP.\n");

@@ -1,5 +1,5 @@
 //! Documents of every format, from the file to chunks with their places.
-#![allow(clippy::unwrap_used)]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 #[path = "../fixtures/pdf_file.rs"]
 mod pdf_file;

@@ -1,4 +1,4 @@
-//! What holds for the chunks of any document, tried on random ones of every format.
+//! What holds for the chunks of any document, tried on random documents of every format.
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -10,12 +10,12 @@ use rag_query::embedding::encoder::TextTokenizer;
 use rag_query::index::Passage;
 use rag_query::support::random::SplitMix64;
 
-use crate::random::{Kind, Sample, mutated, pack, sample};
+use crate::random::{FileKind, Sample, mutated, pack, sample};
 
-/// Documents of each format, and damaged copies of each.
+/// How many documents of each format are tried, and how many damaged copies of each.
 const SAMPLES: u64 = 24;
 const MUTANTS: usize = 10;
-/// Tokens that multilingual-e5-small reads, its own two among them.
+/// Tokens that multilingual-e5-small reads, including two of its own.
 const WINDOW: usize = 512;
 
 /// The tokenizer of multilingual-e5-small, which `models/prepare-demo` makes.
@@ -33,7 +33,7 @@ fn count(text: &str) -> usize {
     TOKENIZER.count(text)
 }
 
-/// From what an index has to chunks of a few letters.
+/// From the usual settings down to chunks of a few letters.
 fn all_settings() -> [ChunkSettings; 3] {
     [
         ChunkSettings::default(),
@@ -56,7 +56,7 @@ fn place(chunk: &Chunk) -> Option<(u32, u32)> {
     })
 }
 
-/// The chunks of a document, and that they are what they should be, whatever its text.
+/// The chunks of a document. Checks what has to hold whatever its text is.
 fn check(document: &Document, settings: &ChunkSettings) -> Vec<Chunk> {
     let text = document.text.as_str();
     let chunks = chunk(document, settings, &count);
@@ -94,8 +94,8 @@ fn check(document: &Document, settings: &ChunkSettings) -> Vec<Chunk> {
     chunks
 }
 
-/// That every piece of the text that was put into a file is in its chunks, under its heading and at
-/// its place, and that nothing but headings is in none.
+/// Checks that every piece of text that was put into a file is in its chunks, under its heading and
+/// at its place, and that nothing but headings is in no chunk.
 fn check_parts(sample: &Sample, document: &Document, settings: &ChunkSettings, chunks: &[Chunk]) {
     let text = document.text.as_str();
     let mut last = 0;
@@ -141,7 +141,7 @@ fn check_parts(sample: &Sample, document: &Document, settings: &ChunkSettings, c
     }
 }
 
-fn tried(kind: Kind) {
+fn tried(kind: FileKind) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(format!("a.{}", kind.extension()));
     let begin = Instant::now();
@@ -162,11 +162,11 @@ fn tried(kind: Kind) {
         chunks_seen += failed.unwrap_or_else(|_| panic!("{kind:?} of seed {seed}"));
     }
     assert!(chunks_seen > 500, "{chunks_seen}");
-    // A document of theirs takes milliseconds.
+    // Each document takes milliseconds.
     assert!(begin.elapsed() < Duration::from_mins(1), "{:?}", begin.elapsed());
 }
 
-fn survived(kind: Kind) {
+fn survived(kind: FileKind) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(format!("a.{}", kind.extension()));
     let settings = &all_settings()[1];
@@ -175,7 +175,7 @@ fn survived(kind: Kind) {
         let sample = sample(kind, seed);
         let mut random = SplitMix64::new(seed);
         for mutant in 0..MUTANTS {
-            // More often the text inside: other damage ends at a checksum or an unknown encoding.
+            // Mostly damages the text inside: other damage ends at a checksum or an unknown encoding.
             let bytes = if mutant % 4 > 0 {
                 let mut parts = sample.source.clone();
                 let at = random.below(parts.len());
@@ -200,35 +200,35 @@ fn survived(kind: Kind) {
 
 #[test]
 fn chunks_of_random_markdown() {
-    tried(Kind::Markdown);
+    tried(FileKind::Markdown);
 }
 
 #[test]
 fn chunks_of_random_plain_text() {
-    tried(Kind::Plain);
+    tried(FileKind::Plain);
 }
 
 #[test]
 fn chunks_of_random_pages() {
-    tried(Kind::Html);
+    tried(FileKind::Html);
 }
 
 #[test]
 fn chunks_of_random_docx() {
-    tried(Kind::Docx);
+    tried(FileKind::Docx);
 }
 
 #[test]
 fn chunks_of_random_books() {
-    tried(Kind::Epub);
+    tried(FileKind::Epub);
 }
 
 #[test]
 fn chunks_of_random_pdf_files() {
-    tried(Kind::Pdf);
+    tried(FileKind::Pdf);
 }
 
 #[test]
 fn damaged_files_are_read_or_refused() {
-    Kind::ALL.into_iter().for_each(survived);
+    FileKind::ALL.into_iter().for_each(survived);
 }

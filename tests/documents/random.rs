@@ -1,7 +1,7 @@
-//! Random documents of every format, and where in them each part of their text stands.
+//! Random documents of every format, and where in them each part of the text stands.
 //!
 //! Every piece of text begins with a marker of its own (`mk0001`; `hd0002` for headings), by which it
-//! is found again after whatever its reader did to it.
+//! is found again whatever its reader did to it.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -13,7 +13,7 @@ use crate::pdf_file::{self, Font};
 
 /// How a document is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum FileKind {
     Markdown,
     Plain,
     Html,
@@ -22,7 +22,7 @@ pub enum Kind {
     Pdf,
 }
 
-impl Kind {
+impl FileKind {
     pub const ALL: [Self; 6] =
         [Self::Markdown, Self::Plain, Self::Html, Self::Docx, Self::Epub, Self::Pdf];
 
@@ -42,20 +42,20 @@ impl Kind {
 #[derive(Debug)]
 pub struct Part {
     pub marker: String,
-    /// The marker of the heading above it, if its format has headings and that one is short enough
-    /// to be one.
+    /// The marker of the heading above it, if the format has headings and this one is short enough
+    /// to count.
     pub heading: Option<String>,
-    /// The page that a DOCX says, or that it is on in a PDF.
+    /// The page that a DOCX records, or that it is on in a PDF.
     pub page: u32,
 }
 
-/// A file's parts by name: one without a name for text formats, the pages of a PDF, those of the ZIP
-/// file otherwise.
+/// A file's parts by name: one without a name for text formats, the pages of a PDF, the parts of a
+/// ZIP file otherwise.
 pub type Parts = Vec<(String, String)>;
 
 /// A random document.
 pub struct Sample {
-    kind: Kind,
+    kind: FileKind,
     pub source: Parts,
     /// In the document's order.
     pub parts: Vec<Part>,
@@ -67,7 +67,7 @@ impl Sample {
         pack(self.kind, &self.source)
     }
 
-    /// The line of the file that a marker is on; `None` for files that have no lines.
+    /// The line of the file that a marker is on; `None` for files without lines.
     pub fn line(&self, marker: &str) -> Option<u32> {
         let [(name, text)] = &self.source[..] else { return None };
         let before = &text[..text.find(marker).filter(|_| name.is_empty())?];
@@ -76,8 +76,8 @@ impl Sample {
 }
 
 /// A text file as it is, or a PDF or ZIP file of its parts.
-pub fn pack(kind: Kind, parts: &Parts) -> Vec<u8> {
-    if kind == Kind::Pdf {
+pub fn pack(kind: FileKind, parts: &Parts) -> Vec<u8> {
+    if kind == FileKind::Pdf {
         return pdf(parts);
     }
     if let [(name, text)] = &parts[..]
@@ -95,8 +95,8 @@ pub fn pack(kind: Kind, parts: &Parts) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// The document of a seed.
-pub fn sample(kind: Kind, seed: u64) -> Sample {
+/// The document that belongs to a seed.
+pub fn sample(kind: FileKind, seed: u64) -> Sample {
     let mut writer = Writer {
         random: SplitMix64::new(seed),
         kind,
@@ -108,18 +108,18 @@ pub fn sample(kind: Kind, seed: u64) -> Sample {
         has_pages: seed.is_multiple_of(2),
     };
     let source = match kind {
-        Kind::Markdown => {
+        FileKind::Markdown => {
             if writer.one_in(3) {
                 writer.out.push_str("---\ntitle: \"Tựa\"\n---\n\n");
             }
             writer.blocks();
             vec![(String::new(), writer.out.clone())]
         }
-        Kind::Plain => {
+        FileKind::Plain => {
             writer.blocks();
             vec![(String::new(), writer.out.clone())]
         }
-        Kind::Html => {
+        FileKind::Html => {
             let around = writer.one_in(2);
             let head = "<!DOCTYPE html>\n<html><head><title>Tựa &amp; đề</title>\n<style>p {}</style></head><body>\n";
             writer.out.push_str(head);
@@ -129,7 +129,7 @@ pub fn sample(kind: Kind, seed: u64) -> Sample {
             writer.out.push_str("</body></html>\n");
             vec![(String::new(), writer.out.clone())]
         }
-        Kind::Docx => {
+        FileKind::Docx => {
             writer.blocks();
             let body =
                 format!("<w:document xmlns:w=\"w\"><w:body>{}</w:body></w:document>", writer.out);
@@ -139,8 +139,8 @@ pub fn sample(kind: Kind, seed: u64) -> Sample {
                 ("word/numbering.xml".to_owned(), NUMBERING.to_owned()),
             ]
         }
-        Kind::Epub => writer.book(),
-        Kind::Pdf => writer.pages(),
+        FileKind::Epub => writer.book(),
+        FileKind::Pdf => writer.pages(),
     };
     Sample { kind, source, parts: writer.parts }
 }
@@ -160,7 +160,7 @@ const NUMBERING: &str = "<w:numbering xmlns:w=\"w\"><w:abstractNum w:abstractNum
     <w:lvl><w:numFmt w:val=\"bullet\"/><w:lvlText w:val=\"\"/></w:lvl></w:abstractNum>\
     <w:num w:numId=\"7\"><w:abstractNumId w:val=\"4\"/></w:num></w:numbering>";
 
-/// Syllables, and what is hard about text: several scripts without spaces, marks, signs, emoji.
+/// Syllables, and what is hard about text: scripts without spaces, marks, signs, emoji.
 const WORDS: [&str; 24] = [
     "tiếng",
     "việt",
@@ -197,7 +197,7 @@ const SIGNS: [&str; 6] = ["a&b", "1<2", "\"trích\"", "(ngoặc)", "5%,", "–"]
 
 struct Writer {
     random: SplitMix64,
-    kind: Kind,
+    kind: FileKind,
     out: String,
     parts: Vec<Part>,
     markers: usize,
@@ -221,7 +221,7 @@ impl Writer {
     }
 
     fn word(&mut self) -> String {
-        if self.kind == Kind::Pdf {
+        if self.kind == FileKind::Pdf {
             // No scripts that run to the left: where their letters stand does not say their order.
             let words = [&WORDS[..13], &["한국어", "½", "ß", "Ω", "e\u{302}\u{301}"]].concat();
             let stop = if self.one_in(8) { self.any(&[".", "!", "?", ",", "。"]) } else { "" };
@@ -232,7 +232,7 @@ impl Writer {
             1 => self
                 .any(&["漢", "ế", "ก", "か", "🙂", "a\u{301}"])
                 .repeat(1 + self.random.below(400)),
-            2 | 3 if self.kind != Kind::Markdown => self.any(&SIGNS).to_owned(),
+            2 | 3 if self.kind != FileKind::Markdown => self.any(&SIGNS).to_owned(),
             4..6 => self.any(&WORDS).nfd().collect(),
             _ => self.any(&WORDS).to_owned(),
         };
@@ -249,9 +249,9 @@ impl Writer {
     }
 
     /// A piece of text as the file has it.
-    fn words(&mut self, marker: &str, most: usize) -> String {
+    fn words(&mut self, marker: &str, max_words: usize) -> String {
         let mut text = marker.to_owned();
-        for _ in 0..self.random.below(most) {
+        for _ in 0..self.random.below(max_words) {
             text.push(' ');
             let word = self.word();
             text.push_str(&self.escaped(&word));
@@ -260,7 +260,7 @@ impl Writer {
     }
 
     fn escaped(&mut self, word: &str) -> String {
-        if matches!(self.kind, Kind::Markdown | Kind::Plain) {
+        if matches!(self.kind, FileKind::Markdown | FileKind::Plain) {
             return word.to_owned();
         }
         let mut text = String::new();
@@ -278,9 +278,9 @@ impl Writer {
     }
 
     /// A piece of body text.
-    fn body(&mut self, most: usize) -> String {
+    fn body(&mut self, max_words: usize) -> String {
         let marker = self.marker("mk");
-        let text = self.words(&marker, most);
+        let text = self.words(&marker, max_words);
         let part = Part { marker, heading: self.heading.clone(), page: self.page };
         self.parts.push(part);
         text
@@ -300,9 +300,9 @@ impl Writer {
 
     fn heading(&mut self) {
         let level = 1 + self.random.below(6);
-        // One that is as long as a page is no heading, whatever its markup says.
+        // A "heading" as long as a page is not one, whatever its markup says.
         let is_long = self.one_in(12);
-        if self.kind == Kind::Plain || is_long {
+        if self.kind == FileKind::Plain || is_long {
             let text = self.body(30);
             let long = if is_long { " dài".repeat(300) } else { String::new() };
             self.write_heading(level, &format!("{text}{long}"));
@@ -321,11 +321,11 @@ impl Writer {
 
     fn write_heading(&mut self, level: usize, text: &str) {
         match self.kind {
-            Kind::Markdown => write!(self.out, "{} {text}\n\n", "#".repeat(level)),
-            Kind::Plain => write!(self.out, "{text}\n\n"),
-            Kind::Html | Kind::Epub => writeln!(self.out, "<h{level}>{text}</h{level}>"),
-            Kind::Pdf => unreachable!("its readers guess what is a heading"),
-            Kind::Docx => {
+            FileKind::Markdown => write!(self.out, "{} {text}\n\n", "#".repeat(level)),
+            FileKind::Plain => write!(self.out, "{text}\n\n"),
+            FileKind::Html | FileKind::Epub => writeln!(self.out, "<h{level}>{text}</h{level}>"),
+            FileKind::Pdf => unreachable!("a PDF does not say what is a heading"),
+            FileKind::Docx => {
                 let paragraph = docx_paragraph(&format!("<w:pStyle w:val=\"h{level}\"/>"), text);
                 write!(self.out, "{paragraph}")
             }
@@ -334,35 +334,35 @@ impl Writer {
     }
 
     fn paragraph(&mut self) {
-        if self.kind == Kind::Docx && self.has_pages && self.one_in(3) {
+        if self.kind == FileKind::Docx && self.has_pages && self.one_in(3) {
             self.page += 1;
             self.out.push_str("<w:p><w:r><w:lastRenderedPageBreak/></w:r></w:p>");
         }
-        let most = self.any(&[8, 40, 400]);
-        let mut text = self.body(most);
-        if self.kind != Kind::Docx && self.one_in(3) {
-            // Lines end where they like.
+        let max_words = self.any(&[8, 40, 400]);
+        let mut text = self.body(max_words);
+        if self.kind != FileKind::Docx && self.one_in(3) {
+            // Lines end anywhere.
             text = text.replacen(' ', "\n", 5);
         }
         match self.kind {
-            Kind::Markdown => {
+            FileKind::Markdown => {
                 if self.one_in(6) {
                     self.out.push_str("<!-- a\ncomment -->\n\n");
                 }
                 let quote = if self.one_in(6) { "> " } else { "" };
                 write!(self.out, "{quote}{text}\n\n")
             }
-            Kind::Plain => write!(self.out, "{text}\n\n"),
-            Kind::Html | Kind::Epub => writeln!(self.out, "<p>{text}</p>"),
-            Kind::Docx => write!(self.out, "{}", docx_paragraph("", &text)),
-            Kind::Pdf => write!(self.out, "{}\n\n", wrapped(&text)),
+            FileKind::Plain => write!(self.out, "{text}\n\n"),
+            FileKind::Html | FileKind::Epub => writeln!(self.out, "<p>{text}</p>"),
+            FileKind::Docx => write!(self.out, "{}", docx_paragraph("", &text)),
+            FileKind::Pdf => write!(self.out, "{}\n\n", wrapped(&text)),
         }
         .unwrap();
     }
 
-    /// Items in items.
+    /// A list, with lists in its items.
     fn list(&mut self) {
-        let is_html = matches!(self.kind, Kind::Html | Kind::Epub);
+        let is_html = matches!(self.kind, FileKind::Html | FileKind::Epub);
         let mut depth = 0;
         for _ in 0..=self.random.below(9) {
             let deeper = self.random.below(depth + 2).min(6);
@@ -379,7 +379,7 @@ impl Writer {
             }
             depth = deeper;
             match self.kind {
-                Kind::Docx => {
+                FileKind::Docx => {
                     let list = format!(
                         "<w:numPr><w:ilvl w:val=\"{depth}\"/><w:numId w:val=\"7\"/></w:numPr>"
                     );
@@ -396,18 +396,18 @@ impl Writer {
     fn table(&mut self) {
         let (rows, columns) = (1 + self.random.below(6), 1 + self.random.below(4));
         let (open, close) = match self.kind {
-            Kind::Html | Kind::Epub => ("<table>\n", "</table>\n"),
-            Kind::Docx => ("<w:tbl>", "</w:tbl>"),
+            FileKind::Html | FileKind::Epub => ("<table>\n", "</table>\n"),
+            FileKind::Docx => ("<w:tbl>", "</w:tbl>"),
             _ => ("", "\n"),
         };
         self.out.push_str(open);
         for row in 0..rows {
             let cells: Vec<String> = (0..columns).map(|_| self.body(12)).collect();
             match self.kind {
-                Kind::Html | Kind::Epub => {
+                FileKind::Html | FileKind::Epub => {
                     writeln!(self.out, "<tr><td>{}</td></tr>", cells.join("</td><td>"))
                 }
-                Kind::Docx => {
+                FileKind::Docx => {
                     let cells = cells.iter().map(|cell| docx_paragraph("", cell));
                     let cells: Vec<String> = cells.collect();
                     write!(self.out, "<w:tr><w:tc>{}</w:tc></w:tr>", cells.join("</w:tc><w:tc>"))
@@ -426,10 +426,12 @@ impl Writer {
     fn code(&mut self) {
         let lines: Vec<String> = (0..=self.random.below(20)).map(|_| self.body(10)).collect();
         match self.kind {
-            Kind::Markdown => write!(self.out, "```\n{}\n```\n\n", lines.join("\n  ")),
-            Kind::Plain | Kind::Pdf => write!(self.out, "{}\n\n", lines.join("\n  ")),
-            Kind::Html | Kind::Epub => writeln!(self.out, "<pre>{}</pre>", lines.join("\n  ")),
-            Kind::Docx => {
+            FileKind::Markdown => write!(self.out, "```\n{}\n```\n\n", lines.join("\n  ")),
+            FileKind::Plain | FileKind::Pdf => write!(self.out, "{}\n\n", lines.join("\n  ")),
+            FileKind::Html | FileKind::Epub => {
+                writeln!(self.out, "<pre>{}</pre>", lines.join("\n  "))
+            }
+            FileKind::Docx => {
                 let lines: String = lines.iter().map(|line| docx_paragraph("", line)).collect();
                 write!(self.out, "{lines}")
             }
@@ -478,7 +480,7 @@ impl Writer {
     }
 }
 
-/// Text in lines of some length.
+/// Text in lines of about 80 characters.
 fn wrapped(text: &str) -> String {
     let (mut lines, mut length) = (String::new(), 0);
     for word in text.split_whitespace() {
@@ -491,8 +493,7 @@ fn wrapped(text: &str) -> String {
     lines.trim_start().to_owned()
 }
 
-/// A PDF file of these pages, line by line, in a font of one width whose letters a `ToUnicode` map
-/// tells.
+/// A PDF file of these pages, line by line, in a font of one width with a `ToUnicode` map.
 fn pdf(pages: &Parts) -> Vec<u8> {
     const LEADING: usize = 16;
     let mut font = Font::default();
@@ -527,7 +528,7 @@ fn docx_paragraph(properties: &str, text: &str) -> String {
     )
 }
 
-/// The same bytes, with a few of them changed, lost, moved or doubled.
+/// The bytes, with a few of them changed, lost, moved or doubled.
 pub fn mutated(bytes: &[u8], random: &mut SplitMix64) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for _ in 0..=random.below(8) {
