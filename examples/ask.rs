@@ -1,8 +1,10 @@
-//! Asks questions about an index, one after the other.
+//! Asks questions about an index, each in the light of those before it.
 //!
 //! ```text
-//! cargo run --release --example ask -- demo /tmp/notes-index "What is tokenization?"
+//! cargo run --release --example ask -- demo /tmp/notes-index "What is tokenization?" "Why is it needed?"
 //! ```
+//!
+//! `examples/index_folder.rs` makes such an index.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +12,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use rag_query::answer::{AnswerOptions, Conversation, Event};
+use rag_query::answer::conversation::Conversation;
+use rag_query::answer::{AnswerOptions, Event};
 use rag_query::index::Location;
 use rag_query::models::{Catalogue, HubSettings, ModelStore};
 use rag_query::profile::{Models, Overrides};
@@ -38,22 +41,25 @@ fn main() -> Result<()> {
 
     let index = index.open()?;
     index.settings().check(&models.index_settings)?;
-    let options = AnswerOptions::default();
-    let answerer = models.answerer(index.as_ref(), options, Duration::ZERO)?;
+    let answerer = models.answerer(index.as_ref(), AnswerOptions::default(), Duration::ZERO)?;
     let mut conversation = Conversation::new(&answerer);
     let interrupted = AtomicBool::new(false);
     for question in &questions {
-        println!("\n> {question}");
-        // The LLM is loaded by the first answer that needs it.
-        let answer = conversation.ask(question, &interrupted, &mut |event| {
-            if let Event::Text(text) = event {
-                print!("{text}");
-            }
+        println!("> {question}");
+        // The first answer that needs the LLM loads it.
+        let answer = conversation.ask(question, &interrupted, &mut |event| match event {
+            Event::Understood { query, .. } => println!("(searching for: {query})"),
+            Event::Text(text) => print!("{text}"),
+            _ => {}
         })?;
         println!();
+        if let Some(reason) = answer.reason {
+            println!("({reason:?})");
+        }
         for citation in &answer.citations {
             println!("[{}] {} — {}", citation.n, citation.document, citation.heading);
         }
+        println!();
     }
     Ok(())
 }

@@ -1,11 +1,15 @@
 //! The exit codes that scripts rely on.
 
+#[cfg(unix)]
 use std::io::{BufRead, BufReader, Read};
+#[cfg(unix)]
 use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::harness::{ENDLESS, ENGLISH, Outcome, Sandbox, VIETNAMESE};
+#[cfg(unix)]
+use crate::harness::{ENDLESS, Outcome};
+use crate::harness::{ENGLISH, Sandbox, VIETNAMESE};
 
 #[test]
 fn answered_is_0() {

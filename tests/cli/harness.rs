@@ -49,6 +49,7 @@ const NOTES: [(&str, &str); 4] = [
 const CATALOGUE: &str = include_str!("../fixtures/tiny-models.toml");
 
 /// Options with which the LLM writes for longer than anybody waits.
+#[cfg(unix)]
 pub const ENDLESS: [&str; 4] = ["--profile", "tiny-endless", "--max-tokens", "12000"];
 
 /// A question that the tiny LLM may answer, and one that it may not.

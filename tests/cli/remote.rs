@@ -1,6 +1,7 @@
 //! Answers of an LLM on a server, which says what the test wants.
 
 use std::path::Path;
+#[cfg(unix)]
 use std::process::Stdio;
 
 use crate::harness::{DEMO, ENGLISH, Outcome, Sandbox};
