@@ -27,6 +27,8 @@ pub use answerer::Answerer;
 pub use citations::{document_name, without_citations};
 pub use conversation::{Conversation, RewriteTemplate};
 pub use event::Event;
+#[doc(hidden)]
+pub use support::Judge;
 pub use support::Unsupported;
 
 /// How answers are made.

@@ -67,7 +67,7 @@ pub fn unsupported(
 }
 
 /// Compares sentences with passages.
-pub(crate) struct Judge<'a> {
+pub struct Judge<'a> {
     index: &'a dyn Index,
     embedder: &'a Embedder,
     thresholds: Option<SupportThresholds>,
@@ -76,7 +76,8 @@ pub(crate) struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    pub(crate) fn new(
+    /// Nothing is embedded yet.
+    pub fn new(
         index: &'a dyn Index,
         embedder: &'a Embedder,
         thresholds: Option<SupportThresholds>,
@@ -124,12 +125,7 @@ impl<'a> Judge<'a> {
     }
 
     /// The best cosine of a statement's vector with one of a passage's sentences; 0 without any.
-    pub(crate) fn nearest(
-        &mut self,
-        statement: &[f32],
-        number: usize,
-        passage: &Passage,
-    ) -> Result<f32> {
+    pub fn nearest(&mut self, statement: &[f32], number: usize, passage: &Passage) -> Result<f32> {
         if !self.embedded.contains_key(&number) {
             let spans = sentences(&passage.text).into_iter();
             let texts = spans.map(|span| passage.format.readable(&passage.text[span])).collect();
@@ -141,7 +137,7 @@ impl<'a> Judge<'a> {
     }
 
     /// The vectors of texts, without those that are empty or too long for the embedder.
-    pub(crate) fn embed(&self, mut texts: Vec<String>) -> Result<Vec<Vec<f32>>> {
+    pub fn embed(&self, mut texts: Vec<String>) -> Result<Vec<Vec<f32>>> {
         let window = self.embedder.passage_window();
         texts.retain(|text| !text.is_empty() && self.embedder.count_tokens(text) <= window);
         let embeddings = self.embedder.embed_passages(&texts, Tokens::Dropped)?;
