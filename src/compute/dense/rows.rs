@@ -88,25 +88,25 @@ for_each_level! {
     }
 }
 
-/// What is done with a product.
+/// What becomes of a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Finish {
+pub enum Epilogue {
     /// It replaces what was there.
-    Set,
-    /// GELU of it does.
+    Overwrite,
+    /// Its GELU replaces what was there.
     Gelu,
     /// It is added to what was there.
-    Add,
+    Accumulate,
 }
 
 for_each_level! {
     /// Adds `bias` to each row of `tile`, `[rows, width]`, and writes it out. The width is a
     /// multiple of 16, and so is the length of the bias, which is not shorter than what is inside.
-    pub fn finish(tile: &[f32], width: usize, bias: &[f32], finish: Finish, out: TileMut<f32>) {
-        match finish {
-            Finish::Set => write(tile, width, bias, out, |_, value| value),
-            Finish::Gelu => write(tile, width, bias, out, |_, value| gelu::<FMA>(value)),
-            Finish::Add => write(tile, width, bias, out, |before, value| before + value),
+    pub fn store(tile: &[f32], width: usize, bias: &[f32], epilogue: Epilogue, out: TileMut<f32>) {
+        match epilogue {
+            Epilogue::Overwrite => write(tile, width, bias, out, |_, value| value),
+            Epilogue::Gelu => write(tile, width, bias, out, |_, value| gelu::<FMA>(value)),
+            Epilogue::Accumulate => write(tile, width, bias, out, |before, value| before + value),
         }
     }
 }
@@ -354,7 +354,6 @@ fn exp2<const FMA: bool>(x: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compute::pool::DisjointSlices;
 
     fn each(name: &str, test: impl Fn(SimdLevel)) {
         SimdLevel::all_of_test(name).into_iter().for_each(test);
@@ -408,7 +407,7 @@ mod tests {
                 quantize(level, &row, &mut codes, &mut scales, &mut sums);
                 quantize(level, &[value; GROUP], &mut codes, &mut scales, &mut sums);
                 let mut row = vec![value; 20];
-                let gelu = finished(level, &[value; 32], 20, Finish::Gelu);
+                let gelu = stored(level, &[value; 32], 20, Epilogue::Gelu);
                 assert!(!value.is_nan() || gelu.iter().all(|value| value.is_nan()), "{level:?}");
                 softmax(level, &mut row, 17, 1.0);
                 layer_norm(level, &mut row, &[1.0; 20], &[0.0; 20], 1e-5);
@@ -416,14 +415,12 @@ mod tests {
         });
     }
 
-    /// What [`finish`] makes of a row of ones, `columns` of which are inside.
-    fn finished(level: SimdLevel, row: &[f32], columns: usize, how: Finish) -> Vec<f32> {
+    /// What [`store`] makes of a row of ones, `columns` of which are inside.
+    fn stored(level: SimdLevel, row: &[f32], columns: usize, how: Epilogue) -> Vec<f32> {
         let mut out = vec![1.0; columns + 1];
         let bias = vec![0.0; columns.next_multiple_of(LANES)];
-        let parts = DisjointSlices::new(&mut out);
-        // SAFETY: there is no other.
-        let tile = unsafe { parts.tile(0, 1, columns + 1, columns) };
-        finish(level, row, row.len(), &bias, how, tile);
+        let mut matrix = TileMut::new(&mut out, columns + 1);
+        store(level, row, row.len(), &bias, how, matrix.part(0..1, 0..columns));
         assert_eq!(out.pop(), Some(1.0), "{level:?} writes beside the tile");
         out
     }
@@ -433,16 +430,19 @@ mod tests {
         each("epilogue", |level| {
             let bias: Vec<f32> = (0..32).map(|i| i as f32).collect();
             let tile: Vec<f32> = (0..3 * 32).map(|i| i as f32 * 0.5).collect();
-            let cases =
-                [(Finish::Set, 32_usize), (Finish::Add, 32), (Finish::Add, 21), (Finish::Set, 9)];
+            let cases = [
+                (Epilogue::Overwrite, 32_usize),
+                (Epilogue::Accumulate, 32),
+                (Epilogue::Accumulate, 21),
+                (Epilogue::Overwrite, 9),
+            ];
             for (how, columns) in cases {
                 // Of the last panel alone, in a tile for two.
                 let bias = &bias[..columns.next_multiple_of(LANES)];
                 let mut out = vec![100.0; 2 + 3 * 40];
-                let parts = DisjointSlices::new(&mut out);
-                // SAFETY: there is no other.
-                finish(level, &tile, 32, bias, how, unsafe { parts.tile(2, 3, 40, columns) });
-                let before = if how == Finish::Add { 100.0 } else { 0.0 };
+                let mut matrix = TileMut::new(&mut out[2..], 40);
+                store(level, &tile, 32, bias, how, matrix.part(0..3, 0..columns));
+                let before = if how == Epilogue::Accumulate { 100.0 } else { 0.0 };
                 for (i, value) in out[2..].iter().enumerate() {
                     let (row, column) = (i / 40, i % 40);
                     let expected = match column < columns {
@@ -497,14 +497,14 @@ mod tests {
             // Where the polynomial ends.
             let end = [5.39, 5.399_999_6, 5.4, 5.400_000_6];
             xs.extend(end.iter().flat_map(|x| [*x, -*x, 0.0, 0.0]));
-            let row = finished(level, &xs, xs.len(), Finish::Gelu);
+            let row = stored(level, &xs, xs.len(), Epilogue::Gelu);
             for (x, found) in xs.iter().zip(row) {
                 let exact = f64::from(*x) * phi(f64::from(*x));
                 assert!((f64::from(found) - exact).abs() < 1e-6, "{level:?} gelu({x}): {found}");
             }
             let mut far = [0.0; LANES];
             far[..4].copy_from_slice(&[-1e30, 1e30, -200.0, 200.0]);
-            let far = finished(level, &far, 4, Finish::Gelu);
+            let far = stored(level, &far, 4, Epilogue::Gelu);
             assert_eq!(far, [0.0, 1e30, 0.0, 200.0], "{level:?}");
         });
     }

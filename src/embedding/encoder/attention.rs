@@ -1,15 +1,13 @@
 //! Attention of every token of a text to every other.
 
-#![allow(unsafe_code, reason = "calls kernels; moves behind safe functions of `compute`")]
-
 use std::ops::Range;
 
 use crate::compute::SimdLevel;
 #[cfg(target_arch = "x86_64")]
-use crate::compute::dense::amx::{self, Tiles};
+use crate::compute::dense::amx::{self, BF16_DEPTH};
 use crate::compute::dense::rows;
 use crate::compute::dense::tile::{Line, Out, PANEL, ROWS, Rows, product, product_two};
-use crate::compute::pool::{DisjointSlices, parallel_for};
+use crate::compute::pool::{Tile, TileMut, parallel_for_tiles};
 use crate::models::catalogue::Precision;
 
 /// Number and size of attention heads.
@@ -40,30 +38,30 @@ pub fn attend(
     out: &mut [f32],
 ) {
     let level = SimdLevel::detect();
-    let out = DisjointSlices::new(out);
-    let task = Task { qkv, heads, out: &out };
-    parallel_for(texts.len() * heads.count, |some| {
+    let task = Task { qkv, heads };
+    let ends: Vec<usize> = texts.iter().map(|text| text.end).collect();
+    let head_ends: Vec<usize> = (1..=heads.count).map(|head| head * heads.dim).collect();
+    parallel_for_tiles(out, &ends, &head_ends, |tiles| {
         #[cfg(target_arch = "x86_64")]
         if level.has_matrix_tiles()
             && precision == Precision::Int8
-            && heads.dim.is_multiple_of(DEPTH)
+            && heads.dim.is_multiple_of(BF16_DEPTH)
         {
-            let tiles = Tiles::new(amx::ROW_BYTES);
-            let mut head = NarrowHead::default();
-            some.for_each(|item| head.attend(level, &tiles, &task, texts, item));
+            let matrix_tiles = amx::Tiles::new(amx::ROW_BYTES);
+            let mut head = Bf16Head::default();
+            tiles.for_each(|tile| head.attend(level, &matrix_tiles, &task, tile));
             return;
         }
         let _ = precision;
         let mut head = Head::default();
-        some.for_each(|item| head.attend(level, &task, texts, item));
+        tiles.for_each(|tile| head.attend(level, &task, tile));
     });
 }
 
-/// What is read and written.
+/// What is read.
 struct Task<'a> {
     qkv: &'a [f32],
     heads: Heads,
-    out: &'a DisjointSlices<'a, f32>,
 }
 
 impl Task<'_> {
@@ -75,15 +73,13 @@ impl Task<'_> {
     fn vector(&self, token: usize, part: usize, head: usize) -> &[f32] {
         &self.qkv[self.at(token, part, head)..][..self.heads.dim]
     }
+}
 
-    /// Writes a head's result for one token, from `column` on; `values` may be longer than that.
-    fn write(&self, token: usize, head: usize, column: usize, values: &[f32], scale: f32) {
-        let end = self.heads.dim.min(column + values.len());
-        let at = token * self.heads.width() + head * self.heads.dim;
-        // SAFETY: no other call has this head of this token.
-        let out = unsafe { self.out.part(at + column..at + end) };
-        out.iter_mut().zip(values).for_each(|(out, value)| *out = value * scale);
-    }
+/// Writes `values`, a head's result for one token, from `column` of the head on. There may be more
+/// values than the head has.
+fn write(out: &mut TileMut<f32>, token: usize, column: usize, values: &[f32], scale: f32) {
+    let out = &mut out.row(token)[column..];
+    out.iter_mut().zip(values).for_each(|(out, value)| *out = value * scale);
 }
 
 /// `rows` times one panel or two, each `depth` deep.
@@ -108,10 +104,10 @@ struct Head {
 }
 
 impl Head {
-    /// Head `item % heads` of text `item / heads`.
-    fn attend(&mut self, level: SimdLevel, task: &Task, texts: &[Range<usize>], item: usize) {
-        let Heads { count: heads, dim } = task.heads;
-        let (text, head) = (texts[item / heads].clone(), item % heads);
+    /// The tile is that of a head and a text.
+    fn attend(&mut self, level: SimdLevel, task: &Task, tile: Tile<f32>) {
+        let dim = task.heads.dim;
+        let Tile { at: (_, head), rows: text, values: mut out, .. } = tile;
         let count = text.len();
         self.pack(task, text.clone(), head);
         let row = count.next_multiple_of(PANEL);
@@ -132,10 +128,10 @@ impl Head {
             }
             let weights = Rows::new(&self.scores, row, rows);
             for (pair, values) in self.values.chunks(2 * count).enumerate() {
-                let out = Out::new(tile.as_flattened_mut(), 2 * PANEL);
-                products(level, weights, values, count, out);
+                let product = Out::new(tile.as_flattened_mut(), 2 * PANEL);
+                products(level, weights, values, count, product);
                 for (i, (tile, sum)) in tile.iter().zip(sums).enumerate().take(rows) {
-                    task.write(text.start + first + i, head, pair * 2 * PANEL, tile, 1.0 / sum);
+                    write(&mut out, first + i, pair * 2 * PANEL, tile, 1.0 / sum);
                 }
             }
         }
@@ -165,14 +161,10 @@ impl Head {
     }
 }
 
-/// Values that a matrix tile multiplies at once.
-#[cfg(target_arch = "x86_64")]
-const DEPTH: usize = 32;
-
 /// As [`Head`], in bf16 for matrix tiles.
 #[cfg(target_arch = "x86_64")]
 #[derive(Default)]
-struct NarrowHead {
+struct Bf16Head {
     /// Q / √dim, `[panels · 16, dim]`.
     queries: Vec<u16>,
     /// Kᵀ by pairs, a pair in each element: `[panels, dim / 2, 16]`, sixteen tokens a panel.
@@ -186,22 +178,15 @@ struct NarrowHead {
 }
 
 #[cfg(target_arch = "x86_64")]
-impl NarrowHead {
-    fn attend(
-        &mut self,
-        level: SimdLevel,
-        tiles: &Tiles,
-        task: &Task,
-        texts: &[Range<usize>],
-        item: usize,
-    ) {
+impl Bf16Head {
+    fn attend(&mut self, level: SimdLevel, tiles: &amx::Tiles, task: &Task, tile: Tile<f32>) {
         const ROWS: usize = amx::ROWS;
-        let Heads { count: heads, dim } = task.heads;
-        let (text, head) = (texts[item / heads].clone(), item % heads);
+        let dim = task.heads.dim;
+        let Tile { at: (_, head), rows: text, values: mut out, .. } = tile;
         let count = text.len();
         self.pack(level, task, text.clone(), head);
         // Tiles are read whole: tokens past the end are zeros, and what comes of them is not used.
-        let (row, deep) = (count.next_multiple_of(PANEL), count.next_multiple_of(DEPTH));
+        let (row, deep) = (count.next_multiple_of(PANEL), count.next_multiple_of(BF16_DEPTH));
         self.scores.resize(ROWS * row, 0.0);
         self.weights.clear();
         self.weights.resize(ROWS * deep, 0);
@@ -220,7 +205,7 @@ impl NarrowHead {
             for (panel, values) in self.values.chunks_exact(deep / 2 * PANEL).enumerate() {
                 tiles.product_bf16(&self.weights, values, tile.0.as_flattened_mut(), PANEL);
                 for (i, (tile, sum)) in tile.0.iter().zip(sums).enumerate().take(rows) {
-                    task.write(text.start + first + i, head, panel * PANEL, tile, 1.0 / sum);
+                    write(&mut out, first + i, panel * PANEL, tile, 1.0 / sum);
                 }
             }
         }
@@ -229,7 +214,7 @@ impl NarrowHead {
     fn pack(&mut self, level: SimdLevel, task: &Task, text: Range<usize>, head: usize) {
         let (count, dim) = (text.len(), task.heads.dim);
         let rows = count.next_multiple_of(PANEL);
-        let pairs = count.next_multiple_of(DEPTH) / 2;
+        let pairs = count.next_multiple_of(BF16_DEPTH) / 2;
         self.queries.clear();
         self.queries.resize(rows * dim, 0);
         self.keys.clear();

@@ -27,7 +27,7 @@ enum Source {
 }
 
 /// A matrix that is read row by row, from where the file is mapped if it can be.
-pub struct Table {
+pub struct RowTable {
     rows: usize,
     columns: usize,
     values: Values,
@@ -111,11 +111,11 @@ impl Checkpoint {
     }
 
     /// A matrix. `[rows, columns]`
-    pub fn table(&self, name: &str, rows: usize, columns: usize) -> Result<Table> {
+    pub fn table(&self, name: &str, rows: usize, columns: usize) -> Result<RowTable> {
         self.shaped(name, &[rows, columns])
     }
 
-    fn shaped(&self, name: &str, wanted: &[usize]) -> Result<Table> {
+    fn shaped(&self, name: &str, wanted: &[usize]) -> Result<RowTable> {
         let name = format!("{}{name}", self.prefix);
         let file = self.path.display();
         let missing = || format!("{file} has no tensor {name}; it is not the model it should be");
@@ -145,11 +145,11 @@ impl Checkpoint {
             }
         };
         let columns = wanted.last().copied().unwrap_or(1);
-        Ok(Table { rows: wanted.iter().product::<usize>() / columns, columns, values })
+        Ok(RowTable { rows: wanted.iter().product::<usize>() / columns, columns, values })
     }
 }
 
-impl Table {
+impl RowTable {
     /// Rows.
     pub fn rows(&self) -> usize {
         self.rows

@@ -9,7 +9,7 @@ use super::attention::{Heads, attend};
 use super::checkpoint::Checkpoint;
 use super::config::EncoderConfig;
 use super::linear::{Codes, Linear};
-use crate::compute::dense::rows::Finish;
+use crate::compute::dense::rows::Epilogue;
 use crate::models::catalogue::Precision;
 
 /// A block of the encoder.
@@ -77,12 +77,12 @@ impl Layer {
         buffers: &mut Buffers,
     ) {
         let Buffers { qkv, mixed, inner, codes } = buffers;
-        self.qkv.forward(xs, codes, qkv, Finish::Set);
+        self.qkv.forward(xs, codes, qkv, Epilogue::Overwrite);
         attend(qkv, heads, texts, self.precision, mixed);
-        self.mix.forward(mixed, codes, xs, Finish::Add);
+        self.mix.forward(mixed, codes, xs, Epilogue::Accumulate);
         self.mix_norm.forward(xs);
-        self.up.forward(xs, codes, inner, Finish::Gelu);
-        self.down.forward(inner, codes, xs, Finish::Add);
+        self.up.forward(xs, codes, inner, Epilogue::Gelu);
+        self.down.forward(inner, codes, xs, Epilogue::Accumulate);
         self.down_norm.forward(xs);
     }
 

@@ -1,19 +1,19 @@
 //! A linear layer with its weights packed for [`crate::compute::dense::tile`].
 
-#![allow(unsafe_code, reason = "calls kernels; moves behind safe functions of `compute`")]
-
 use std::ops::Range;
 
 use anyhow::Result;
 
-use super::checkpoint::{Checkpoint, Table};
+use super::checkpoint::{Checkpoint, RowTable};
 use crate::compute::SimdLevel;
-use crate::compute::dense::rows::{self, Finish};
+use crate::compute::dense::rows::{self, Epilogue};
 use crate::compute::dense::tile::{
-    CODE_ROWS, CodePanel, CodeProducts, CodeRows, GROUP, Line, Out, PANEL, ROWS, Rows, product,
-    product_two, weight_zero,
+    self, CODE_ROWS, CodePanel, CodeProducts, CodeRows, GROUP, Line, Out, PANEL, ROWS, Rows,
+    weight_zero,
 };
-use crate::compute::pool::{DisjointSlices, parallel_for, threads};
+use crate::compute::pool::{
+    Tile, TileMut, parallel_for_chunk_pairs, parallel_for_chunks, parallel_for_tiles, threads,
+};
 use crate::models::catalogue::Precision;
 
 /// Rows that go through all panels of a part of a matrix together: they stay in the first caches.
@@ -38,14 +38,21 @@ enum Weights {
     Int8 { codes: Vec<u8>, scales: Vec<f32> },
 }
 
-/// Activations in codes; the room for them serves many products.
+/// Activations in codes; their memory serves many products.
 #[derive(Default)]
 pub struct Codes {
-    /// `[rows, inputs]`; the last tile of rows is whole.
+    /// Sixteen rows in each.
+    tiles: Vec<CodeTile>,
+}
+
+/// See [`CodeRows`].
+#[derive(Default)]
+struct CodeTile {
+    /// `[16, inputs]`
     codes: Vec<i8>,
-    /// `[rows / 16, inputs / 64, 16]`
+    /// `[inputs / 64, 16]`
     scales: Vec<f32>,
-    /// `[rows / 16, inputs / 64, 16]`
+    /// `[inputs / 64, 16]`
     offsets: Vec<i32>,
 }
 
@@ -81,95 +88,115 @@ impl Linear {
         self.inputs * self.outputs
     }
 
-    /// `xs`, `[rows, inputs]`, times the weights, into `out`, `[rows, outputs]`. What `room` holds
+    /// `xs`, `[rows, inputs]`, times the weights, into `out`, `[rows, outputs]`. What `scratch` holds
     /// does not matter.
-    pub fn forward(&self, xs: &[f32], room: &mut Codes, out: &mut [f32], finish: Finish) {
+    pub fn forward(&self, xs: &[f32], scratch: &mut Codes, out: &mut [f32], epilogue: Epilogue) {
         let count = xs.len() / self.inputs;
         assert_eq!(out.len(), count * self.outputs);
         let level = SimdLevel::detect();
-        let out = DisjointSlices::new(out);
-        let panels = self.bias.len() / PANEL;
-        let (block_rows, panels_at_once) = match self.weights {
-            Weights::F32(_) => (BLOCK, 2),
-            Weights::Int8 { .. } => (CODE_BLOCK, 1),
-        };
-        // Many rows: each core takes some, with all panels. Few: each core takes some panels.
-        let blocks = count.div_ceil(block_rows);
-        let steps = panels.div_ceil(panels_at_once);
-        let cuts = if blocks >= 4 * threads() { 1 } else { (8 * threads()).min(steps) };
-        let each = |some: Range<usize>, work: &mut dyn FnMut(Range<usize>, Range<usize>)| {
-            for item in some {
-                let (block, cut) = (item / cuts, item % cuts);
-                let rows = block * block_rows..count.min((block + 1) * block_rows);
-                for step in cut * steps / cuts..(cut + 1) * steps / cuts {
-                    let first = step * panels_at_once;
-                    work(rows.clone(), first..panels.min(first + panels_at_once));
-                }
-            }
-        };
         match &self.weights {
-            Weights::F32(weights) => parallel_for(blocks * cuts, |some| {
-                let mut tile = [[0.0; 2 * PANEL]; ROWS];
-                each(some, &mut |rows, panels| {
-                    let size = self.inputs;
-                    let (weights, more) =
-                        weights[panels.start * size..panels.end * size].split_at(size);
-                    for first in rows.clone().step_by(ROWS) {
-                        let count = ROWS.min(rows.end - first);
-                        let values = &xs[first * self.inputs..];
-                        let some = Rows::new(values, self.inputs, count);
-                        if more.is_empty() {
-                            product(level, some, weights, whole(&mut tile));
-                        } else {
-                            product_two(level, some, [weights, more], whole(&mut tile));
-                        }
-                        self.finish(level, first, panels.start, &tile[..count], &out, finish);
+            Weights::F32(weights) => {
+                let (row_ends, column_ends) = self.cuts(count, BLOCK, 2);
+                parallel_for_tiles(out, &row_ends, &column_ends, |tiles| {
+                    let mut product = [[0.0; 2 * PANEL]; ROWS];
+                    for tile in tiles {
+                        self.f32_tile(level, xs, weights, tile, &mut product, epilogue);
                     }
                 });
-            }),
+            }
             Weights::Int8 { codes, scales } => {
-                room.quantize(level, xs, self.inputs);
-                let xs = &*room;
-                let groups = self.inputs / GROUP;
-                parallel_for(blocks * cuts, |some| {
+                scratch.quantize(level, xs, self.inputs);
+                let (xs, panels) = (&*scratch, CodePanels { codes, scales });
+                let (row_ends, column_ends) = self.cuts(count, CODE_BLOCK, 1);
+                parallel_for_tiles(out, &row_ends, &column_ends, |tiles| {
                     let products = CodeProducts::new(level);
-                    let mut tile = [[0.0; PANEL]; CODE_ROWS];
-                    each(some, &mut |rows, panels| {
-                        let panel = panels.start;
-                        let size = self.inputs * PANEL;
-                        let weights = CodePanel {
-                            codes: &codes[panel * size..(panel + 1) * size],
-                            scales: &scales[panel * groups * PANEL..(panel + 1) * groups * PANEL],
-                        };
-                        for first in rows.clone().step_by(CODE_ROWS) {
-                            let count = CODE_ROWS.min(rows.end - first);
-                            let some = xs.rows(first, count, self.inputs);
-                            products.product(some, weights, whole(&mut tile));
-                            self.finish(level, first, panel, &tile[..count], &out, finish);
-                        }
-                    });
+                    let mut product = [[0.0; PANEL]; CODE_ROWS];
+                    for tile in tiles {
+                        self.int8_tile(&products, xs, panels, tile, &mut product, epilogue);
+                    }
                 });
             }
         }
     }
 
-    /// Adds the bias to the tile whose first row is `first` and whose columns start with `panel`,
-    /// and writes what is inside of the outputs.
-    fn finish<const WIDTH: usize>(
+    /// Where the tiles of the result end, which the cores share: tiles of `block` rows, and of a
+    /// multiple of `panels_at_once` panels.
+    ///
+    /// With many rows, a tile has all panels. With few, there are a few tiles for each core.
+    fn cuts(&self, count: usize, block: usize, panels_at_once: usize) -> (Vec<usize>, Vec<usize>) {
+        let blocks = count.div_ceil(block);
+        let steps = (self.bias.len() / PANEL).div_ceil(panels_at_once);
+        let cuts = if blocks >= 4 * threads() { 1 } else { (8 * threads()).min(steps) };
+        let column = |cut: usize| self.outputs.min(cut * steps / cuts * panels_at_once * PANEL);
+        let rows = (1..=blocks).map(|i| count.min(i * block));
+        (rows.collect(), (1..=cuts).map(column).collect())
+    }
+
+    fn f32_tile(
         &self,
         level: SimdLevel,
-        first: usize,
-        panel: usize,
-        tile: &[[f32; WIDTH]],
-        out: &DisjointSlices<f32>,
-        finish: Finish,
+        xs: &[f32],
+        weights: &[Line],
+        tile: Tile<f32>,
+        product: &mut [[f32; 2 * PANEL]; ROWS],
+        epilogue: Epilogue,
     ) {
-        let column = panel * PANEL;
-        let columns = WIDTH.min(self.outputs - column);
-        // SAFETY: no other call has this tile.
-        let out =
-            unsafe { out.tile(first * self.outputs + column, tile.len(), self.outputs, columns) };
-        rows::finish(level, tile.as_flattened(), WIDTH, &self.bias[column..], finish, out);
+        let Tile { rows, columns, mut values, .. } = tile;
+        let panels = columns.start / PANEL..columns.end.div_ceil(PANEL);
+        for panel in panels.clone().step_by(2) {
+            let last = panels.end.min(panel + 2);
+            let (weights, more) =
+                weights[panel * self.inputs..last * self.inputs].split_at(self.inputs);
+            for first in rows.clone().step_by(ROWS) {
+                let count = ROWS.min(rows.end - first);
+                let some = Rows::new(&xs[first * self.inputs..], self.inputs, count);
+                if more.is_empty() {
+                    tile::product(level, some, weights, whole(product));
+                } else {
+                    tile::product_two(level, some, [weights, more], whole(product));
+                }
+                let at = (first - rows.start, panel * PANEL - columns.start);
+                self.store(level, &product[..count], panel, at, &mut values, epilogue);
+            }
+        }
+    }
+
+    fn int8_tile(
+        &self,
+        products: &CodeProducts,
+        xs: &Codes,
+        weights: CodePanels,
+        tile: Tile<f32>,
+        product: &mut [[f32; PANEL]; CODE_ROWS],
+        epilogue: Epilogue,
+    ) {
+        let Tile { rows, columns, mut values, .. } = tile;
+        for panel in columns.start / PANEL..columns.end.div_ceil(PANEL) {
+            let weights = weights.panel(panel, self.inputs);
+            for first in rows.clone().step_by(CODE_ROWS) {
+                let count = CODE_ROWS.min(rows.end - first);
+                products.product(xs.rows(first, count), weights, whole(product));
+                let at = (first - rows.start, panel * PANEL - columns.start);
+                self.store(products.level(), &product[..count], panel, at, &mut values, epilogue);
+            }
+        }
+    }
+
+    /// Adds the bias of the columns from `panel` on to a product, and writes what is inside of the
+    /// outputs to row and column `at` of `tile`.
+    fn store<const WIDTH: usize>(
+        &self,
+        level: SimdLevel,
+        product: &[[f32; WIDTH]],
+        panel: usize,
+        (row, column): (usize, usize),
+        tile: &mut TileMut<f32>,
+        epilogue: Epilogue,
+    ) {
+        let first = panel * PANEL;
+        let columns = WIDTH.min(self.outputs - first);
+        let out = tile.part(row..row + product.len(), column..column + columns);
+        rows::store(level, product.as_flattened(), WIDTH, &self.bias[first..], epilogue, out);
     }
 }
 
@@ -178,57 +205,74 @@ fn whole<const WIDTH: usize>(tile: &mut [[f32; WIDTH]]) -> Out<'_> {
     Out::new(tile.as_flattened_mut(), WIDTH)
 }
 
+/// [`Weights::Int8`]
+#[derive(Clone, Copy)]
+struct CodePanels<'a> {
+    codes: &'a [u8],
+    scales: &'a [f32],
+}
+
+impl<'a> CodePanels<'a> {
+    fn panel(self, panel: usize, inputs: usize) -> CodePanel<'a> {
+        let (codes, scales) = (inputs * PANEL, inputs / GROUP * PANEL);
+        CodePanel {
+            codes: &self.codes[panel * codes..(panel + 1) * codes],
+            scales: &self.scales[panel * scales..(panel + 1) * scales],
+        }
+    }
+}
+
 impl Codes {
     /// Quantizes `xs`, `[rows, inputs]`.
     fn quantize(&mut self, level: SimdLevel, xs: &[f32], inputs: usize) {
-        let (count, groups) = (xs.len() / inputs, inputs / GROUP);
-        // The last tile of rows is read whole; what comes of rows past the end is not used.
-        let room = count.next_multiple_of(CODE_ROWS);
-        self.codes.resize(room * inputs, 0);
-        self.scales.resize(room * groups, 0.0);
-        self.offsets.resize(room * groups, 0);
-        let (codes, scales) =
-            (DisjointSlices::new(&mut self.codes), DisjointSlices::new(&mut self.scales));
-        let offsets = DisjointSlices::new(&mut self.offsets);
-        parallel_for(room / CODE_ROWS, |some| {
-            let (mut row_scales, mut row_sums) = (vec![0f32; groups], vec![0i32; groups]);
-            for tile in some {
-                let narrow = tile * CODE_ROWS * groups..(tile + 1) * CODE_ROWS * groups;
-                // SAFETY: no other call has this tile.
-                let (scales, offsets) =
-                    unsafe { (scales.part(narrow.clone()), offsets.part(narrow)) };
-                for row in tile * CODE_ROWS..count.min((tile + 1) * CODE_ROWS) {
-                    let wide = row * inputs..(row + 1) * inputs;
-                    // SAFETY: as above.
-                    let codes = unsafe { codes.part(wide.clone()) };
-                    rows::quantize(level, &xs[wide], codes, &mut row_scales, &mut row_sums);
-                    let lane = row % CODE_ROWS;
-                    for (scales, scale) in scales.chunks_exact_mut(CODE_ROWS).zip(&row_scales) {
-                        scales[lane] = *scale;
-                    }
-                    for (offsets, sum) in offsets.chunks_exact_mut(CODE_ROWS).zip(&row_sums) {
-                        offsets[lane] = sum.wrapping_mul(-weight_zero(level));
-                    }
-                }
+        let groups = inputs / GROUP;
+        let tiles = (xs.len() / inputs).div_ceil(CODE_ROWS);
+        self.tiles.resize_with(tiles.max(self.tiles.len()), CodeTile::default);
+        parallel_for_chunks(&mut self.tiles[..tiles], 1, |numbers, tiles| {
+            let (mut scales, mut sums) = (vec![0f32; groups], vec![0i32; groups]);
+            let xs = xs.chunks(CODE_ROWS * inputs).skip(numbers.start);
+            for (tile, xs) in tiles.iter_mut().zip(xs) {
+                tile.quantize(level, xs, inputs, &mut scales, &mut sums);
             }
         });
     }
 
     /// The tile of rows from `first` on, of which `count` are wanted.
-    fn rows(&self, first: usize, count: usize, inputs: usize) -> CodeRows<'_> {
-        let groups = inputs / GROUP;
-        let end = first + CODE_ROWS;
-        CodeRows {
-            codes: &self.codes[first * inputs..end * inputs],
-            scales: &self.scales[first * groups..end * groups],
-            offsets: &self.offsets[first * groups..end * groups],
-            count,
+    fn rows(&self, first: usize, count: usize) -> CodeRows<'_> {
+        let CodeTile { codes, scales, offsets } = &self.tiles[first / CODE_ROWS];
+        CodeRows { codes, scales, offsets, count }
+    }
+}
+
+impl CodeTile {
+    /// Quantizes up to sixteen rows; `row_scales` and `row_sums` are `[inputs / 64]`. Missing rows
+    /// are multiplied too, with whatever they hold, and what comes of them is not used.
+    fn quantize(
+        &mut self,
+        level: SimdLevel,
+        xs: &[f32],
+        inputs: usize,
+        row_scales: &mut [f32],
+        row_sums: &mut [i32],
+    ) {
+        self.codes.resize(CODE_ROWS * inputs, 0);
+        self.scales.resize(CODE_ROWS * row_scales.len(), 0.0);
+        self.offsets.resize(CODE_ROWS * row_sums.len(), 0);
+        let rows = xs.chunks_exact(inputs).zip(self.codes.chunks_exact_mut(inputs));
+        for (lane, (row, codes)) in rows.enumerate() {
+            rows::quantize(level, row, codes, row_scales, row_sums);
+            for (scales, scale) in self.scales.chunks_exact_mut(CODE_ROWS).zip(&*row_scales) {
+                scales[lane] = *scale;
+            }
+            for (offsets, sum) in self.offsets.chunks_exact_mut(CODE_ROWS).zip(&*row_sums) {
+                offsets[lane] = sum.wrapping_mul(-weight_zero(level));
+            }
         }
     }
 }
 
 /// Reads row `output` of the tables side by side; beyond the last, zeros.
-fn read(tables: &[Table], output: usize, row: &mut [f32]) {
+fn read(tables: &[RowTable], output: usize, row: &mut [f32]) {
     let each = tables[0].rows();
     match tables.get(output / each) {
         Some(table) => table.read(output % each, row),
@@ -236,14 +280,11 @@ fn read(tables: &[Table], output: usize, row: &mut [f32]) {
     }
 }
 
-fn pack(tables: &[Table], panels: usize, inputs: usize) -> Weights {
+fn pack(tables: &[RowTable], panels: usize, inputs: usize) -> Weights {
     let mut packed = vec![Line([0.0; PANEL]); panels * inputs];
-    let parts = DisjointSlices::new(&mut packed);
-    parallel_for(panels, |some| {
+    parallel_for_chunks(&mut packed, inputs, |panels, packed| {
         let mut row = vec![0f32; inputs];
-        for panel in some {
-            // SAFETY: no other call has this panel.
-            let packed = unsafe { parts.part(panel * inputs..(panel + 1) * inputs) };
+        for (panel, packed) in panels.zip(packed.chunks_exact_mut(inputs)) {
             for lane in 0..PANEL {
                 read(tables, panel * PANEL + lane, &mut row);
                 for (packed, value) in packed.iter_mut().zip(&row) {
@@ -255,27 +296,19 @@ fn pack(tables: &[Table], panels: usize, inputs: usize) -> Weights {
     Weights::F32(packed)
 }
 
-fn pack_codes(tables: &[Table], panels: usize, inputs: usize) -> Weights {
-    let groups = inputs / GROUP;
-    let mut codes = vec![0u8; panels * inputs * PANEL];
-    let mut scales = vec![0f32; panels * groups * PANEL];
-    let (code_parts, scale_parts) =
-        (DisjointSlices::new(&mut codes), DisjointSlices::new(&mut scales));
+fn pack_codes(tables: &[RowTable], panels: usize, inputs: usize) -> Weights {
     let level = SimdLevel::detect();
     let zero = weight_zero(level);
-    parallel_for(panels, |some| {
+    let groups = inputs / GROUP;
+    let (panel_codes, panel_scales) = (inputs * PANEL, groups * PANEL);
+    let mut codes = vec![0u8; panels * panel_codes];
+    let mut scales = vec![0f32; panels * panel_scales];
+    let pack = |panels: Range<usize>, codes: &mut [u8], scales: &mut [f32]| {
         let mut row = vec![0f32; inputs];
         let mut row_codes = vec![0u8; inputs];
         let mut row_scales = vec![0f32; groups];
-        for panel in some {
-            let size = inputs * PANEL;
-            // SAFETY: no other call has this panel.
-            let (codes, scales) = unsafe {
-                (
-                    code_parts.part(panel * size..(panel + 1) * size),
-                    scale_parts.part(panel * groups * PANEL..(panel + 1) * groups * PANEL),
-                )
-            };
+        let parts = codes.chunks_exact_mut(panel_codes).zip(scales.chunks_exact_mut(panel_scales));
+        for (panel, (codes, scales)) in panels.zip(parts) {
             for lane in 0..PANEL {
                 read(tables, panel * PANEL + lane, &mut row);
                 rows::quantize_weights(level, &row, &mut row_codes, &mut row_scales, zero);
@@ -288,6 +321,7 @@ fn pack_codes(tables: &[Table], panels: usize, inputs: usize) -> Weights {
                 }
             }
         }
-    });
+    };
+    parallel_for_chunk_pairs((&mut codes, panel_codes), (&mut scales, panel_scales), pack);
     Weights::Int8 { codes, scales }
 }

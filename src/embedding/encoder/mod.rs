@@ -8,8 +8,6 @@
 //! ids ─▶ token + position + type ─▶ norm ─▶ layers × ( attention ─▶ norm ─▶ feed-forward ─▶ norm )
 //! ```
 
-#![allow(unsafe_code, reason = "calls kernels; moves behind safe functions of `compute`")]
-
 mod attention;
 mod checkpoint;
 mod config;
@@ -27,10 +25,10 @@ use tokenizers::Encoding;
 
 use crate::compute::SimdLevel;
 use crate::compute::dense::rows;
-use crate::compute::pool::{DisjointSlices, parallel_for, threads};
+use crate::compute::pool::{parallel_for_chunks, parallel_for_parts, threads};
 use crate::models::catalogue::Precision;
 use attention::Heads;
-use checkpoint::Table;
+use checkpoint::RowTable;
 use layer::{Buffers, Layer};
 
 pub use checkpoint::Checkpoint;
@@ -105,12 +103,8 @@ impl Norm {
     /// `[rows, hidden]`, in place.
     fn forward(&self, xs: &mut [f32]) {
         let (hidden, level) = (self.weight.len(), SimdLevel::detect());
-        let count = xs.len() / hidden;
-        let xs = DisjointSlices::new(xs);
-        parallel_for(count, |some| {
-            for row in some {
-                // SAFETY: no other call has this row.
-                let row = unsafe { xs.part(row * hidden..(row + 1) * hidden) };
+        parallel_for_chunks(xs, hidden, |_, rows| {
+            for row in rows.chunks_exact_mut(hidden) {
                 rows::layer_norm(level, row, &self.weight, &self.bias, self.epsilon);
             }
         });
@@ -120,9 +114,9 @@ impl Norm {
 /// A loaded encoder.
 pub struct Encoder {
     /// `[vocabulary, hidden]`; rows are read as they are needed.
-    tokens: Table,
+    tokens: RowTable,
     /// `[positions, hidden]`
-    positions: Table,
+    positions: RowTable,
     /// `[types, hidden]`
     types: Vec<f32>,
     norm: Norm,
@@ -179,17 +173,18 @@ impl Encoder {
         if parts.len() < 4 * threads() {
             self.forward_part(batch, &texts, &mut values, &mut Buffers::default());
         } else {
-            let all = DisjointSlices::new(&mut values);
-            parallel_for(parts.len(), |some| {
+            let ends: Vec<usize> =
+                parts.iter().map(|part| texts[part.end - 1].end * hidden).collect();
+            parallel_for_parts(&mut values, &ends, |some, mut values| {
                 let mut buffers = Buffers::default();
                 for part in &parts[some] {
                     let (first, last) = (&texts[part.start], &texts[part.end - 1]);
-                    // SAFETY: no other call has these texts.
-                    let values = unsafe { all.part(first.start * hidden..last.end * hidden) };
+                    let size = (last.end - first.start) * hidden;
+                    let xs = values.split_off_mut(..size).expect("the parts have these texts");
                     let shifted =
                         |text: &Range<usize>| text.start - first.start..text.end - first.start;
                     let texts: Vec<_> = texts[part.clone()].iter().map(shifted).collect();
-                    self.forward_part(&batch[part.clone()], &texts, values, &mut buffers);
+                    self.forward_part(&batch[part.clone()], &texts, xs, &mut buffers);
                 }
             });
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::compute::dense::rows::Finish;
+use crate::compute::dense::rows::Epilogue;
 use crate::embedding::encoder::{
     Checkpoint, Codes, Encoder, EncoderConfig, Family, Linear, Sequence, TextTokenizer, batches,
 };
@@ -44,10 +44,10 @@ impl Head {
     fn forward(&self, firsts: &[f32], count: usize) -> Vec<f32> {
         let mut dense = vec![0f32; firsts.len()];
         let mut room = Codes::default();
-        self.dense.forward(firsts, &mut room, &mut dense, Finish::Set);
+        self.dense.forward(firsts, &mut room, &mut dense, Epilogue::Overwrite);
         dense.iter_mut().for_each(|value| *value = value.tanh());
         let mut scores = vec![0f32; count];
-        self.output.forward(&dense, &mut room, &mut scores, Finish::Set);
+        self.output.forward(&dense, &mut room, &mut scores, Epilogue::Overwrite);
         scores
     }
 }

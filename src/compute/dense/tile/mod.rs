@@ -205,6 +205,11 @@ impl CodeProducts {
         }
     }
 
+    /// What they are computed with.
+    pub fn level(&self) -> SimdLevel {
+        self.level
+    }
+
     /// As [`product`], in integers within each group of 64. `depth` is a multiple of 64.
     pub fn product(&self, rows: CodeRows, panel: CodePanel, out: Out) {
         let groups = panel.scales.len() / PANEL;
