@@ -18,6 +18,7 @@ use super::rope::Layout;
 use super::rope::Rope;
 #[cfg(target_arch = "x86_64")]
 use crate::compute::quantized as cpu;
+#[cfg(target_arch = "x86_64")]
 use crate::compute::quantized::attention::{Angles, Attend};
 use crate::generation::local::checkpoint::Loader;
 use crate::generation::local::checkpoint::names::{Name, Part};
