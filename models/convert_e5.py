@@ -34,7 +34,7 @@ from pathlib import Path
 import numpy as np
 
 # ggml's Q4_0: 32 weights as one scale and 16 bytes; weight j is the low nibble of byte j,
-# weight j + 16 its high nibble, and each stands for scale × (nibble − 8).
+# weight j + 16 its high nibble, and each is scale × (nibble − 8).
 Q4_0 = np.dtype([("scale", "<f2"), ("nibbles", "u1", 16)])
 BLOCK = 32
 BLOCKS_AT_ONCE = 1 << 16  # bounds the memory of widening the big embedding table
@@ -43,7 +43,7 @@ SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]  # ids 0 to 3; <mask> is the last pi
 
 
 class Reader:
-    """Takes values off the front of a byte string."""
+    """Reads values from the front of a byte string."""
 
     def __init__(self, data: bytes):
         self.data, self.at = data, 0

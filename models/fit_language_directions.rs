@@ -5,10 +5,10 @@
 //! cargo run --release --example fit-language-directions -- KEY FOLDER OUT.f32 ARTICLES.json SET...
 //! ```
 //!
-//! KEY is the embedder's in the catalogue and FOLDER has its files. SET is a folder with
-//! `corpus.jsonl` and `questions.jsonl` in one language; all sets say the same, as XQuAD's do. Only
-//! what belongs to the articles that ARTICLES.json calls "train" is read. The directions are the
-//! languages' means minus their common mean, and what questions differ in from passages.
+//! KEY is the key of the embedder in the catalogue, and FOLDER has its files. SET is a folder with
+//! `corpus.jsonl` and `questions.jsonl` in one language; all sets have the same content, like those of
+//! XQuAD. Only the articles that ARTICLES.json calls "train" are read. The directions are the means of
+//! the languages minus their common mean, and the difference between questions and passages.
 
 #![allow(clippy::unwrap_used, reason = "a tool for those who work on the program")]
 

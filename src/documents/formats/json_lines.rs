@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -15,6 +15,7 @@ use crate::documents::encoding::UTF8_MARK;
 use crate::documents::error::{LineError, ReadError};
 use crate::documents::limits::{MAX_ID_BYTES, MAX_LINE_BYTES};
 use crate::documents::title::tidy_title;
+use crate::support::bounded;
 
 #[expect(clippy::unnecessary_wraps, reason = "the signature of all readers")]
 pub(crate) fn read(file: File, path: &Path) -> Result<Contents, ReadError> {
@@ -24,6 +25,7 @@ pub(crate) fn read(file: File, path: &Path) -> Result<Contents, ReadError> {
         line: 0,
         offset: 0,
         buffer: Vec::new(),
+        is_cut: false,
         seen: HashMap::new(),
     })))
 }
@@ -44,6 +46,8 @@ struct JsonLines {
     /// Bytes read so far, the current line's among them.
     offset: u64,
     buffer: Vec<u8>,
+    /// Whether the buffer holds only the first bytes of a line that is too long.
+    is_cut: bool,
     /// Where each id was first used.
     seen: HashMap<String, u64>,
 }
@@ -74,17 +78,17 @@ impl Iterator for JsonLines {
 }
 
 impl JsonLines {
-    /// Reads up to [`MAX_LINE_BYTES`] + 1 bytes of the next line into the buffer; `false` at the end.
+    /// Reads the next line into the buffer; `false` at the end.
     fn next_line(&mut self) -> io::Result<bool> {
-        if self.buffer.len() > MAX_LINE_BYTES && self.buffer.last() != Some(&b'\n') {
+        if self.is_cut {
             self.offset += self.reader.skip_until(b'\n')? as u64;
         }
-        self.buffer.clear();
-        let mut bounded = (&mut self.reader).take(MAX_LINE_BYTES as u64 + 1);
-        let length = bounded.read_until(b'\n', &mut self.buffer)?;
+        let max_bytes = MAX_LINE_BYTES as u64;
+        let found = bounded::read_line(&mut self.reader, max_bytes, &mut self.buffer)?;
+        self.is_cut = found == bounded::Line::TooLong;
         self.line += 1;
-        self.offset += length as u64;
-        Ok(length > 0)
+        self.offset += self.buffer.len() as u64;
+        Ok(found != bounded::Line::End)
     }
 
     /// What such a line shows is that the whole file is something else.
@@ -105,7 +109,7 @@ impl JsonLines {
 
     /// The document on the line in the buffer; `None` if the line is blank.
     fn record(&mut self) -> Result<Option<Record>, LineError> {
-        if self.buffer.len() > MAX_LINE_BYTES {
+        if self.is_cut {
             return Err(LineError::TooLong);
         }
         let mut line = self.buffer.as_slice();

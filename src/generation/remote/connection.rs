@@ -73,9 +73,18 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Sends a request: a GET, or a POST of JSON. Redirects are not followed, so the key goes to this
-    /// address only. An encrypted server must be one that `roots` vouch for.
-    pub fn open(url: &str, key: Option<&Key>, roots: &RootCerts, json: Option<Vec<u8>>) -> Self {
+    /// Sends a GET. An encrypted server must be one that `roots` vouch for.
+    pub fn get(url: &str, key: Option<&Key>, roots: &RootCerts) -> Self {
+        Self::open(url, key, roots, None)
+    }
+
+    /// Sends a POST of JSON, as [`Connection::get`] sends a GET.
+    pub fn post(url: &str, key: Option<&Key>, roots: &RootCerts, json: Vec<u8>) -> Self {
+        Self::open(url, key, roots, Some(json))
+    }
+
+    /// Redirects are not followed, so that the key goes to this address only.
+    fn open(url: &str, key: Option<&Key>, roots: &RootCerts, json: Option<Vec<u8>>) -> Self {
         let config = Agent::config_builder()
             .user_agent(concat!("rag-query/", env!("CARGO_PKG_VERSION")))
             .http_status_as_error(false)

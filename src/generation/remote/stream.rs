@@ -84,7 +84,7 @@ impl Server<'_> {
         let json = serde_json::to_vec(&request).map_err(|error| self.bad(error.to_string()))?;
         let start = Instant::now();
         let url = self.endpoint.url("chat/completions");
-        let mut connection = Connection::open(&url, self.key, self.roots, Some(json));
+        let mut connection = Connection::post(&url, self.key, self.roots, json);
         let mut reply = Reply::interrupted(self.endpoint);
         match self.head(&mut connection, interrupted)? {
             Some(head) => self.check(head, &mut connection, interrupted)?,
@@ -108,7 +108,7 @@ impl Server<'_> {
     /// The names of the server's models.
     pub fn models(&self, interrupted: &AtomicBool) -> Result<Vec<String>, RemoteError> {
         let url = self.endpoint.url("models");
-        let mut connection = Connection::open(&url, self.key, self.roots, None);
+        let mut connection = Connection::get(&url, self.key, self.roots);
         let Some(head) = self.head(&mut connection, interrupted)? else { return Ok(Vec::new()) };
         if head.status != 200 {
             return Err(self.refusal(&head, &mut connection, interrupted));

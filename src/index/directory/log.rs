@@ -5,12 +5,13 @@
 //! commit starts a new file with the present state.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::index::{DocumentState, FileState, IndexError, Ledger};
+use crate::support::bounded;
 
 /// Hexadecimal digits of a line's checksum, the beginning of its BLAKE3 hash.
 const CHECKSUM: usize = 16;
@@ -66,8 +67,8 @@ impl Log {
         let mut log = Self::default();
         let mut line = Vec::new();
         loop {
-            line.clear();
-            if (&mut lines).take(MAX_LINE).read_until(b'\n', &mut line).map_err(unreadable)? == 0 {
+            let found = bounded::read_line(&mut lines, MAX_LINE, &mut line);
+            if found.map_err(unreadable)? == bounded::Line::End {
                 return Ok(log);
             }
             let change = parse(&line).ok_or_else(|| IndexError::Damaged {
