@@ -102,9 +102,10 @@ impl Models {
         let reranker = match profile.reranker.reranker()? {
             _ if overrides.no_rerank => None,
             RerankerSpec::LateInteraction {} => Some(Reranker::LateInteraction),
-            RerankerSpec::CrossEncoder { max_tokens, precision } => Some(Reranker::CrossEncoder(
-                lazy_cross_encoder(&profile.reranker, &store, *max_tokens, *precision),
-            )),
+            RerankerSpec::CrossEncoder { max_tokens, precision } => {
+                let model = lazy_cross_encoder(&profile.reranker, &store, *max_tokens, *precision);
+                Some(Reranker::CrossEncoder(Box::new(model)))
+            }
         };
         let (name, languages, max_passages) = match &overrides.llm {
             Some(OtherLlm::Path(path)) => (file_name(path), None, None),

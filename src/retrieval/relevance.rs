@@ -1,8 +1,8 @@
 //! Relevance: how probable it is that the documents answer a question, from what was found.
 //!
 //! No single score tells: cosines are compressed, and words match by chance. A logistic regression
-//! over several of them does (docs/retrieval.md, with the figures), one where question and passage
-//! are in the same language and one where they are not.
+//! over several of them does (docs/retrieval.md has the figures), one where question and passage are
+//! in the same language and one where they are not.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,9 +10,9 @@ use crate::models::catalogue::{Calibration, Logistic};
 use crate::text::analyze::is_unmarked;
 use crate::text::language::Language;
 
-/// Covered less than this, the question's words do not occur: it is in another language, where
-/// letters and frequent words do not say which.
-const SAME_WORDS: f32 = 0.1;
+/// With less coverage than this, question and passage count as being in two languages if letters
+/// and frequent words do not say which they are in: the question's words do not occur.
+const SAME_LANGUAGE_COVERAGE: f32 = 0.1;
 
 /// What relevance is judged by.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -23,56 +23,57 @@ pub struct Signals {
     /// 1.
     pub coverage: f32,
     /// The best score of late interaction, −1 to 1; absent without that reranker.
-    pub late: Option<f32>,
+    #[serde(rename = "late")]
+    pub maxsim: Option<f32>,
     /// Whether question and best passage are in two languages.
     pub across_languages: bool,
-    /// Whether the question is Vietnamese without its marks, of which embedders understand little.
+    /// Whether the question is Vietnamese typed without diacritics, of which embedders understand
+    /// little.
     #[serde(default)]
     pub unmarked: bool,
 }
 
-/// Whether a question and a passage, whose words `coverage` says to be shared, are in two
-/// languages.
-pub(crate) fn across_languages(question: &str, passage: &str, coverage: f32) -> bool {
+/// Whether a question and a passage that covers this share of it are in two languages.
+pub(super) fn across_languages(question: &str, passage: &str, coverage: f32) -> bool {
     match (Language::of(question).code(), Language::of(passage).code()) {
         (Some(asked), Some(written)) => asked != written,
-        // Its letters are of neither language that is known by its words.
+        // Its letters belong to neither of the languages that are known by their words.
         (None, Some(_)) if !question.is_ascii() => true,
-        _ => coverage < SAME_WORDS,
+        _ => coverage < SAME_LANGUAGE_COVERAGE,
     }
 }
 
-/// Whether a question is Vietnamese, typed without marks.
-pub(crate) fn is_unmarked_vietnamese(question: &str) -> bool {
+/// Whether a question is Vietnamese, typed without diacritics.
+pub(super) fn is_unmarked_vietnamese(question: &str) -> bool {
     is_unmarked(question) && Language::of(question) == Language::Vietnamese
 }
 
 /// Probability 0 to 1: 1 / (1 + exp(−(bias + Σ weight · signal))).
 fn probability(weights: &Logistic, signals: &Signals) -> f32 {
-    let late = weights.late * signals.late.unwrap_or(0.0);
-    let sum = weights.cosine * signals.cosine + weights.coverage * signals.coverage + late;
+    let maxsim = weights.late * signals.maxsim.unwrap_or(0.0);
+    let sum = weights.cosine * signals.cosine + weights.coverage * signals.coverage + maxsim;
     1.0 / (1.0 + (-(weights.bias + sum)).exp())
 }
 
 /// How probable it is that the documents answer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Relevance {
-    /// Probability, 0 to 1. Uncalibrated, the mean of cosine and coverage: higher is better, and
-    /// that is all it says.
+    /// Probability, 0 to 1. Without calibration it is the mean of cosine and coverage: higher is
+    /// better, and that is all it says.
     pub probability: f32,
-    /// Whether that is too little to answer by.
+    /// Whether that is too little to answer from.
     pub is_low: bool,
     /// What it was judged by.
     pub signals: Signals,
 }
 
 impl Relevance {
-    pub(crate) fn new(signals: Signals, calibration: Option<&Calibration>) -> Self {
+    pub(super) fn new(signals: Signals, calibration: Option<&Calibration>) -> Self {
         let Some(calibration) = calibration else {
-            let probability = (signals.cosine + signals.coverage) / 2.0;
+            let probability = f32::midpoint(signals.cosine, signals.coverage);
             return Self { probability, is_low: false, signals };
         };
-        let (weights, refuse_below) = match (signals.late, signals.across_languages) {
+        let (weights, refuse_below) = match (signals.maxsim, signals.across_languages) {
             (Some(_), false) if signals.unmarked => {
                 (&calibration.unmarked, calibration.unmarked.refuse_below)
             }
@@ -106,8 +107,8 @@ mod tests {
         }
     }
 
-    fn judged(cosine: f32, late: Option<f32>, across_languages: bool) -> Relevance {
-        let signals = Signals { cosine, late, across_languages, ..Signals::default() };
+    fn judged(cosine: f32, maxsim: Option<f32>, across_languages: bool) -> Relevance {
+        let signals = Signals { cosine, maxsim, across_languages, ..Signals::default() };
         Relevance::new(signals, Some(&calibration()))
     }
 
@@ -118,26 +119,26 @@ mod tests {
         let across = judged(0.5, Some(0.5), true);
         assert!((across.probability - 1.0 / (1.0 + (-1f32).exp())).abs() < 1e-6);
         assert!(judged(0.5, Some(0.49), false).is_low && !judged(0.5, Some(0.49), true).is_low);
-        let unmarked = Signals { late: Some(0.2), unmarked: true, ..Signals::default() };
+        let unmarked = Signals { maxsim: Some(0.2), unmarked: true, ..Signals::default() };
         assert!(Relevance::new(unmarked, Some(&calibration())).is_low);
         assert!(judged(0.49, None, false).is_low && !judged(0.51, None, false).is_low);
     }
 
     #[test]
-    fn without_late_interaction_or_calibration_nothing_is_refused_that_cannot_be_told() {
+    fn nothing_is_refused_without_calibration_or_across_languages_without_late_interaction() {
         assert!(!judged(-1.0, None, true).is_low);
         assert!(!Relevance::new(Signals::default(), None).is_low);
     }
 
     #[test]
-    fn only_vietnamese_lacks_its_marks() {
+    fn only_vietnamese_can_lack_its_diacritics() {
         assert!(is_unmarked_vietnamese("hoc may la gi"));
         assert!(!is_unmarked_vietnamese("học máy là gì"));
         assert!(!is_unmarked_vietnamese("What is machine learning?"));
     }
 
     #[test]
-    fn languages_are_told_by_letters_and_words_and_else_by_what_is_covered() {
+    fn languages_are_told_by_letters_and_words_or_else_by_coverage() {
         assert!(!across_languages("Thủ đô ở đâu?", "Thủ đô là Hà Nội.", 0.0));
         assert!(across_languages("Thủ đô ở đâu?", "The capital is Hanoi.", 0.9));
         assert!(across_languages("What is the capital?", "Столица — Москва.", 0.0));

@@ -133,7 +133,7 @@ fn candidates(stages: &Stages, question: &Question) -> Vec<CandidateScores> {
         relevant: question.relevant.contains(&candidate.document),
         dense: candidate.scores.dense,
         bm25: candidate.scores.bm25,
-        share: candidate.share,
+        normalized_bm25: candidate.normalized_bm25,
         rerank: candidate.scores.rerank,
     };
     stages.candidates.iter().map(scores).collect()

@@ -110,7 +110,8 @@ pub struct CandidateScores {
     /// BM25.
     pub bm25: f32,
     /// BM25 as a share of the highest that the question could reach.
-    pub share: f32,
+    #[serde(rename = "share")]
+    pub normalized_bm25: f32,
     /// The reranker's score; absent where it did not look that far.
     pub rerank: Option<f32>,
 }

@@ -10,7 +10,8 @@ use crate::embedding::encoder::{
 };
 use crate::models::catalogue::Precision;
 
-/// Tokens in a batch: enough that the cores finish together, few enough to hold all their vectors.
+/// Tokens in a batch: enough that the cores finish together, few enough that all their vectors fit
+/// into memory.
 const BATCH_TOKENS: usize = 16 << 10;
 
 /// A sequence classifier with one label (Nogueira and Cho 2019).
@@ -45,7 +46,9 @@ impl Head {
         let mut dense = vec![0f32; firsts.len()];
         let mut room = Codes::default();
         self.dense.forward(firsts, &mut room, &mut dense, Epilogue::Overwrite);
-        dense.iter_mut().for_each(|value| *value = value.tanh());
+        for value in &mut dense {
+            *value = value.tanh();
+        }
         let mut scores = vec![0f32; count];
         self.output.forward(&dense, &mut room, &mut scores, Epilogue::Overwrite);
         scores
@@ -82,7 +85,7 @@ impl CrossEncoder {
         Ok(Self { tokenizer, encoder, head })
     }
 
-    /// One score (a logit: higher is more relevant, 0 is undecided) for each passage.
+    /// One score for each passage: a logit, where higher is more relevant and 0 undecided.
     pub fn score<S: AsRef<str>>(&self, question: &str, passages: &[S]) -> Result<Vec<f32>> {
         let pairs: Vec<Sequence> = passages
             .iter()

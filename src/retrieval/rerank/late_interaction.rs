@@ -1,16 +1,16 @@
 //! Late interaction: every token of the question looks for its best match among the passage's
 //! (`MaxSim`, Khattab and Zaharia 2020), on the embedder's own token vectors.
 //!
-//! An embedder's token vectors share a large common part; without the corpus' mean they separate
-//! better. Tokens of rare words weigh more.
+//! An embedder's token vectors share a large common part; they separate better once the corpus
+//! mean is subtracted. Tokens of rare words weigh more.
 
 use crate::embedding::{dot, normalize};
 
 /// A token of the question.
 pub struct QueryToken {
-    /// `[dim]`, as the embedder has it.
+    /// `[dim]`, as the embedder makes it.
     pub vector: Vec<f32>,
-    /// How much it counts: the idf of the word that it is part of.
+    /// The idf of the word that it is part of.
     pub weight: f32,
 }
 
@@ -28,14 +28,16 @@ impl<'a> LateInteraction<'a> {
         }
         let total: f32 = query.iter().map(|token| token.weight).sum();
         if total > 0.0 {
-            query.iter_mut().for_each(|token| token.weight /= total);
+            for token in &mut query {
+                token.weight /= total;
+            }
         }
         Self { mean, query }
     }
 
-    /// Weighted mean over the question's tokens of the best cosine with one of the passage's, −1
+    /// Mean over the question's tokens, by weight, of the best cosine with a token of the passage, −1
     /// to 1. `passage` is `[tokens, dim]`.
-    pub fn score(&self, mut passage: Vec<Vec<f32>>) -> f32 {
+    pub fn maxsim(&self, mut passage: Vec<Vec<f32>>) -> f32 {
         if passage.is_empty() {
             return 0.0;
         }
@@ -68,26 +70,27 @@ mod tests {
     #[test]
     fn each_token_takes_its_best_match() {
         let mean = [0.0, 0.0];
-        let late = LateInteraction::new(&mean, query(&[(&[1.0, 0.0], 1.0), (&[0.0, 1.0], 3.0)]));
+        let late_interaction =
+            LateInteraction::new(&mean, query(&[(&[1.0, 0.0], 1.0), (&[0.0, 1.0], 3.0)]));
         let passage = vec![vec![2.0, 0.0], vec![3.0, 4.0]];
         // The first finds cosine 1, the second 0.8, weighted 1 : 3.
-        assert!((late.score(passage) - (0.25 + 0.75 * 0.8)).abs() < 1e-6);
+        assert!((late_interaction.maxsim(passage) - (0.25 + 0.75 * 0.8)).abs() < 1e-6);
     }
 
     #[test]
     fn what_all_tokens_share_does_not_count() {
         let mean = [10.0, 0.0];
-        let late = LateInteraction::new(&mean, query(&[(&[10.0, 1.0], 1.0)]));
-        assert!((late.score(vec![vec![10.0, 1.0]]) - 1.0).abs() < 1e-6);
-        assert!((late.score(vec![vec![10.0, -1.0]]) + 1.0).abs() < 1e-6);
+        let late_interaction = LateInteraction::new(&mean, query(&[(&[10.0, 1.0], 1.0)]));
+        assert!((late_interaction.maxsim(vec![vec![10.0, 1.0]]) - 1.0).abs() < 1e-6);
+        assert!((late_interaction.maxsim(vec![vec![10.0, -1.0]]) + 1.0).abs() < 1e-6);
     }
 
     #[test]
     fn nothing_to_compare_scores_zero() {
         let mean = [0.0, 0.0];
-        assert_eq!(LateInteraction::new(&mean, Vec::new()).score(vec![vec![1.0, 0.0]]), 0.0);
+        assert_eq!(LateInteraction::new(&mean, Vec::new()).maxsim(vec![vec![1.0, 0.0]]), 0.0);
         assert_eq!(
-            LateInteraction::new(&mean, query(&[(&[1.0, 0.0], 0.0)])).score(Vec::new()),
+            LateInteraction::new(&mean, query(&[(&[1.0, 0.0], 0.0)])).maxsim(Vec::new()),
             0.0
         );
     }

@@ -11,7 +11,8 @@ use crate::models::LazyModel;
 /// How candidates are reranked.
 pub enum Reranker {
     /// By a model that reads each pair; its scores replace the first stage's.
-    CrossEncoder(LazyModel<CrossEncoder>),
-    /// By the embedder's token vectors, which the index keeps; added to the first stage's scores.
+    CrossEncoder(Box<LazyModel<CrossEncoder>>),
+    /// By the embedder's token vectors, which the index keeps; its scores are added to the first
+    /// stage's.
     LateInteraction,
 }

@@ -1,0 +1,321 @@
+//! Both searches, their fusion, and the reranking of the best candidates.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::rerank::{CrossEncoder, LateInteraction, QueryToken, Reranker};
+use super::{Hit, Relevance, Retrieval, Scores, Signals, fuse, relevance};
+use crate::embedding::{Embedder, Embedding, Tokens};
+use crate::index::{ChunkId, Index, LexicalQuery, Passage, Searched};
+use crate::models::LazyModel;
+use crate::models::catalogue::Calibration;
+use crate::text::analyze::words;
+
+/// Candidates from each of the two searches.
+pub(super) const MAX_CANDIDATES: usize = 50;
+/// Candidates that a cross-encoder reads.
+const MAX_CROSS_ENCODED: usize = 30;
+/// Candidates that late interaction scores, at a hundredth of the cost.
+const MAX_LATE_INTERACTION: usize = 50;
+/// The best candidates, in which the words of the question are looked for.
+const COVERAGE_CANDIDATES: usize = 5;
+
+/// Searches one index.
+pub struct Retriever<'a> {
+    index: &'a dyn Index,
+    embedder: &'a LazyModel<Embedder>,
+    reranker: Option<&'a Reranker>,
+    calibration: Option<&'a Calibration>,
+    /// Mean token vector of the corpus, `[dim]`; empty without late interaction.
+    mean_token: Vec<f32>,
+}
+
+/// What the searches found, before any reranking.
+pub(super) struct Candidates {
+    embedding: Embedding,
+    /// By cosine, best first.
+    pub nearest: Vec<(ChunkId, f32)>,
+    pub lexical: LexicalQuery,
+    /// By BM25, best first.
+    pub matching: Vec<(ChunkId, f32)>,
+    /// The union of both, best fused score first.
+    pub fused: Vec<(ChunkId, Scores)>,
+    /// Whether the question is Vietnamese typed without diacritics.
+    unmarked: bool,
+    pub timings: Timings,
+}
+
+/// How long each step took.
+pub(super) struct Timings {
+    pub embed: Duration,
+    pub dense: Duration,
+    pub bm25: Duration,
+    fuse: Duration,
+}
+
+impl Timings {
+    /// Both searches and their fusion.
+    pub fn search(&self) -> Duration {
+        self.dense + self.bm25 + self.fuse
+    }
+}
+
+impl Candidates {
+    pub fn into_retrieval(
+        self,
+        hits: Vec<Hit>,
+        relevance: Relevance,
+        rerank: Duration,
+    ) -> Retrieval {
+        Retrieval {
+            hits,
+            relevance,
+            question: self.embedding.vector,
+            embed: self.timings.embed,
+            search: self.timings.search(),
+            rerank,
+        }
+    }
+}
+
+/// A candidate on its way to becoming a hit.
+struct Ranked {
+    chunk: ChunkId,
+    /// Read once the rank is known, unless the reranker needs it.
+    passage: Option<Passage>,
+    score: f32,
+    scores: Scores,
+}
+
+impl<'a> Retriever<'a> {
+    /// Prepares to search `index`; loads no model. Without a `calibration` nothing is refused.
+    pub fn new(
+        index: &'a dyn Index,
+        embedder: &'a LazyModel<Embedder>,
+        reranker: Option<&'a Reranker>,
+        calibration: Option<&'a Calibration>,
+    ) -> Result<Self> {
+        let mean_token = match reranker {
+            Some(Reranker::LateInteraction) => index.mean_token_vector()?,
+            _ => Vec::new(),
+        };
+        Ok(Self { index, embedder, reranker, calibration, mean_token })
+    }
+
+    /// The index that is searched.
+    pub fn index(&self) -> &'a dyn Index {
+        self.index
+    }
+
+    /// The embedder, loaded now if it was not before.
+    pub fn embedder(&self) -> Result<&'a Embedder> {
+        self.embedder.get()
+    }
+
+    /// Whether candidates are reranked.
+    pub fn reranks(&self) -> bool {
+        self.reranker.is_some()
+    }
+
+    /// The `limit` best passages for a question.
+    pub fn retrieve(&self, question: &str, limit: usize) -> Result<Retrieval> {
+        let candidates = self.search(question)?;
+        let start = Instant::now();
+        let (hits, relevance) = self.best(question, &candidates, limit)?;
+        Ok(candidates.into_retrieval(hits, relevance, start.elapsed()))
+    }
+
+    /// Both searches for a question, and their fusion.
+    pub(super) fn search(&self, question: &str) -> Result<Candidates> {
+        let start = Instant::now();
+        let embedding = self.embed(question)?;
+        let embed = start.elapsed();
+        let searched = self.index.search(question, &embedding.vector, MAX_CANDIDATES)?;
+        let Searched { nearest, lexical, matching, dense, bm25 } = searched;
+        let start = Instant::now();
+        let fused = self.fuse(&embedding.vector, &lexical, &nearest, &matching)?;
+        let timings = Timings { embed, dense, bm25, fuse: start.elapsed() };
+        let unmarked = relevance::is_unmarked_vietnamese(question);
+        Ok(Candidates { embedding, nearest, lexical, matching, fused, unmarked, timings })
+    }
+
+    fn embed(&self, question: &str) -> Result<Embedding> {
+        let tokens = match self.reranker {
+            Some(Reranker::LateInteraction) => Tokens::Kept,
+            Some(Reranker::CrossEncoder(_)) | None => Tokens::Dropped,
+        };
+        self.embedder()?.embed_query(question, tokens)
+    }
+
+    /// The union of both searches, each candidate with both scores, best fused score first.
+    fn fuse(
+        &self,
+        query: &[f32],
+        lexical: &LexicalQuery,
+        nearest: &[(ChunkId, f32)],
+        matching: &[(ChunkId, f32)],
+    ) -> Result<Vec<(ChunkId, Scores)>> {
+        let mut chunks: Vec<ChunkId> =
+            nearest.iter().chain(matching).map(|&(chunk, _)| chunk).collect();
+        chunks.sort_unstable();
+        chunks.dedup();
+        let bm25 = self.index.bm25_of(lexical, &chunks)?;
+        let cosines = self.index.cosines(&chunks, query)?;
+        let mut candidates: Vec<(ChunkId, Scores)> = chunks
+            .into_iter()
+            .zip(bm25.into_iter().zip(cosines))
+            .map(|(chunk, (bm25, dense))| {
+                let normalized = fuse::normalized_bm25(bm25, lexical.best_possible());
+                let fused = fuse::fused(dense, normalized);
+                (chunk, Scores { dense, bm25, fused, rerank: None })
+            })
+            .collect();
+        candidates.sort_by(|a, b| b.1.fused.total_cmp(&a.1.fused).then(a.0.cmp(&b.0)));
+        Ok(candidates)
+    }
+
+    /// The `limit` best candidates, reranked if there is a reranker, and how relevant they are.
+    pub(super) fn best(
+        &self,
+        question: &str,
+        candidates: &Candidates,
+        limit: usize,
+    ) -> Result<(Vec<Hit>, Relevance)> {
+        let reranked = match self.reranker {
+            None => 0,
+            Some(Reranker::CrossEncoder(_)) => MAX_CROSS_ENCODED,
+            Some(Reranker::LateInteraction) => MAX_LATE_INTERACTION,
+        };
+        let mut ranked: Vec<Ranked> = candidates
+            .fused
+            .iter()
+            .take(reranked.max(limit).max(COVERAGE_CANDIDATES))
+            .map(|&(chunk, scores)| Ranked { chunk, passage: None, score: scores.fused, scores })
+            .collect();
+        // What the reranker does not look at stays behind what it does.
+        let reranked = reranked.min(ranked.len());
+        let maxsim = self.rerank(question, candidates, &mut ranked[..reranked])?;
+        ranked[..reranked].sort_by(|a, b| b.score.total_cmp(&a.score).then(a.chunk.cmp(&b.chunk)));
+        let mut hits = ranked
+            .into_iter()
+            .take(limit.max(COVERAGE_CANDIDATES))
+            .map(|Ranked { chunk, passage, score, scores }| {
+                let passage = passage.map_or_else(|| self.index.passage(chunk), Ok)?;
+                Ok(Hit { chunk, passage, score, scores })
+            })
+            .collect::<Result<Vec<Hit>>>()?;
+        let relevance = self.relevance(question, candidates, &hits, maxsim);
+        hits.truncate(limit);
+        Ok((hits, relevance))
+    }
+
+    /// Gives candidates their reranking scores, if there is a reranker. Returns the best score of
+    /// late interaction, if that is the reranker.
+    fn rerank(
+        &self,
+        question: &str,
+        candidates: &Candidates,
+        ranked: &mut [Ranked],
+    ) -> Result<Option<f32>> {
+        match self.reranker {
+            None => Ok(None),
+            Some(Reranker::CrossEncoder(model)) => {
+                self.cross_encode(model.get()?, question, ranked)?;
+                Ok(None)
+            }
+            Some(Reranker::LateInteraction) => {
+                self.compare_tokens(question, candidates, ranked)?;
+                let scores = ranked.iter().filter_map(|one| one.scores.rerank);
+                Ok(Some(scores.fold(0.0, f32::max)))
+            }
+        }
+    }
+
+    fn cross_encode(
+        &self,
+        model: &CrossEncoder,
+        question: &str,
+        ranked: &mut [Ranked],
+    ) -> Result<()> {
+        let text = |one: &mut Ranked| {
+            let passage = self.index.passage(one.chunk)?;
+            Ok(one.passage.insert(passage).text_to_embed())
+        };
+        let texts = ranked.iter_mut().map(text).collect::<Result<Vec<String>>>()?;
+        let scores = model.score(question, &texts)?;
+        for (one, score) in ranked.iter_mut().zip(scores) {
+            one.scores.rerank = Some(score);
+            one.score = score;
+        }
+        Ok(())
+    }
+
+    fn compare_tokens(
+        &self,
+        question: &str,
+        candidates: &Candidates,
+        ranked: &mut [Ranked],
+    ) -> Result<()> {
+        let lexical = &candidates.lexical;
+        let idf = |word: &str| lexical.word_idf(word);
+        let tokens = query_tokens(question, &candidates.embedding, &idf);
+        let late_interaction = LateInteraction::new(&self.mean_token, tokens);
+        let chunks: Vec<ChunkId> = ranked.iter().map(|one| one.chunk).collect();
+        let mut ranked = ranked.iter_mut();
+        self.index.token_vectors(&chunks, &mut |tokens| {
+            let Some(one) = ranked.next() else { return };
+            let maxsim = late_interaction.maxsim(tokens);
+            one.scores.rerank = Some(maxsim);
+            // The embedder understands so little of a question without diacritics that its tokens
+            // mislead.
+            if !candidates.unmarked {
+                let bm25 = fuse::normalized_bm25(one.scores.bm25, lexical.best_possible());
+                one.score = fuse::with_maxsim(one.scores.dense, bm25, maxsim);
+            }
+        })?;
+        Ok(())
+    }
+
+    /// How relevant the best candidates are; `maxsim` is the best score of late interaction.
+    fn relevance(
+        &self,
+        question: &str,
+        candidates: &Candidates,
+        hits: &[Hit],
+        maxsim: Option<f32>,
+    ) -> Relevance {
+        let covered = |hit: &Hit| candidates.lexical.coverage(&hit.passage.text_to_embed());
+        let coverage = hits.iter().take(COVERAGE_CANDIDATES).map(covered).fold(0.0, f32::max);
+        let first = hits.first().map_or("", |hit| hit.passage.text.as_str());
+        let signals = Signals {
+            cosine: candidates.fused.iter().map(|(_, scores)| scores.dense).fold(0.0, f32::max),
+            coverage,
+            maxsim,
+            unmarked: candidates.unmarked,
+            across_languages: relevance::across_languages(question, first, coverage),
+        };
+        Relevance::new(signals, self.calibration)
+    }
+}
+
+/// The question's tokens, each with the idf of the word that it is part of.
+fn query_tokens(
+    question: &str,
+    embedding: &Embedding,
+    idf: &dyn Fn(&str) -> f32,
+) -> Vec<QueryToken> {
+    let words: Vec<(usize, &str, f32)> =
+        words(question).into_iter().map(|(start, word)| (start, word, idf(word))).collect();
+    embedding
+        .tokens
+        .iter()
+        .filter_map(|token| {
+            // The word that holds the token's last byte; a token of punctuation is in none.
+            let end = token.span.end;
+            let word =
+                words.iter().find(|(start, word, _)| *start < end && end <= start + word.len());
+            word.map(|(_, _, weight)| QueryToken { vector: token.vector.clone(), weight: *weight })
+        })
+        .collect()
+}
