@@ -162,8 +162,8 @@ fn tried(kind: FileKind) {
         chunks_seen += failed.unwrap_or_else(|_| panic!("{kind:?} of seed {seed}"));
     }
     assert!(chunks_seen > 500, "{chunks_seen}");
-    // Each document takes milliseconds.
-    assert!(begin.elapsed() < Duration::from_mins(1), "{:?}", begin.elapsed());
+    // Each document takes milliseconds, but tests may run unoptimized on a busy machine.
+    assert!(begin.elapsed() < Duration::from_mins(10), "{:?}", begin.elapsed());
 }
 
 fn survived(kind: FileKind) {
@@ -195,7 +195,7 @@ fn survived(kind: FileKind) {
         }
     }
     assert!(read_well > 10, "{read_well}");
-    assert!(begin.elapsed() < Duration::from_mins(1), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_mins(10), "{:?}", begin.elapsed());
 }
 
 #[test]

@@ -444,7 +444,7 @@ impl Writer {
         let mut source = Parts::new();
         for page in 1..=1 + self.random.below(5) as u32 {
             self.page = page;
-            self.out = "Một trang có chữ, không phải ảnh.\n\n".to_owned();
+            "Một trang có chữ, không phải ảnh.\n\n".clone_into(&mut self.out);
             for _ in 0..=self.random.below(8) {
                 self.paragraph();
             }
@@ -512,10 +512,10 @@ fn pdf(pages: &Parts) -> Vec<u8> {
         ));
         of_pages.push(pdf_file::stream(&content));
     }
-    let kids: String = (0..pages.len()).map(|n| format!("{} 0 R ", 7 + 2 * n)).collect();
+    let kids: Vec<String> = (0..pages.len()).map(|n| format!("{} 0 R", 7 + 2 * n)).collect();
     let mut objects = vec![
         "<</Type/Catalog/Pages 2 0 R>>".to_owned(),
-        format!("<</Type/Pages/Count {}/Kids[{kids}]>>", pages.len()),
+        format!("<</Type/Pages/Count {}/Kids[{}]>>", pages.len(), kids.join(" ")),
     ];
     objects.extend(font.objects());
     objects.append(&mut of_pages);
