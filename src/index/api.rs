@@ -159,7 +159,9 @@ pub trait IndexWriter {
     fn remove_file(&mut self, path: &str) {
         let documents: Vec<String> =
             self.ledger().documents_of(path).map(|(id, _)| id.clone()).collect();
-        documents.iter().for_each(|id| self.remove_document(id));
+        for id in &documents {
+            self.remove_document(id);
+        }
         self.forget_file(path);
     }
 

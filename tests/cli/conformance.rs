@@ -1,6 +1,6 @@
-//! What every kind of index does, whoever keeps it: one suite for a directory and for a server.
+//! What every kind of index does: one suite for a directory and for a server.
 //!
-//! On the library, with synthetic vectors. With the feature `milvus` each test also runs against a
+//! It uses the library with synthetic vectors. With the feature `milvus` each test also runs against a
 //! Milvus server, which the tests start (`ci/milvus-check`).
 
 use std::collections::BTreeMap;
@@ -164,7 +164,7 @@ fn holds(location: &Location, versions: &[(&str, u64)]) {
 }
 
 #[test]
-fn what_is_written_comes_back() {
+fn what_was_written_is_read_back() {
     everywhere(|place| {
         let location = place("written");
         assert!(matches!(location.open().err(), Some(IndexError::Missing(_))));
@@ -183,7 +183,7 @@ fn what_is_written_comes_back() {
         index.token_vectors(&[found.nearest[0].0], &mut |of_chunk| tokens.push(of_chunk)).unwrap();
         assert!(tokens[0].iter().zip(&wanted.tokens).all(|(a, b)| close(a, b)));
         assert_eq!(index.mean_token_vector().unwrap().len(), DIM);
-        // Words that nothing has, and no words at all.
+        // Words that occur nowhere, and no words at all.
         for question in ["xylophone", "?!", ""] {
             assert!(index.search(question, &wanted.vector, 5).unwrap().matching.is_empty());
         }
@@ -191,7 +191,7 @@ fn what_is_written_comes_back() {
 }
 
 #[test]
-fn a_changed_document_takes_the_place_of_the_old_one_and_a_removed_one_is_gone() {
+fn a_changed_document_replaces_the_old_one_and_a_removed_one_is_gone() {
     everywhere(|place| {
         let location = place("changed");
         filled(&location, 4);
@@ -276,7 +276,7 @@ fn a_writer_that_stops_leaves_an_index_that_the_next_one_completes() {
         put(writer.as_mut(), "/0.md", 2);
         writer.commit().unwrap();
         put(writer.as_mut(), "/2.md", 1);
-        // In the middle of a document, with nothing said.
+        // Stopped in the middle of a document, without notice.
         writer.remove_document("/1.md");
         let part = chunks("/1.md", 2).remove(0);
         writer.add(&part.passage, &part.vector, &part.tokens).unwrap();
@@ -288,7 +288,7 @@ fn a_writer_that_stops_leaves_an_index_that_the_next_one_completes() {
         writer.publish().unwrap();
         writer.finish().unwrap();
         holds(&location, &[("/0.md", 2), ("/1.md", 2), ("/2.md", 1)]);
-        // Taken back in good order.
+        // Stopped properly.
         let mut writer = location.write(synthetic_settings(DIM), Start::Update).unwrap();
         writer.remove_document("/1.md");
         writer.add(&part.passage, &part.vector, &part.tokens).unwrap();
@@ -313,7 +313,7 @@ fn other_settings_are_refused_until_the_index_is_rebuilt() {
         let mut writer = location.write(other.clone(), Start::Rebuild).unwrap();
         put(writer.as_mut(), "/1.md", 5);
         writer.commit().unwrap();
-        // The old one is in use until the new one is done; what was begun goes on.
+        // The old one is in use until the new one is done; an unfinished one is continued.
         holds(&location, &[("/0.md", 1), ("/1.md", 1)]);
         drop(writer);
         let mut writer = location.write(other.clone(), Start::Rebuild).unwrap();
@@ -387,7 +387,7 @@ fn a_copy_holds_what_the_source_does() {
         assert_eq!((again.documents, again.unchanged), (0, 12));
         copy(&target, &back);
         holds(&back, &versions);
-        // Only what differs.
+        // Only the differences.
         let mut writer = target.write_existing().unwrap();
         put(writer.as_mut(), "/3.md", 2);
         writer.publish().unwrap();

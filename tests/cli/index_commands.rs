@@ -1,4 +1,4 @@
-//! The commands that look after an index.
+//! The commands that maintain an index.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::harness::{Sandbox, descend};
 
 #[test]
-fn list_and_info_tell_what_is_in_it() {
+fn list_and_info_show_what_an_index_holds() {
     let sandbox = Sandbox::indexed();
     let listed = sandbox.run(&["index", "list", "--json"]).exits(0).json_lines();
     let names: Vec<&str> = listed.iter().map(|line| line["document"].as_str().unwrap()).collect();
@@ -44,7 +44,7 @@ fn list_and_info_tell_what_is_in_it() {
 }
 
 #[test]
-fn documents_are_removed_be_their_files_there_or_not() {
+fn documents_are_removed_whether_or_not_their_files_exist() {
     let sandbox = Sandbox::indexed();
     sandbox.remove("notes/coffee.txt");
     sandbox.run(&["index", "remove", "notes/coffee.txt", "notes/nlp.md"]).exits(0);
@@ -53,7 +53,7 @@ fn documents_are_removed_be_their_files_there_or_not() {
     assert_eq!(left.lines().count(), 2, "{left}");
     sandbox.run(&["index", "verify"]).exits(0);
     sandbox.run(&["index", "remove", "notes/nowhere.md"]).exits(1).tells(&["no document there"]);
-    // A folder, and back again.
+    // A folder, which is then added again.
     assert_eq!(sandbox.run(&["--json", "index", "remove", "notes"]).exits(0).json()["removed"], 2);
     let again = sandbox.run(&["--json", "index", "notes"]).exits(0).json();
     assert_eq!(again["indexed"], 4);
@@ -80,7 +80,8 @@ fn no_text_is_embedded_twice() {
     sandbox.run(&["index", "verify"]).exits(0);
 }
 
-/// Two equal texts took one embedding of two, and what followed took the other.
+/// Regression: two equal texts used up one embedding instead of two, so the next text got the wrong
+/// one.
 #[test]
 fn equal_texts_beside_each_other_leave_their_neighbours_alone() {
     let dense = |twins: bool| {
@@ -101,7 +102,7 @@ fn equal_texts_beside_each_other_leave_their_neighbours_alone() {
 }
 
 #[test]
-fn compaction_drops_what_is_gone_and_nothing_else() {
+fn compaction_drops_removed_chunks_and_nothing_else() {
     let sandbox = Sandbox::indexed();
     sandbox.write("notes/coffee.txt", "Tea, from now on.\n");
     sandbox.run(&["index", "notes"]).exits(0);
@@ -115,7 +116,7 @@ fn compaction_drops_what_is_gone_and_nothing_else() {
     assert!(sizes["after"].as_u64() < sizes["before"].as_u64(), "{sizes}");
     assert_eq!(info("dead_rows"), 0);
     sandbox.run(&["index", "verify"]).exits(0);
-    // The scores of BM25 no longer count what is gone; order and passages are the same.
+    // BM25 no longer counts the removed chunks, so scores change; the passages are the same.
     let passages = |lines: &str| -> Vec<Value> {
         let parse = |line| serde_json::from_str::<Value>(line).unwrap()["text"].clone();
         lines.lines().map(parse).collect()
@@ -151,7 +152,7 @@ fn patterns_choose_the_files_of_folders() {
     let index = |args: &[&str]| sandbox.run(&[&["--json", "index"], args].concat()).exits(0).json();
     assert_eq!(index(&["notes", "--include", "*.md", "--exclude", "token*"])["indexed"], 1);
     assert_eq!(index(&["notes"])["indexed"], 3);
-    // What the patterns leave out is not there as far as this run is concerned.
+    // To this run, files that the patterns leave out do not exist.
     assert_eq!(index(&["notes", "--exclude", "*.jsonl"])["removed"], 2);
     sandbox.run(&["index", "notes", "--include", "{a"]).exits(1).tells(&["{a"]);
 }

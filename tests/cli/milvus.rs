@@ -1,4 +1,4 @@
-//! An index on a Milvus server: what happens when the server does not do what it should.
+//! An index on a Milvus server: what happens when the server misbehaves.
 //!
 //! The server is PyPI's `milvus-lite`, started here on a free port of the loopback interface; its
 //! program is named by `RAG_QUERY_MILVUS_LITE` (`ci/milvus-check` installs it).
@@ -25,8 +25,8 @@ use crate::tls;
 
 /// Names the server's program.
 const PROGRAM: &str = "RAG_QUERY_MILVUS_LITE";
-/// Starts it, tells its process, and ends it when nobody holds standard input any more: a test
-/// that panics leaves no server behind.
+/// Starts the server, prints its process, and ends it when standard input is closed: a test that
+/// panics leaves no server behind.
 const KEEPER: &str =
     r#""$@" >"$LOG" 2>&1 </dev/null & echo $!; cat >/dev/null; kill $! 2>/dev/null"#;
 
@@ -36,7 +36,7 @@ pub struct Lite {
     folder: TempDir,
     keeper: Option<Child>,
     process: Pid,
-    /// A user and password that it asks for.
+    /// The user and password that it requires.
     password: Option<&'static str>,
 }
 
@@ -84,7 +84,7 @@ impl Lite {
         }
     }
 
-    /// Ends it at once, as a machine does that loses its power.
+    /// Ends it at once, like a power failure.
     fn kill(&mut self) {
         let _ = kill(self.process, Signal::SIGKILL);
         let mut keeper = self.keeper.take().unwrap();
@@ -110,7 +110,7 @@ impl Drop for Lite {
     }
 }
 
-/// A command that works on `index`, with little patience.
+/// A command that works on `index`, with a short timeout.
 fn command(sandbox: &Sandbox, index: &str, args: &[&str]) -> Command {
     let mut command = sandbox.command(args);
     command.env("RAG_QUERY_INDEX", index).env("RAG_QUERY_MILVUS_TIMEOUT", "10");
@@ -174,7 +174,7 @@ fn every_command_works_as_with_a_directory() {
 }
 
 #[test]
-fn a_server_that_is_gone_is_named_and_asked_a_few_times() {
+fn a_server_that_is_down_is_named_and_tried_a_few_times() {
     let sandbox = Sandbox::new();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let index = format!("milvus://root:hidden@127.0.0.1:{port}/notes");
@@ -191,11 +191,11 @@ fn a_server_that_is_gone_is_named_and_asked_a_few_times() {
 }
 
 #[test]
-fn a_server_that_is_slow_is_not_waited_for_for_ever() {
+fn a_slow_server_is_not_waited_for_for_ever() {
     let sandbox = Sandbox::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    // Takes connections, and says nothing.
+    // Accepts connections, and never answers.
     thread::spawn(move || listener.incoming().collect::<Vec<_>>());
     let start = Instant::now();
     let mut command = command(&sandbox, &format!("milvus://127.0.0.1:{port}/x"), &["search", "x"]);
@@ -205,7 +205,7 @@ fn a_server_that_is_slow_is_not_waited_for_for_ever() {
 }
 
 #[test]
-fn addresses_that_are_none_are_refused_without_their_secrets() {
+fn malformed_addresses_are_refused_without_showing_their_secrets() {
     let sandbox = Sandbox::new();
     for index in ["milvus://u:hidden@127.0.0.1", "milvus://u:hidden@127.0.0.1:1/9-9"] {
         let outcome =
@@ -215,7 +215,7 @@ fn addresses_that_are_none_are_refused_without_their_secrets() {
 }
 
 #[test]
-fn only_who_knows_the_password_is_let_in() {
+fn only_a_user_with_the_password_is_let_in() {
     let (server, sandbox) = (Lite::with(Some("root:Pass word")), Sandbox::new());
     let index = server.index("notes");
     run(&sandbox, &index, &["index", "notes"])
@@ -233,7 +233,7 @@ fn only_who_knows_the_password_is_let_in() {
 }
 
 #[test]
-fn an_encrypted_connection_trusts_who_is_named() {
+fn an_encrypted_connection_trusts_the_authority_that_is_named() {
     let (server, sandbox) = (Lite::start(), Sandbox::new());
     let port = tls::tunnel(format!("127.0.0.1:{}", server.port));
     let index = format!("milvus+tls://localhost:{port}/notes");
@@ -248,12 +248,12 @@ fn an_encrypted_connection_trusts_who_is_named() {
     assert!(!found.is_empty());
     assert_eq!(found, plain.stdout);
 
-    // No public authority vouches for it; and this server itself does not encrypt.
+    // No public authority vouches for its certificate; and the server itself does not encrypt.
     let advice = ["no encrypted connection came about", "RAG_QUERY_MILVUS_CA", "milvus://"];
     run(&sandbox, &index, &["search", "tokens"]).fails(1, &advice);
     let bare = server.index("notes").replace("milvus://", "milvus+tls://");
     run(&sandbox, &bare, &["search", "tokens"]).fails(1, &advice);
-    // An authority is no reason to encrypt.
+    // The name of an authority does not switch encryption on.
     let mut plain = command(&sandbox, &server.index("notes"), &["search", "tokens"]);
     plain.env("RAG_QUERY_MILVUS_CA", tls::certificates("authority.pem"));
     Outcome::of(plain.output().unwrap()).exits(0);
@@ -381,8 +381,11 @@ fn varied_notes(sandbox: &Sandbox, count: usize) {
     }
 }
 
-/// The question, the text and the score of each of the first hits, best first.
-fn hits(sandbox: &Sandbox, index: &str, top_k: &str) -> Vec<(String, String, f64)> {
+/// A question, the text of one of its hits, and its score.
+type Hit = (String, String, f64);
+
+/// The first hits of each question, best first.
+fn hits(sandbox: &Sandbox, index: &str, top_k: &str) -> Vec<Hit> {
     let mut searching = command(sandbox, index, &["search", "--json", "--top-k", top_k]);
     searching.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = searching.spawn().unwrap();
@@ -393,6 +396,16 @@ fn hits(sandbox: &Sandbox, index: &str, top_k: &str) -> Vec<(String, String, f64
         (text("question"), text("text"), hit["score"].as_f64().unwrap())
     };
     found.json_lines().iter().map(hit).collect()
+}
+
+/// How many hits are the same; their scores, in order, must differ by less than `max`.
+fn same_hits(ours: &[Hit], theirs: &[Hit], max: f64) -> usize {
+    assert_eq!(ours.len(), theirs.len());
+    for (ours, theirs) in ours.iter().zip(theirs) {
+        assert!((ours.2 - theirs.2).abs() < max, "{ours:?} {theirs:?}");
+    }
+    let same = |(ours, theirs): &(&Hit, &Hit)| (&ours.0, &ours.1) == (&theirs.0, &theirs.1);
+    ours.iter().zip(theirs).filter(same).count()
 }
 
 #[test]
@@ -418,7 +431,9 @@ fn several_processes_share_the_work_and_make_the_same_index() {
         let of = |what: &str| summary[what].as_u64().unwrap();
         documents += of("indexed") + of("unchanged");
     };
-    others.into_iter().for_each(&mut done);
+    for other in others {
+        done(other);
+    }
     assert!(was_killed, "it was done before it was killed");
     done(begin("2/3"));
     run(&sandbox, &whole, &["index", "notes"]).exits(0);
@@ -440,21 +455,11 @@ fn several_processes_share_the_work_and_make_the_same_index() {
         hits(&sandbox, copy, "10")
     });
     assert!(ours.len() > 20, "{ours:?}");
-    let near = |ours: &[(String, String, f64)], theirs: &[(String, String, f64)], max: f64| {
-        assert_eq!(ours.len(), theirs.len());
-        for (ours, theirs) in ours.iter().zip(theirs) {
-            assert!((ours.2 - theirs.2).abs() < max, "{ours:?} {theirs:?}");
-        }
-        let same = |(ours, theirs): &(&(String, String, f64), &(String, String, f64))| {
-            (&ours.0, &ours.1) == (&theirs.0, &theirs.1)
-        };
-        ours.iter().zip(theirs).filter(same).count()
-    };
-    assert_eq!(near(&ours, &theirs, 1e-3), ours.len(), "{ours:?} {theirs:?}");
+    assert_eq!(same_hits(&ours, &theirs, 1e-3), ours.len(), "{ours:?} {theirs:?}");
     // On the server, hits that are nearly as good may change places.
     let [ours, theirs] = [&index, &whole].map(|index| hits(&sandbox, index, "1"));
-    assert!(4 * near(&ours, &theirs, 0.05) >= 3 * ours.len(), "{ours:?} {theirs:?}");
-    // What is gone is removed by its own part alone; nobody else has anything to do.
+    assert!(4 * same_hits(&ours, &theirs, 0.05) >= 3 * ours.len(), "{ours:?} {theirs:?}");
+    // Documents are removed only by their own part; the others have nothing to do.
     for n in 0..12 {
         sandbox.remove(&format!("notes/note-{n:04}.txt"));
     }
@@ -473,7 +478,7 @@ fn several_processes_share_the_work_and_make_the_same_index() {
 }
 
 #[test]
-fn who_may_write_the_same_is_refused_and_who_may_not_is_let_in() {
+fn writers_of_the_same_files_are_refused_and_others_are_let_in() {
     let server = Lite::start();
     let settings = || synthetic_settings(8);
     let index = Path::new(&server.index("notes")).to_owned();

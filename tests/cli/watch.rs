@@ -1,4 +1,4 @@
-//! Sees which files of a folder are opened.
+//! Counts how often the files of a folder are opened.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -9,7 +9,6 @@ use inotify::{EventMask, Inotify, WatchMask};
 pub struct Watch(Inotify);
 
 impl Watch {
-    /// Begins to watch.
     pub fn of(folder: &Path) -> Self {
         let inotify = Inotify::init().unwrap();
         inotify.watches().add(folder, WatchMask::OPEN | WatchMask::ACCESS).unwrap();
@@ -18,8 +17,8 @@ impl Watch {
 
     /// How often a file was opened since the last call.
     ///
-    /// The kernel joins equal events that follow each other unread, so that reads between opens
-    /// are what keeps opens apart.
+    /// The kernel merges equal events that follow each other unread; reads between two opens keep
+    /// them apart.
     pub fn opens(&mut self) -> usize {
         let mut opens = 0;
         let mut buffer = [0; 16 << 10];

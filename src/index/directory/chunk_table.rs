@@ -7,12 +7,12 @@ use std::path::Path;
 
 use memmap2::Mmap;
 
-use super::flat::{Appender, HEADER, Layout};
+use super::flat::{Appender, HEADER, RecordLayout};
 use crate::index::IndexError;
 
-/// TextKey, first token, number of tokens.
+/// In bytes: key, first token, number of tokens.
 const RECORD: usize = 16 + 8 + 4;
-const LAYOUT: Layout = Layout { magic: b"RQCHUNKS", number: 0x100, record: RECORD };
+const LAYOUT: RecordLayout = RecordLayout { magic: b"RQCHUNKS", number: 0x100, record: RECORD };
 
 /// A text that was embedded: the beginning of its BLAKE3 hash. Within one index, equal keys mean
 /// equal vectors.
@@ -170,7 +170,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("chunks.bin");
         let mut writer = ChunkTableWriter::open(&path, 0).unwrap();
-        (0..4).for_each(|n| writer.append(record(n)).unwrap());
+        for n in 0..4 {
+            writer.append(record(n)).unwrap();
+        }
         writer.sync().unwrap();
         let mut writer = ChunkTableWriter::open(&path, 2).unwrap();
         assert_eq!(writer.find(TextKey::of("3")).unwrap(), None);

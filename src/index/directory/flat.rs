@@ -17,7 +17,7 @@ pub(crate) const HEADER: usize = 16;
 
 /// What a file consists of.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Layout {
+pub(crate) struct RecordLayout {
     pub magic: &'static [u8; 8],
     /// Follows the magic: the size of what the file holds, or a version.
     pub number: u32,
@@ -25,7 +25,7 @@ pub(crate) struct Layout {
     pub record: usize,
 }
 
-impl Layout {
+impl RecordLayout {
     /// Where record `count` would begin; `None` for more records than any file has.
     pub(crate) fn end(self, count: u64) -> Option<u64> {
         count.checked_mul(self.record as u64)?.checked_add(HEADER as u64)

@@ -208,11 +208,16 @@ impl LogWriter {
         for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
-            if name.starts_with("documents-") && name.ends_with(".log") && name != current {
+            if is_log(name) && name != current {
                 let _ = fs::remove_file(entry.path());
             }
         }
     }
+}
+
+fn is_log(name: &str) -> bool {
+    let number = name.strip_prefix("documents-").and_then(|name| name.strip_suffix(".log"));
+    number.is_some()
 }
 
 fn write_line(out: &mut Vec<u8>, change: &Change) {

@@ -31,7 +31,8 @@ impl Manifest {
     /// A manifest for a fresh generation of data in `dir`, not written yet.
     pub(crate) fn fresh(dir: &Path, settings: Settings) -> Self {
         let taken = |name: &String| dir.join(name).exists();
-        let generation = (1u32..).map(|n| format!("generation-{n}")).find(|name| !taken(name));
+        let generation =
+            (1..=u32::MAX).map(|n| format!("generation-{n}")).find(|name| !taken(name));
         let generation = generation.expect("a directory cannot hold 2^32 generations");
         Self::new(generation, settings)
     }

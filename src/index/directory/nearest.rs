@@ -101,16 +101,14 @@ impl Best {
 mod tests {
     use super::*;
     use crate::index::directory::vector_file::{Bits, VectorFileWriter};
+    use crate::support::random::SplitMix64;
 
     const DIM: usize = 48;
 
     /// Unit vectors around a few centres.
     fn vectors(count: usize, seed: u64) -> Vec<Vec<f32>> {
-        let mut state = seed;
-        let mut value = move || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-        };
+        let mut random = SplitMix64::new(seed);
+        let mut value = move || 2.0 * random.next() as f32 - 1.0;
         let centres: Vec<Vec<f32>> = (0..7).map(|_| (0..DIM).map(|_| value()).collect()).collect();
         (0..count)
             .map(|i| {
@@ -136,7 +134,7 @@ mod tests {
     fn finds_what_a_sort_of_all_rows_finds() {
         let dir = tempfile::tempdir().unwrap();
         let rows = rows(&dir, &vectors(5000, 1));
-        let is_live = |row: u64| row % 3 != 0;
+        let is_live = |row: u64| !row.is_multiple_of(3);
         for query in vectors(5, 2) {
             let mut all: Vec<Scored> = (0..5000)
                 .filter(|&row| is_live(row))

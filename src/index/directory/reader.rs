@@ -286,7 +286,9 @@ impl Index for DirectoryIndex {
         chunks: &[ChunkId],
         take: &mut dyn FnMut(Vec<Vec<f32>>),
     ) -> Result<(), IndexError> {
-        chunks.iter().for_each(|&chunk| take(self.token_vectors_of(chunk)));
+        for &chunk in chunks {
+            take(self.token_vectors_of(chunk));
+        }
         Ok(())
     }
 
@@ -302,7 +304,9 @@ impl Index for DirectoryIndex {
                 *sum += value;
             }
         }
-        mean.iter_mut().for_each(|sum| *sum /= sample.len() as f32);
+        for sum in &mut mean {
+            *sum /= sample.len() as f32;
+        }
         Ok(mean)
     }
 

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 
-use super::flat::{Appender, HEADER, Layout};
+use super::flat::{Appender, HEADER, RecordLayout};
 use crate::compute::SimdLevel;
 use crate::compute::dense::scan;
 use crate::index::IndexError;
@@ -37,13 +37,13 @@ pub enum Bits {
 }
 
 /// The layout of scales and high bytes.
-fn high(dim: usize) -> Layout {
-    Layout { magic: b"RQROWS\x00\x02", number: dim as u32, record: SCALE + dim }
+fn high(dim: usize) -> RecordLayout {
+    RecordLayout { magic: b"RQROWS\x00\x02", number: dim as u32, record: SCALE + dim }
 }
 
 /// The layout of low bits.
-fn low(dim: usize) -> Layout {
-    Layout { magic: b"RQLOWS\x00\x02", number: dim as u32, record: dim.div_ceil(2) }
+fn low(dim: usize) -> RecordLayout {
+    RecordLayout { magic: b"RQLOWS\x00\x02", number: dim as u32, record: dim.div_ceil(2) }
 }
 
 /// Refuses vectors that are longer than any embedder's.

@@ -17,7 +17,9 @@ pub fn score(query: &LexicalQuery, text: &str, mean: impl Fn(TermKind) -> f32) -
         let mut counts: HashMap<String, u32> = HashMap::new();
         let terms = terms(text, kind);
         let norm = if mean(kind) > 0.0 { terms.len() as f32 / mean(kind) } else { 1.0 };
-        terms.into_iter().for_each(|term| *counts.entry(term).or_default() += 1);
+        for term in terms {
+            *counts.entry(term).or_default() += 1;
+        }
         (counts, K1 * (1.0 - B + B * norm))
     });
     let score = |term: &QueryTerm| {

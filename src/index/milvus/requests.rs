@@ -14,6 +14,9 @@ use crate::index::IndexError;
 /// Keys that one request names at most: some 10 KB of its filter.
 pub const KEYS: usize = 512;
 
+/// What a consumer of pages returns: whether it wants more.
+pub type Taken = Result<ControlFlow<()>, IndexError>;
+
 /// A field of an answer by name.
 pub fn field<'a>(fields: &'a [FieldData], name: &str) -> Answered<&'a FieldData> {
     let found = fields.iter().find(|field| field.name() == name);
@@ -114,7 +117,7 @@ impl Server {
         collection: &str,
         fields: &[&str],
         size: usize,
-        take: &mut dyn FnMut(&[FieldData]) -> Result<ControlFlow<()>, IndexError>,
+        take: &mut dyn FnMut(&[FieldData]) -> Taken,
     ) -> Result<(), IndexError> {
         let pages = self.count(collection, "")?.div_ceil(size).max(1) as u64;
         let begin = |page: u64| (u128::from(page) * (1 << 63) / u128::from(pages)) as i64;

@@ -225,7 +225,7 @@ impl<'a> Indexer<'a> {
         // In parts: one document may have thousands of chunks, and token vectors are large.
         for part in passages.chunks(BATCH) {
             let outcome = self.check_stop().and_then(|()| self.add(part));
-            if outcome.as_ref().is_err_and(|error| error.is::<Interrupted>()) {
+            if outcome.as_ref().is_err_and(anyhow::Error::is::<Interrupted>) {
                 self.abandon(&pending);
             }
             outcome?;
@@ -260,7 +260,9 @@ impl<'a> Indexer<'a> {
             Pending::File { id, state, seen } => {
                 let known = self.writer.ledger().documents_of(&id).map(|(id, _)| id);
                 let gone: Vec<String> = known.filter(|id| !seen.contains(*id)).cloned().collect();
-                gone.iter().for_each(|id| self.writer.remove_document(id));
+                for id in &gone {
+                    self.writer.remove_document(id);
+                }
                 self.summary.removed += gone.len();
                 self.writer.finish_file(&id, state);
             }
