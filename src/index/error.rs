@@ -115,3 +115,23 @@ impl IndexError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use super::*;
+
+    #[test]
+    fn an_error_of_a_server_is_shown_once_with_its_own_hint_and_reason() {
+        let server = |reason: &str| MilvusError::Server {
+            address: "milvus://host/notes".to_owned(),
+            what: "search".to_owned(),
+            source: reason.into(),
+        };
+        let error = IndexError::from(server("it is full"));
+        assert_eq!(error.to_string(), "cannot search on milvus://host/notes");
+        assert_eq!(error.hint(), server("").hint());
+        assert_eq!(error.source().map(ToString::to_string).as_deref(), Some("it is full"));
+    }
+}

@@ -1,12 +1,11 @@
-//! Where an index is, as the user names it, and what is reported while a server is waited for.
+//! Where an index is, as the user names it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::directory::{self, DirectoryIndex, DirectoryWriter, Manifest};
 use super::milvus::{self, Address, MilvusError};
-use super::{Index, IndexError, IndexWriter, Settings, Shard, Start};
+use super::{Index, IndexError, IndexWriter, Notify, Settings, Shard, Start};
 
 /// A place for an index.
 #[derive(Debug, Clone)]
@@ -15,43 +14,6 @@ pub enum Location {
     Directory(PathBuf),
     /// A collection on a Milvus server, and who is notified while it is waited for.
     Milvus(Address, Notify),
-}
-
-/// A call that failed and will be repeated.
-#[derive(Debug, Clone)]
-pub struct Retry {
-    /// The server, without secrets.
-    pub address: String,
-    /// What went wrong.
-    pub error: String,
-    /// Number of the next attempt, from 1.
-    pub attempt: u32,
-    /// Number of attempts after which it is given up.
-    pub attempts: u32,
-}
-
-/// Why an index on a server takes longer.
-#[derive(Debug, Clone)]
-pub enum Notice {
-    /// A call failed and will be repeated.
-    Retry(Retry),
-    /// Another writer seems to have died; that will be certain in some seconds.
-    Waiting {
-        /// The server, without secrets.
-        address: String,
-        /// The other writer.
-        writer: String,
-    },
-}
-
-/// Called with every [`Notice`].
-#[derive(Clone)]
-pub struct Notify(pub Arc<dyn Fn(&Notice) + Send + Sync>);
-
-impl fmt::Debug for Notify {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Notify")
-    }
 }
 
 impl Location {

@@ -28,7 +28,7 @@ const SEAL: usize = 16;
 /// A memory-mapped directory of sealed files, which can be read without its lock.
 ///
 /// Tantivy's reader takes a lock file so that no writer removes segments between the moment it
-/// reads their names and the moment it opens them. Where it must not create that file (somebody
+/// reads their names and the moment it opens them. Where it may not create that file (somebody
 /// else's index, a read-only disk), it reads without the lock.
 #[derive(Debug, Clone)]
 pub(crate) struct SealedDirectory {

@@ -121,7 +121,7 @@ pub fn rows(fields: &[FieldData]) -> Answered<Vec<ChunkRow>> {
         .collect()
 }
 
-/// All calls wait, and all may be repeated.
+/// All of these calls block, and all can be repeated.
 impl Server {
     /// Writes chunks with their words and token vectors.
     pub fn put_chunks(

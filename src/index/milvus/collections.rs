@@ -121,7 +121,7 @@ fn tokens_schema() -> (CollectionSchema, Vec<IndexParam>) {
     (schema, vec![unused_index()])
 }
 
-/// All calls wait, and all may be repeated.
+/// All of these calls block, and all can be repeated.
 impl Server {
     /// The generation that is in use, if there is an index.
     pub fn current(&self) -> Result<Option<CollectionNames>, IndexError> {
@@ -145,7 +145,7 @@ impl Server {
         Ok(self.load(names, None)?)
     }
 
-    /// Makes the collections of an index with `settings` that do not exist yet.
+    /// Makes those collections of an index with `settings` that do not exist yet.
     pub fn create(&self, names: &CollectionNames, settings: &Settings) -> Result<(), IndexError> {
         self.create_collection(&names.ledger(), &ledger_schema())?;
         // Before the collections that depend on them: a writer that is stopped in between leaves

@@ -64,7 +64,7 @@ struct Versioned {
     format: u32,
 }
 
-/// All calls wait, and all may be repeated.
+/// All of these calls block, and all can be repeated.
 impl Server {
     /// The generation in use, with its settings.
     pub fn existing(&self) -> Result<(CollectionNames, Settings), IndexError> {

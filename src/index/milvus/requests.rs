@@ -60,7 +60,7 @@ pub fn strong(collection: &str, filter: &str, fields: &[&str]) -> Answered<Query
         .build()
 }
 
-/// All calls wait, and all may be repeated.
+/// All of these calls block, and all can be repeated.
 impl Server {
     pub fn put(&self, collection: &str, columns: &[FieldData]) -> Result<(), MilvusError> {
         self.call("write to the index", |client| async move {
