@@ -14,7 +14,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use rag_query::compute::SimdLevel;
-use rag_query::embedding::encoder::{Checkpoint, Encoder, EncoderConfig, Sequence, batches};
+use rag_query::embedding::encoder::{Encoder, EncoderCheckpoint, EncoderConfig, Sequence, batches};
 use rag_query::measure::{median_seconds, peak};
 use rag_query::models::catalogue::Precision;
 use rag_query::support::random::SplitMix64;
@@ -109,7 +109,7 @@ fn lengths(shape: &str) -> Result<Vec<usize>> {
 fn load(folder: &Path, config: &EncoderConfig, precision: Precision) -> Result<(Encoder, f64)> {
     let open = || {
         let start = Instant::now();
-        let tensors = Checkpoint::open(&folder.join("model.safetensors"))?;
+        let tensors = EncoderCheckpoint::open(&folder.join("model.safetensors"))?;
         let encoder = Encoder::load(config, &tensors, precision)?;
         anyhow::Ok((encoder, start.elapsed().as_secs_f64()))
     };

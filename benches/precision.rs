@@ -13,7 +13,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
 use rag_query::compute::SimdLevel;
-use rag_query::embedding::encoder::{Checkpoint, Encoder, EncoderConfig, Sequence, TextTokenizer};
+use rag_query::embedding::encoder::{
+    Encoder, EncoderCheckpoint, EncoderConfig, Sequence, TextTokenizer,
+};
 use rag_query::embedding::normalize;
 use rag_query::models::catalogue::Precision;
 use serde_json::json;
@@ -50,7 +52,7 @@ fn main() -> Result<()> {
     let config = EncoderConfig::read(&args.folder.join("config.json"))?;
     let tokenizer = TextTokenizer::load(&args.folder.join("tokenizer.json"))?
         .with_window(config.max_tokens())?;
-    let tensors = Checkpoint::open(&args.folder.join("model.safetensors"))?;
+    let tensors = EncoderCheckpoint::open(&args.folder.join("model.safetensors"))?;
     let exact = Encoder::load(&config, &tensors, Precision::F32)?;
     let coded = Encoder::load(&config, &tensors, Precision::Int8)?;
     let mut cosines = Vec::new();

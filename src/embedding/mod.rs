@@ -11,7 +11,9 @@ use tokenizers::Encoding;
 
 use crate::compute::pool;
 use crate::models::catalogue::{EmbedderSpec, Pooling};
-use encoder::{Checkpoint, Encoder, EncoderConfig, Hidden, Sequence, TextTokenizer, batches};
+use encoder::{
+    Encoder, EncoderCheckpoint, EncoderConfig, Hidden, Sequence, TextTokenizer, batches,
+};
 
 pub use language_directions::LanguageDirections;
 
@@ -74,7 +76,7 @@ impl Embedder {
         // The tokenizer has 250,000 pieces, the weights 470 MB: read them side by side.
         let (tokenizer, encoder) = std::thread::scope(|scope| {
             let tokenizer = scope.spawn(|| TextTokenizer::load(tokenizer));
-            let encoder = Checkpoint::open(weights)
+            let encoder = EncoderCheckpoint::open(weights)
                 .and_then(|tensors| Encoder::load(&config, &tensors, settings.precision))
                 .with_context(|| format!("cannot load the embedder from {}", weights.display()));
             (tokenizer.join().expect("loading a tokenizer returns its errors"), encoder)

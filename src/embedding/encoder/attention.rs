@@ -10,16 +10,16 @@ use crate::compute::dense::tile::{Line, Out, PANEL, ROWS, Rows, product, product
 use crate::compute::pool::{Tile, TileMut, parallel_for_tiles};
 use crate::models::catalogue::Precision;
 
-/// Number and size of attention heads.
+/// How many attention heads there are, and how large each is.
 #[derive(Debug, Clone, Copy)]
-pub struct Heads {
-    /// Heads.
+pub struct HeadShape {
+    /// HeadShape.
     pub count: usize,
-    /// Values in each.
+    /// Values of each.
     pub dim: usize,
 }
 
-impl Heads {
+impl HeadShape {
     fn width(self) -> usize {
         self.count * self.dim
     }
@@ -28,11 +28,11 @@ impl Heads {
 /// `softmax(Q · Kᵀ / √dim) · V` for each text and head (Vaswani et al. 2017).
 ///
 /// `qkv` is `[tokens, 3 · heads · dim]` for the tokens of all texts, `texts` are their ranges; the
-/// result goes to `out`, `[tokens, heads · dim]`. Of the scores, those of a few tokens exist at a
-/// time. Where codes of 8 bits are precise enough for the weights, matrix tiles multiply bf16 here.
+/// result goes to `out`, `[tokens, heads · dim]`. Only the scores of a few tokens exist at a time.
+/// Where 8 bits are precise enough for the weights, matrix tiles multiply bf16 here.
 pub fn attend(
     qkv: &[f32],
-    heads: Heads,
+    heads: HeadShape,
     texts: &[Range<usize>],
     precision: Precision,
     out: &mut [f32],
@@ -58,10 +58,10 @@ pub fn attend(
     });
 }
 
-/// What is read.
+/// What every head reads.
 struct Task<'a> {
     qkv: &'a [f32],
-    heads: Heads,
+    heads: HeadShape,
 }
 
 impl Task<'_> {
@@ -92,7 +92,7 @@ fn products(level: SimdLevel, rows: Rows, panels: &[Line], depth: usize, out: Ou
     }
 }
 
-/// What one head works with, kept from text to text.
+/// Buffers of one head at a time, kept from text to text.
 #[derive(Default)]
 struct Head {
     /// Kᵀ: `[panels, dim]`, sixteen tokens a panel.
@@ -161,7 +161,7 @@ impl Head {
     }
 }
 
-/// As [`Head`], in bf16 for matrix tiles.
+/// [`Head`] in bf16, for matrix tiles.
 #[cfg(target_arch = "x86_64")]
 #[derive(Default)]
 struct Bf16Head {
@@ -185,7 +185,7 @@ impl Bf16Head {
         let Tile { at: (_, head), rows: text, values: mut out, .. } = tile;
         let count = text.len();
         self.pack(level, task, text.clone(), head);
-        // Tiles are read whole: tokens past the end are zeros, and what comes of them is not used.
+        // Tiles are read whole: tokens past the end are zeros, and their results are not used.
         let (row, deep) = (count.next_multiple_of(PANEL), count.next_multiple_of(BF16_DEPTH));
         self.scores.resize(ROWS * row, 0.0);
         self.weights.clear();

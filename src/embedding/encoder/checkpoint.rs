@@ -12,21 +12,21 @@ use half::{bf16, f16};
 
 use crate::models::safetensors;
 
-/// A checkpoint, opened; its tensors are read when they are asked for.
+/// An open checkpoint. Tensors are read when they are asked for.
 #[derive(Clone)]
-pub struct Checkpoint {
-    source: Arc<Source>,
+pub struct EncoderCheckpoint {
+    source: Arc<TensorSource>,
     path: PathBuf,
-    /// What all names start with.
+    /// What all names begin with.
     prefix: String,
 }
 
-enum Source {
+enum TensorSource {
     Safetensors(MmapedSafetensors),
     Pickle(PthTensors),
 }
 
-/// A matrix that is read row by row, from where the file is mapped if it can be.
+/// A matrix that is read row by row, from the mapped file where there is one.
 pub struct RowTable {
     rows: usize,
     columns: usize,
@@ -36,7 +36,7 @@ pub struct RowTable {
 enum Values {
     /// A tensor of a mapped file.
     Mapped {
-        source: Arc<Source>,
+        source: Arc<TensorSource>,
         name: String,
     },
     Held(Vec<f32>),
@@ -44,13 +44,13 @@ enum Values {
 
 /// The type of the numbers of a mapped tensor.
 #[derive(Clone, Copy)]
-enum Kind {
+enum NumberType {
     F32,
     F16,
     Bf16,
 }
 
-impl Kind {
+impl NumberType {
     fn bytes(self) -> usize {
         match self {
             Self::F32 => 4,
@@ -59,31 +59,31 @@ impl Kind {
     }
 }
 
-impl Source {
+impl TensorSource {
     /// Type, shape and bytes of a tensor of a mapped file.
-    fn view(&self, name: &str) -> Option<(Option<Kind>, Vec<usize>, &[u8])> {
+    fn view(&self, name: &str) -> Option<(Option<NumberType>, Vec<usize>, &[u8])> {
         let Self::Safetensors(tensors) = self else { return None };
         let view = tensors.get(name).ok()?;
-        let kind = match DType::try_from(view.dtype()).ok() {
-            Some(DType::F32) => Some(Kind::F32),
-            Some(DType::F16) => Some(Kind::F16),
-            Some(DType::BF16) => Some(Kind::Bf16),
+        let number_type = match DType::try_from(view.dtype()).ok() {
+            Some(DType::F32) => Some(NumberType::F32),
+            Some(DType::F16) => Some(NumberType::F16),
+            Some(DType::BF16) => Some(NumberType::Bf16),
             _ => None,
         };
-        Some((kind, view.shape().to_vec(), view.data()))
+        Some((number_type, view.shape().to_vec(), view.data()))
     }
 }
 
-impl Checkpoint {
-    /// Opens a file.
+impl EncoderCheckpoint {
+    /// Opens safetensors, or a PyTorch checkpoint if the name ends in `.bin`.
     pub fn open(path: &Path) -> Result<Self> {
         let source = if path.extension().is_some_and(|extension| extension == "bin") {
             let tensors = PthTensors::new(path, None);
-            Source::Pickle(tensors.with_context(|| {
+            TensorSource::Pickle(tensors.with_context(|| {
                 format!("cannot read {} as a PyTorch checkpoint; download it again", path.display())
             })?)
         } else {
-            Source::Safetensors(safetensors::open(path)?)
+            TensorSource::Safetensors(safetensors::open(path)?)
         };
         Ok(Self { source: Arc::new(source), path: path.to_owned(), prefix: String::new() })
     }
@@ -97,8 +97,8 @@ impl Checkpoint {
     pub fn has(&self, name: &str) -> bool {
         let name = format!("{}{name}", self.prefix);
         match &*self.source {
-            Source::Safetensors(_) => self.source.view(&name).is_some(),
-            Source::Pickle(tensors) => tensors.tensor_infos().contains_key(&name),
+            TensorSource::Safetensors(_) => self.source.view(&name).is_some(),
+            TensorSource::Pickle(tensors) => tensors.tensor_infos().contains_key(&name),
         }
     }
 
@@ -128,15 +128,15 @@ impl Checkpoint {
             Ok(())
         };
         let values = match &*self.source {
-            Source::Safetensors(_) => {
-                let (kind, shape, _) = self.source.view(&name).with_context(missing)?;
+            TensorSource::Safetensors(_) => {
+                let (number_type, shape, _) = self.source.view(&name).with_context(missing)?;
                 check(&shape)?;
-                kind.with_context(|| {
+                number_type.with_context(|| {
                     format!("tensor {name} in {file} is of no type that this program reads")
                 })?;
                 Values::Mapped { source: Arc::clone(&self.source), name }
             }
-            Source::Pickle(tensors) => {
+            TensorSource::Pickle(tensors) => {
                 let info = tensors.tensor_infos().get(&name).with_context(missing)?;
                 check(info.layout.dims())?;
                 let tensor = tensors.get(&name)?.with_context(missing)?;
@@ -150,7 +150,7 @@ impl Checkpoint {
 }
 
 impl RowTable {
-    /// Rows.
+    /// How many there are.
     pub fn rows(&self) -> usize {
         self.rows
     }
@@ -158,27 +158,27 @@ impl RowTable {
     /// Reads the rows from `row` on that fill `values`.
     ///
     /// # Panics
-    /// If the table has not that many.
+    /// If the table does not have that many.
     pub fn read(&self, row: usize, values: &mut [f32]) {
         let start = row * self.columns;
         match &self.values {
             Values::Held(held) => values.copy_from_slice(&held[start..start + values.len()]),
             Values::Mapped { source, name } => {
-                let (kind, _, bytes) = source.view(name).expect("it was there when opened");
-                let kind = kind.expect("it was checked when opened");
-                let each = kind.bytes();
+                let (number_type, _, bytes) = source.view(name).expect("it was there when opened");
+                let number_type = number_type.expect("it was checked when opened");
+                let each = number_type.bytes();
                 let bytes = &bytes[start * each..(start + values.len()) * each];
-                widen(kind, bytes, values);
+                widen(number_type, bytes, values);
             }
         }
     }
 }
 
 /// Little-endian numbers → f32.
-fn widen(kind: Kind, bytes: &[u8], values: &mut [f32]) {
+fn widen(number_type: NumberType, bytes: &[u8], values: &mut [f32]) {
     // Pieces small enough for the stack: bytes of a file are not aligned.
     const PIECE: usize = 256;
-    if matches!(kind, Kind::F32) {
+    if matches!(number_type, NumberType::F32) {
         for (value, bytes) in values.iter_mut().zip(bytes.chunks_exact(4)) {
             *value = f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
         }
@@ -186,7 +186,7 @@ fn widen(kind: Kind, bytes: &[u8], values: &mut [f32]) {
     }
     for (values, bytes) in values.chunks_mut(PIECE).zip(bytes.chunks(2 * PIECE)) {
         let bits = bytes.chunks_exact(2).map(|two| u16::from_le_bytes([two[0], two[1]]));
-        if matches!(kind, Kind::F16) {
+        if matches!(number_type, NumberType::F16) {
             let mut piece = [f16::ZERO; PIECE];
             piece.iter_mut().zip(bits).for_each(|(half, bits)| *half = f16::from_bits(bits));
             piece[..values.len()].convert_to_f32_slice(values);

@@ -4,27 +4,27 @@ use std::ops::Range;
 
 use anyhow::Result;
 
-use super::Norm;
-use super::attention::{Heads, attend};
-use super::checkpoint::Checkpoint;
+use super::LayerNorm;
+use super::attention::{HeadShape, attend};
+use super::checkpoint::EncoderCheckpoint;
 use super::config::EncoderConfig;
-use super::linear::{Codes, Linear};
+use super::linear::{Codes, PackedLinear};
 use crate::compute::dense::rows::Epilogue;
 use crate::models::catalogue::Precision;
 
 /// A block of the encoder.
 pub struct Layer {
     /// Queries, keys and values in one product.
-    qkv: Linear,
-    mix: Linear,
-    mix_norm: Norm,
-    up: Linear,
-    down: Linear,
-    down_norm: Norm,
+    qkv: PackedLinear,
+    mix: PackedLinear,
+    mix_norm: LayerNorm,
+    up: PackedLinear,
+    down: PackedLinear,
+    down_norm: LayerNorm,
     precision: Precision,
 }
 
-/// What the layers write their steps to, one after the other.
+/// Where the layers keep what lies between their steps.
 #[derive(Default)]
 pub struct Buffers {
     /// `[tokens, 3 · hidden]`
@@ -48,22 +48,22 @@ impl Buffers {
 impl Layer {
     /// Loads the tensors of one layer.
     pub fn load(
-        tensors: &Checkpoint,
+        tensors: &EncoderCheckpoint,
         config: &EncoderConfig,
         precision: Precision,
     ) -> Result<Self> {
         let EncoderConfig { hidden, intermediate, .. } = *config;
         let linear = |names: &[&str], outputs, inputs| {
-            Linear::load(tensors, names, outputs, inputs, precision)
+            PackedLinear::load(tensors, names, outputs, inputs, precision)
         };
         let qkv = ["attention.self.query", "attention.self.key", "attention.self.value"];
         Ok(Self {
             qkv: linear(&qkv, hidden, hidden)?,
             mix: linear(&["attention.output.dense"], hidden, hidden)?,
-            mix_norm: Norm::load(tensors, "attention.output.LayerNorm", config)?,
+            mix_norm: LayerNorm::load(tensors, "attention.output.LayerNorm", config)?,
             up: linear(&["intermediate.dense"], intermediate, hidden)?,
             down: linear(&["output.dense"], hidden, intermediate)?,
-            down_norm: Norm::load(tensors, "output.LayerNorm", config)?,
+            down_norm: LayerNorm::load(tensors, "output.LayerNorm", config)?,
             precision,
         })
     }
@@ -72,7 +72,7 @@ impl Layer {
     pub fn forward(
         &self,
         xs: &mut [f32],
-        heads: Heads,
+        heads: HeadShape,
         texts: &[Range<usize>],
         buffers: &mut Buffers,
     ) {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use anyhow::Result;
 
-use super::checkpoint::{Checkpoint, RowTable};
+use super::checkpoint::{EncoderCheckpoint, RowTable};
 use crate::compute::SimdLevel;
 use crate::compute::dense::rows::{self, Epilogue};
 use crate::compute::dense::tile::{
@@ -16,16 +16,16 @@ use crate::compute::pool::{
 };
 use crate::models::catalogue::Precision;
 
-/// Rows that go through all panels of a part of a matrix together: they stay in the first caches.
+/// Rows that go through all panels of a part of a matrix together, and stay in the first two caches.
 const BLOCK: usize = 48;
-/// The same of codes, whose tiles are multiplied much faster than the second cache gives them.
+/// The same for codes, whose tiles are multiplied much faster than the second cache delivers them.
 const CODE_BLOCK: usize = 32;
 
 /// `x · Wᵀ + b`
-pub struct Linear {
+pub struct PackedLinear {
     inputs: usize,
     outputs: usize,
-    /// As many as all panels have columns.
+    /// One for every column of the panels.
     bias: Vec<f32>,
     weights: Weights,
 }
@@ -56,10 +56,10 @@ struct CodeTile {
     offsets: Vec<i32>,
 }
 
-impl Linear {
+impl PackedLinear {
     /// The layers `names` side by side: their weights, each `[outputs, inputs]`, and biases.
     pub fn load(
-        tensors: &Checkpoint,
+        tensors: &EncoderCheckpoint,
         names: &[&str],
         outputs: usize,
         inputs: usize,
@@ -271,7 +271,7 @@ impl CodeTile {
     }
 }
 
-/// Reads row `output` of the tables side by side; beyond the last, zeros.
+/// Reads row `output` of the tables, counted through all of them; past the last, zeros.
 fn read(tables: &[RowTable], output: usize, row: &mut [f32]) {
     let each = tables[0].rows();
     match tables.get(output / each) {

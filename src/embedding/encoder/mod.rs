@@ -1,8 +1,8 @@
 //! The transformer encoder under embedders and cross-encoders, on the CPU.
 //!
-//! BERT (Devlin et al. 2019) and XLM-RoBERTa (Conneau et al. 2020). Texts of a batch lie one after
-//! the other without padding; the cores share each step. The CPU is the only device this module
-//! knows, so embedding and reranking cannot create a CUDA context.
+//! BERT (Devlin et al. 2019) and XLM-RoBERTa (Conneau et al. 2020). The texts of a batch follow one
+//! another without padding; the cores share each step. The CPU is the only device this module knows,
+//! so embedding and reranking cannot create a CUDA context.
 //!
 //! ```text
 //! ids ─▶ token + position + type ─▶ norm ─▶ layers × ( attention ─▶ norm ─▶ feed-forward ─▶ norm )
@@ -27,13 +27,13 @@ use crate::compute::SimdLevel;
 use crate::compute::dense::rows;
 use crate::compute::pool::{parallel_for_chunks, parallel_for_parts, threads};
 use crate::models::catalogue::Precision;
-use attention::Heads;
+use attention::HeadShape;
 use checkpoint::RowTable;
 use layer::{Buffers, Layer};
 
-pub use checkpoint::Checkpoint;
+pub use checkpoint::EncoderCheckpoint;
 pub use config::{EncoderConfig, Family};
-pub use linear::{Codes, Linear};
+pub use linear::{Codes, PackedLinear};
 pub use tokenizer::TextTokenizer;
 
 /// A tensor that every encoder has.
@@ -84,15 +84,15 @@ impl Hidden {
     }
 }
 
-/// Layer normalization's parameters.
-struct Norm {
+/// The parameters of a layer normalization.
+struct LayerNorm {
     weight: Vec<f32>,
     bias: Vec<f32>,
     epsilon: f32,
 }
 
-impl Norm {
-    fn load(tensors: &Checkpoint, name: &str, config: &EncoderConfig) -> Result<Self> {
+impl LayerNorm {
+    fn load(tensors: &EncoderCheckpoint, name: &str, config: &EncoderConfig) -> Result<Self> {
         Ok(Self {
             weight: tensors.vector(&format!("{name}.weight"), config.hidden)?,
             bias: tensors.vector(&format!("{name}.bias"), config.hidden)?,
@@ -119,16 +119,16 @@ pub struct Encoder {
     positions: RowTable,
     /// `[types, hidden]`
     types: Vec<f32>,
-    norm: Norm,
+    norm: LayerNorm,
     layers: Vec<Layer>,
     config: EncoderConfig,
 }
 
 impl Encoder {
-    /// Loads the tensors that `config` names, be they alone in the checkpoint or beside a head.
+    /// Loads the tensors that `config` names, whether or not the checkpoint has a head beside them.
     pub fn load(
         config: &EncoderConfig,
-        tensors: &Checkpoint,
+        tensors: &EncoderCheckpoint,
         precision: Precision,
     ) -> Result<Self> {
         let EncoderConfig { hidden, vocabulary, .. } = *config;
@@ -146,16 +146,16 @@ impl Encoder {
             tokens: tensors.table(TOKENS, vocabulary, hidden)?,
             positions: below.table("position_embeddings.weight", config.positions(), hidden)?,
             types: type_values,
-            norm: Norm::load(&below, "LayerNorm", config)?,
+            norm: LayerNorm::load(&below, "LayerNorm", config)?,
             layers: (0..config.layers).map(layer).collect::<Result<_>>()?,
             config: config.clone(),
         })
     }
 
-    /// Contextual token vectors of each text, whatever its neighbours in the batch.
+    /// Contextual token vectors of each text, which do not depend on its neighbours in the batch.
     ///
-    /// With texts enough, each core takes some of them through all layers, so that no core waits for
-    /// another; else the cores share each step.
+    /// If there are enough texts, each core takes some of them through all layers, so that no core
+    /// waits for another; otherwise the cores share each step.
     ///
     /// # Panics
     /// If a text has more than [`EncoderConfig::max_tokens`] tokens.
@@ -203,19 +203,19 @@ impl Encoder {
         self.embed(batch, xs);
         self.norm.forward(xs);
         buffers.resize(xs.len() / config.hidden, config);
-        let heads = Heads { count: config.heads, dim: config.hidden / config.heads };
+        let heads = HeadShape { count: config.heads, dim: config.hidden / config.heads };
         for layer in &self.layers {
             layer.forward(xs, heads, texts, buffers);
         }
     }
 
-    /// The sum of what is known of each token by itself: `[tokens, hidden]`.
+    /// The sum of the embeddings of each token, its position and its type: `[tokens, hidden]`.
     fn embed(&self, batch: &[&Sequence], xs: &mut [f32]) {
         let hidden = self.config.hidden;
         let mut position = vec![0f32; hidden];
         let all = batch.iter().flat_map(|text| text.ids.iter().zip(&text.types).enumerate());
         for (x, (i, (&id, &kind))) in xs.chunks_exact_mut(hidden).zip(all) {
-            // Whatever the tokenizer says, there is a row for it: unknown tokens are the first.
+            // Ids that the model does not know read the first row.
             let id = id as usize;
             self.tokens.read(if id < self.tokens.rows() { id } else { 0 }, x);
             self.positions.read(self.config.first_position() + i, &mut position);
@@ -242,12 +242,12 @@ const PART_TOKENS: Range<usize> = 128..512;
 /// Cuts the texts of a batch of `tokens` tokens into runs of neighbours, enough of them that the
 /// cores finish together.
 fn parts(texts: &[Range<usize>], tokens: usize) -> Vec<Range<usize>> {
-    let most = (tokens / (16 * threads())).clamp(PART_TOKENS.start, PART_TOKENS.end);
+    let max_tokens = (tokens / (16 * threads())).clamp(PART_TOKENS.start, PART_TOKENS.end);
     let mut parts: Vec<Range<usize>> = Vec::new();
     let mut start = 0;
     for (i, text) in texts.iter().enumerate() {
         match parts.last_mut() {
-            Some(part) if text.end - start <= most => part.end = i + 1,
+            Some(part) if text.end - start <= max_tokens => part.end = i + 1,
             _ => {
                 parts.push(i..i + 1);
                 start = text.start;

@@ -25,16 +25,16 @@ const MAX_TEXT_BYTES: usize = 256 << 10;
 
 /// Words whose number of tokens a thread remembers.
 const REMEMBERED_WORDS: usize = 1 << 17;
-/// Longer words are rare, and those of scripts without spaces never come again.
+/// Longer words are rare, and those of scripts without spaces never return.
 const MAX_REMEMBERED_BYTES: usize = 48;
 
 thread_local! {
-    /// The words that this thread has met: no other waits for a look at them.
+    /// The words that this thread has met; no other thread waits for them.
     static WORDS: RefCell<Words> = RefCell::default();
 }
 
-/// The words that any thread has met, for those that are new to one: to tokenize them was a third of
-/// the time of cutting some ten megabytes, on each core anew.
+/// The words that any thread has met. Tokenizing every word anew on each core took a third of the
+/// time of cutting some ten megabytes into chunks.
 static ALL_WORDS: LazyLock<RwLock<Words>> = LazyLock::new(RwLock::default);
 
 /// How many tokens words have.
@@ -61,14 +61,14 @@ impl Words {
 
 /// A tokenizer that treats everything it is given as ordinary text.
 pub struct TextTokenizer {
-    kind: Kind,
-    /// Tells this one from others of the process; none where the words of a text cannot be
+    kind: TokenizerKind,
+    /// Tells this tokenizer from others of the process; `None` if the words of a text cannot be
     /// tokenized one by one.
     words: Option<u64>,
 }
 
 /// The library's tokenizer, around a model of its own or around ours.
-enum Kind {
+enum TokenizerKind {
     Library(Box<Tokenizer>),
     Unigram(Box<UnigramTokenizer>),
 }
@@ -87,7 +87,7 @@ impl TextTokenizer {
         let json = json::bytes(path)?;
         if let Some(tokenizer) = unigram(&json) {
             let words = number(tokenizer.get_pre_tokenizer());
-            return Ok(Self { kind: Kind::Unigram(Box::new(tokenizer)), words });
+            return Ok(Self { kind: TokenizerKind::Unigram(Box::new(tokenizer)), words });
         }
         Self::library(&json).map_err(|error| {
             anyhow!("cannot use the tokenizer in {}: {error}; download it again", path.display())
@@ -101,7 +101,7 @@ impl TextTokenizer {
         // A document that contains `</s>` is data, not the end of a sequence.
         tokenizer.set_encode_special_tokens(true);
         let words = number(tokenizer.get_pre_tokenizer());
-        Ok(Self { kind: Kind::Library(Box::new(tokenizer)), words })
+        Ok(Self { kind: TokenizerKind::Library(Box::new(tokenizer)), words })
     }
 
     /// Cuts the longer part of a pair so that the whole has at most `max_tokens`.
@@ -112,8 +112,8 @@ impl TextTokenizer {
             ..TruncationParams::default()
         });
         match &mut self.kind {
-            Kind::Library(tokenizer) => tokenizer.with_truncation(window).map(drop),
-            Kind::Unigram(tokenizer) => tokenizer.with_truncation(window).map(drop),
+            TokenizerKind::Library(tokenizer) => tokenizer.with_truncation(window).map(drop),
+            TokenizerKind::Unigram(tokenizer) => tokenizer.with_truncation(window).map(drop),
         }
         .map_err(|error| anyhow!("cannot truncate: {error}"))?;
         Ok(self)
@@ -131,8 +131,8 @@ impl TextTokenizer {
 
     fn with_own_tokens(&self, input: EncodeInput) -> Result<Encoding> {
         match &self.kind {
-            Kind::Library(tokenizer) => tokenizer.encode(input, true),
-            Kind::Unigram(tokenizer) => tokenizer.encode(input, true),
+            TokenizerKind::Library(tokenizer) => tokenizer.encode(input, true),
+            TokenizerKind::Unigram(tokenizer) => tokenizer.encode(input, true),
         }
         .map_err(|error| anyhow!("cannot tokenize: {error}"))
     }
@@ -156,7 +156,7 @@ impl TextTokenizer {
         })
     }
 
-    /// Tokens of a word that is new to this thread; the word is as all threads have it.
+    /// Tokens of a word that is new to this thread, and the word as all threads share it.
     fn count_new(&self, own: u64, word: &str) -> (Arc<str>, u32) {
         {
             let all = ALL_WORDS.read().unwrap_or_else(PoisonError::into_inner);
@@ -174,25 +174,25 @@ impl TextTokenizer {
     fn count_all(&self, text: &str) -> usize {
         let composed = composed(text);
         let encoding = match &self.kind {
-            Kind::Library(tokenizer) => tokenizer.encode_fast(composed, false),
-            Kind::Unigram(tokenizer) => tokenizer.encode_fast(composed, false),
+            TokenizerKind::Library(tokenizer) => tokenizer.encode_fast(composed, false),
+            TokenizerKind::Unigram(tokenizer) => tokenizer.encode_fast(composed, false),
         };
-        // The models that are accepted tokenize any text; should one not, its text is as long as
-        // it could be.
+        // The accepted models tokenize any text. Should one fail, the text counts as the most tokens
+        // that it could have.
         encoding.map_or(text.len(), |encoding| encoding.len())
     }
 
     /// Number of different tokens.
     pub fn vocabulary(&self) -> usize {
         match &self.kind {
-            Kind::Library(tokenizer) => tokenizer.get_vocab_size(true),
-            Kind::Unigram(tokenizer) => tokenizer.get_vocab_size(true),
+            TokenizerKind::Library(tokenizer) => tokenizer.get_vocab_size(true),
+            TokenizerKind::Unigram(tokenizer) => tokenizer.get_vocab_size(true),
         }
     }
 }
 
-/// A number for a tokenizer that cuts a text at white space before all else, as those of XLM-R and
-/// BERT do: there the tokens of a text are those of its words.
+/// A number for a tokenizer that first cuts a text at white space, as those of XLM-R and BERT do: the
+/// tokens of a text are then those of its words.
 fn number(pre_tokenizer: Option<&PreTokenizerWrapper>) -> Option<u64> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let first = match pre_tokenizer? {
@@ -206,7 +206,7 @@ fn number(pre_tokenizer: Option<&PreTokenizerWrapper>) -> Option<u64> {
     cuts.then(|| NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A tokenizer around our own model; `None` where the file describes anything that it has not.
+/// A tokenizer around our own model; `None` if the file asks for anything that our model lacks.
 fn unigram(json: &[u8]) -> Option<UnigramTokenizer> {
     #[derive(Deserialize)]
     struct File {
@@ -312,7 +312,7 @@ mod tests {
     }
 
     fn is_ours(part: &str, other: &str) -> bool {
-        matches!(load(&file(part, other)).unwrap().kind, Kind::Unigram(_))
+        matches!(load(&file(part, other)).unwrap().kind, TokenizerKind::Unigram(_))
     }
 
     #[test]
@@ -325,7 +325,7 @@ mod tests {
         assert_eq!(tokenizer.vocabulary(), 9);
     }
 
-    /// What one thread has counted is remembered for all, but not as another tokenizer's.
+    /// What one thread has counted is remembered for all threads, but not for other tokenizers.
     #[test]
     fn counts_are_each_tokenizers_own_on_every_thread() {
         let metaspace = r#"{"type":"Metaspace","replacement":"▁","prepend_scheme":"always"}"#;
@@ -349,14 +349,14 @@ mod tests {
     }
 
     #[test]
-    fn only_what_our_model_does_as_the_library_is_left_to_it() {
+    fn our_model_is_used_only_where_it_equals_the_library() {
         assert!(is_ours("", ""));
         assert!(!is_ours(r#""byte_fallback":false"#, r#""byte_fallback":true"#));
         assert!(!is_ours(
             r#""normalized":false,"special":true"#,
             r#""normalized":false,"special":false"#
         ));
-        // An added token that is no piece.
+        // An added token that is not a piece.
         assert!(!is_ours(r#""content":"<s>""#, r#""content":"<S>""#));
         assert!(!is_ours(r#"["b",-3]"#, r#"["",-3]"#));
     }

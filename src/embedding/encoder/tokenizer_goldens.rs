@@ -12,6 +12,7 @@ use tokenizers::{Encoding, Tokenizer, TruncationParams};
 use unicode_normalization::UnicodeNormalization;
 
 use super::TextTokenizer;
+use crate::support::random::SplitMix64;
 
 fn path() -> PathBuf {
     let models = std::env::var_os("RAG_QUERY_MODELS").map_or_else(
@@ -129,13 +130,8 @@ fn strange_texts() {
 /// Letters, marks and spaces of every kind next to each other.
 #[test]
 fn random_texts() {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut below = |limit: u32| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        ((state >> 33) as u32) % limit
-    };
+    let mut random = SplitMix64::new(1);
+    let mut below = |limit: u32| random.below(limit as usize) as u32;
     let words = ["học", "máy", "hoà", "Việt", "the", "</s>", "<mask>", "..", "中文", "ไม่", "ﬀ"];
     for _ in 0..4000 {
         let mut text = String::new();

@@ -130,7 +130,7 @@ struct Slot {
     id: u32,
 }
 
-/// Of sixteen bits, one or two are set: a text is rarely followed in vain.
+/// One or two of sixteen bits are set, so a text is rarely followed in vain.
 const BITS_PER_SLOT: usize = 16;
 /// No piece has this id.
 const FREE: u32 = u32::MAX;
@@ -161,7 +161,7 @@ impl PieceHash {
     }
 }
 
-/// The model.
+/// The model, ready to find pieces.
 pub struct Unigram {
     vocabulary: Vocabulary,
     /// Open addressing; a power of two.
@@ -177,13 +177,13 @@ pub struct Unigram {
 impl Unigram {
     /// A model that finds every piece in a text but those of the ids in `hidden`.
     ///
-    /// `None` where `unknown` is no piece, or the pieces are not what a trained model has.
+    /// `None` if `unknown` is not a piece, or the pieces are not those of a trained model.
     pub fn new(vocabulary: Vocabulary, unknown: Option<u32>, hidden: &[u32]) -> Option<Self> {
         let pieces = u32::try_from(vocabulary.len()).ok().filter(|&pieces| pieces < FREE)?;
         if unknown.is_some_and(|id| id >= pieces) {
             return None;
         }
-        let least = vocabulary.scores.iter().copied().fold(f64::INFINITY, f64::min);
+        let min_score = vocabulary.scores.iter().copied().fold(f64::INFINITY, f64::min);
         let size = (2 * vocabulary.len()).next_power_of_two();
         let mut model = Self {
             vocabulary,
@@ -191,7 +191,7 @@ impl Unigram {
             beginnings: vec![0; (size * BITS_PER_SLOT).div_ceil(64)],
             longest: 0,
             unknown,
-            unknown_score: least - UNKNOWN_PENALTY,
+            unknown_score: min_score - UNKNOWN_PENALTY,
         };
         for id in (0..pieces).filter(|id| !hidden.contains(id)) {
             model.insert(id)?;
@@ -251,8 +251,8 @@ impl Unigram {
         None
     }
 
-    /// The likeliest segmentations of `text` up to each of its bytes; of use at its characters'
-    /// ends. `[bytes + 1]`
+    /// The likeliest segmentations of `text` up to each of its bytes, which mean something where a
+    /// character ends. `[bytes + 1]`
     fn segmentations(&self, text: &str) -> Result<Vec<Segmentation>, UnigramError> {
         let mut best = vec![Segmentation { score: 0.0, id: FREE, start: 0 }; text.len() + 1];
         for (start, first) in text.char_indices() {
@@ -353,6 +353,7 @@ mod tests {
     use tokenizers::models::unigram::Unigram as Reference;
 
     use super::*;
+    use crate::support::random::SplitMix64;
 
     fn vocabulary(pieces: &[(String, f64)]) -> Vocabulary {
         serde_json::from_str(&serde_json::to_string(pieces).unwrap()).unwrap()
@@ -367,27 +368,15 @@ mod tests {
         model.tokenize(text).unwrap().into_iter().map(|token| token.value).collect()
     }
 
-    /// xorshift64*
-    struct Random(u64);
-
-    impl Random {
-        fn below(&mut self, limit: usize) -> usize {
-            self.0 ^= self.0 >> 12;
-            self.0 ^= self.0 << 25;
-            self.0 ^= self.0 >> 27;
-            (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % limit
-        }
-
-        fn text(&mut self, longest: usize) -> String {
-            const LETTERS: [char; 7] = ['a', 'b', 'ấ', '▁', '中', '🙂', '"'];
-            (0..=self.below(longest)).map(|_| LETTERS[self.below(LETTERS.len())]).collect()
-        }
+    fn random_text(random: &mut SplitMix64, longest: usize) -> String {
+        const LETTERS: [char; 7] = ['a', 'b', 'ấ', '▁', '中', '🙂', '"'];
+        (0..=random.below(longest)).map(|_| LETTERS[random.below(LETTERS.len())]).collect()
     }
 
     /// Small vocabularies, so that pieces overlap, repeat, tie and miss letters all the time.
     #[test]
     fn equals_the_library_on_random_models_and_texts() {
-        let mut random = Random(5);
+        let mut random = SplitMix64::new(5);
         let mut tokens = 0;
         for round in 0..300 {
             let mut pieces = vec![("<unk>".to_owned(), 0.0)];
@@ -399,12 +388,12 @@ mod tests {
                     // Above zero; an unknown letter may then beat pieces.
                     _ => random.below(40) as f64,
                 };
-                pieces.push((random.text(5), score));
+                pieces.push((random_text(&mut random, 5), score));
             }
             let ours = Unigram::new(vocabulary(&pieces), Some(0), &[]).unwrap();
             let library = Reference::from(pieces, Some(0), false).unwrap();
             for _ in 0..50 {
-                let text = random.text(30);
+                let text = random_text(&mut random, 30);
                 let found = ours.tokenize(&text).unwrap();
                 assert_eq!(found, library.tokenize(&text).unwrap(), "{text:?} in round {round}");
                 tokens += found.len();
@@ -460,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_trained_model_has_is_refused() {
+    fn pieces_that_no_trained_model_has_are_refused() {
         let long = "x".repeat(MAX_PIECE_CHARS + 1);
         assert!(model(&[("a", 0.0)], Some(1), &[]).is_none());
         assert!(model(&[("a", 0.0), ("", 0.0)], Some(0), &[]).is_none());

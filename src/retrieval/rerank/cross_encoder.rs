@@ -6,7 +6,8 @@ use anyhow::{Context, Result, ensure};
 
 use crate::compute::dense::rows::Epilogue;
 use crate::embedding::encoder::{
-    Checkpoint, Codes, Encoder, EncoderConfig, Family, Linear, Sequence, TextTokenizer, batches,
+    Codes, Encoder, EncoderCheckpoint, EncoderConfig, Family, PackedLinear, Sequence,
+    TextTokenizer, batches,
 };
 use crate::models::catalogue::Precision;
 
@@ -23,21 +24,21 @@ pub struct CrossEncoder {
 
 /// What turns the first token's vector into a score.
 struct Head {
-    dense: Linear,
-    output: Linear,
+    dense: PackedLinear,
+    output: PackedLinear,
 }
 
 impl Head {
     /// BERT keeps the dense layer in its pooler, XLM-RoBERTa in its classifier; both are followed
     /// by tanh (transformers' `BertPooler` and `XLMRobertaClassificationHead`).
-    fn load(config: &EncoderConfig, tensors: &Checkpoint) -> Result<Self> {
+    fn load(config: &EncoderConfig, tensors: &EncoderCheckpoint) -> Result<Self> {
         let (dense, output) = match config.family {
             Family::Bert => ("bert.pooler.dense", "classifier"),
             Family::XlmRoberta => ("classifier.dense", "classifier.out_proj"),
         };
         let hidden = config.hidden;
         let linear =
-            |name, outputs| Linear::load(tensors, &[name], outputs, hidden, Precision::F32);
+            |name, outputs| PackedLinear::load(tensors, &[name], outputs, hidden, Precision::F32);
         Ok(Self { dense: linear(dense, hidden)?, output: linear(output, 1)? })
     }
 
@@ -79,7 +80,7 @@ impl CrossEncoder {
             config.vocabulary
         );
         let failed = || format!("cannot load the reranker from {}", weights.display());
-        let tensors = Checkpoint::open(weights)?;
+        let tensors = EncoderCheckpoint::open(weights)?;
         let encoder = Encoder::load(&config, &tensors, precision).with_context(failed)?;
         let head = Head::load(&config, &tensors).with_context(failed)?;
         Ok(Self { tokenizer, encoder, head })

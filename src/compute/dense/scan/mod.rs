@@ -9,7 +9,7 @@ mod x86;
 use crate::compute::simd::{InstructionSet, SimdLevel};
 
 /// The largest code of a query.
-const MOST: f32 = 127.0;
+const MAX_CODE: f32 = 127.0;
 
 /// A vector in codes of 8 bits with one scale, to be multiplied with rows of such codes.
 pub struct Query {
@@ -23,8 +23,8 @@ impl Query {
     pub fn new(values: &[f32]) -> Self {
         let finite = |value: f32| if value.is_finite() { value } else { 0.0 };
         let largest = values.iter().map(|&value| finite(value).abs()).fold(0f32, f32::max);
-        let scale = if largest > 0.0 { largest / MOST } else { 1.0 };
-        let code = |&value: &f32| (finite(value) / scale).round().clamp(-MOST, MOST) as i8;
+        let scale = if largest > 0.0 { largest / MAX_CODE } else { 1.0 };
+        let code = |&value: &f32| (finite(value) / scale).round().clamp(-MAX_CODE, MAX_CODE) as i8;
         Self { codes: values.iter().map(code).collect(), scale }
     }
 
@@ -78,6 +78,7 @@ fn plain(row: &[u8], codes: &[i8]) -> i32 {
 mod tests {
     use super::*;
     use crate::compute::skipped;
+    use crate::support::random::SplitMix64;
 
     /// What the sum is, in 64 bits.
     fn exact(row: &[u8], codes: &[i8]) -> i64 {
@@ -91,14 +92,11 @@ mod tests {
         for dim in [0usize, 1, 31, 32, 63, 64, 65, 100, 384, 1024, 1055] {
             for count in [0usize, 1, 2, 3, 4, 5, 9] {
                 let stride = dim + 4;
-                let mut state = dim as u64 * 31 + count as u64 + 1;
-                let mut byte = || {
-                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                    (state >> 56) as u8
-                };
+                let mut random = SplitMix64::new(dim as u64 * 31 + count as u64);
+                let mut byte = || random.bits() as u8;
                 let mut rows: Vec<u8> = (0..count * stride).map(|_| byte()).collect();
                 let mut codes: Vec<i8> = (0..dim).map(|_| byte().cast_signed().max(-127)).collect();
-                // No row's end is needed behind its codes.
+                // Nothing is read behind the last row's codes.
                 rows.truncate((count * stride).saturating_sub(4));
                 for extreme in [None, Some((-128i8, 127i8)), Some((-128, -127)), Some((127, 127))] {
                     if let Some((row, code)) = extreme {

@@ -1,8 +1,8 @@
 //! Matrix products by tiles: a few rows of activations times a panel of sixteen columns of weights.
 //!
 //! The layout is that of BLIS (Van Zee and van de Geijn 2015): weights are packed once, so that a
-//! panel is read front to back, and a tile of the result stays in registers. All SIMD instructions
-//! of the encoders are in this module, behind functions that check their slices.
+//! panel is read front to back, and a tile of the result stays in registers. The instructions are
+//! behind functions that check their slices.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -276,24 +276,14 @@ fn portable_code_product(rows: CodeRows, panel: CodePanel, mut out: Out) {
 mod tests {
     use super::*;
     use crate::compute::skipped;
-
-    /// Numbers that look random (Marsaglia's xorshift).
-    fn noise(seed: u64) -> impl FnMut() -> u64 {
-        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        move || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state >> 11
-        }
-    }
+    use crate::support::random::SplitMix64;
 
     #[test]
     fn every_level_multiplies_as_plain_loops_do() {
         for level in SimdLevel::all_of_test("products of tiles") {
             for (depth, count) in [0, 1, 2, 7, 32, 384].into_iter().zip([12, 1, 5, 12, 7, 11]) {
-                let mut next = noise(depth as u64 + 1);
-                let mut value = || next() as f32 / (1u64 << 52) as f32 - 1.0;
+                let mut random = SplitMix64::new(depth as u64 + 1);
+                let mut value = || (2.0 * random.next() - 1.0) as f32;
                 let stride = depth + 3;
                 let values: Vec<f32> = (0..ROWS * stride).map(|_| value()).collect();
                 let mut line = || Line(std::array::from_fn(|_| value()));
@@ -338,11 +328,11 @@ mod tests {
             .into_iter()
             .flat_map(|level| cases.map(|case| (level, case)))
         {
-            let mut next = noise(depth as u64 + 7);
+            let mut random = SplitMix64::new(depth as u64 + 7);
             let groups = depth / GROUP;
-            let mut code = |most: i32| match extreme {
-                true => [most, -most][next() as usize % 2],
-                false => (next() % (2 * most as u64 + 1)) as i32 - most,
+            let mut code = |max: i32| match extreme {
+                true => [max, -max][random.below(2)],
+                false => random.below(2 * max as usize + 1) as i32 - max,
             };
             let codes: Vec<i8> = (0..CODE_ROWS * depth).map(|_| code(127) as i8).collect();
             let weights: Vec<i32> = (0..depth * PANEL).map(|_| code(63)).collect();
@@ -406,9 +396,9 @@ mod tests {
         if !(is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512vl")) {
             return skipped("VNNI of AVX-512 on vectors of 256 bits", "AVX-512 VNNI");
         }
-        let mut next = noise(5);
-        let codes: Vec<i8> = (0..CODE_ROWS * GROUP).map(|_| (next() % 255) as i8).collect();
-        let weights: Vec<u8> = (0..GROUP * PANEL).map(|_| (next() % 128) as u8).collect();
+        let mut random = SplitMix64::new(5);
+        let codes: Vec<i8> = (0..CODE_ROWS * GROUP).map(|_| random.below(255) as i8).collect();
+        let weights: Vec<u8> = (0..GROUP * PANEL).map(|_| random.below(128) as u8).collect();
         let (scales, offsets) = ([0.5; PANEL], [-7; CODE_ROWS]);
         let rows = CodeRows { codes: &codes, scales: &scales, offsets: &offsets, count: 13 };
         let panel = CodePanel { codes: &weights, scales: &scales };
