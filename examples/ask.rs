@@ -19,6 +19,10 @@ use rag_query::models::{Catalogue, HubSettings, ModelStore};
 use rag_query::profile::{Models, Overrides};
 
 fn main() -> Result<()> {
+    // PDF files and chat templates are read in processes of their own, which this program becomes.
+    if rag_query::cli::serve_job().is_some() {
+        return Ok(());
+    }
     let mut arguments = std::env::args_os().skip(1);
     let usage = "usage: ask PROFILE INDEX QUESTION…";
     let profile = arguments.next().context(usage)?;

@@ -6,8 +6,8 @@
 //! cargo run --release --example fuzz-loader -- [--seconds N] [--seed N] [--replay FILE]
 //! ```
 //!
-//! A finding is a panic, an allocation beyond [`MEMORY`] or a mutant that takes longer than
-//! [`TIME`]; each is kept as a file in the folder that is printed, and ends the run with exit code
+//! A finding is a panic, an allocation beyond [`MAX_MEMORY`] or a mutant that takes longer than
+//! [`MAX_TIME`]; each is kept as a file in the folder that is printed, and ends the run with exit code
 //! 1. If the process itself dies (a stack overflow, an abort), the mutant is in that folder as
 //! `current.gguf`. It needs neither a nightly compiler nor libFuzzer.
 
@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{ExitCode, Termination};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -27,20 +27,20 @@ use rag_query::generation::local::LlmFiles;
 use rag_query::support::random::SplitMix64;
 
 /// Bytes that opening a mutant may take: the files have half a megabyte, a template may use some.
-const MEMORY: usize = 64 << 20;
+const MAX_MEMORY: usize = 64 << 20;
 /// How long opening a mutant may take.
-const TIME: Duration = Duration::from_secs(3);
+const MAX_TIME: Duration = Duration::from_secs(3);
 
 /// Counts what the process holds.
 struct Counting;
 
 static HELD: AtomicUsize = AtomicUsize::new(0);
-static MOST: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
 
 // SAFETY: all is left to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        MOST.fetch_max(HELD.fetch_add(layout.size(), Relaxed) + layout.size(), Relaxed);
+        PEAK.fetch_max(HELD.fetch_add(layout.size(), Relaxed) + layout.size(), Relaxed);
         unsafe { System.alloc(layout) }
     }
 
@@ -464,6 +464,10 @@ fn options() -> Options {
 }
 
 fn main() -> ExitCode {
+    // Chat templates are rendered in processes of their own, as in the tool.
+    if let Some(exit) = rag_query::cli::serve_job() {
+        return exit.report();
+    }
     let Options { seconds, seed, replay } = options();
     if let Some(path) = replay {
         let (outcome, bytes, time) = open(&path);
@@ -488,7 +492,7 @@ fn main() -> ExitCode {
     let path = folder.join("current.gguf");
     let mut random = Random(SplitMix64::new(seed));
     let (mut runs, mut accepted, mut findings) = (0_u64, 0_u64, 0_u64);
-    let (mut most_bytes, mut most_time) = (0, Duration::ZERO);
+    let (mut max_bytes, mut max_time) = (0, Duration::ZERO);
     let mut refusals = BTreeMap::<String, u64>::new();
     let (start, mut said) = (Instant::now(), Instant::now());
     while start.elapsed() < Duration::from_secs(seconds) {
@@ -512,8 +516,8 @@ fn main() -> ExitCode {
         fs::write(&path, &bytes).unwrap();
         let (outcome, bytes, time) = open(&path);
         runs += 1;
-        most_bytes = most_bytes.max(bytes);
-        most_time = most_time.max(time);
+        max_bytes = max_bytes.max(bytes);
+        max_time = max_time.max(time);
         let mut finding = match outcome {
             Outcome::Accepted => {
                 accepted += 1;
@@ -525,9 +529,9 @@ fn main() -> ExitCode {
             }
             Outcome::Panicked(message) => Some(format!("panic: {message}")),
         };
-        if bytes > MEMORY {
+        if bytes > MAX_MEMORY {
             finding = Some(format!("{bytes} bytes"));
-        } else if time > TIME && open(&path).2 > TIME {
+        } else if time > MAX_TIME && open(&path).2 > MAX_TIME {
             // Twice: the machine may have been busy, or this program stopped.
             finding = Some(format!("{time:?}"));
         }
@@ -541,14 +545,14 @@ fn main() -> ExitCode {
             said = Instant::now();
             println!(
                 "{:>6} s: {runs} mutants, {accepted} accepted, {} kinds of refusal, {findings} findings; at most \
-                 {most_bytes} bytes and {most_time:?}",
+                 {max_bytes} bytes and {max_time:?}",
                 start.elapsed().as_secs(),
                 refusals.len()
             );
         }
     }
     println!(
-        "{runs} mutants, {accepted} accepted, {findings} findings; at most {most_bytes} bytes and {most_time:?}"
+        "{runs} mutants, {accepted} accepted, {findings} findings; at most {max_bytes} bytes and {max_time:?}"
     );
     for (kind, count) in &refusals {
         println!("{count:>10}  {kind}");
@@ -567,9 +571,9 @@ enum Outcome {
 fn open(path: &Path) -> (Outcome, usize, Duration) {
     let files = LlmFiles::Gguf(path.to_owned());
     let (before, start) = (HELD.load(Relaxed), Instant::now());
-    MOST.store(before, Relaxed);
+    PEAK.store(before, Relaxed);
     let outcome = catch_unwind(AssertUnwindSafe(|| files.check()));
-    let (bytes, time) = (MOST.load(Relaxed) - before, start.elapsed());
+    let (bytes, time) = (PEAK.load(Relaxed) - before, start.elapsed());
     let outcome = match outcome {
         Ok(Ok(())) => Outcome::Accepted,
         Ok(Err(error)) => Outcome::Refused(format!("{error:#}")),

@@ -25,11 +25,13 @@ pub use exit::Exit;
 use setup::Setup;
 
 use crate::documents;
+use crate::generation::local::CHAT_TEMPLATE_JOB;
+use crate::support::worker;
 
 /// Runs the command line that the process was given.
 pub fn main() -> Exit {
-    if let Some(succeeded) = documents::pdf_worker(std::env::args_os()) {
-        return if succeeded { Exit::Answered } else { Exit::Error };
+    if let Some(exit) = serve_job() {
+        return exit;
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -45,6 +47,15 @@ pub fn main() -> Exit {
         Ok(exit) => exit,
         Err(error) => exit::report(&terminal, &error),
     }
+}
+
+/// Does the job that this process was started for by another one of the same program, if so (see
+/// [`worker`]). Any program that calls this before everything else reads PDF files and renders chat
+/// templates in processes of their own, as the tool does.
+pub fn serve_job() -> Option<Exit> {
+    let jobs = [&documents::PDF_JOB, &CHAT_TEMPLATE_JOB];
+    let done = worker::serve(std::env::args_os(), &jobs)?;
+    Some(if done { Exit::Answered } else { Exit::Error })
 }
 
 fn run(cli: &Cli, terminal: &crate::terminal::Terminal) -> anyhow::Result<Exit> {

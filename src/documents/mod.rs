@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use clean::clean;
 pub use error::{LineError, ReadError};
 use formats::markdown;
-pub use formats::pdf::main as pdf_worker;
+pub use formats::pdf::JOB as PDF_JOB;
 pub use read::{Documents, read};
 use section::{BlockKind, Section};
 pub use walk::{Filter, Walk, walk};

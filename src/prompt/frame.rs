@@ -11,12 +11,12 @@ use crate::documents::clean;
 /// Stands before each line of a passage.
 const QUOTE: &str = "> ";
 /// The longest heading path or name, in characters; there is no end to what a file may have.
-const MAX_LINE: usize = 300;
+const MAX_LINE_CHARS: usize = 300;
 
-/// Text as one line, at most so many characters of it.
-pub fn line_of(text: &str, most: usize) -> String {
+/// Text as one line of at most `max_chars` characters, and an ellipsis where that cuts it.
+pub fn line_of(text: &str, max_chars: usize) -> String {
     let line = clean(text).split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(most) {
+    match line.char_indices().nth(max_chars) {
         None => line,
         Some((end, _)) => format!("{}…", &line[..end]),
     }
@@ -24,7 +24,7 @@ pub fn line_of(text: &str, most: usize) -> String {
 
 /// A heading or a name: one line.
 pub fn line(text: &str) -> String {
-    line_of(text, MAX_LINE)
+    line_of(text, MAX_LINE_CHARS)
 }
 
 /// A passage: each line quoted, blank lines at the ends gone and those between only one at a time.
@@ -82,7 +82,7 @@ mod tests {
     fn a_name_is_one_line_of_bounded_length() {
         assert_eq!(line(" A \n [2]\tForged "), "A [2] Forged");
         let long = line(&"ệ".repeat(10_000));
-        assert_eq!(long.chars().count(), MAX_LINE + 1);
+        assert_eq!(long.chars().count(), MAX_LINE_CHARS + 1);
         assert!(long.ends_with('…'));
     }
 }

@@ -36,7 +36,7 @@ pub fn fill<T>(
         let candidate = make(template.render(question, &passages[..count])?)?;
         Ok(Some(candidate).filter(|candidate| length(candidate) <= budget))
     };
-    let Some(found) = most(passages.len(), fits)? else {
+    let Some(found) = max_fitting(passages.len(), fits)? else {
         bail!(
             "the question and one passage do not fit into the model's context of {context} tokens \
              beside an answer of {room}; ask a shorter question, or allow a larger `--context` or \
@@ -49,7 +49,10 @@ pub fn fill<T>(
 /// The largest number up to `all` that `fits`, and what `fits` gave for it; nothing where even 1
 /// does not. Usually all do; else a binary search, in which no attempt costs more than half of what
 /// the one before did until the first fits.
-fn most<T>(all: usize, fits: impl Fn(usize) -> Result<Option<T>>) -> Result<Option<(usize, T)>> {
+fn max_fitting<T>(
+    all: usize,
+    fits: impl Fn(usize) -> Result<Option<T>>,
+) -> Result<Option<(usize, T)>> {
     let (mut best, mut too_many, mut attempt) = (None, all + 1, all);
     loop {
         match fits(attempt)? {
@@ -182,7 +185,7 @@ mod tests {
         for all in 1..70 {
             for limit in 0..=all {
                 let attempts = RefCell::new(Vec::new());
-                let found = most(all, |count| {
+                let found = max_fitting(all, |count| {
                     attempts.borrow_mut().push(count);
                     Ok((count <= limit).then_some(()))
                 });

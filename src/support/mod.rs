@@ -1,6 +1,8 @@
 //! Small things that several modules need and none of them owns.
 
 pub mod bounded;
+mod limits;
 pub mod mmap;
 pub mod random;
 pub mod tls;
+pub mod worker;

@@ -184,44 +184,24 @@ fn a_pdf_that_kills_its_reader_is_named() {
 #[test]
 fn the_reader_of_pdf_tells_pages_and_how_it_ended() {
     let sandbox = Sandbox::new();
-    sandbox.write("page.pdf", pdf(&shown(), ""));
-    sandbox.write("locked.pdf", locked_pdf());
-    sandbox.write("none.pdf", "nothing");
-    let read = |name| sandbox.run(&["__read-pdf", name]);
-    let page = read("page.pdf").exits(0).stdout;
+    let read = |file: &str| sandbox.run_with_stdin(&["__worker", "pdf"], file).exits(0).stdout;
+    let page = read(&pdf(&shown(), ""));
     let lines: Vec<serde_json::Value> =
         page.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 3, "{page}");
     assert_eq!(lines[0], serde_json::json!({ "Title": null }));
     assert_eq!(lines[1]["Page"]["parts"], serde_json::json!([{ "Text": SENTENCE }]));
     assert_eq!(lines[2], "Done");
-    assert_eq!(read("locked.pdf").exits(0).stdout, "\"Encrypted\"\n");
-    let damaged = read("none.pdf").exits(0).stdout;
+    assert_eq!(read(&locked_pdf()), "\"Encrypted\"\n");
+    let damaged = read("nothing");
     assert!(damaged.starts_with("{\"Damaged\":"), "{damaged}");
-    assert_eq!(read("nowhere.pdf").exits(1).stdout, "");
+    assert_eq!(sandbox.run(&["__worker", "other"]).exits(1).stdout, "");
     // Nobody listens: it ends, and says nothing.
-    let mut command = sandbox.command(&["__read-pdf", "page.pdf"]);
+    sandbox.write("page.pdf", pdf(&shown(), ""));
+    let mut command = sandbox.command(&["__worker", "pdf"]);
     let (listener, pipe) = std::io::pipe().unwrap();
     drop(listener);
+    command.stdin(std::fs::File::open(sandbox.path("page.pdf")).unwrap());
     let outcome = Outcome::of(command.stdout(pipe).output().unwrap());
     assert_eq!((outcome.status, outcome.stderr.as_str()), (Some(0), ""));
-}
-
-/// A reader starts no reader: where the mark says that it is one, a thread reads.
-#[cfg(target_os = "linux")]
-#[test]
-fn a_reader_of_pdf_starts_no_other() {
-    use std::os::unix::process::ExitStatusExt;
-    let sandbox = Sandbox::new();
-    sandbox.write("notes/page.pdf", pdf(&shown(), ""));
-    let marked = |args: &[&str]| {
-        let mut command = sandbox.command(args);
-        command.env("RAG_QUERY_PDF_WORKER", "1");
-        command.output().unwrap()
-    };
-    Outcome::of(marked(&["index", "--strict", "notes"])).exits(0);
-    assert_eq!(best(&sandbox, SENTENCE)["document"], "notes/page.pdf");
-    // What would end a process of its own ends this one.
-    sandbox.write("notes/page.pdf", endless_pdf());
-    assert!(marked(&["index", "--dry-run", "notes"]).status.signal().is_some());
 }

@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod bench;
+mod chat_templates;
 mod conformance;
 #[cfg(unix)]
 mod crash;

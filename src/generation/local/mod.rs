@@ -32,6 +32,7 @@ use sampling::Sampler;
 pub use sampling::SamplingOptions;
 use tokenizer::LlmTokenizer;
 use tokenizer::chat::ChatTemplate;
+pub use tokenizer::chat::JOB as CHAT_TEMPLATE_JOB;
 
 use placement::gpu::{self, Moment};
 
@@ -146,7 +147,7 @@ impl Llm {
     /// The prompt for one question, in the model's own chat format. `system` and `user` are data:
     /// what looks like a special token in them is encoded as ordinary text.
     pub fn encode_chat(&self, system: &str, user: &str) -> Result<Vec<u32>> {
-        self.tokenizer.encode(&self.template.prompt(&self.tokenizer, system, user)?)
+        self.tokenizer.encode(&self.template.prompt(system, user))
     }
 
     /// Logits of the token after a prompt, `[vocabulary]`, the prompt read in passes of `chunk`
@@ -213,12 +214,12 @@ impl Llm {
         let start = Instant::now();
         let mut sampler = Sampler::new(options);
         let mut stream = self.tokenizer.stream();
-        let most = options.max_tokens.min(room);
+        let max_tokens = options.max_tokens.min(room);
         generation.stop = loop {
             if interrupted.load(Ordering::Relaxed) {
                 break Stop::Interrupted;
             }
-            if generation.tokens.len() >= most {
+            if generation.tokens.len() >= max_tokens {
                 break Stop::MaxTokens;
             }
             let token = sampler.next(&logits, &generation.tokens)?;
@@ -227,7 +228,7 @@ impl Llm {
             }
             generation.tokens.push(token);
             emit(&mut generation.text, &stream.push(token)?, on_text);
-            if generation.tokens.len() < most {
+            if generation.tokens.len() < max_tokens {
                 logits = self.model.forward(&[token], &mut cache)?;
             }
         };

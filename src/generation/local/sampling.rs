@@ -128,8 +128,8 @@ impl<'a> Sampler<'a> {
             keep_top_p(&mut self.candidates, p, best.logit);
         }
         if let Some(p) = self.options.min_p {
-            let least = f64::from(best.logit) + p.ln();
-            self.candidates.retain(|candidate| f64::from(candidate.logit) >= least);
+            let min_logit = f64::from(best.logit) + p.ln();
+            self.candidates.retain(|candidate| f64::from(candidate.logit) >= min_logit);
         }
         Ok(self.draw(best))
     }
@@ -197,8 +197,8 @@ fn keep_top_p(candidates: &mut Vec<Candidate>, p: f64, best: f32) {
     let total: f64 = candidates.iter().map(weight).sum();
     // All tokens less likely than this have less than 1 - p together, so what is above them is
     // enough. Most of a vocabulary goes here, and only the rest is sorted.
-    let least = best + ((1.0 - p) * total / candidates.len() as f64).ln() as f32;
-    candidates.retain(|candidate| candidate.logit >= least);
+    let min_logit = best + ((1.0 - p) * total / candidates.len() as f64).ln() as f32;
+    candidates.retain(|candidate| candidate.logit >= min_logit);
     candidates.sort_unstable_by(Candidate::by_rank);
     let mut reached = 0.0;
     let enough = candidates.iter().position(|candidate| {

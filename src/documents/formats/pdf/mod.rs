@@ -13,7 +13,6 @@ mod worker;
 
 use std::fs::File;
 use std::path::Path;
-use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use super::flow::Flow;
@@ -23,10 +22,11 @@ use crate::documents::error::ReadError;
 use crate::documents::limits::{MAX_PDF_BYTES, MAX_UNPACKED_BYTES};
 use crate::documents::structure::Places;
 use crate::documents::title::tidy_title;
+use crate::support::worker::{Input, Silence, Worker};
 use running::RunningHeads;
 use sheet::{Part, Sheet};
-pub use worker::main;
-use worker::{Message, Worker};
+pub use worker::JOB;
+use worker::Message;
 
 /// For one page, or for what comes before the first. Real pages take milliseconds.
 const MAX_PAGE_TIME: Duration = Duration::from_secs(30);
@@ -34,13 +34,12 @@ const MAX_PAGE_TIME: Duration = Duration::from_secs(30);
 const MAX_PAGES: usize = 50_000;
 const MAX_TEXT: usize = MAX_UNPACKED_BYTES;
 
-#[expect(clippy::needless_pass_by_value, reason = "the signature of all readers")]
 pub(crate) fn read(file: File, path: &Path) -> Result<Contents, ReadError> {
     let length = file.metadata().map_err(ReadError::io(path))?.len();
     if length > MAX_PDF_BYTES as u64 {
         return Err(ReadError::TooLarge { path: path.to_owned(), limit: MAX_PDF_BYTES });
     }
-    let worker = Worker::start(path).map_err(ReadError::io(path))?;
+    let worker = Worker::start(&JOB, Input::File(file)).map_err(ReadError::io(path))?;
     Ok(Contents::One(extract(&worker, path)?))
 }
 
@@ -71,7 +70,7 @@ fn receive(worker: &Worker, path: &Path) -> Result<(Option<String>, Vec<Sheet>),
     let mut bytes = 0;
     loop {
         let page = pages.len() + 1;
-        match worker.messages.recv_timeout(MAX_PAGE_TIME) {
+        match worker.next(MAX_PAGE_TIME) {
             Ok(Message::Title(found)) => title = found,
             Ok(Message::Page(sheet)) => {
                 bytes += sheet.bytes();
@@ -86,10 +85,10 @@ fn receive(worker: &Worker, path: &Path) -> Result<(Option<String>, Vec<Sheet>),
                 return Err(ReadError::Encrypted { path: path.to_owned() });
             }
             Ok(Message::Damaged(why)) => return Err(damaged(why)),
-            Err(RecvTimeoutError::Timeout) => {
+            Err(Silence::TimedOut) => {
                 return Err(damaged(format!("page {page} takes longer than {MAX_PAGE_TIME:?}")));
             }
-            Err(RecvTimeoutError::Disconnected) => {
+            Err(Silence::Ended) => {
                 return Err(damaged(format!("its reader failed at page {page}")));
             }
         }
@@ -213,7 +212,8 @@ mod tests {
     }
 
     fn read_bytes(bytes: Vec<u8>) -> Result<Extract, ReadError> {
-        extract(&Worker::thread(bytes).unwrap(), Path::new("/a.pdf"))
+        let worker = Worker::start(&JOB, Input::Bytes(bytes)).unwrap();
+        extract(&worker, Path::new("/a.pdf"))
     }
 
     fn read_pages(pages: &[Shows]) -> Result<Extract, ReadError> {

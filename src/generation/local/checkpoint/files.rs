@@ -112,7 +112,7 @@ pub fn open(files: &LlmFiles) -> Result<Opened> {
             })?;
             let tokenizer = LlmTokenizer::from_json(tokenizer)?;
             check_vocabulary(&tokenizer, &config, MAX_PADDING)?;
-            let (template, eos) = template_of(tokenizer_config)?;
+            let (template, eos) = template_of(tokenizer_config, &tokenizer)?;
             let mut end_of_text: Vec<u32> = tokenizer.special(&eos).into_iter().collect();
             if let Some(path) = generation_config {
                 end_of_text.extend(json::read::<GenerationConfig>(path)?.into_ids());
@@ -137,7 +137,6 @@ pub fn open_gguf(gguf: Gguf) -> Result<Opened> {
              download the Instruct variant"
         );
     };
-    let source = source.clone();
     let id = |key: &str| match metadata.get(key) {
         None => Ok(None),
         Some(value) => integer(value)
@@ -151,7 +150,7 @@ pub fn open_gguf(gguf: Gguf) -> Result<Opened> {
     let tokenizer = LlmTokenizer::from_gguf(&gguf)?;
     check_vocabulary(&tokenizer, &config, 0)?;
     let text = |id: Option<u32>| id.and_then(|id| tokenizer.token(id)).unwrap_or_default();
-    let template = ChatTemplate::new(source, text(bos), text(eos))?;
+    let template = ChatTemplate::new(&tokenizer, source, &text(bos), &text(eos))?;
     // A GGUF file names one end token or two; chat models end a turn with others, too.
     let turn_ends = ["<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|im_end|>", "<|endoftext|>"];
     let mut end_of_text: Vec<u32> =
@@ -190,7 +189,10 @@ fn check_end(end_of_text: &[u32], config: &LlamaConfig) -> Result<()> {
 }
 
 /// The chat template beside or in a `tokenizer_config.json`, and the text of the eos token.
-fn template_of(tokenizer_config: &Path) -> Result<(ChatTemplate, String)> {
+fn template_of(
+    tokenizer_config: &Path,
+    tokenizer: &LlmTokenizer,
+) -> Result<(ChatTemplate, String)> {
     let TokenizerConfig { chat_template, bos_token, eos_token } = json::read(tokenizer_config)?;
     let text = |token: Option<TokenText>| token.map(TokenText::into_text).unwrap_or_default();
     let (bos, eos) = (text(bos_token), text(eos_token));
@@ -209,7 +211,7 @@ fn template_of(tokenizer_config: &Path) -> Result<(ChatTemplate, String)> {
                 .with_context(|| format!("{} is not text", path.display()))?
         }
     };
-    let template = ChatTemplate::new(source, bos, eos.clone())
+    let template = ChatTemplate::new(tokenizer, &source, &bos, &eos)
         .with_context(|| format!("cannot use {}", tokenizer_config.display()))?;
     Ok((template, eos))
 }

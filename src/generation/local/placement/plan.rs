@@ -16,7 +16,7 @@ const GPU_MARGIN: u64 = 768 << 20;
 /// (candle-core's `quantized/fast_mmq.rs`).
 const PRODUCT_SUMS: u64 = 256 * 128 * 128 * 4;
 /// Shorter contexts are not worth asking for.
-const LEAST_CONTEXT: usize = 1024;
+const MIN_CONTEXT: usize = 1024;
 
 /// Bytes that a model takes on its device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +112,7 @@ impl Demand {
         fits: impl Fn(&LoadPlan) -> bool,
     ) -> Option<ShorterContext> {
         let plan = std::iter::successors(Some(context / 2), |tokens| Some(tokens / 2))
-            .take_while(|&tokens| tokens >= LEAST_CONTEXT)
+            .take_while(|&tokens| tokens >= MIN_CONTEXT)
             .map(|tokens| self.plan(tokens))
             .find(fits)?;
         let saves = self.plan(context).total().saturating_sub(plan.total());

@@ -8,25 +8,27 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use rayon::prelude::*;
 use tokenizers::models::bpe::BpeTrainer;
 use tokenizers::{Model, Token};
 
+use crate::compute::pool;
 use crate::generation::local::checkpoint::gguf::Texts;
 
 /// What stands for no number.
 const NONE: u32 = u32::MAX;
+/// Merges that a core resolves at a time.
+const MERGES_PER_PART: usize = 1 << 12;
 
 /// A vocabulary, and which of its tokens join to which others.
 pub struct Bpe {
     /// By id.
     tokens: Texts,
     /// Ids by text.
-    ids: Table,
+    ids: NumberTable,
     /// By rank: the lowest is made first.
     merges: Vec<Merge>,
     /// Ranks by pair.
-    ranks: Table,
+    ranks: NumberTable,
     /// Whether a word that is a token is taken as it is, whatever the merges would make of it.
     whole_words: bool,
 }
@@ -45,29 +47,38 @@ impl Bpe {
     /// When a merge is not made of tokens, or makes none.
     pub fn new(tokens: Texts, merges: &Texts, whole_words: bool) -> Result<Self> {
         ensure!(tokens.len().max(merges.len()) < NONE as usize, "the vocabulary is too large");
-        let mut ids = Table::with_room(tokens.len());
+        let mut ids = NumberTable::with_room(tokens.len());
         for (id, text) in tokens.iter().enumerate() {
             // Of equal texts the last one counts, as in the library.
             ids.insert(&text, id as u32, |other| tokens.get(other as usize) == Some(text));
         }
         let mut bpe =
-            Self { tokens, ids, merges: Vec::new(), ranks: Table::with_room(0), whole_words };
-        let merges: Vec<Merge> = (0..merges.len())
-            .into_par_iter()
-            .with_min_len(1 << 12)
-            .map_init(Vec::new, |joined, rank| {
-                let merge = merges.get(rank).unwrap_or_default();
-                bpe.merge(merge, joined)
-                    .with_context(|| format!("merge {:?}", String::from_utf8_lossy(merge)))
-            })
-            .collect::<Result<_>>()?;
-        let mut ranks = Table::with_room(merges.len());
+            Self { tokens, ids, merges: Vec::new(), ranks: NumberTable::with_room(0), whole_words };
+        let parts = merges.len().div_ceil(MERGES_PER_PART);
+        let merges: Vec<Merge> = pool::map(parts, |part| bpe.resolve(merges, part))
+            .into_iter()
+            .collect::<Result<Vec<_>>>()?
+            .concat();
+        let mut ranks = NumberTable::with_room(merges.len());
         for (rank, merge) in merges.iter().enumerate() {
             let pair = merge.pair;
             ranks.insert(&pair, rank as u32, |other| merges[other as usize].pair == pair);
         }
         (bpe.merges, bpe.ranks) = (merges, ranks);
         Ok(bpe)
+    }
+
+    /// One part of a file's merges.
+    fn resolve(&self, merges: &Texts, part: usize) -> Result<Vec<Merge>> {
+        let start = part * MERGES_PER_PART;
+        let end = (start + MERGES_PER_PART).min(merges.len());
+        let mut joined = Vec::new();
+        let resolve = |rank| {
+            let merge = merges.get(rank).unwrap_or_default();
+            self.merge(merge, &mut joined)
+                .with_context(|| format!("merge {:?}", String::from_utf8_lossy(merge)))
+        };
+        (start..end).map(resolve).collect()
     }
 
     /// The merge that a file calls `left right`. `joined` is room to work in.
@@ -202,7 +213,7 @@ impl Model for Bpe {
 
 /// A hash table of numbers that stand for things which lie elsewhere. The hashes are seeded, so
 /// nobody can make a file whose tokens all collide.
-struct Table {
+struct NumberTable {
     /// Twice as many as numbers at least, a power of two.
     slots: Vec<Slot>,
     hasher: RandomState,
@@ -215,7 +226,7 @@ struct Slot {
     number: u32,
 }
 
-impl Table {
+impl NumberTable {
     fn with_room(count: usize) -> Self {
         let slots = vec![Slot { tag: 0, number: NONE }; (count * 2).next_power_of_two()];
         Self { slots, hasher: RandomState::new() }

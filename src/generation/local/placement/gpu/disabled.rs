@@ -2,7 +2,7 @@
 
 use candle_core::Device;
 
-use super::{CudaVersion, Driver, Gpu, GpuError, Holder, Kernels};
+use super::{BuiltKernels, CudaVersion, Driver, Gpu, GpuError, Holder};
 
 /// No driver.
 pub struct NoCuda;
@@ -11,8 +11,8 @@ pub struct NoCuda;
 pub static DRIVER: NoCuda = NoCuda;
 
 impl Driver for NoCuda {
-    fn kernels(&self) -> Kernels {
-        Kernels { cuda: CudaVersion(0), target: None }
+    fn kernels(&self) -> BuiltKernels {
+        BuiltKernels { cuda: CudaVersion(0), target: None }
     }
 
     fn version(&self) -> Result<CudaVersion, GpuError> {

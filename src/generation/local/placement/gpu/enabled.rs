@@ -10,7 +10,7 @@ use candle_core::cuda_backend::cudarc::driver::{CudaContext, sys};
 
 use super::kernels::Target;
 use super::nvml::Nvml;
-use super::{Capability, CudaVersion, Driver, Gpu, GpuError, Holder, Kernels};
+use super::{BuiltKernels, Capability, CudaVersion, Driver, Gpu, GpuError, Holder};
 
 /// The driver of this machine.
 pub struct Cuda;
@@ -24,7 +24,7 @@ unsafe extern "C" {
 }
 
 impl Driver for Cuda {
-    fn kernels(&self) -> Kernels {
+    fn kernels(&self) -> BuiltKernels {
         let mut version: c_int = 0;
         // SAFETY: it writes one int, and needs neither a driver nor a GPU.
         let status = unsafe { cudaRuntimeGetVersion(&raw mut version) };
@@ -32,7 +32,7 @@ impl Driver for Cuda {
         // What the kernels' build script was told, and whether its compiler embedded PTX.
         let portable = option_env!("RAG_QUERY_CUDA_PTX").is_some();
         let target = option_env!("CUDA_COMPUTE_CAP").and_then(|cap| Target::parse(cap, portable));
-        Kernels { cuda: CudaVersion(version), target }
+        BuiltKernels { cuda: CudaVersion(version), target }
     }
 
     fn version(&self) -> Result<CudaVersion, GpuError> {

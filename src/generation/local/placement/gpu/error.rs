@@ -4,7 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::{CudaVersion, Gpu, Holder, Kernels};
+use super::{BuiltKernels, CudaVersion, Gpu, Holder};
 
 /// Programs that an error names at most.
 const NAMED_HOLDERS: usize = 4;
@@ -51,7 +51,7 @@ pub enum GpuError {
         /// The GPU.
         gpu: Gpu,
         /// What was built.
-        kernels: Kernels,
+        kernels: BuiltKernels,
     },
     /// The GPU is there but does not work.
     #[error("the LLM is to run on cuda:{ordinal}, which cannot be used: {reason}")]

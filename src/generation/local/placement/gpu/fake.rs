@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use candle_core::Device;
 
 use super::kernels::Target;
-use super::{Capability, CudaVersion, Driver, Gpu, GpuError, Holder, Kernels};
+use super::{BuiltKernels, Capability, CudaVersion, Driver, Gpu, GpuError, Holder};
 
 /// 2^30 bytes.
 pub const GIB: u64 = 1 << 30;
@@ -90,8 +90,8 @@ impl FakeDriver {
 }
 
 impl Driver for FakeDriver {
-    fn kernels(&self) -> Kernels {
-        Kernels { cuda: CudaVersion(13000), target: Target::parse("80", true) }
+    fn kernels(&self) -> BuiltKernels {
+        BuiltKernels { cuda: CudaVersion(13000), target: Target::parse("80", true) }
     }
 
     fn version(&self) -> Result<CudaVersion, GpuError> {

@@ -29,7 +29,7 @@ impl fmt::Display for CudaVersion {
 
 /// The GPU code in this program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kernels {
+pub struct BuiltKernels {
     /// The CUDA version that it was compiled with; an older driver cannot translate it.
     pub cuda: CudaVersion,
     /// What it was compiled for; absent where the build did not say.
@@ -47,7 +47,7 @@ pub struct Target {
     pub portable: bool,
 }
 
-impl Kernels {
+impl BuiltKernels {
     /// Whether a GPU can run it. Where the build did not say what it is for, the check of the
     /// results after opening the device decides.
     pub fn run_on(&self, gpu: Capability) -> bool {
@@ -75,7 +75,7 @@ impl Target {
     }
 }
 
-impl fmt::Display for Kernels {
+impl fmt::Display for BuiltKernels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "CUDA {}", self.cuda)?;
         match self.target {
@@ -100,12 +100,12 @@ impl fmt::Display for Target {
 mod tests {
     use super::*;
 
-    fn kernels(compute_cap: &str, portable: bool) -> Kernels {
+    fn kernels(compute_cap: &str, portable: bool) -> BuiltKernels {
         let target = Some(Target::parse(compute_cap, portable).unwrap());
-        Kernels { cuda: CudaVersion(13000), target }
+        BuiltKernels { cuda: CudaVersion(13000), target }
     }
 
-    fn runs(kernels: Kernels, gpu: (u32, u32)) -> bool {
+    fn runs(kernels: BuiltKernels, gpu: (u32, u32)) -> bool {
         kernels.run_on(Capability { major: gpu.0, minor: gpu.1 })
     }
 
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn an_unknown_target_is_left_to_the_check_of_results() {
         assert_eq!(Target::parse("native", false), None);
-        assert!(runs(Kernels { cuda: CudaVersion(12080), target: None }, (7, 5)));
+        assert!(runs(BuiltKernels { cuda: CudaVersion(12080), target: None }, (7, 5)));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use std::fmt;
 use candle_core::{Device, DeviceLocation};
 
 pub use error::{GpuError, Moment, Shortage, ShorterContext, gib};
-pub use kernels::{Capability, CudaVersion, Kernels};
+pub use kernels::{BuiltKernels, Capability, CudaVersion};
 
 /// A GPU and its memory at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub struct Holder {
 /// behind.
 pub trait Driver: Sync {
     /// What this program's kernels can run on.
-    fn kernels(&self) -> Kernels;
+    fn kernels(&self) -> BuiltKernels;
 
     /// The newest CUDA version that the driver runs.
     fn version(&self) -> Result<CudaVersion, GpuError>;
