@@ -4,7 +4,7 @@ use candle_core::cuda_backend::cudarc::driver::{DevicePtr, LaunchConfig, PushKer
 use candle_core::cuda_backend::{CudaDevice, CudaStorageSlice, WrapErr};
 use candle_core::{D, DType, Device, Result, Storage, Tensor, bail};
 
-use crate::generation::local::model::rope::{Layout, Rope};
+use super::rope::RopeLayout;
 
 const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
 const MODULE: &str = "rag_query_llama";
@@ -148,7 +148,7 @@ impl Projected<'_> {
 /// dim]` each, from `position` on. Returns the queries, divided by √dim, `[heads, tokens, dim]`.
 pub fn rope_append(
     [q, k, v]: [Projected; 3],
-    rope: &Rope,
+    (cos, sin, layout): (&Tensor, &Tensor, RopeLayout),
     (k_cache, v_cache): (&Tensor, &Tensor),
     heads: usize,
     position: usize,
@@ -158,7 +158,6 @@ pub fn rope_append(
     if position + tokens > context {
         bail!("the context is full");
     }
-    let (cos, sin, layout) = rope.tables();
     let (dtype, cached) = (q.tensor.dtype(), k_cache.dtype());
     // SAFETY: the kernel writes all of it.
     let rotated = unsafe { Tensor::empty((heads, tokens, dim), dtype, q.tensor.device())? };
@@ -180,7 +179,7 @@ pub fn rope_append(
         Integer(dim as i32),
         Integer(position as i32),
         Integer(context as i32),
-        Integer(i32::from(layout == Layout::Interleaved)),
+        Integer(i32::from(layout == RopeLayout::Interleaved)),
         Float(1.0 / (dim as f32).sqrt()),
     ];
     let blocks = (tokens, heads + 2 * kv_heads);

@@ -5,12 +5,16 @@
 
 #![allow(unsafe_code, reason = "kernels name instructions and share memory between threads")]
 
-#[cfg(feature = "cuda")]
-pub mod cuda;
+pub(crate) mod aligned;
+pub(crate) mod bf16;
+#[cfg_attr(not(feature = "cuda"), path = "cuda/disabled.rs")]
+pub(crate) mod cuda;
 pub mod dense;
+pub(crate) mod norm;
 pub mod pool;
-#[cfg(target_arch = "x86_64")]
-pub mod quantized;
+#[cfg_attr(not(target_arch = "x86_64"), path = "quantized/disabled.rs")]
+pub(crate) mod quantized;
+pub(crate) mod rope;
 pub mod simd;
 
 pub use simd::SimdLevel;

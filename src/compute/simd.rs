@@ -19,7 +19,7 @@ pub(in crate::compute) enum InstructionSet {
     /// Sums of four 8-bit products in one instruction: ARMv8.2 with `dotprod`, and every CPU since
     /// ARMv8.4.
     Dotprod,
-    /// AVX2 and FMA: x86-64 since 2013.
+    /// AVX2, FMA and F16C: x86-64 since 2013.
     Avx2,
     /// Sums of four 8-bit products in one instruction: AVX-VNNI, or AVX-512 VNNI on vectors of 256
     /// bits.
@@ -132,7 +132,7 @@ impl InstructionSet {
 
 #[cfg(target_arch = "x86_64")]
 fn detect() -> InstructionSet {
-    if !(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")) {
+    if !has_avx2() {
         InstructionSet::Portable
     } else if has_avx512() {
         if has_amx() { InstructionSet::Amx } else { InstructionSet::Avx512 }
@@ -141,6 +141,13 @@ fn detect() -> InstructionSet {
     } else {
         InstructionSet::Avx2
     }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_avx2() -> bool {
+    is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("f16c")
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -4,6 +4,7 @@
 //! is compiled for wider vectors as well, and the level decides.
 
 use super::tile::{GROUP, WEIGHT_MAX};
+use crate::compute::bf16::to_bf16;
 use crate::compute::pool::TileMut;
 use crate::compute::simd::{InstructionSet, SimdLevel};
 
@@ -281,13 +282,6 @@ for_each_level! {
             *half = u32::from(to_bf16(*first)) | u32::from(to_bf16(*second)) << 16;
         }
     }
-}
-
-/// To the nearest bf16, ties to even. A NaN may become an infinity, which is as lost.
-#[inline(always)]
-fn to_bf16(value: f32) -> u16 {
-    let bits = value.to_bits();
-    (bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16
 }
 
 /// The distance between codes of which `most` is the largest, and its reciprocal.

@@ -1,8 +1,8 @@
-//! Eight numbers out of a vector.
+//! Single numbers out of a vector.
 
 use std::arch::x86_64::{__m256, _mm256_storeu_ps};
 
-/// Each of them.
+/// The eight lanes, the lowest first.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 pub fn lanes(values: __m256) -> [f32; 8] {
@@ -12,10 +12,10 @@ pub fn lanes(values: __m256) -> [f32; 8] {
     lanes
 }
 
-/// Their sum, by pairs.
+/// The sum of all lanes, by pairs.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-pub fn total(values: __m256) -> f32 {
+pub fn sum_of_lanes(values: __m256) -> f32 {
     let [a, b, c, d, e, f, g, h] = lanes(values);
     ((a + e) + (c + g)) + ((b + f) + (d + h))
 }

@@ -13,7 +13,7 @@ use super::checkpoint::Checkpoint;
 use super::checkpoint::gguf::Gguf;
 use super::model::config::LlamaConfig;
 use super::model::llama::Llama;
-use super::model::ops::launches;
+use super::model::probe;
 use crate::generation::local::*;
 
 #[derive(Deserialize)]
@@ -112,25 +112,17 @@ fn logits_equal_transformers_in_both_formats_and_any_chunks() {
     }
 }
 
-/// Loads and runs on the CPU what a GPU runs: candle's products and our fused steps.
-fn as_on_a_gpu<T>(work: impl FnOnce() -> T) -> T {
-    super::checkpoint::ONLY_CANDLE.set(true);
-    let result = work();
-    super::checkpoint::ONLY_CANDLE.set(false);
-    result
-}
-
 /// Decode on a fast GPU waits for kernel launches as much as for memory: 32 layers of 15 at 5 µs
 /// are 2.4 ms a token. A plain port needs about 30 a layer.
 #[test]
 fn a_token_takes_15_launches_a_layer_of_a_q4_k_m_file() {
     let file = tempfile::NamedTempFile::new().unwrap();
     requantize(&goldens().join("tiny-llama-quantized/model.gguf"), file.path());
-    as_on_a_gpu(|| {
+    probe::as_on_a_gpu(|| {
         let llm = load(&LlmFiles::Gguf(file.path().to_owned()));
         let mut cache = llm.model.cache(64).unwrap();
         llm.model.forward(&[1, 2, 3], &mut cache).unwrap();
-        let (_, count) = launches::of(|| llm.model.forward(&[4], &mut cache).unwrap());
+        let (_, count) = probe::launches_of(|| llm.model.forward(&[4], &mut cache).unwrap());
         // Besides the layers: embedding, the last norm, and the logits with two.
         assert_eq!(count, 15 * llm.model.layers() + 4);
     });
@@ -163,7 +155,7 @@ fn requantize(from: &Path, to: &Path) {
 #[test]
 fn what_a_gpu_runs_equals_transformers() {
     let golden = golden();
-    as_on_a_gpu(|| {
+    probe::as_on_a_gpu(|| {
         for files in [gguf("model.gguf"), folder()] {
             let llm = load(&files);
             for chunk in [1, 7, 512] {

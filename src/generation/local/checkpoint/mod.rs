@@ -11,11 +11,9 @@ pub(crate) mod shards;
 
 use std::borrow::Cow;
 use std::path::PathBuf;
-#[cfg(target_arch = "x86_64")]
 use std::sync::Arc;
 
-use super::model::linear::{Linear, Stack};
-#[cfg(target_arch = "x86_64")]
+use super::model::linear::{Linear, Stack, cpu_kernels};
 use crate::compute::quantized::Matrix;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
@@ -146,9 +144,9 @@ impl Loader<'_> {
             Self::Gguf(gguf, device) => {
                 let view = gguf.view(&name.gguf())?;
                 check_shape(&name.gguf(), &view.shape, &[rows, columns])?;
-                #[cfg(target_arch = "x86_64")]
-                if self.maps()
-                    && let Some(matrix) = Matrix::new(&view)
+                if let Some(isa) = cpu_kernels(device)
+                    && let Some(matrix) =
+                        Matrix::new(isa, view.dtype, &view.shape, Arc::new(view.data))
                 {
                     return Ok(Linear::Mapped(Arc::new(matrix)));
                 }
@@ -166,7 +164,7 @@ impl Loader<'_> {
     pub fn stack(&self, matrices: &[(Name, usize)], columns: usize) -> Result<Stack> {
         let mut linears: Vec<Linear> = Vec::new();
         match self {
-            Self::Gguf(gguf, device) if !self.maps() => {
+            Self::Gguf(gguf, device) if cpu_kernels(device).is_none() => {
                 let mut rest = matrices;
                 while let Some((&(first, _), _)) = rest.split_first() {
                     let dtype = gguf.view(&first.gguf())?.dtype;
@@ -192,16 +190,6 @@ impl Loader<'_> {
             }
         }
         Ok(Stack(linears))
-    }
-
-    /// Whether quantized matrices stay in the file.
-    fn maps(&self) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        return self.device().is_cpu()
-            && crate::compute::quantized::is_supported()
-            && !only_candle();
-        #[cfg(not(target_arch = "x86_64"))]
-        false
     }
 
     /// A vector of `length` values.
@@ -233,20 +221,6 @@ impl Loader<'_> {
             _ => Ok(None),
         }
     }
-}
-
-/// Tests run on the CPU what a GPU runs.
-#[cfg(target_arch = "x86_64")]
-pub fn only_candle() -> bool {
-    #[cfg(test)]
-    return ONLY_CANDLE.get();
-    #[cfg(not(test))]
-    false
-}
-
-#[cfg(test)]
-thread_local! {
-    pub static ONLY_CANDLE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
 /// Matrices of one type as one, one below the other.

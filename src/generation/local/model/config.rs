@@ -9,7 +9,8 @@ use anyhow::{Context, Result, bail, ensure};
 use candle_core::quantized::gguf_file::Value;
 use serde::Deserialize;
 
-use super::rope::{Layout, Llama3Scaling};
+use super::rope::Llama3Scaling;
+use crate::compute::rope::RopeLayout;
 use crate::generation::local::checkpoint::gguf::{BETTER_FILE, integer};
 use crate::models::json;
 
@@ -37,7 +38,7 @@ pub struct LlamaConfig {
     pub vocabulary: usize,
     pub norm_epsilon: f64,
     pub rope_theta: f32,
-    pub rope_layout: Layout,
+    pub rope_layout: RopeLayout,
     /// From `config.json`; a GGUF file carries the result as a tensor.
     pub rope_scaling: Option<Llama3Scaling>,
     /// The embedding serves as the output matrix even if the checkpoint has another.
@@ -90,7 +91,7 @@ impl LlamaConfig {
             vocabulary,
             norm_epsilon: keys.real(EPSILON)?.with_context(|| lacks(EPSILON))?,
             rope_theta: keys.real("llama.rope.freq_base")?.unwrap_or(10_000.0) as f32,
-            rope_layout: Layout::Interleaved,
+            rope_layout: RopeLayout::Interleaved,
             rope_scaling: None,
             tied: false,
             context: keys.required("llama.context_length")?,
@@ -188,7 +189,7 @@ impl LlamaConfig {
             vocabulary: file.vocab_size,
             norm_epsilon: file.rms_norm_eps,
             rope_theta: file.rope_theta.or(theta).unwrap_or(10_000.0),
-            rope_layout: Layout::HalfSplit,
+            rope_layout: RopeLayout::HalfSplit,
             rope_scaling,
             tied: file.tie_word_embeddings,
             context: file.max_position_embeddings,

@@ -7,40 +7,29 @@ use candle_core::{D, DType, Device, Result, Tensor};
 use candle_nn::ops::softmax_last_dim;
 
 use super::config::LlamaConfig;
-#[cfg(target_arch = "x86_64")]
-use super::linear::on_values;
-use super::ops::launches;
+use super::linear::cpu_kernels;
+use super::probe::count_launches;
 use super::rope::Rope;
-#[cfg(feature = "cuda")]
+use super::values::on_values;
+use crate::compute::aligned::AlignedBuf;
 use crate::compute::cuda::{self, Projected};
-#[cfg(target_arch = "x86_64")]
-use crate::compute::quantized::Lines;
-#[cfg(target_arch = "x86_64")]
-use crate::compute::quantized::attention::{Angles, Attend, Heads, KvCache};
+use crate::compute::quantized::attention::{Attend, AttentionShape, KvCache};
+use crate::compute::rope::RopeTables;
 
 /// Bytes of one block of attention scores when candle's operations compute them.
 pub const SCORES_BYTES: usize = 64 << 20;
 
-/// Keys and values of one layer, in room taken once for the whole context.
+/// Keys and values of one layer, in memory taken once for the whole context.
 pub enum LayerCache {
-    /// `[1, kv_heads, context, head_dim]` each, on any device; what is behind the tokens so far is
-    /// left over.
-    Tensors {
-        /// Keys, rotated.
-        k: Tensor,
-        /// Values.
-        v: Tensor,
-    },
-    /// On the CPU, in half precision.
-    #[cfg(target_arch = "x86_64")]
-    Halves(KvCache<u16>),
-    /// On the CPU, in full precision.
-    #[cfg(target_arch = "x86_64")]
-    Floats(KvCache<f32>),
+    /// `[1, kv_heads, context, head_dim]` each, on any device; keys are rotated. Behind the tokens
+    /// so far are leftovers of earlier ones.
+    Tensors { k: Tensor, v: Tensor },
+    /// On the CPU, for our own kernels.
+    Kernels(Box<dyn Attend + Send + Sync>),
 }
 
 impl LayerCache {
-    /// Takes the room for `context` tokens.
+    /// Takes the memory for `context` tokens.
     pub fn new(
         config: &LlamaConfig,
         context: usize,
@@ -48,16 +37,15 @@ impl LayerCache {
         device: &Device,
     ) -> Result<Self> {
         let LlamaConfig { kv_heads, head_dim, .. } = *config;
-        #[cfg(target_arch = "x86_64")]
-        if device.is_cpu()
-            && crate::compute::quantized::is_supported()
+        if let Some(isa) = cpu_kernels(device)
             && head_dim.is_multiple_of(8)
-            && !crate::generation::local::checkpoint::only_candle()
         {
-            let heads = Heads { queries: config.heads, kv: kv_heads, dim: head_dim };
+            let shape = AttentionShape { query_heads: config.heads, kv_heads, head_dim };
             let cache = match dtype {
-                DType::F16 => KvCache::new(heads, context).map(Self::Halves),
-                _ => KvCache::new(heads, context).map(Self::Floats),
+                DType::F16 => KvCache::<u16>::new(isa, shape, context)
+                    .map(|cache| Self::Kernels(Box::new(cache))),
+                _ => KvCache::<f32>::new(isa, shape, context)
+                    .map(|cache| Self::Kernels(Box::new(cache))),
             };
             return cache.map_err(|error| {
                 candle_core::Error::msg(format!(
@@ -66,8 +54,8 @@ impl LayerCache {
                 ))
             });
         }
-        let room = || Tensor::zeros((1, kv_heads, context, head_dim), dtype, device);
-        Ok(Self::Tensors { k: room()?, v: room()? })
+        let zeros = || Tensor::zeros((1, kv_heads, context, head_dim), dtype, device);
+        Ok(Self::Tensors { k: zeros()?, v: zeros()? })
     }
 
     /// Rotates queries and keys, keeps keys and values, and mixes the values by attention.
@@ -83,7 +71,6 @@ impl LayerCache {
         config: &LlamaConfig,
     ) -> Result<Tensor> {
         match self {
-            #[cfg(feature = "cuda")]
             Self::Tensors { k, v } if k.device().is_cuda() => {
                 attend_on_gpu((k, v), qkv, rope, masks, position, config)
             }
@@ -92,20 +79,15 @@ impl LayerCache {
                 let q = append((k, v), &qkv, rope, position, config)?;
                 mix(&q, (k, v), masks, position)
             }
-            #[cfg(target_arch = "x86_64")]
-            Self::Halves(cache) => on_cpu(cache, qkv, rope, position, config),
-            #[cfg(target_arch = "x86_64")]
-            Self::Floats(cache) => on_cpu(cache, qkv, rope, position, config),
+            Self::Kernels(cache) => attend_on_values(&mut **cache, qkv, rope, position, config),
         }
     }
 
-    /// Itself, if it computes with values on the CPU and not with tensors.
-    #[cfg(target_arch = "x86_64")]
-    pub fn on_values(&mut self) -> Option<&mut dyn Attend> {
+    /// What our own kernels compute with; `None`: it holds tensors.
+    pub fn without_tensors(&mut self) -> Option<&mut dyn Attend> {
         match self {
             Self::Tensors { .. } => None,
-            Self::Halves(cache) => Some(cache),
-            Self::Floats(cache) => Some(cache),
+            Self::Kernels(cache) => Some(&mut **cache),
         }
     }
 
@@ -115,8 +97,7 @@ impl LayerCache {
             Self::Tensors { k, v } => {
                 k.device().same_device(device) && v.device().same_device(device)
             }
-            #[cfg(target_arch = "x86_64")]
-            Self::Halves(_) | Self::Floats(_) => device.is_cpu(),
+            Self::Kernels(_) => device.is_cpu(),
         }
     }
 
@@ -127,16 +108,13 @@ impl LayerCache {
             Self::Tensors { k, v } => {
                 ((k.elem_count() + v.elem_count()) * k.dtype().size_in_bytes()) as u64
             }
-            #[cfg(target_arch = "x86_64")]
-            Self::Halves(cache) => cache.bytes(),
-            #[cfg(target_arch = "x86_64")]
-            Self::Floats(cache) => cache.bytes(),
+            Self::Kernels(cache) => cache.bytes(),
         }
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-fn on_cpu(
+/// [`LayerCache::attend`] with our own kernels.
+fn attend_on_values(
     cache: &mut dyn Attend,
     qkv: &[Tensor],
     rope: &Rope,
@@ -153,18 +131,17 @@ fn on_cpu(
     };
     let (cos, sin, layout) = rope.tables();
     let tokens = qkv.dim(0)?;
-    let interleaved = layout == super::rope::Layout::Interleaved;
     on_values([qkv, cos, sin], |[qkv, cos, sin]| {
         let mut out = vec![0f32; tokens * config.heads * config.head_dim];
-        let angles = Angles { cos, sin, interleaved };
-        cache.attend(qkv, angles, position, &mut Lines::default(), &mut out);
+        let rope = RopeTables { cos, sin, layout };
+        cache.attend(qkv, rope, position, &mut AlignedBuf::default(), &mut out);
         out
     })?
     .reshape((tokens, ()))
 }
 
-/// With kernels of our own for what decode does; a long prompt's attention is candle's.
-#[cfg(feature = "cuda")]
+/// [`LayerCache::attend`] on a GPU, with kernels of our own for what decode does; a long prompt's
+/// attention is candle's.
 fn attend_on_gpu(
     (k, v): (&Tensor, &Tensor),
     qkv: &[Tensor],
@@ -174,8 +151,8 @@ fn attend_on_gpu(
     config: &LlamaConfig,
 ) -> Result<Tensor> {
     let LlamaConfig { heads, kv_heads, head_dim, .. } = *config;
-    // The tensor that has a head, and the head's first value in it.
-    let of = |head: usize| {
+    // The tensor that has a head, and where it begins there.
+    let projected = |head: usize| {
         let mut start = head * head_dim;
         for tensor in qkv {
             let width = tensor.dim(D::Minus1)?;
@@ -186,17 +163,17 @@ fn attend_on_gpu(
         }
         candle_core::bail!("the projections have no head {head}")
     };
-    launches::count(1);
-    let parts = [of(0)?, of(heads)?, of(heads + kv_heads)?];
-    let q = cuda::rope_append(parts, rope, (k, v), heads, position)?;
+    count_launches(1);
+    let parts = [projected(0)?, projected(heads)?, projected(heads + kv_heads)?];
+    let q = cuda::rope_append(parts, rope.tables(), (k, v), heads, position)?;
     if q.dim(1)? == 1 && cuda::attends(head_dim) {
-        launches::count(1);
+        count_launches(1);
         return cuda::attend_one(&q, k, v, position + 1);
     }
     mix(&q, (k, v), masks, position)
 }
 
-/// Writes keys and values into the cache; returns the rotated queries, divided by √head_dim,
+/// Writes keys and values into the cache; returns the rotated queries, divided by `√head_dim`,
 /// `[heads, tokens, head_dim]`.
 fn append(
     (all_k, all_v): (&Tensor, &Tensor),
@@ -205,7 +182,7 @@ fn append(
     position: usize,
     config: &LlamaConfig,
 ) -> Result<Tensor> {
-    launches::count(1);
+    count_launches(1);
     let LlamaConfig { heads, kv_heads, head_dim, .. } = *config;
     let tokens = qkv.dim(0)?;
     // [1, some heads, tokens, head_dim]
@@ -231,14 +208,14 @@ fn mix(
     masks: &mut Masks,
     position: usize,
 ) -> Result<Tensor> {
-    launches::count(1);
+    count_launches(1);
     let (heads, tokens, head_dim) = q.dims3()?;
     let kv_heads = k.dim(1)?;
     let group = heads / kv_heads;
-    let most = block_tokens(heads, position + tokens);
+    let max_count = block_tokens(heads, position + tokens);
     let mut mixed = Vec::new();
-    for first in (0..tokens).step_by(most) {
-        let count = most.min(tokens - first);
+    for first in (0..tokens).step_by(max_count) {
+        let count = max_count.min(tokens - first);
         let keys = position + first + count;
         let (k, v) = (k.narrow(2, 0, keys)?, v.narrow(2, 0, keys)?);
         let (k, v) = (k.to_dtype(q.dtype())?, v.to_dtype(q.dtype())?);
@@ -268,13 +245,13 @@ fn mix(
     }
 }
 
-/// Tokens whose scores over `keys` keys fit into a block.
+/// How many tokens' scores over `keys` keys fit into a block.
 pub fn block_tokens(heads: usize, keys: usize) -> usize {
     (SCORES_BYTES / (heads * keys * size_of::<f32>())).max(1)
 }
 
-/// What tokens must not see: 0 or −∞, `[tokens, past + tokens]`. One pass needs the same few in
-/// each layer, and a GPU should not get them more than once.
+/// Masks of what tokens must not see: 0 or −∞, `[tokens, past + tokens]`. A pass needs the same few
+/// in every layer, and a GPU should get each only once.
 #[derive(Default)]
 pub struct Masks(HashMap<(usize, usize), Tensor>);
 

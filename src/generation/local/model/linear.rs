@@ -1,16 +1,20 @@
 //! Linear maps without bias: quantized or not, on the GPU or in the mapped file.
 
-#[cfg(target_arch = "x86_64")]
 use std::sync::Arc;
 
-#[cfg(target_arch = "x86_64")]
-use candle_core::Storage;
 use candle_core::quantized::QMatMul;
 use candle_core::{D, Device, Module, Result, Tensor};
 
-use super::ops::{self, launches};
-#[cfg(target_arch = "x86_64")]
-use crate::compute::quantized::{Activations, Matrix, Then, gated_product, products};
+use super::ops;
+use super::probe::{count_launches, only_candle};
+use super::values::with_values;
+use crate::compute::quantized::{Activations, Isa, Matrix, Store, gated_product, products};
+
+/// The instructions that our own CPU kernels run with; `None`: candle computes, because the model is
+/// on a GPU or the CPU lacks them.
+pub fn cpu_kernels(device: &Device) -> Option<Isa> {
+    if device.is_cpu() && !only_candle() { Isa::detect() } else { None }
+}
 
 /// One matrix, `[outputs, inputs]`.
 #[derive(Clone)]
@@ -18,7 +22,6 @@ pub enum Linear {
     /// candle's, on any device.
     Candle(QMatMul),
     /// In the mapped file, with the products of [`crate::compute::quantized`].
-    #[cfg(target_arch = "x86_64")]
     Mapped(Arc<Matrix>),
 }
 
@@ -28,10 +31,9 @@ impl Linear {
         match self {
             Self::Candle(matrix) => {
                 // A quantized product first quantizes its input.
-                launches::count(if self.is_quantized() { 2 } else { 1 });
+                count_launches(if self.is_quantized() { 2 } else { 1 });
                 matrix.forward(xs)
             }
-            #[cfg(target_arch = "x86_64")]
             Self::Mapped(matrix) => mapped_products(&[matrix], xs),
         }
     }
@@ -40,10 +42,9 @@ impl Linear {
     pub fn rows(&self, ids: &[u32], device: &Device) -> Result<Tensor> {
         match self {
             Self::Candle(matrix) => {
-                launches::count(1);
+                count_launches(1);
                 matrix.embedding(&Tensor::new(ids, device)?)
             }
-            #[cfg(target_arch = "x86_64")]
             Self::Mapped(matrix) => {
                 let shape = (ids.len(), matrix.columns());
                 Tensor::from_vec(matrix.dequantized(ids), shape, device)
@@ -53,18 +54,13 @@ impl Linear {
 
     /// Whether it holds less than 16 bits a weight.
     pub fn is_quantized(&self) -> bool {
-        match self {
-            Self::Candle(matrix) => matches!(matrix, QMatMul::QTensor(_)),
-            #[cfg(target_arch = "x86_64")]
-            Self::Mapped(_) => true,
-        }
+        matches!(self, Self::Candle(QMatMul::QTensor(_)) | Self::Mapped(_))
     }
 
     /// The matrix, if it is in the mapped file.
-    #[cfg(target_arch = "x86_64")]
-    pub fn mapped(&self) -> Option<Arc<Matrix>> {
+    pub fn mapped(&self) -> Option<&Arc<Matrix>> {
         match self {
-            Self::Mapped(matrix) => Some(matrix.clone()),
+            Self::Mapped(matrix) => Some(matrix),
             Self::Candle(_) => None,
         }
     }
@@ -76,7 +72,6 @@ impl Linear {
             Self::Candle(QMatMul::Tensor(tensor) | QMatMul::TensorF16(tensor)) => {
                 tensor.device().clone()
             }
-            #[cfg(target_arch = "x86_64")]
             Self::Mapped(_) => Device::Cpu,
         }
     }
@@ -88,8 +83,8 @@ pub struct Stack(pub Vec<Linear>);
 impl Stack {
     /// `[tokens, inputs]` → `[tokens, outputs]` of one or more matrices each, in order.
     pub fn forward(&self, xs: &Tensor) -> Result<Vec<Tensor>> {
-        #[cfg(target_arch = "x86_64")]
         if let Some(matrices) = self.mapped() {
+            let matrices: Vec<&Matrix> = matrices.into_iter().map(AsRef::as_ref).collect();
             return Ok(vec![mapped_products(&matrices, xs)?]);
         }
         self.0.iter().map(|linear| linear.forward(xs)).collect()
@@ -97,13 +92,11 @@ impl Stack {
 
     /// [`ops::gate`] of the outputs: `[tokens, inputs]` → `[tokens, Σ outputs / 2]`.
     pub fn forward_gated(&self, xs: &Tensor) -> Result<Tensor> {
-        #[cfg(target_arch = "x86_64")]
         if let Some(&[gate, up]) = self.mapped().as_deref() {
-            let xs = activations(xs, gate.columns())?;
-            let shape = (xs.rows, gate.rows());
-            let mut gated = vec![0f32; xs.rows * gate.rows()];
+            let xs = activations(gate, xs)?;
+            let mut gated = vec![0f32; xs.rows() * gate.rows()];
             gated_product(gate, up, &xs, &mut gated);
-            return Tensor::from_vec(gated, shape, &Device::Cpu);
+            return Tensor::from_vec(gated, (xs.rows(), gate.rows()), &Device::Cpu);
         }
         ops::gate(&match self.forward(xs)?.as_slice() {
             [one] => one.clone(),
@@ -111,61 +104,25 @@ impl Stack {
         })
     }
 
-    /// All of the matrices, if all are mapped.
-    #[cfg(target_arch = "x86_64")]
-    fn mapped(&self) -> Option<Vec<&Matrix>> {
-        self.0
-            .iter()
-            .map(|linear| match linear {
-                Linear::Mapped(matrix) => Some(matrix.as_ref()),
-                Linear::Candle(_) => None,
-            })
-            .collect()
+    /// All of the matrices, if all are in the mapped file.
+    pub fn mapped(&self) -> Option<Vec<&Arc<Matrix>>> {
+        self.0.iter().map(Linear::mapped).collect()
     }
 }
 
-/// Computes with the values of tensors on the CPU; the result is a vector.
-#[cfg(target_arch = "x86_64")]
-pub fn on_values<const N: usize>(
-    tensors: [&Tensor; N],
-    compute: impl FnOnce([&[f32]; N]) -> Vec<f32>,
-) -> Result<Tensor> {
-    let values = with_values(tensors, compute)?;
-    let length = values.len();
-    Tensor::from_vec(values, length, &Device::Cpu)
+/// `xs`, `[tokens, inputs]`, as the products with `matrix` take them.
+fn activations(matrix: &Matrix, xs: &Tensor) -> Result<Activations> {
+    let mut activations = Activations::new(matrix.isa());
+    with_values([xs], |[values]| activations.take(values, matrix.columns(), None))?;
+    Ok(activations)
 }
 
-/// The values of `f32` tensors on the CPU.
-#[cfg(target_arch = "x86_64")]
-pub fn with_values<T, const N: usize>(
-    tensors: [&Tensor; N],
-    compute: impl FnOnce([&[f32]; N]) -> T,
-) -> Result<T> {
-    let tensors: Vec<Tensor> =
-        tensors.iter().map(|tensor| tensor.contiguous()).collect::<Result<_>>()?;
-    let guards: Vec<_> = tensors.iter().map(Tensor::storage_and_layout).collect();
-    let mut slices = [[].as_slice(); N];
-    for (slice, (storage, layout)) in slices.iter_mut().zip(&guards) {
-        let Storage::Cpu(storage) = &**storage else {
-            candle_core::bail!("a CPU operation was given a tensor on a GPU")
-        };
-        let start = layout.start_offset();
-        *slice = &storage.as_slice::<f32>()?[start..start + layout.shape().elem_count()];
-    }
-    Ok(compute(slices))
-}
-
-#[cfg(target_arch = "x86_64")]
-fn activations(xs: &Tensor, columns: usize) -> Result<Activations> {
-    with_values([xs], |[values]| Activations::new(values, columns))
-}
-
-#[cfg(target_arch = "x86_64")]
+/// `[tokens, inputs]` → `[tokens, Σ outputs]`
 fn mapped_products(matrices: &[&Matrix], xs: &Tensor) -> Result<Tensor> {
+    let Some(first) = matrices.first() else { candle_core::bail!("there is no matrix") };
     let width: usize = matrices.iter().map(|matrix| matrix.rows()).sum();
-    let columns = matrices.first().map_or(0, |matrix| matrix.columns());
-    let xs = activations(xs, columns)?;
-    let mut out = vec![0f32; xs.rows * width];
-    products(matrices, &xs, Then::Replace, &mut out);
-    Tensor::from_vec(out, (xs.rows, width), &Device::Cpu)
+    let xs = activations(first, xs)?;
+    let mut out = vec![0f32; xs.rows() * width];
+    products(matrices, &xs, Store::Overwrite, &mut out);
+    Tensor::from_vec(out, (xs.rows(), width), &Device::Cpu)
 }

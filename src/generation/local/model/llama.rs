@@ -9,17 +9,14 @@ use candle_core::{DType, Device, Tensor};
 
 use super::config::LlamaConfig;
 use super::kv_cache::{LayerCache, Masks};
-#[cfg(target_arch = "x86_64")]
-use super::linear::with_values;
 use super::linear::{Linear, Stack};
 use super::ops::{add_norm, norm};
-#[cfg(target_arch = "x86_64")]
-use super::rope::Layout;
+use super::probe;
 use super::rope::Rope;
-#[cfg(target_arch = "x86_64")]
-use crate::compute::quantized as cpu;
-#[cfg(target_arch = "x86_64")]
-use crate::compute::quantized::attention::{Angles, Attend};
+use super::values::with_values;
+use crate::compute::quantized::attention::Attend;
+use crate::compute::quantized::{FusedLayer, FusedModel, Workspace};
+use crate::compute::rope::RopeTables;
 use crate::generation::local::checkpoint::Loader;
 use crate::generation::local::checkpoint::names::{Name, Part};
 
@@ -35,9 +32,8 @@ pub struct Llama {
     dtype: DType,
     cache_dtype: DType,
     device: Device,
-    /// The same without tensors, if everything is in the mapped file.
-    #[cfg(target_arch = "x86_64")]
-    pass: Option<cpu::Pass>,
+    /// The same without tensors, if every matrix is in the mapped file.
+    fused: Option<FusedModel>,
 }
 
 /// Keys and values of the tokens so far, for each layer.
@@ -45,17 +41,16 @@ pub struct Cache {
     layers: Vec<LayerCache>,
     tokens: usize,
     context: usize,
-    #[cfg(target_arch = "x86_64")]
-    work: cpu::Workspace,
+    workspace: Workspace,
 }
 
 impl Cache {
-    /// Forgets all tokens; keeps the room.
+    /// Forgets all tokens; keeps the memory.
     pub fn reset(&mut self) {
         self.tokens = 0;
     }
 
-    /// What it takes, in bytes.
+    /// What keys and values take, in bytes.
     #[cfg(test)]
     pub fn bytes(&self) -> u64 {
         self.layers.iter().map(LayerCache::bytes).sum()
@@ -94,7 +89,6 @@ impl Llama {
                 Layer::load(loader, &config, layer).with_context(|| format!("layer {layer}"))
             })
             .collect::<Result<Vec<_>>>()?;
-        #[allow(unused_mut, reason = "there is nothing to add elsewhere")]
         let mut model = Self {
             embedding,
             norm: loader.vector(Name::Norm, hidden)?,
@@ -105,43 +99,37 @@ impl Llama {
             layers,
             device,
             config,
-            #[cfg(target_arch = "x86_64")]
-            pass: None,
+            fused: None,
         };
-        #[cfg(target_arch = "x86_64")]
-        {
-            model.pass = model.without_tensors()?;
-        }
+        model.fused = model.try_fuse()?;
         Ok(model)
     }
 
     /// `None`: some matrix is candle's.
-    #[cfg(target_arch = "x86_64")]
-    fn without_tensors(&self) -> candle_core::Result<Option<cpu::Pass>> {
+    fn try_fuse(&self) -> candle_core::Result<Option<FusedModel>> {
         let mut layers = Vec::new();
         for layer in &self.layers {
-            let Some(layer) = layer.without_tensors()? else { return Ok(None) };
+            let Some(layer) = layer.try_fuse()? else { return Ok(None) };
             layers.push(layer);
         }
         let (Some(embedding), Some(output)) = (self.embedding.mapped(), self.output.mapped())
         else {
             return Ok(None);
         };
-        let (norm, epsilon) = (self.norm.to_vec1()?, self.config.norm_epsilon as f32);
-        Ok(Some(cpu::Pass { embedding, layers, norm, output, epsilon }))
+        Ok(Some(FusedModel {
+            embedding: embedding.clone(),
+            layers,
+            norm: self.norm.to_vec1()?,
+            output: output.clone(),
+            epsilon: self.config.norm_epsilon as f32,
+        }))
     }
 
-    /// An empty cache for `context` tokens; takes its room now.
+    /// An empty cache for `context` tokens; takes its memory now.
     pub fn cache(&self, context: usize) -> candle_core::Result<Cache> {
         let layer = || LayerCache::new(&self.config, context, self.cache_dtype, &self.device);
         let layers = self.layers.iter().map(|_| layer()).collect::<candle_core::Result<_>>()?;
-        Ok(Cache {
-            layers,
-            tokens: 0,
-            context,
-            #[cfg(target_arch = "x86_64")]
-            work: cpu::Workspace::default(),
-        })
+        Ok(Cache { layers, tokens: 0, context, workspace: Workspace::default() })
     }
 
     /// Reads `tokens` after those in `cache` and returns the logits, `[vocabulary]` in `f32`, of
@@ -157,37 +145,54 @@ impl Llama {
                 cache.context
             );
         }
-        #[cfg(target_arch = "x86_64")]
-        if let Some(pass) = &self.pass
-            && let Some(layers) = cache.layers.iter_mut().map(LayerCache::on_values).collect()
-        {
-            let layers: Vec<&mut dyn Attend> = layers;
-            let (cos, sin, layout) = self.rope.tables();
-            let interleaved = layout == Layout::Interleaved;
-            let logits = with_values([cos, sin], |[cos, sin]| {
-                let angles = Angles { cos, sin, interleaved };
-                pass.logits(tokens, position, layers.into_iter(), angles, &mut cache.work)
-            })?;
-            cache.tokens += count;
-            return Tensor::new(logits, &self.device);
-        }
+        let logits = match &self.fused {
+            Some(fused) => self.forward_fused(fused, tokens, cache)?,
+            None => None,
+        };
+        let logits = match logits {
+            Some(logits) => Tensor::new(logits, &self.device)?,
+            None => self.forward_tensors(tokens, cache)?,
+        };
+        cache.tokens += count;
+        Ok(logits)
+    }
+
+    /// `None`: the cache holds tensors.
+    fn forward_fused(
+        &self,
+        fused: &FusedModel,
+        tokens: &[u32],
+        cache: &mut Cache,
+    ) -> candle_core::Result<Option<Vec<f32>>> {
+        let Cache { layers, tokens: position, workspace, .. } = cache;
+        let layers: Option<Vec<&mut dyn Attend>> =
+            layers.iter_mut().map(LayerCache::without_tensors).collect();
+        let Some(layers) = layers else { return Ok(None) };
+        let (cos, sin, layout) = self.rope.tables();
+        with_values([cos, sin], |[cos, sin]| {
+            let rope = RopeTables { cos, sin, layout };
+            Some(fused.logits(tokens, *position, layers.into_iter(), rope, workspace))
+        })
+    }
+
+    fn forward_tensors(&self, tokens: &[u32], cache: &mut Cache) -> candle_core::Result<Tensor> {
+        let (position, count) = (cache.tokens, tokens.len());
         let epsilon = self.config.norm_epsilon as f32;
         let mut hidden = self.embedding.rows(tokens, &self.device)?.to_dtype(self.dtype)?;
-        // What the last block adds: the next one's norm takes it along.
+        // What the last block adds, for the next norm to take along.
         let mut delta: Option<Tensor> = None;
         let mut normed;
         let mut masks = Masks::default();
         for (layer, kv) in self.layers.iter().zip(&mut cache.layers) {
-            #[cfg(test)]
-            crate::generation::local::placement::gpu::fake::allocate()?;
-            (hidden, normed) = match delta.take() {
-                Some(delta) => add_norm(&hidden, &delta, &layer.attention_norm, epsilon)?,
-                None => {
-                    let normed = norm(&hidden, &layer.attention_norm, epsilon)?;
-                    (hidden, normed)
-                }
+            probe::layer_memory()?;
+            (hidden, normed) = if let Some(delta) = delta.take() {
+                add_norm(&hidden, &delta, &layer.attention_norm, epsilon)?
+            } else {
+                let normed = norm(&hidden, &layer.attention_norm, epsilon)?;
+                (hidden, normed)
             };
-            // In a block of its own: a long prompt's are given back before the feed-forward part.
+            // In a scope of its own, so that a long prompt's tensors are freed before the feed-forward
+            // block.
             (hidden, normed) = {
                 let qkv = layer.qkv.forward(&normed)?;
                 let mixed = kv.attend(&qkv, &self.rope, &mut masks, position, &self.config)?;
@@ -197,7 +202,6 @@ impl Llama {
             };
             delta = Some(layer.down.forward(&layer.gate_up.forward_gated(&normed)?)?);
         }
-        cache.tokens += count;
         let last = |xs: &Tensor| xs.narrow(0, count - 1, 1)?.contiguous();
         let last = match &delta {
             Some(delta) => add_norm(&last(&hidden)?, &last(delta)?, &self.norm, epsilon)?.1,
@@ -206,7 +210,6 @@ impl Llama {
         self.output.forward(&last)?.flatten_all()?.to_dtype(DType::F32)
     }
 
-    /// Number of layers.
     #[cfg(test)]
     pub fn layers(&self) -> usize {
         self.layers.len()
@@ -260,26 +263,24 @@ impl Layer {
         })
     }
 
-    #[cfg(target_arch = "x86_64")]
-    fn without_tensors(&self) -> candle_core::Result<Option<cpu::Layer>> {
-        let mapped = |stack: &Stack| stack.0.iter().map(Linear::mapped).collect::<Option<Vec<_>>>();
-        let (Some(qkv), Some(gate_up), Some(attention_output), Some(down)) = (
-            mapped(&self.qkv),
-            mapped(&self.gate_up),
+    /// `None`: some matrix is candle's.
+    fn try_fuse(&self) -> candle_core::Result<Option<FusedLayer>> {
+        let (Some(&[q, k, v]), Some(&[gate, up]), Some(attention_output), Some(down)) = (
+            self.qkv.mapped().as_deref(),
+            self.gate_up.mapped().as_deref(),
             self.attention_output.mapped(),
             self.down.mapped(),
         ) else {
             return Ok(None);
         };
-        let Ok([gate, up]) = <[_; 2]>::try_from(gate_up) else { return Ok(None) };
-        Ok(Some(cpu::Layer {
+        Ok(Some(FusedLayer {
             attention_norm: self.attention_norm.to_vec1()?,
-            qkv,
-            attention_output,
+            qkv: [q, k, v].map(Clone::clone),
+            attention_output: attention_output.clone(),
             feed_forward_norm: self.feed_forward_norm.to_vec1()?,
-            gate,
-            up,
-            down,
+            gate: gate.clone(),
+            up: up.clone(),
+            down: down.clone(),
         }))
     }
 

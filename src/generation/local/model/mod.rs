@@ -5,4 +5,6 @@ pub(crate) mod kv_cache;
 pub(crate) mod linear;
 pub(crate) mod llama;
 pub(crate) mod ops;
+pub(crate) mod probe;
 pub(crate) mod rope;
+pub(crate) mod values;

@@ -4,15 +4,17 @@
 use candle_core::{D, Result, Tensor};
 use candle_nn::ops::silu;
 
+use super::probe::count_launches;
+use super::values::on_values;
+use crate::compute::cuda;
+use crate::compute::norm::rms_norm;
+
 /// `RMSNorm` (Zhang and Sennrich 2019), `[rows, columns]` → the same.
 pub fn norm(xs: &Tensor, weight: &Tensor, epsilon: f32) -> Result<Tensor> {
-    launches::count(1);
-    #[cfg(target_arch = "x86_64")]
+    count_launches(1);
     if xs.device().is_cpu() {
-        return super::linear::on_values([xs, weight], |[xs, weight]| {
-            crate::compute::quantized::rms_norm(xs, weight, epsilon)
-        })?
-        .reshape(xs.shape());
+        return on_values([xs, weight], |[xs, weight]| rms_norm(xs, weight, epsilon))?
+            .reshape(xs.shape());
     }
     candle_nn::ops::rms_norm(&xs.contiguous()?, weight, epsilon)
 }
@@ -24,10 +26,9 @@ pub fn add_norm(
     weight: &Tensor,
     epsilon: f32,
 ) -> Result<(Tensor, Tensor)> {
-    #[cfg(feature = "cuda")]
     if hidden.device().is_cuda() {
-        launches::count(1);
-        return crate::compute::cuda::add_norm(hidden, delta, weight, epsilon);
+        count_launches(1);
+        return cuda::add_norm(hidden, delta, weight, epsilon);
     }
     let sum = (hidden + delta)?;
     let normed = norm(&sum, weight, epsilon)?;
@@ -37,39 +38,11 @@ pub fn add_norm(
 /// `silu(first half) · second half` (`SwiGLU`, Shazeer 2020): `[rows, 2 · columns]` → `[rows,
 /// columns]`.
 pub fn gate(both: &Tensor) -> Result<Tensor> {
-    launches::count(1);
-    #[cfg(feature = "cuda")]
+    count_launches(1);
     if both.device().is_cuda() {
-        return crate::compute::cuda::gate(both);
+        return cuda::gate(both);
     }
     let width = both.dim(D::Minus1)? / 2;
     silu(&both.narrow(D::Minus1, 0, width)?.contiguous()?)?
         * both.narrow(D::Minus1, width, width)?.contiguous()?
-}
-
-/// How many kernels a GPU is asked to start: decode waits for these. Counted where the code that a
-/// GPU runs starts them, so that a test on the CPU, which runs the same code, sees the same number.
-pub mod launches {
-    #[cfg(test)]
-    use std::cell::Cell;
-
-    #[cfg(test)]
-    thread_local! {
-        static COUNT: Cell<usize> = const { Cell::new(0) };
-    }
-
-    /// Notes that many.
-    pub fn count(launches: usize) {
-        #[cfg(test)]
-        COUNT.set(COUNT.get() + launches);
-        let _ = launches;
-    }
-
-    /// Those of `work`, on this thread.
-    #[cfg(test)]
-    pub fn of<T>(work: impl FnOnce() -> T) -> (T, usize) {
-        let before = COUNT.get();
-        let result = work();
-        (result, COUNT.get() - before)
-    }
 }

@@ -2,15 +2,7 @@
 
 use candle_core::{Device, Result, Tensor};
 
-/// Which values of a head are rotated together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
-    /// Neighbours, `(0, 1), (2, 3) …`: GGUF files of the `llama` architecture, whose converter
-    /// permutes Q and K for it.
-    Interleaved,
-    /// Value i with value i + dim/2: Hugging Face checkpoints.
-    HalfSplit,
-}
+use crate::compute::rope::RopeLayout;
 
 /// The `llama3` rule of `rope_scaling`: what each frequency is divided by, `[head_dim / 2]`.
 ///
@@ -57,7 +49,7 @@ fn frequencies(dim: usize, theta: f32) -> impl Iterator<Item = f32> {
 pub struct Rope {
     cos: Tensor,
     sin: Tensor,
-    layout: Layout,
+    layout: RopeLayout,
 }
 
 impl Rope {
@@ -67,7 +59,7 @@ impl Rope {
         theta: f32,
         divisors: Option<&[f32]>,
         context: usize,
-        layout: Layout,
+        layout: RopeLayout,
         device: &Device,
     ) -> Result<Self> {
         let mut frequencies: Vec<f32> = frequencies(dim, theta).collect();
@@ -81,8 +73,7 @@ impl Rope {
     }
 
     /// The tables, `[context, rotated / 2]` each, and how values are paired.
-    #[cfg(any(target_arch = "x86_64", feature = "cuda"))]
-    pub fn tables(&self) -> (&Tensor, &Tensor, Layout) {
+    pub fn tables(&self) -> (&Tensor, &Tensor, RopeLayout) {
         (&self.cos, &self.sin, self.layout)
     }
 
@@ -97,8 +88,8 @@ impl Rope {
         let cos = self.cos.narrow(0, position, tokens)?.to_dtype(heads.dtype())?;
         let sin = self.sin.narrow(0, position, tokens)?.to_dtype(heads.dtype())?;
         match self.layout {
-            Layout::Interleaved => candle_nn::rotary_emb::rope_i(heads, &cos, &sin),
-            Layout::HalfSplit => candle_nn::rotary_emb::rope(heads, &cos, &sin),
+            RopeLayout::Interleaved => candle_nn::rotary_emb::rope_i(heads, &cos, &sin),
+            RopeLayout::HalfSplit => candle_nn::rotary_emb::rope(heads, &cos, &sin),
         }
     }
 }
@@ -127,10 +118,16 @@ mod tests {
 
     #[test]
     fn divisors_change_the_angles() {
-        let plain = Rope::new(8, 1e4, None, 100, Layout::HalfSplit, &Device::Cpu).unwrap();
-        let slowed =
-            Rope::new(8, 1e4, Some(&[1.0, 2.0, 4.0, 8.0]), 100, Layout::HalfSplit, &Device::Cpu)
-                .unwrap();
+        let plain = Rope::new(8, 1e4, None, 100, RopeLayout::HalfSplit, &Device::Cpu).unwrap();
+        let slowed = Rope::new(
+            8,
+            1e4,
+            Some(&[1.0, 2.0, 4.0, 8.0]),
+            100,
+            RopeLayout::HalfSplit,
+            &Device::Cpu,
+        )
+        .unwrap();
         let heads = Tensor::ones((1, 1, 1, 8), candle_core::DType::F32, &Device::Cpu).unwrap();
         let difference = (plain.apply(&heads, 99).unwrap() - slowed.apply(&heads, 99).unwrap())
             .unwrap()

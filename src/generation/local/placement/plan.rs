@@ -132,7 +132,7 @@ impl Demand {
             vocabulary: 128_256,
             norm_epsilon: 1e-5,
             rope_theta: 500_000.0,
-            rope_layout: crate::generation::local::model::rope::Layout::Interleaved,
+            rope_layout: crate::compute::rope::RopeLayout::Interleaved,
             rope_scaling: None,
             context: 131_072,
             tied: false,

@@ -1,22 +1,23 @@
-//! A pass through a model whose matrices all lie in the mapped file.
+//! A pass through a model whose matrices all lie in the mapped file, without tensors.
 //!
-//! What the layers hand on stays in room that is taken once. As tensors, each step's result would be
-//! fresh memory: in a small model that took a tenth of the time to clear and to give back, and the
+//! What the layers hand on stays in memory that is taken once. As tensors, each step's result would
+//! be fresh memory: in a small model that took a tenth of the time to clear and to give back, and the
 //! steps between the products most of the rest.
 
 use std::sync::Arc;
 
-use super::activations::{Activations, Norm};
-use super::aligned::Lines;
-use super::attention::{Angles, Attend};
-use super::matrix::{Matrix, Then, gated_product, products};
+use super::activations::{Activations, RmsNorm};
+use super::attention::Attend;
+use super::matrix::{Matrix, Store, gated_product, products};
+use crate::compute::aligned::AlignedBuf;
+use crate::compute::rope::RopeTables;
 
-/// One layer.
-pub struct Layer {
+/// The weights of one layer.
+pub struct FusedLayer {
     /// `[hidden]`
     pub attention_norm: Vec<f32>,
     /// Queries, keys and values, `[_, hidden]` each.
-    pub qkv: Vec<Arc<Matrix>>,
+    pub qkv: [Arc<Matrix>; 3],
     /// `[hidden, heads · head_dim]`
     pub attention_output: Arc<Matrix>,
     /// `[hidden]`
@@ -29,32 +30,31 @@ pub struct Layer {
     pub down: Arc<Matrix>,
 }
 
-/// The model.
-pub struct Pass {
+pub struct FusedModel {
     /// `[vocabulary, hidden]`
     pub embedding: Arc<Matrix>,
     /// From the first to the last.
-    pub layers: Vec<Layer>,
+    pub layers: Vec<FusedLayer>,
     /// `[hidden]`
     pub norm: Vec<f32>,
     /// `[vocabulary, hidden]`
     pub output: Arc<Matrix>,
-    /// Of the norms.
+    /// Of all norms.
     pub epsilon: f32,
 }
 
 /// What a pass works with.
 #[derive(Default)]
 pub struct Workspace {
-    xs: Activations,
-    hidden: Lines<f32>,
-    qkv: Lines<f32>,
-    rotated: Lines<f32>,
-    mixed: Lines<f32>,
-    gated: Lines<f32>,
+    xs: Option<Activations>,
+    hidden: AlignedBuf<f32>,
+    qkv: AlignedBuf<f32>,
+    rotated: AlignedBuf<f32>,
+    mixed: AlignedBuf<f32>,
+    gated: AlignedBuf<f32>,
 }
 
-impl Pass {
+impl FusedModel {
     /// Reads tokens from `position` on, with one cache for each layer; returns the logits of the
     /// last one, `[vocabulary]`.
     pub fn logits<'a>(
@@ -62,35 +62,36 @@ impl Pass {
         tokens: &[u32],
         position: usize,
         caches: impl Iterator<Item = &'a mut dyn Attend>,
-        angles: Angles,
-        work: &mut Workspace,
+        rope: RopeTables,
+        workspace: &mut Workspace,
     ) -> Vec<f32> {
-        let Workspace { xs, hidden, qkv, rotated, mixed, gated } = work;
+        let Workspace { xs, hidden, qkv, rotated, mixed, gated } = workspace;
+        let xs = xs.get_or_insert_with(|| Activations::new(self.embedding.isa()));
         let width = self.embedding.columns();
-        let norm = |weight| Some(Norm { weight, epsilon: self.epsilon });
+        let norm = |weight| Some(RmsNorm { weight, epsilon: self.epsilon });
         hidden.resize(tokens.len() * width);
         self.embedding.dequantize(tokens, hidden);
         for (layer, cache) in self.layers.iter().zip(caches) {
             xs.take(hidden, width, norm(&layer.attention_norm));
-            let three: Vec<&Matrix> = layer.qkv.iter().map(AsRef::as_ref).collect();
+            let three = layer.qkv.each_ref().map(AsRef::as_ref);
             qkv.resize(tokens.len() * three.iter().map(|matrix| matrix.rows()).sum::<usize>());
-            products(&three, xs, Then::Replace, qkv);
+            products(&three, xs, Store::Overwrite, qkv);
 
             let heads = layer.attention_output.columns();
             mixed.resize(tokens.len() * heads);
-            cache.attend(qkv, angles, position, rotated, mixed);
+            cache.attend(qkv, rope, position, rotated, mixed);
             xs.take(mixed, heads, None);
-            products(&[&layer.attention_output], xs, Then::Add, hidden);
+            products(&[&layer.attention_output], xs, Store::Accumulate, hidden);
 
             xs.take(hidden, width, norm(&layer.feed_forward_norm));
             gated.resize(tokens.len() * layer.gate.rows());
             gated_product(&layer.gate, &layer.up, xs, gated);
             xs.take(gated, layer.gate.rows(), None);
-            products(&[&layer.down], xs, Then::Add, hidden);
+            products(&[&layer.down], xs, Store::Accumulate, hidden);
         }
         let mut logits = vec![0f32; self.output.rows()];
         xs.take(&hidden[hidden.len() - width..], width, norm(&self.norm));
-        products(&[&self.output], xs, Then::Replace, &mut logits);
+        products(&[&self.output], xs, Store::Overwrite, &mut logits);
         logits
     }
 }

@@ -1,0 +1,79 @@
+//! Root mean square normalization, `RMSNorm` (Zhang and Sennrich 2019).
+
+use super::pool::{DisjointSlices, parallel_for};
+
+/// `1 / √(mean(xs²) + epsilon)`
+#[inline(always)]
+pub fn inverse_rms(xs: &[f32], epsilon: f32) -> f32 {
+    1.0 / (mean_square(xs) + epsilon).sqrt()
+}
+
+/// The mean of the values' squares. Sixteen sums side by side, since a single one would wait for
+/// itself, in plain code that every instruction set sums up in the same order.
+#[inline(always)]
+fn mean_square(xs: &[f32]) -> f32 {
+    let mut sums = [0f32; 16];
+    let mut add = |values: &[f32]| {
+        for (sum, x) in sums.iter_mut().zip(values) {
+            *sum += x * x;
+        }
+    };
+    let (sixteens, rest) = xs.as_chunks::<16>();
+    let (eights, rest) = rest.as_chunks::<8>();
+    sixteens.iter().for_each(|values| add(values));
+    eights.iter().for_each(|values| add(values));
+    let [a, b, c, d, e, f, g, h] = std::array::from_fn(|i| sums[i] + sums[i + 8]);
+    let sum = ((a + e) + (c + g)) + ((b + f) + (d + h));
+    (sum + rest.iter().map(|x| x * x).sum::<f32>()) / xs.len() as f32
+}
+
+/// `xs / √(mean(xs²) + epsilon) · weight` for each row: `[rows, weight.len()]` → the same.
+pub fn rms_norm(xs: &[f32], weight: &[f32], epsilon: f32) -> Vec<f32> {
+    let columns = weight.len();
+    let mut normed = vec![0f32; xs.len()];
+    let row = |xs: &[f32], normed: &mut [f32]| {
+        let factor = inverse_rms(xs, epsilon);
+        for ((normed, x), weight) in normed.iter_mut().zip(xs).zip(weight) {
+            *normed = x * factor * weight;
+        }
+    };
+    let rows = xs.len() / columns;
+    if rows == 1 {
+        // It is done before another core has heard of it.
+        row(xs, &mut normed);
+        return normed;
+    }
+    let parts = DisjointSlices::new(&mut normed);
+    parallel_for(rows, |rows| {
+        for i in rows {
+            let range = i * columns..(i + 1) * columns;
+            // SAFETY: no other call has this row.
+            row(&xs[range.clone()], unsafe { parts.part(range) });
+        }
+    });
+    normed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Against double precision, for lengths that fill sixteen sums and not.
+    #[test]
+    fn rows_are_divided_by_their_root_mean_square() {
+        for columns in [1, 7, 8, 16, 29, 600] {
+            let xs: Vec<f32> = (0..3 * columns).map(|i| (i as f32 * 0.37).sin() * 9.0).collect();
+            let weight: Vec<f32> = (0..columns).map(|i| 0.5 + i as f32 / 9.0).collect();
+            let normed = rms_norm(&xs, &weight, 1e-5);
+            for (row, normed) in xs.chunks_exact(columns).zip(normed.chunks_exact(columns)) {
+                let squares = row.iter().map(|x| f64::from(*x) * f64::from(*x));
+                let mean = squares.sum::<f64>() / columns as f64;
+                for ((x, weight), normed) in row.iter().zip(&weight).zip(normed) {
+                    let exact = f64::from(*x) / (mean + 1e-5).sqrt() * f64::from(*weight);
+                    let error = (f64::from(*normed) - exact).abs();
+                    assert!(error <= 1e-5 * exact.abs(), "{columns}: {normed}, not {exact}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The kernels of quantized matrices, on CPUs that they are not written for: the same names, but
+//! [`Isa::detect`] finds nothing, and nothing can be made without an [`Isa`].
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use candle_core::quantized::GgmlDType;
+
+/// Proof of the instructions, which cannot be made here.
+#[derive(Debug, Clone, Copy)]
+pub struct Isa(Infallible);
+
+impl Isa {
+    pub fn detect() -> Option<Self> {
+        None
+    }
+}
+
+pub struct Activations(Isa);
+
+impl Activations {
+    pub fn new(isa: Isa) -> Self {
+        Self(isa)
+    }
+
+    pub fn take(&mut self, _values: &[f32], _columns: usize, _norm: Option<Infallible>) {
+        match self.0.0 {}
+    }
+
+    pub fn rows(&self) -> usize {
+        match self.0.0 {}
+    }
+}
+
+pub struct Matrix(Isa);
+
+impl Matrix {
+    pub fn new(
+        isa: Isa,
+        _dtype: GgmlDType,
+        _shape: &[usize],
+        _bytes: Arc<dyn AsRef<[u8]> + Send + Sync>,
+    ) -> Option<Self> {
+        match isa.0 {}
+    }
+
+    pub fn isa(&self) -> Isa {
+        self.0
+    }
+
+    pub fn rows(&self) -> usize {
+        match self.0.0 {}
+    }
+
+    pub fn columns(&self) -> usize {
+        match self.0.0 {}
+    }
+
+    pub fn dequantized(&self, _ids: &[u32]) -> Vec<f32> {
+        match self.0.0 {}
+    }
+}
+
+pub enum Store {
+    Overwrite,
+}
+
+pub fn products(_matrices: &[&Matrix], xs: &Activations, _store: Store, _out: &mut [f32]) {
+    match xs.0.0 {}
+}
+
+pub fn gated_product(_gate: &Matrix, _up: &Matrix, xs: &Activations, _out: &mut [f32]) {
+    match xs.0.0 {}
+}
+
+pub struct FusedLayer {
+    pub attention_norm: Vec<f32>,
+    pub qkv: [Arc<Matrix>; 3],
+    pub attention_output: Arc<Matrix>,
+    pub feed_forward_norm: Vec<f32>,
+    pub gate: Arc<Matrix>,
+    pub up: Arc<Matrix>,
+    pub down: Arc<Matrix>,
+}
+
+pub struct FusedModel {
+    pub embedding: Arc<Matrix>,
+    pub layers: Vec<FusedLayer>,
+    pub norm: Vec<f32>,
+    pub output: Arc<Matrix>,
+    pub epsilon: f32,
+}
+
+#[derive(Default)]
+pub struct Workspace;
+
+impl FusedModel {
+    pub fn logits<'a>(
+        &self,
+        _tokens: &[u32],
+        _position: usize,
+        _caches: impl Iterator<Item = &'a mut dyn attention::Attend>,
+        _rope: crate::compute::rope::RopeTables,
+        _workspace: &mut Workspace,
+    ) -> Vec<f32> {
+        match self.embedding.0.0 {}
+    }
+}
+
+pub mod attention {
+    use std::io;
+    use std::marker::PhantomData;
+
+    use super::Isa;
+    use crate::compute::aligned::AlignedBuf;
+    use crate::compute::rope::RopeTables;
+
+    #[derive(Debug, Clone, Copy)]
+    pub struct AttentionShape {
+        pub query_heads: usize,
+        pub kv_heads: usize,
+        pub head_dim: usize,
+    }
+
+    pub trait Attend {
+        fn attend(
+            &mut self,
+            qkv: &[f32],
+            rope: RopeTables,
+            position: usize,
+            rotated: &mut AlignedBuf<f32>,
+            out: &mut [f32],
+        );
+
+        #[cfg(test)]
+        fn bytes(&self) -> u64;
+    }
+
+    pub struct KvCache<T>(Isa, PhantomData<T>);
+
+    impl<T> KvCache<T> {
+        pub fn new(isa: Isa, _shape: AttentionShape, _context: usize) -> io::Result<Self> {
+            match isa.0 {}
+        }
+    }
+
+    impl<T> Attend for KvCache<T> {
+        fn attend(
+            &mut self,
+            _qkv: &[f32],
+            _rope: RopeTables,
+            _position: usize,
+            _rotated: &mut AlignedBuf<f32>,
+            _out: &mut [f32],
+        ) {
+            match self.0.0 {}
+        }
+
+        #[cfg(test)]
+        fn bytes(&self) -> u64 {
+            match self.0.0 {}
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! What rotary position embeddings (`RoPE`, Su et al. 2021) need from whoever computes them.
+
+/// Which values of a head are rotated together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RopeLayout {
+    /// Neighbours, `(0, 1), (2, 3) …`: GGUF files of the `llama` architecture, whose converter
+    /// permutes Q and K for it.
+    Interleaved,
+    /// Value i with value i + dim/2: Hugging Face checkpoints.
+    HalfSplit,
+}
+
+/// Cosines and sines of the angles, `[context, dim / 2]` each.
+#[derive(Debug, Clone, Copy)]
+pub struct RopeTables<'a> {
+    pub cos: &'a [f32],
+    pub sin: &'a [f32],
+    pub layout: RopeLayout,
+}

@@ -1,0 +1,32 @@
+//! The values of tensors on the CPU, for kernels that compute with slices.
+
+use candle_core::{Device, Result, Storage, Tensor};
+
+/// Computes with the values of `f32` tensors; the result is a vector.
+pub fn on_values<const N: usize>(
+    tensors: [&Tensor; N],
+    compute: impl FnOnce([&[f32]; N]) -> Vec<f32>,
+) -> Result<Tensor> {
+    let values = with_values(tensors, compute)?;
+    let length = values.len();
+    Tensor::from_vec(values, length, &Device::Cpu)
+}
+
+/// What `compute` makes of the values of `f32` tensors.
+pub fn with_values<T, const N: usize>(
+    tensors: [&Tensor; N],
+    compute: impl FnOnce([&[f32]; N]) -> T,
+) -> Result<T> {
+    let tensors: Vec<Tensor> =
+        tensors.iter().map(|tensor| tensor.contiguous()).collect::<Result<_>>()?;
+    let guards: Vec<_> = tensors.iter().map(Tensor::storage_and_layout).collect();
+    let mut slices = [[].as_slice(); N];
+    for (slice, (storage, layout)) in slices.iter_mut().zip(&guards) {
+        let Storage::Cpu(storage) = &**storage else {
+            candle_core::bail!("a CPU operation was given a tensor on a GPU")
+        };
+        let start = layout.start_offset();
+        *slice = &storage.as_slice::<f32>()?[start..start + layout.shape().elem_count()];
+    }
+    Ok(compute(slices))
+}
