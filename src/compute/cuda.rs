@@ -9,7 +9,7 @@ use super::rope::RopeLayout;
 const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
 const MODULE: &str = "rag_query_llama";
 
-/// What the kernels call a type.
+/// The type's name in the kernels' names.
 fn type_name(dtype: DType) -> Result<&'static str> {
     match dtype {
         DType::F32 => Ok("float"),
@@ -26,12 +26,13 @@ fn cuda_device(tensor: &Tensor) -> Result<CudaDevice> {
     }
 }
 
-/// Where a tensor's first value is. Its rows must lie as the kernel expects.
+/// The address of a tensor's first value. Its rows must lie as the kernel expects.
 fn address(tensor: &Tensor) -> Result<u64> {
     let (storage, layout) = tensor.storage_and_layout();
     let Storage::Cuda(storage) = &*storage else { bail!("a tensor of the LLM is not on the GPU") };
     let stream = storage.device.cuda_stream();
-    // All work is on one stream, in order: nothing has to wait for what the guards record.
+    // All work is on one stream, in order, so nothing has to wait for the events that these guards
+    // record.
     let start = match &storage.slice {
         CudaStorageSlice::F32(slice) => slice.device_ptr(&stream).0,
         CudaStorageSlice::F16(slice) => slice.device_ptr(&stream).0,
@@ -41,7 +42,6 @@ fn address(tensor: &Tensor) -> Result<u64> {
     Ok(start + (layout.start_offset() * tensor.dtype().size_in_bytes()) as u64)
 }
 
-/// What a kernel is called with.
 enum Argument {
     Address(u64),
     Integer(i32),
@@ -52,7 +52,7 @@ enum Argument {
 use Argument::{Address, Float, Integer, Size};
 
 /// # Safety
-/// The arguments are those of the kernel, and every address has the room that it uses.
+/// The arguments are those of the kernel, and behind every address is the memory that it uses.
 unsafe fn launch(
     device: &CudaDevice,
     name: &str,
@@ -75,7 +75,7 @@ unsafe fn launch(
         block_dim: (threads as u32, 1, 1),
         shared_mem_bytes: 0,
     };
-    // SAFETY: the caller's.
+    // SAFETY: as the caller promises.
     unsafe { launch.launch(config) }.w()?;
     Ok(())
 }
@@ -126,11 +126,10 @@ pub fn gate(both: &Tensor) -> Result<Tensor> {
     Ok(out)
 }
 
-/// A projection's output, `[tokens, some heads · dim]`, each row contiguous.
+/// Heads in a projection's output, `[tokens, some heads · dim]`, each row contiguous.
 pub struct Projected<'a> {
-    /// The tensor.
     pub tensor: &'a Tensor,
-    /// Values before the first head.
+    /// Where the first head begins in a row.
     pub start: usize,
 }
 
@@ -183,12 +182,12 @@ pub fn rope_append(
         Float(1.0 / (dim as f32).sqrt()),
     ];
     let blocks = (tokens, heads + 2 * kv_heads);
-    // SAFETY: the shapes are as the kernel says, and there is room for these positions.
+    // SAFETY: the shapes are as the kernel says, and these positions are in the cache.
     unsafe { launch(&cuda_device(q.tensor)?, &name, blocks, dim / 2, &arguments)? };
     Ok(rotated)
 }
 
-/// Whether [`attend_one`] has a kernel for heads of so many values.
+/// Whether [`attend_one`] has a kernel for heads of `dim` values.
 pub fn attends(dim: usize) -> bool {
     matches!(dim, 32 | 64 | 96 | 128)
 }
@@ -214,7 +213,7 @@ pub fn attend_one(q: &Tensor, k: &Tensor, v: &Tensor, keys: usize) -> Result<Ten
         Integer(keys as i32),
         Integer(context as i32),
     ];
-    // SAFETY: the shapes are as the kernel says; 16 warps are the most it takes.
+    // SAFETY: the shapes are as the kernel says; it takes 16 warps at most.
     unsafe { launch(&cuda_device(q)?, &name, (heads, 1), 512, &arguments)? };
     Ok(out)
 }

@@ -1,6 +1,6 @@
 //! Root mean square normalization, `RMSNorm` (Zhang and Sennrich 2019).
 
-use super::pool::{DisjointSlices, parallel_for};
+use super::pool::parallel_for_chunks;
 
 /// `1 / √(mean(xs²) + epsilon)`
 #[inline(always)]
@@ -13,15 +13,18 @@ pub fn inverse_rms(xs: &[f32], epsilon: f32) -> f32 {
 #[inline(always)]
 fn mean_square(xs: &[f32]) -> f32 {
     let mut sums = [0f32; 16];
-    let mut add = |values: &[f32]| {
-        for (sum, x) in sums.iter_mut().zip(values) {
+    let (sixteens, rest) = xs.as_chunks::<16>();
+    for sixteen in sixteens {
+        for (sum, x) in sums.iter_mut().zip(sixteen) {
             *sum += x * x;
         }
-    };
-    let (sixteens, rest) = xs.as_chunks::<16>();
+    }
     let (eights, rest) = rest.as_chunks::<8>();
-    sixteens.iter().for_each(|values| add(values));
-    eights.iter().for_each(|values| add(values));
+    if let [eight] = eights {
+        for (sum, x) in sums.iter_mut().zip(eight) {
+            *sum += x * x;
+        }
+    }
     let [a, b, c, d, e, f, g, h] = std::array::from_fn(|i| sums[i] + sums[i + 8]);
     let sum = ((a + e) + (c + g)) + ((b + f) + (d + h));
     (sum + rest.iter().map(|x| x * x).sum::<f32>()) / xs.len() as f32
@@ -37,18 +40,15 @@ pub fn rms_norm(xs: &[f32], weight: &[f32], epsilon: f32) -> Vec<f32> {
             *normed = x * factor * weight;
         }
     };
-    let rows = xs.len() / columns;
-    if rows == 1 {
+    if xs.len() == columns {
         // It is done before another core has heard of it.
         row(xs, &mut normed);
         return normed;
     }
-    let parts = DisjointSlices::new(&mut normed);
-    parallel_for(rows, |rows| {
-        for i in rows {
-            let range = i * columns..(i + 1) * columns;
-            // SAFETY: no other call has this row.
-            row(&xs[range.clone()], unsafe { parts.part(range) });
+    parallel_for_chunks(&mut normed, columns, |rows, normed| {
+        let xs = &xs[rows.start * columns..rows.end * columns];
+        for (xs, normed) in xs.chunks_exact(columns).zip(normed.chunks_exact_mut(columns)) {
+            row(xs, normed);
         }
     });
     normed

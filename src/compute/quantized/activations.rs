@@ -264,7 +264,7 @@ impl Output<'_> {
     #[inline]
     unsafe fn write(&self, at: usize, values: [__m256; 4]) {
         let range = at * BLOCK_LEN..(at + 1) * BLOCK_LEN;
-        // SAFETY: the caller's.
+        // SAFETY: as the caller promises.
         unsafe {
             match self.form {
                 Form::Quants => {

@@ -50,7 +50,7 @@ fn products<F: Format>(quants: __m256i, activations: __m256i) -> __m256i {
 pub unsafe fn gemv<F: Format>(rows: *const u8, xs: &Activations, out: &mut [f32]) {
     let row_bytes = xs.columns() / F::WEIGHTS * F::BYTES;
     for (i, out) in out.iter_mut().enumerate() {
-        // SAFETY: the caller's.
+        // SAFETY: as the caller promises.
         *out = unsafe { dot::<F>(rows.add(i * row_bytes), xs) };
     }
 }
@@ -111,7 +111,7 @@ unsafe fn products_at<F: Format>(
     xs: &Activations,
     at: usize,
 ) -> __m256 {
-    // SAFETY: the caller's.
+    // SAFETY: as the caller promises.
     unsafe {
         let quants = F::quants(span, group);
         let activations = xs.quants().as_ptr().add(at * GROUP_LEN).cast::<__m256i>();

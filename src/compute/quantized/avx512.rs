@@ -61,13 +61,13 @@ pub unsafe fn band<F: Format>(
     sums.resize(xs.rows() * width);
     panels.resize_with(width / PACKED_ROWS, PackedPanel::default);
     for (panel, rows) in panels.iter_mut().zip(rows.chunks_exact(PACKED_ROWS)) {
-        // SAFETY: the caller's.
+        // SAFETY: as the caller promises.
         unsafe { panel.unpack::<F>(std::array::from_fn(|i| rows[i]), xs.columns()) };
     }
     for first in (0..xs.rows()).step_by(TOKENS) {
         let count = TOKENS.min(xs.rows() - first);
         for (i, panel) in panels.iter().enumerate() {
-            // SAFETY: the caller's; the panel was unpacked from this format.
+            // SAFETY: as the caller promises; the panel was unpacked from this format.
             let products = unsafe { multiply::<F>(panel, xs, first) };
             for (token, products) in products.iter().enumerate().take(count) {
                 let at = (first + token) * width + i * PACKED_ROWS;
@@ -163,7 +163,7 @@ pub unsafe fn gemv<F: Format>(rows: *const u8, xs: &Activations, out: &mut [f32]
         false => (Default::default(), out),
     };
     let first = 4 * fours.len();
-    // SAFETY: the caller's.
+    // SAFETY: as the caller promises.
     unsafe {
         for (i, out) in fours.iter_mut().enumerate() {
             *out = four_dots::<F>(rows.add(4 * i * row_bytes), row_bytes, xs);

@@ -1,18 +1,18 @@
-//! Which instructions the kernels of this room may run.
+//! Which instructions the kernels of quantized matrices may run.
 
 use crate::compute::SimdLevel;
 use crate::compute::simd::InstructionSet;
 
 /// Proof that this CPU has AVX2, FMA and F16C, and of the wider instructions that it has besides.
 ///
-/// Only detection makes one, so that the safe functions of this room which run those instructions
+/// Only detection makes one, so that the safe functions here that run those instructions
 /// take an `Isa`, or something that was made with one.
 #[derive(Debug, Clone, Copy)]
 pub struct Isa(SimdLevel);
 
 impl Isa {
     /// `None`: the CPU lacks one of the three. A lesser level in `RAG_QUERY_CPU` means AVX2 here:
-    /// there is no other code in this room.
+    /// there are no kernels below it.
     pub fn detect() -> Option<Self> {
         let mut available = SimdLevel::available().into_iter();
         let least = available.find(|level| level.has(InstructionSet::Avx2))?;

@@ -3,7 +3,7 @@
 //! candle's own matrix products keep a second, repacked copy of the weights and reach a third of
 //! llama.cpp's decode speed. These read the weights where they lie in the mapped file: loading costs
 //! nothing, and memory holds them once. They need AVX2, FMA and F16C, which x86-64 has had since
-//! 2013 ([`Isa`] is the proof); elsewhere candle's products do the work, and this room is
+//! 2013 ([`Isa`] is the proof); elsewhere candle's products do the work, and this module is
 //! `disabled.rs`.
 
 #![allow(clippy::cast_ptr_alignment, reason = "vectors are loaded and stored unaligned")]

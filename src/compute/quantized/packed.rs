@@ -80,7 +80,7 @@ unsafe fn unpack_scales<F: Format>(
 ) {
     let (mut scales, mut offsets) = ([0f32; SPAN_LEN / 16], [0f32; SPAN_LEN / 16]);
     for (row, span) in spans.into_iter().enumerate() {
-        // SAFETY: the caller's; the arrays have room for the scales of a span.
+        // SAFETY: as the caller promises; the arrays have room for the scales of a span.
         unsafe { F::scales(span, groups, scales.as_mut_ptr(), offsets.as_mut_ptr()) };
         for ((packed, scale), offset) in packed.iter_mut().zip(&scales).zip(&offsets) {
             packed.0[0][row] = *scale;
@@ -100,7 +100,7 @@ unsafe fn unpack_group<F: Format>(
 ) {
     assert_eq!(packed.len(), GROUP_BYTES);
     for half in 0..2 {
-        // SAFETY: the caller's.
+        // SAFETY: as the caller promises.
         let eight_rows =
             std::array::from_fn(|row| unsafe { F::quants(spans[8 * half + row], group) });
         for (quad, quants) in transposed(eight_rows).into_iter().enumerate() {

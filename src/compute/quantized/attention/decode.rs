@@ -79,7 +79,7 @@ impl Partial<'_> {
     /// Nobody else has this part of this head.
     unsafe fn part(&self, query_head: usize, part: usize) -> &mut [f32] {
         let start = (query_head * self.parts + part) * self.width;
-        // SAFETY: the caller's.
+        // SAFETY: as the caller promises.
         unsafe { self.slices.part(start..start + self.width) }
     }
 }

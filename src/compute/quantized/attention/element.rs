@@ -26,14 +26,14 @@ unsafe impl Element for f32 {
     #[target_feature(enable = "avx2,fma,f16c")]
     #[inline]
     unsafe fn load(from: *const Self) -> __m256 {
-        // SAFETY: the caller's.
+        // SAFETY: as the caller promises.
         unsafe { _mm256_loadu_ps(from) }
     }
 
     #[target_feature(enable = "avx2,fma,f16c")]
     #[inline]
     unsafe fn store(to: *mut Self, values: __m256) {
-        // SAFETY: the caller's.
+        // SAFETY: as the caller promises.
         unsafe { _mm256_storeu_ps(to, values) }
     }
 }
@@ -44,7 +44,7 @@ unsafe impl Element for u16 {
     #[target_feature(enable = "avx2,fma,f16c")]
     #[inline]
     unsafe fn load(from: *const Self) -> __m256 {
-        // SAFETY: the caller's.
+        // SAFETY: as the caller promises.
         _mm256_cvtph_ps(unsafe { _mm_loadu_si128(from.cast::<__m128i>()) })
     }
 
@@ -52,7 +52,7 @@ unsafe impl Element for u16 {
     #[inline]
     unsafe fn store(to: *mut Self, values: __m256) {
         let halves = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(values);
-        // SAFETY: the caller's.
+        // SAFETY: as the caller promises.
         unsafe { _mm_storeu_si128(to.cast::<__m128i>(), halves) }
     }
 }

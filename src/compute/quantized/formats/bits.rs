@@ -15,7 +15,7 @@ use std::arch::x86_64::{
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 pub unsafe fn load(bytes: *const u8) -> __m256i {
-    // SAFETY: the caller's.
+    // SAFETY: as the caller promises.
     unsafe { _mm256_loadu_si256(bytes.cast::<__m256i>()) }
 }
 
@@ -26,7 +26,7 @@ pub unsafe fn load(bytes: *const u8) -> __m256i {
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 pub unsafe fn half(bytes: *const u8) -> f32 {
-    // SAFETY: the caller's.
+    // SAFETY: as the caller promises.
     let bits = unsafe { bytes.cast::<u16>().read_unaligned() };
     _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(bits))))
 }
@@ -38,7 +38,7 @@ pub unsafe fn half(bytes: *const u8) -> f32 {
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 pub unsafe fn nibbles(bytes: *const u8) -> __m256i {
-    // SAFETY: the caller's.
+    // SAFETY: as the caller promises.
     let packed = unsafe { _mm_loadu_si128(bytes.cast::<__m128i>()) };
     let both =
         _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(packed), _mm_srli_epi16::<4>(packed));
@@ -52,7 +52,7 @@ pub unsafe fn nibbles(bytes: *const u8) -> __m256i {
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
 pub unsafe fn nibbles_of_two(first: *const u8, second: *const u8) -> __m512i {
-    // SAFETY: the caller's.
+    // SAFETY: as the caller promises.
     let (first, second) = unsafe {
         (_mm_loadu_si128(first.cast::<__m128i>()), _mm_loadu_si128(second.cast::<__m128i>()))
     };
@@ -68,7 +68,7 @@ pub unsafe fn nibbles_of_two(first: *const u8, second: *const u8) -> __m512i {
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 pub unsafe fn fifth_bits(bytes: *const u8) -> __m256i {
-    // SAFETY: the caller's.
+    // SAFETY: as the caller promises.
     let bits = unsafe { bytes.cast::<i32>().read_unaligned() };
     let byte_of =
         _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
@@ -97,7 +97,7 @@ pub fn field(bytes: __m256i, shift: usize, mask: i8) -> __m256i {
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
 pub unsafe fn rotated_twice(bytes: *const u8, first: usize, second: usize) -> __m512i {
-    // SAFETY: the caller's.
+    // SAFETY: as the caller promises.
     let twice = _mm512_broadcast_i64x4(unsafe { load(bytes) });
     let first = _mm512_set1_epi32(first as i32);
     let bits = _mm512_mask_mov_epi32(first, 0xff00, _mm512_set1_epi32(second as i32));

@@ -30,7 +30,7 @@ trait BlockOf32: Sized {
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
     #[inline]
     unsafe fn quants_of_two_blocks(first: *const u8) -> __m512i {
-        // SAFETY: the caller's.
+        // SAFETY: as the caller promises.
         unsafe {
             joined(
                 Self::quants_of_block(first),
@@ -52,7 +52,7 @@ trait BlockOf32: Sized {
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
     #[inline]
     unsafe fn quants_of_four_blocks(span: *const u8, quad: usize, blocks: usize) -> [__m512i; 2] {
-        // SAFETY: the caller's.
+        // SAFETY: as the caller promises.
         unsafe { four_by_pairs::<Self>(span, quad, blocks) }
     }
 }
@@ -100,7 +100,7 @@ impl<B: BlockOf32> Format for B {
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
     #[inline]
     unsafe fn scales_of_span(span: *const u8, groups: usize) -> [__m512; 2] {
-        // SAFETY: the caller's.
+        // SAFETY: as the caller promises.
         unsafe { B::scales_of_blocks(span, groups) }
     }
 
@@ -114,7 +114,7 @@ impl<B: BlockOf32> Format for B {
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
     #[inline]
     unsafe fn quants_of_four(span: *const u8, quad: usize, groups: usize) -> [__m512i; 2] {
-        // SAFETY: the caller's.
+        // SAFETY: as the caller promises.
         unsafe { B::quants_of_four_blocks(span, quad, groups) }
     }
 }
@@ -144,7 +144,7 @@ impl BlockOf32 for Q4_0 {
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
     #[inline]
     unsafe fn scales_of_blocks(span: *const u8, blocks: usize) -> [__m512; 2] {
-        // SAFETY: the caller's.
+        // SAFETY: as the caller promises.
         unsafe { span_scales::centred::<{ Self::BLOCK_BYTES }>(span, blocks, 8) }
     }
 }
@@ -174,7 +174,7 @@ impl BlockOf32 for Q4_1 {
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
     #[inline]
     unsafe fn scales_of_blocks(span: *const u8, blocks: usize) -> [__m512; 2] {
-        // SAFETY: the caller's.
+        // SAFETY: as the caller promises.
         unsafe { span_scales::pairs::<{ Self::BLOCK_BYTES }>(span, blocks) }
     }
 
@@ -218,7 +218,7 @@ impl BlockOf32 for Q5_0 {
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
     #[inline]
     unsafe fn scales_of_blocks(span: *const u8, blocks: usize) -> [__m512; 2] {
-        // SAFETY: the caller's.
+        // SAFETY: as the caller promises.
         unsafe { span_scales::centred::<{ Self::BLOCK_BYTES }>(span, blocks, 16) }
     }
 }
@@ -241,7 +241,7 @@ impl BlockOf32 for Q5_1 {
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
     #[inline]
     unsafe fn scales_of_blocks(span: *const u8, blocks: usize) -> [__m512; 2] {
-        // SAFETY: the caller's.
+        // SAFETY: as the caller promises.
         unsafe { span_scales::pairs::<{ Self::BLOCK_BYTES }>(span, blocks) }
     }
 }
@@ -265,7 +265,7 @@ impl BlockOf32 for Q8_0 {
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
     #[inline]
     unsafe fn scales_of_blocks(span: *const u8, blocks: usize) -> [__m512; 2] {
-        // SAFETY: the caller's.
+        // SAFETY: as the caller promises.
         unsafe { span_scales::centred::<{ Self::BLOCK_BYTES }>(span, blocks, 0) }
     }
 }
@@ -278,7 +278,7 @@ impl BlockOf32 for Q8_0 {
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 unsafe fn eight_centred(span: *const u8, bytes: usize, centre: u8) -> (__m256, __m256) {
-    // SAFETY: the caller's.
+    // SAFETY: as the caller promises.
     let scale = unsafe {
         let word = |i: usize| i32::from(span.add(i * bytes).cast::<i16>().read_unaligned());
         let mut words = _mm_cvtsi32_si128(word(0));
@@ -301,7 +301,7 @@ unsafe fn eight_centred(span: *const u8, bytes: usize, centre: u8) -> (__m256, _
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 unsafe fn eight_pairs(span: *const u8, bytes: usize) -> (__m256, __m256) {
-    // SAFETY: the caller's.
+    // SAFETY: as the caller promises.
     unsafe {
         let word = |i: usize| span.add(i * bytes).cast::<i32>().read_unaligned();
         let four = |i: usize| {

@@ -85,7 +85,7 @@ impl Format for Q3K {
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 unsafe fn six_bit_scales(block: *const u8, scales: *mut f32, offsets: *mut f32) {
-    // SAFETY: the caller's.
+    // SAFETY: as the caller promises.
     unsafe {
         let packed = block.add(4).cast::<u32>();
         let (a, b, c) = (
@@ -120,7 +120,7 @@ impl Format for Q4K {
     #[target_feature(enable = "avx2,fma,f16c")]
     #[inline]
     unsafe fn scales(block: *const u8, _: usize, scales: *mut f32, offsets: *mut f32) {
-        // SAFETY: the caller's.
+        // SAFETY: as the caller promises.
         unsafe { six_bit_scales(block, scales, offsets) }
     }
 
@@ -152,7 +152,7 @@ impl Format for Q5K {
     #[target_feature(enable = "avx2,fma,f16c")]
     #[inline]
     unsafe fn scales(block: *const u8, _: usize, scales: *mut f32, offsets: *mut f32) {
-        // SAFETY: the caller's.
+        // SAFETY: as the caller promises.
         unsafe { six_bit_scales(block, scales, offsets) }
     }
 

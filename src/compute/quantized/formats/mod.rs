@@ -62,7 +62,7 @@ pub trait Format {
     unsafe fn scales_of_span(span: *const u8, groups: usize) -> [__m512; 2] {
         let mut both = [[0f32; SPAN_LEN / 16]; 2];
         let [scales, offsets] = &mut both;
-        // SAFETY: the caller's; there is room for 16 each.
+        // SAFETY: as the caller promises; there is room for 16 each.
         unsafe {
             Self::scales(span, groups, scales.as_mut_ptr(), offsets.as_mut_ptr());
             both.each_ref().map(|values| {
@@ -82,7 +82,7 @@ pub trait Format {
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
     #[inline]
     unsafe fn quants_of_two(span: *const u8, pair: usize) -> __m512i {
-        // SAFETY: the caller's.
+        // SAFETY: as the caller promises.
         unsafe { joined(Self::quants(span, 2 * pair), Self::quants(span, 2 * pair + 1)) }
     }
 
@@ -94,7 +94,7 @@ pub trait Format {
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
     #[inline]
     unsafe fn quants_of_four(span: *const u8, quad: usize, groups: usize) -> [__m512i; 2] {
-        // SAFETY: the caller's.
+        // SAFETY: as the caller promises.
         unsafe { four_by_pairs::<Self>(span, quad, groups) }
     }
 }
@@ -122,7 +122,7 @@ unsafe fn four_by_pairs<F: Format + ?Sized>(
     quad: usize,
     groups: usize,
 ) -> [__m512i; 2] {
-    // SAFETY: the caller's.
+    // SAFETY: as the caller promises.
     let two = |pair: usize| unsafe {
         match groups.saturating_sub(2 * pair) {
             0 => _mm512_setzero_si512(),

@@ -15,19 +15,35 @@ use crate::generation::local::checkpoint::gguf::{BETTER_FILE, integer};
 use crate::models::json;
 
 /// Bounds against nonsense, well above any model of this architecture; they keep products of three
-/// sizes within 64 bits. Sizes of vectors:
+/// sizes within 64 bits. For sizes of vectors:
 const MAX_WIDTH: usize = 1 << 22;
-/// Layers, heads, values of a head:
+/// For layers, heads, and values of a head:
 const MAX_COUNT: usize = 1 << 12;
-/// Tokens:
+/// For tokens:
 const MAX_CONTEXT: usize = 1 << 31;
+
+/// The key of the norms' epsilon, which a GGUF file must have.
+const EPSILON: &str = "llama.attention.layer_norm_rms_epsilon";
+
+/// Keys of computations that a Llama does not do.
+const OTHER_COMPUTATIONS: [&str; 10] = [
+    "llama.attention.causal",
+    "llama.attention.clamp_kqv",
+    "llama.attention.max_alibi_bias",
+    "llama.attention.scale",
+    "llama.attention.sliding_window",
+    "llama.attn_logit_softcapping",
+    "llama.embedding_scale",
+    "llama.final_logit_softcapping",
+    "llama.logit_scale",
+    "llama.residual_scale",
+];
 
 /// What to download instead of a model that this program does not run.
 const A_LLAMA: &str = "a Llama 3 model, such as Llama-3.1-8B-Instruct in Q4_K_M";
 
 /// The shape of a model.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs, reason = "they are named as in the paper")]
 pub struct LlamaConfig {
     pub hidden: usize,
     pub layers: usize,
@@ -80,7 +96,6 @@ impl LlamaConfig {
                  download {A_LLAMA}"
             );
         }
-        const EPSILON: &str = "llama.attention.layer_norm_rms_epsilon";
         Self {
             hidden,
             layers: keys.required("llama.block_count")?,
@@ -104,69 +119,18 @@ impl LlamaConfig {
     /// # Errors
     /// Names what is missing or what describes another computation than a Llama's.
     pub fn from_hugging_face(path: &Path) -> Result<Self> {
-        #[derive(Deserialize)]
-        struct File {
-            hidden_size: usize,
-            num_hidden_layers: usize,
-            num_attention_heads: usize,
-            num_key_value_heads: Option<usize>,
-            head_dim: Option<usize>,
-            intermediate_size: usize,
-            vocab_size: usize,
-            rms_norm_eps: f64,
-            rope_theta: Option<f32>,
-            rope_scaling: Option<Scaling>,
-            /// What transformers 5 writes instead, with the base in it.
-            rope_parameters: Option<Scaling>,
-            max_position_embeddings: usize,
-            hidden_act: String,
-            #[serde(default)]
-            attention_bias: bool,
-            #[serde(default)]
-            mlp_bias: bool,
-            #[serde(default)]
-            tie_word_embeddings: bool,
-            quantization_config: Option<Quantization>,
-        }
-        #[derive(Deserialize)]
-        struct Quantization {
-            quant_method: Option<String>,
-        }
-        /// Any model's file: the architecture is looked at before the rest.
-        #[derive(Deserialize)]
-        struct Any {
-            model_type: Option<String>,
-        }
         let json = json::bytes(path)?;
         let broken = || format!("{} is not a model's configuration", path.display());
-        let Any { model_type } = serde_json::from_slice(&json).with_context(broken)?;
+        let AnyConfig { model_type } = serde_json::from_slice(&json).with_context(broken)?;
         let kind = model_type.unwrap_or_default();
         ensure!(
             kind == "llama",
             "{} describes a {kind:?} model; this program runs \"llama\" models: download {A_LLAMA}",
             path.display()
         );
-        let file: File = serde_json::from_slice(&json)
+        let file: HuggingFaceConfig = serde_json::from_slice(&json)
             .with_context(|| format!("{} is not the configuration of a Llama", path.display()))?;
-        if let Some(Quantization { quant_method }) = file.quantization_config {
-            bail!(
-                "{} describes weights quantized by {:?}, which this program cannot compute with; \
-                 download the bf16 weights of the same model, or a GGUF file of it",
-                path.display(),
-                quant_method.as_deref().unwrap_or("an unknown method")
-            );
-        }
-        ensure!(
-            file.hidden_act == "silu",
-            "{} asks for the activation {:?}, a Llama has silu",
-            path.display(),
-            file.hidden_act
-        );
-        ensure!(
-            !file.attention_bias && !file.mlp_bias,
-            "{} asks for biases, a Llama has none",
-            path.display()
-        );
+        file.check_computation(path)?;
         let scaling = file.rope_parameters.or(file.rope_scaling);
         let theta = scaling.as_ref().and_then(|scaling| scaling.rope_theta);
         let rope_scaling = match scaling {
@@ -205,7 +169,7 @@ impl LlamaConfig {
     }
 
     fn checked(self) -> Result<Self> {
-        for (name, value, most) in [
+        for (name, value, max) in [
             ("hidden size", self.hidden, MAX_WIDTH),
             ("number of layers", self.layers, MAX_COUNT),
             ("number of heads", self.heads, MAX_COUNT),
@@ -216,8 +180,8 @@ impl LlamaConfig {
             ("context length", self.context, MAX_CONTEXT),
         ] {
             ensure!(
-                (1..=most).contains(&value),
-                "the model's {name} is {value}, and not 1 to {most}"
+                (1..=max).contains(&value),
+                "the model's {name} is {value}, and not 1 to {max}"
             );
         }
         ensure!(
@@ -242,6 +206,66 @@ impl LlamaConfig {
             self.norm_epsilon
         );
         Ok(self)
+    }
+}
+
+/// The `config.json` of a Llama.
+#[derive(Deserialize)]
+struct HuggingFaceConfig {
+    hidden_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    num_key_value_heads: Option<usize>,
+    head_dim: Option<usize>,
+    intermediate_size: usize,
+    vocab_size: usize,
+    rms_norm_eps: f64,
+    rope_theta: Option<f32>,
+    rope_scaling: Option<Scaling>,
+    /// What transformers 5 writes instead, with the base in it.
+    rope_parameters: Option<Scaling>,
+    max_position_embeddings: usize,
+    hidden_act: String,
+    #[serde(default)]
+    attention_bias: bool,
+    #[serde(default)]
+    mlp_bias: bool,
+    #[serde(default)]
+    tie_word_embeddings: bool,
+    quantization_config: Option<Quantization>,
+}
+#[derive(Deserialize)]
+struct Quantization {
+    quant_method: Option<String>,
+}
+/// The `config.json` of any model: the architecture is looked at before the rest.
+#[derive(Deserialize)]
+struct AnyConfig {
+    model_type: Option<String>,
+}
+impl HuggingFaceConfig {
+    /// Refuses what changes a Llama's computation.
+    fn check_computation(&self, path: &Path) -> Result<()> {
+        if let Some(Quantization { quant_method }) = &self.quantization_config {
+            bail!(
+                "{} describes weights quantized by {:?}, which this program cannot compute with; \
+                 download the bf16 weights of the same model, or a GGUF file of it",
+                path.display(),
+                quant_method.as_deref().unwrap_or("an unknown method")
+            );
+        }
+        ensure!(
+            self.hidden_act == "silu",
+            "{} asks for the activation {:?}, a Llama has silu",
+            path.display(),
+            self.hidden_act
+        );
+        ensure!(
+            !self.attention_bias && !self.mlp_bias,
+            "{} asks for biases, a Llama has none",
+            path.display()
+        );
+        Ok(())
     }
 }
 
@@ -309,19 +333,7 @@ impl<'a> Keys<'a> {
             "it is a mixture of {experts} experts (llama.expert_count), which this program does \
              not know; download {A_LLAMA}"
         );
-        const OTHER: [&str; 10] = [
-            "llama.attention.causal",
-            "llama.attention.clamp_kqv",
-            "llama.attention.max_alibi_bias",
-            "llama.attention.scale",
-            "llama.attention.sliding_window",
-            "llama.attn_logit_softcapping",
-            "llama.embedding_scale",
-            "llama.final_logit_softcapping",
-            "llama.logit_scale",
-            "llama.residual_scale",
-        ];
-        for key in OTHER {
+        for key in OTHER_COMPUTATIONS {
             let plain = match (key, self.0.get(key)) {
                 (_, None) | ("llama.attention.causal", Some(Value::Bool(true))) => true,
                 (_, Some(Value::F32(number))) => *number == 0.0,
@@ -337,7 +349,7 @@ impl<'a> Keys<'a> {
 #[derive(Deserialize)]
 struct Scaling {
     rope_type: Option<String>,
-    /// Its older name.
+    /// The older name of `rope_type`.
     #[serde(rename = "type")]
     kind: Option<String>,
     factor: Option<f32>,
