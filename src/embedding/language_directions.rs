@@ -1,7 +1,7 @@
-//! What says only in which language a text is, and whether it is a question, taken out of vectors.
+//! Removes from vectors what says only which language a text is in, and whether it is a question.
 //!
-//! A multilingual embedder puts texts of one language near each other whatever they say, so that
-//! across languages the right passage comes behind passages that merely resemble the question. The
+//! A multilingual embedder puts texts of one language near each other whatever they say. Across
+//! languages, the right passage then ranks below passages that merely resemble the question. The
 //! means of a few languages span the directions in which it does so; vectors without them are
 //! compared by what they say (Libovický et al. 2020, arXiv:2004.05160; Yang et al. 2021,
 //! arXiv:2109.04727). What that gains is in docs/retrieval.md.
@@ -13,10 +13,10 @@ use anyhow::{Context, Result, ensure};
 use super::{dot, normalize};
 use crate::support::bounded;
 
-/// Files that come with the program, by name. Made by models/fit_language_directions.rs.
+/// Files that are built in, by name. Made by models/fit_language_directions.rs.
 const BUILT_IN: [(&str, &[u8]); 1] =
     [("e5-small-7.f32", include_bytes!("../../models/language-directions/e5-small-7.f32"))];
-/// More than any embedder's file has.
+/// More than the file of any embedder has.
 const MAX_BYTES: u64 = 16 << 20;
 
 /// The directions of one embedder.
@@ -33,7 +33,7 @@ impl LanguageDirections {
     /// tokens. `file` may name one that comes with the program.
     ///
     /// # Errors
-    /// It cannot be read, or is not of that form.
+    /// It cannot be read, or does not have that form.
     pub fn read(file: &Path, dim: usize) -> Result<Self> {
         let built_in = BUILT_IN.iter().find(|(name, _)| file == Path::new(name));
         let bytes = match built_in {
@@ -69,23 +69,23 @@ impl LanguageDirections {
         Ok(Self { dim, text: text.to_vec(), token: token.to_vec() })
     }
 
-    /// Takes language out of a text's vector, `[dim]`; what comes out has length 1.
+    /// Removes language from a text's vector, `[dim]`; the result has length 1.
     ///
     /// The common mean stays: without it rare topics attract every question, which costs more in a
     /// large index than it gains across languages.
-    pub fn leave_text(&self, vector: &mut [f32]) {
-        take_out(&self.text, self.dim, vector);
+    pub fn remove_from_text(&self, vector: &mut [f32]) {
+        subtract(&self.text, self.dim, vector);
         normalize(vector);
     }
 
-    /// Takes language out of a token's vector, `[dim]`.
-    pub fn leave_token(&self, vector: &mut [f32]) {
-        take_out(&self.token, self.dim, vector);
+    /// Removes language from a token's vector, `[dim]`.
+    pub fn remove_from_token(&self, vector: &mut [f32]) {
+        subtract(&self.token, self.dim, vector);
     }
 }
 
 /// Subtracts from `vector` its part along each of some orthonormal `directions`.
-fn take_out(directions: &[f32], dim: usize, vector: &mut [f32]) {
+fn subtract(directions: &[f32], dim: usize, vector: &mut [f32]) {
     for direction in directions.chunks_exact(dim) {
         let along = dot(vector, direction);
         vector.iter_mut().zip(direction).for_each(|(value, unit)| *value -= along * unit);
@@ -107,22 +107,22 @@ mod tests {
         let rows = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]];
         let directions = LanguageDirections::parse(&bytes(&rows), 3).unwrap();
         let (mut one, mut other) = ([0.6, 0.5, 0.4], [-0.3, 0.5, 0.4]);
-        directions.leave_text(&mut one);
-        directions.leave_text(&mut other);
+        directions.remove_from_text(&mut one);
+        directions.remove_from_text(&mut other);
         assert!(one.iter().zip(other).all(|(a, b)| (a - b).abs() < 1e-6), "{one:?} {other:?}");
         assert!((one.iter().map(|value| value * value).sum::<f32>() - 1.0).abs() < 1e-6);
         let mut token = [2.0, 3.0, 4.0];
-        directions.leave_token(&mut token);
+        directions.remove_from_token(&mut token);
         assert_eq!(token, [2.0, 0.0, 4.0]);
     }
 
     #[test]
-    fn what_is_not_of_the_form_is_refused() {
+    fn malformed_files_are_refused() {
         let refused =
             |rows: &[[f32; 3]], dim| LanguageDirections::parse(&bytes(rows), dim).is_err();
         let unit = [0.0, 0.0, 1.0];
         assert!(!refused(&[unit, unit], 3));
-        assert!(refused(&[unit, unit, unit], 3), "texts have a direction more than tokens");
+        assert!(refused(&[unit, unit, unit], 3), "texts have one direction more than tokens");
         assert!(refused(&[unit, unit], 4), "another embedder's");
         assert!(refused(&[unit, [0.0; 3]], 3), "not of length 1");
         assert!(refused(&[unit, [f32::NAN; 3]], 3));

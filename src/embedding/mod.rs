@@ -35,7 +35,7 @@ pub struct Embedding {
 pub struct TokenVector {
     /// The token's bytes in the text (composed form).
     pub span: Range<usize>,
-    /// `[dim]`, as the last layer has it, but for the language.
+    /// `[dim]`: the last layer's output, less what says only the language.
     pub vector: Vec<f32>,
 }
 
@@ -108,19 +108,19 @@ impl Embedder {
             .saturating_sub(2 + self.count_tokens(&self.settings.passage_prefix))
     }
 
-    /// Multiply-additions that a text of so many tokens takes in matrix products.
+    /// Multiply-additions that a text of `tokens` tokens takes in matrix products.
     pub fn operations(&self, tokens: usize) -> usize {
         self.encoder.operations(tokens)
     }
 
-    /// Embeds a question. One that is longer than the window is judged by its beginning.
+    /// Embeds a question, or its beginning if it is longer than the window.
     pub fn embed_query(&self, question: &str, tokens: Tokens) -> Result<Embedding> {
         let mut encoded = self.encode(&self.settings.query_prefix, question)?;
         encoded.truncate(self.settings.max_tokens);
         Ok(self.forward(&[&encoded], tokens).remove(0))
     }
 
-    /// Embeds passages, each by itself whatever its neighbours in the batch.
+    /// Embeds passages. None depends on its neighbours in the batch.
     ///
     /// # Errors
     /// A passage longer than the window: it is never truncated silently.
@@ -175,7 +175,7 @@ impl Embedder {
         tokens: Tokens,
     ) -> Embedding {
         let mut vector = vec![0f32; self.settings.dimension];
-        // Unit length makes a mean of a sum.
+        // Scaled to unit length, a sum is as good as a mean.
         let counted = match self.settings.pooling {
             Pooling::Mean => text.sequence.len(),
             Pooling::Cls => 1,
@@ -189,8 +189,8 @@ impl Embedder {
             Tokens::Kept => text.token_vectors(hidden.rows(i)),
         };
         if let Some(languages) = &self.languages {
-            languages.leave_text(&mut vector);
-            tokens.iter_mut().for_each(|token| languages.leave_token(&mut token.vector));
+            languages.remove_from_text(&mut vector);
+            tokens.iter_mut().for_each(|token| languages.remove_from_token(&mut token.vector));
         }
         Embedding { vector, tokens }
     }
@@ -199,8 +199,8 @@ impl Embedder {
 /// A text as the encoder reads it.
 struct EncodedText {
     sequence: Sequence,
-    /// Span of each token in the text without its prefix; `None` for the prefix' and the model's
-    /// own tokens.
+    /// Span of each token in the text without its prefix; `None` for tokens of the prefix and for the
+    /// model's own.
     spans: Vec<Option<Range<usize>>>,
 }
 
@@ -208,7 +208,7 @@ impl EncodedText {
     fn new(encoding: &Encoding, prefix: usize) -> Self {
         let own = encoding.get_special_tokens_mask();
         let spans = encoding.get_offsets().iter().zip(own).map(|(&(start, end), &own)| {
-            // "query: NLP" may hold a token " NLP" that starts in the prefix' last space.
+            // "query: NLP" may have a token " NLP", which starts at the last space of the prefix.
             (own == 0 && end > prefix).then(|| start.saturating_sub(prefix)..end - prefix)
         });
         Self { sequence: Sequence::from(encoding), spans: spans.collect() }

@@ -126,7 +126,7 @@ macro_rules! product {
             columns: *const u8,
             sums: &mut Sums<$out>,
         ) {
-            // SAFETY: the caller's.
+            // SAFETY: as the caller promises.
             unsafe {
                 asm!(
                     concat!("tilezero ", $sums),
@@ -180,7 +180,7 @@ unsafe fn product_bf16(
     out: *mut f32,
     out_stride: usize,
 ) {
-    // SAFETY: the caller's.
+    // SAFETY: as the caller promises.
     unsafe {
         asm!(
             "tilezero tmm2",
@@ -231,7 +231,7 @@ pub unsafe fn add_products_bf16(
     fresh: bool,
 ) {
     const HALF: usize = ROWS * ROW_BYTES;
-    // SAFETY: the caller's.
+    // SAFETY: as the caller promises.
     unsafe {
         asm!(
             "test {fresh}, {fresh}",

@@ -26,7 +26,7 @@ macro_rules! for_each_level {
             #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
             fn avx512($($arg: $type),*) $(-> $result)? { body::<true>($($arg),*) }
             match level.instructions() {
-                // SAFETY: the level is one that this CPU has.
+                // SAFETY: a level proves that this CPU has its instructions.
                 #[cfg(target_arch = "x86_64")]
                 InstructionSet::Avx512 | InstructionSet::Amx => unsafe { avx512($($arg),*) },
                 // SAFETY: as above.
@@ -172,16 +172,16 @@ for_each_level! {
     /// longer than its `count` scores; the rest becomes zero.
     pub fn softmax(row: &mut [f32], count: usize, scale: f32) -> f32 {
         let (scores, rest) = row.split_at_mut(count);
-        let most = largest(scores);
+        let max = largest(scores);
         let mut sums = [0f32; LANES];
         let (whole, last) = scores.as_chunks_mut::<LANES>();
         for scores in whole {
-            *scores = weights::<FMA>(scores, most, scale, &mut sums);
+            *scores = weights::<FMA>(scores, max, scale, &mut sums);
         }
         let length = last.len();
         if length > 0 {
             let scores = padded(last);
-            last.copy_from_slice(&weights::<FMA>(&scores, most, scale, &mut sums)[..length]);
+            last.copy_from_slice(&weights::<FMA>(&scores, max, scale, &mut sums)[..length]);
         }
         rest.fill(0.0);
         fold(sums, |a, b| a + b)
@@ -193,15 +193,15 @@ for_each_level! {
     pub fn softmax_narrow(scores: &[f32], count: usize, halves: &mut [u16]) -> f32 {
         let (halves, rest) = halves.split_at_mut(count);
         let scores = &scores[..count];
-        let most = largest(scores);
+        let max = largest(scores);
         let mut sums = [0f32; LANES];
         let (whole, last) = scores.as_chunks::<LANES>();
         let (whole_halves, last_halves) = halves.as_chunks_mut::<LANES>();
         for (scores, halves) in whole.iter().zip(whole_halves) {
-            *halves = weights::<FMA>(scores, most, 1.0, &mut sums).map(to_bf16);
+            *halves = weights::<FMA>(scores, max, 1.0, &mut sums).map(to_bf16);
         }
         if !last.is_empty() {
-            let weights = weights::<FMA>(&padded(last), most, 1.0, &mut sums).map(to_bf16);
+            let weights = weights::<FMA>(&padded(last), max, 1.0, &mut sums).map(to_bf16);
             last_halves.copy_from_slice(&weights[..last.len()]);
         }
         rest.fill(0);
@@ -217,18 +217,18 @@ fn padded(scores: &[f32]) -> [f32; LANES] {
     all
 }
 
-/// `exp((score − most) · scale)` of each score, added to `sums`; of −∞, next to nothing.
+/// `exp((score − max) · scale)` of each score, added to `sums`; of −∞, next to nothing.
 #[inline(always)]
 fn weights<const FMA: bool>(
     scores: &[f32; LANES],
-    most: f32,
+    max: f32,
     scale: f32,
     sums: &mut [f32; LANES],
 ) -> [f32; LANES] {
     let scale = scale * std::f32::consts::LOG2_E;
     let mut weights = [0f32; LANES];
     for ((weight, score), sum) in weights.iter_mut().zip(scores).zip(sums) {
-        *weight = exp2::<FMA>((score - most) * scale);
+        *weight = exp2::<FMA>((score - max) * scale);
         *sum += *weight;
     }
     weights
@@ -236,18 +236,18 @@ fn weights<const FMA: bool>(
 
 #[inline(always)]
 fn largest(scores: &[f32]) -> f32 {
-    let mut most = [f32::NEG_INFINITY; LANES];
+    let mut max = [f32::NEG_INFINITY; LANES];
     let (whole, last) = scores.as_chunks::<LANES>();
     let mut add = |values: &[f32; LANES]| {
-        for (most, value) in most.iter_mut().zip(values) {
-            *most = if *value > *most { *value } else { *most };
+        for (max, value) in max.iter_mut().zip(values) {
+            *max = if *value > *max { *value } else { *max };
         }
     };
     whole.iter().for_each(&mut add);
     if !last.is_empty() {
         add(&padded(last));
     }
-    fold(most, |a, b| if a > b { a } else { b })
+    fold(max, |a, b| if a > b { a } else { b })
 }
 
 /// Combines the lanes in pairs: one by one, each would wait for the one before.

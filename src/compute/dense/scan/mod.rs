@@ -41,7 +41,7 @@ impl Query {
     pub fn products(&self, level: SimdLevel, rows: &[u8], stride: usize, products: &mut [i32]) {
         let codes = &self.codes[..];
         match level.instructions() {
-            // SAFETY: the level is one that this CPU has.
+            // SAFETY: a level proves that this CPU has its instructions.
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx512 | InstructionSet::Amx => unsafe {
                 x86::avx512(codes, rows, stride, products)

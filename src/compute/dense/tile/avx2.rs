@@ -21,7 +21,7 @@ const FEW_CODES: usize = 4;
 #[target_feature(enable = "avx2,fma")]
 pub unsafe fn product(rows: Rows, panel: &[Line], out: Out) {
     for first in (0..rows.count).step_by(FEW) {
-        // SAFETY: the caller's; there are that many rows from `first` on.
+        // SAFETY: as the caller promises; there are that many rows from `first` on.
         unsafe {
             let from = rows.values.as_ptr().add(first * rows.stride);
             let to = out.values.as_mut_ptr().add(first * out.stride);
@@ -37,6 +37,11 @@ pub unsafe fn product(rows: Rows, panel: &[Line], out: Out) {
     }
 }
 
+/// `N` rows.
+///
+/// # Safety
+/// The CPU has AVX2 and FMA; from `rows` on, there are `N` rows as deep as the panel, `stride` values apart, and
+/// from `out` on, there is room for `N` rows of sixteen, `out_stride` values apart.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn few<const N: usize>(
     rows: *const f32,

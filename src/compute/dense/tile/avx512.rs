@@ -16,7 +16,7 @@ const FEW_CODES: usize = 8;
 /// The CPU has AVX-512 F; the slices are as long as [`super::product`] checks.
 #[target_feature(enable = "avx512f")]
 pub unsafe fn product(rows: Rows, panel: &[Line], out: Out) {
-    // SAFETY: the caller's.
+    // SAFETY: as the caller promises.
     unsafe { products(rows, [panel], out) };
 }
 
@@ -26,19 +26,23 @@ pub unsafe fn product(rows: Rows, panel: &[Line], out: Out) {
 /// As for [`product`].
 #[target_feature(enable = "avx512f")]
 pub unsafe fn product_two(rows: Rows, panels: [&[Line]; 2], out: Out) {
-    // SAFETY: the caller's.
+    // SAFETY: as the caller promises.
     unsafe { products(rows, panels, out) };
 }
 
+/// `P` panels.
+///
+/// # Safety
+/// As for [`product`].
 #[target_feature(enable = "avx512f")]
 #[inline]
 unsafe fn products<const P: usize>(rows: Rows, panels: [&[Line]; P], out: Out) {
     macro_rules! by_count {
         ($($count:literal)*) => {
             match rows.count {
-                // SAFETY: the caller's.
+                // SAFETY: as the caller promises.
                 $($count => unsafe { some::<$count, P>(rows, panels, out) },)*
-                // SAFETY: the caller's.
+                // SAFETY: as the caller promises.
                 _ => unsafe { some::<ROWS, P>(rows, panels, out) },
             }
         };
@@ -46,6 +50,10 @@ unsafe fn products<const P: usize>(rows: Rows, panels: [&[Line]; P], out: Out) {
     by_count!(1 2 3 4 5 6 7 8 9 10 11);
 }
 
+/// The first `N` rows.
+///
+/// # Safety
+/// As for [`product`], and there are at least `N` rows.
 #[target_feature(enable = "avx512f")]
 unsafe fn some<const N: usize, const P: usize>(rows: Rows, panels: [&[Line]; P], out: Out) {
     let mut sums = [[_mm512_setzero_ps(); P]; N];
@@ -84,7 +92,7 @@ unsafe fn some<const N: usize, const P: usize>(rows: Rows, panels: [&[Line]; P],
 #[target_feature(enable = "avx512f,avx512vnni")]
 pub unsafe fn code_product(rows: CodeRows, panel: CodePanel, mut out: Out) {
     for first in (0..rows.count).step_by(FEW_CODES) {
-        // SAFETY: the caller's; there are always sixteen rows.
+        // SAFETY: as the caller promises; there are always sixteen rows.
         unsafe {
             match rows.count - first {
                 1 => some_codes::<1>(rows, first, panel, &mut out),
@@ -95,6 +103,10 @@ pub unsafe fn code_product(rows: CodeRows, panel: CodePanel, mut out: Out) {
     }
 }
 
+/// The products of `N` rows from `first` on; those past `rows.count` are not written.
+///
+/// # Safety
+/// As for [`code_product`], and `first + N` is at most sixteen.
 #[target_feature(enable = "avx512f,avx512vnni")]
 unsafe fn some_codes<const N: usize>(
     rows: CodeRows,

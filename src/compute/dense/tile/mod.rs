@@ -114,7 +114,7 @@ pub fn product(level: SimdLevel, rows: Rows, panel: &[Line], out: Out) {
     rows.check(panel);
     out.check(rows.count, PANEL);
     match level.instructions() {
-        // SAFETY: the level is one that this CPU has, and the slices were checked.
+        // SAFETY: a level proves that this CPU has its instructions, and the slices were checked.
         #[cfg(target_arch = "x86_64")]
         InstructionSet::Avx512 | InstructionSet::Amx => unsafe {
             avx512::product(rows, panel, out)
@@ -142,7 +142,7 @@ pub fn product_two(level: SimdLevel, rows: Rows, panels: [&[Line]; 2], out: Out)
         panels.iter().for_each(|panel| rows.check(panel));
         assert_eq!(panels[0].len(), panels[1].len());
         out.check(rows.count, 2 * PANEL);
-        // SAFETY: the level is one that this CPU has, and the slices were checked.
+        // SAFETY: a level proves that this CPU has its instructions, and the slices were checked.
         return unsafe { avx512::product_two(rows, panels, out) };
     }
     let Out { values, stride } = out;
@@ -220,7 +220,7 @@ impl CodeProducts {
         assert!(rows.scales.len() == CODE_ROWS * groups);
         assert!(rows.offsets.len() == CODE_ROWS * groups);
         out.check(rows.count, PANEL);
-        // SAFETY: the level is one that this CPU has, and the slices were checked.
+        // SAFETY: a level proves that this CPU has its instructions, and the slices were checked.
         #[cfg(target_arch = "x86_64")]
         unsafe {
             match (self.level.instructions(), &self.tiles) {

@@ -30,7 +30,7 @@ type Sums = [[int32x4_t; VECTORS]; FEW_CODES];
 #[target_feature(enable = "neon")]
 pub unsafe fn product(rows: Rows, panel: &[Line], out: Out) {
     for first in (0..rows.count).step_by(FEW) {
-        // SAFETY: the caller's; there are that many rows from `first` on.
+        // SAFETY: as the caller promises; there are that many rows from `first` on.
         unsafe {
             let from = rows.values.as_ptr().add(first * rows.stride);
             let to = out.values.as_mut_ptr().add(first * out.stride);
@@ -46,6 +46,11 @@ pub unsafe fn product(rows: Rows, panel: &[Line], out: Out) {
     }
 }
 
+/// `N` rows.
+///
+/// # Safety
+/// From `rows` on, there are `N` rows as deep as the panel, `stride` values apart, and
+/// from `out` on, there is room for `N` rows of sixteen, `out_stride` values apart.
 #[target_feature(enable = "neon")]
 unsafe fn few<const N: usize>(
     rows: *const f32,
@@ -137,7 +142,7 @@ code_product!(code_product_dots, "neon,dotprod", add_dots);
 #[target_feature(enable = "neon")]
 #[inline]
 unsafe fn add_products(sums: &mut Sums, weights: *const i8, codes: [int8x16_t; FEW_CODES]) {
-    // SAFETY: the caller's.
+    // SAFETY: as the caller promises.
     unsafe {
         add_two_quads::<0, 1>(sums, weights, codes);
         add_two_quads::<2, 3>(sums, weights.add(8 * PANEL), codes);
@@ -156,7 +161,7 @@ unsafe fn add_two_quads<const FIRST: i32, const SECOND: i32>(
     codes: [int8x16_t; FEW_CODES],
 ) {
     for v in 0..VECTORS {
-        // SAFETY: the caller's.
+        // SAFETY: as the caller promises.
         let (w0, w1) = unsafe {
             (vld1q_s8(weights.add(v * CODES)), vld1q_s8(weights.add(4 * PANEL + v * CODES)))
         };
@@ -185,7 +190,7 @@ fn repeat<const QUAD: i32>(codes: int8x16_t) -> int8x16_t {
 #[target_feature(enable = "neon,dotprod")]
 #[inline]
 unsafe fn add_dots(sums: &mut Sums, weights: *const i8, codes: [int8x16_t; FEW_CODES]) {
-    // SAFETY: the caller's.
+    // SAFETY: as the caller promises.
     unsafe {
         add_dots_of_quad::<0>(sums, weights, codes);
         add_dots_of_quad::<1>(sums, weights.add(4 * PANEL), codes);
@@ -204,7 +209,7 @@ unsafe fn add_dots_of_quad<const QUAD: usize>(
     codes: [int8x16_t; FEW_CODES],
 ) {
     for v in 0..VECTORS {
-        // SAFETY: the caller's.
+        // SAFETY: as the caller promises.
         let weights = unsafe { vld1q_s8(weights.add(v * CODES)) };
         for (sums, codes) in sums.iter_mut().zip(codes) {
             // SAFETY: this function is for CPUs that have the instruction. (`vdotq_laneq_s32` is
