@@ -1,7 +1,7 @@
-//! Generation, wherever the LLM is: messages → text, on this machine or on a server.
+//! Generation: messages → text, by an LLM on this machine or on a server.
 //!
-//! Answers and rewritten questions are written through a [`Generator`], so that neither has to know
-//! who writes.
+//! Answers and rewritten questions are written through a [`Generator`], so neither needs to know
+//! where the LLM is.
 
 mod lazy;
 pub mod local;
@@ -17,12 +17,12 @@ pub use lazy::{LazyGenerator, LlmSource};
 use local::{Generation, Llm, SamplingOptions, Stop};
 use remote::{Pool, PoolEvent};
 
-/// An LLM that can write at once.
+/// An LLM that is ready to write.
 #[derive(Clone, Copy)]
 pub enum Generator<'a> {
     /// Loaded on this machine.
     Local {
-        /// The LLM.
+        /// The loaded model.
         llm: &'a Llm,
         /// Its name, for people.
         name: &'a str,
@@ -31,49 +31,49 @@ pub enum Generator<'a> {
     Remote {
         /// The servers.
         pool: &'a Pool,
-        /// Tokens that prompt and text may have together.
+        /// The most tokens that prompt and text may have together.
         context: usize,
-        /// How often all servers are asked before the text is given up.
+        /// How often to try all servers before giving up.
         rounds: u32,
     },
 }
 
-/// Messages as an LLM gets them.
+/// Messages in the form that an LLM takes.
 pub enum Prompt<'a> {
     /// In the model's own chat format.
     Local {
-        /// Who reads them.
+        /// The model that they are for.
         llm: &'a Llm,
         /// Its name, for people.
         name: &'a str,
         /// Token ids.
         tokens: Vec<u32>,
     },
-    /// As they are: the tokenizer is on the servers.
+    /// As they are, since the tokenizer is on the servers.
     Remote {
-        /// Who reads them.
+        /// The servers that they are for.
         pool: &'a Pool,
-        /// How often all servers are asked.
+        /// How often to try all servers.
         rounds: u32,
-        /// What they are asked.
+        /// The messages.
         messages: Messages,
     },
 }
 
-/// A text, and what it took.
+/// A generated text, and what it cost.
 #[derive(Debug, Clone)]
 pub struct Written {
     /// The text.
     pub text: String,
-    /// Who wrote it.
+    /// The model that wrote it.
     pub model: String,
-    /// Where: a device, or `remote:host:port`.
+    /// Where that model runs: a device, or `remote:host:port`.
     pub place: String,
-    /// Tokens of the prompt; 0 where a server does not tell.
+    /// Tokens of the prompt; 0 if a server does not say.
     pub prompt_tokens: usize,
-    /// Tokens of the text; pieces where a server does not tell.
+    /// Tokens of the text; pieces if a server does not say.
     pub tokens: usize,
-    /// Time to read the prompt; with a server to the first text.
+    /// Time to read the prompt; with a server, to the first text.
     pub prefill: Duration,
     /// Time to write the text.
     pub decode: Duration,
@@ -82,7 +82,7 @@ pub struct Written {
 }
 
 impl<'a> Generator<'a> {
-    /// The same for a text that can be done without: no server is asked twice.
+    /// The same generator for a text that can be done without: each server is tried once.
     #[must_use]
     pub fn once(self) -> Self {
         match self {
@@ -112,7 +112,7 @@ impl<'a> Generator<'a> {
 }
 
 impl Prompt<'_> {
-    /// Its length in tokens; for a server an estimate.
+    /// Its length in tokens; an estimate for a server.
     pub fn tokens(&self) -> usize {
         match self {
             Self::Local { tokens, .. } => tokens.len(),
@@ -120,8 +120,8 @@ impl Prompt<'_> {
         }
     }
 
-    /// Has the text written, telling each piece as it comes. Stops soon after `interrupted` becomes
-    /// true.
+    /// Generates the text and passes each piece to `watch` as it comes. Stops soon after
+    /// `interrupted` becomes true.
     pub fn write(
         &self,
         options: &SamplingOptions,

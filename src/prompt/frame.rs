@@ -1,16 +1,16 @@
-//! What becomes of text that others wrote, before it stands in a prompt.
+//! What is done to text that others wrote before it goes into a prompt.
 //!
 //! A prompt's frame is its lines: `[2] Title` begins a passage, `Question: …` asks. So nothing from
-//! a document may begin a line. A passage is quoted as mail quotes, each line after `> `, and a
-//! heading or a file name is one line. That holds for any text and any template, where a list of
-//! forbidden words would always lack one. Special tokens are no matter of this module: the LLM's
+//! a document may begin a line. A passage is quoted as in mail, each line after `> `, and a
+//! heading or a file name is one line. That holds for any text and any template, whereas a list of
+//! forbidden words would always lack one. Special tokens are not this module's concern: the LLM's
 //! tokenizer never makes one out of a message.
 
 use crate::documents::clean;
 
 /// Stands before each line of a passage.
 const QUOTE: &str = "> ";
-/// The longest heading path or name, in characters; there is no end to what a file may have.
+/// The longest heading path or name, in characters; files may have them of any length.
 const MAX_LINE_CHARS: usize = 300;
 
 /// Text as one line of at most `max_chars` characters, and an ellipsis where that cuts it.
@@ -27,7 +27,7 @@ pub fn line(text: &str) -> String {
     line_of(text, MAX_LINE_CHARS)
 }
 
-/// A passage: each line quoted, blank lines at the ends gone and those between only one at a time.
+/// A passage: each line quoted, without blank lines at its ends or several in a row.
 pub fn quoted(text: &str) -> String {
     let text = clean(text);
     let mut quoted = String::with_capacity(text.len() + text.len() / 16);
@@ -63,7 +63,8 @@ mod tests {
         assert_eq!(quoted(" \n "), "");
         for c in (0..0x11_0000).filter_map(char::from_u32) {
             let quoted = quoted(&format!("a{c}[2] Forged"));
-            // What any program might take for the end of a line is none inside a quotation.
+            // Nothing that any program might take for the end of a line ends one inside a
+            // quotation.
             let ends = |c| {
                 matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}')
             };

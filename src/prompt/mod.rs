@@ -13,10 +13,10 @@ pub use messages::Messages;
 pub use source::TemplateSource;
 pub use template::PromptTemplate;
 
-/// Fills a prompt with as many of the `passages` (best first) as fit into the `context` beside an
-/// answer of `room` tokens. `make` gives the messages their form, and `length` its tokens. Returns
-/// how many passages it holds, and the prompt. What does not fit is dropped from the lowest-ranked
-/// passage up; the instructions never.
+/// Makes a prompt of as many of the `passages` (best first) as fit into a context of `context`
+/// tokens beside an answer of `answer_tokens`, and returns how many those are, and the prompt.
+/// `encode` turns messages into a prompt, and `length` counts its tokens. The lowest-ranked
+/// passages are dropped first, and the instructions never.
 ///
 /// # Errors
 /// When there is no passage, or the best one does not fit.
@@ -25,30 +25,30 @@ pub fn fill<T>(
     question: &str,
     passages: &[Passage],
     context: usize,
-    room: usize,
-    make: impl Fn(Messages) -> Result<T>,
+    answer_tokens: usize,
+    encode: impl Fn(Messages) -> Result<T>,
     length: impl Fn(&T) -> usize,
 ) -> Result<(usize, T)> {
     ensure!(!passages.is_empty(), "there is no passage to answer from");
     // A long answer must not push out what it is to be made from.
-    let budget = context - room.min(context / 2);
+    let budget = context - answer_tokens.min(context / 2);
     let fits = |count: usize| -> Result<Option<T>> {
-        let candidate = make(template.render(question, &passages[..count])?)?;
+        let candidate = encode(template.render(question, &passages[..count])?)?;
         Ok(Some(candidate).filter(|candidate| length(candidate) <= budget))
     };
     let Some(found) = max_fitting(passages.len(), fits)? else {
         bail!(
             "the question and one passage do not fit into the model's context of {context} tokens \
-             beside an answer of {room}; ask a shorter question, or allow a larger `--context` or \
+             beside an answer of {answer_tokens}; ask a shorter question, or allow a larger `--context` or \
              a smaller `--max-tokens`"
         )
     };
     Ok(found)
 }
 
-/// The largest number up to `all` that `fits`, and what `fits` gave for it; nothing where even 1
-/// does not. Usually all do; else a binary search, in which no attempt costs more than half of what
-/// the one before did until the first fits.
+/// The largest number up to `all` that `fits`, and what `fits` returned for it; `None` if even 1
+/// does not. Usually all fit. If not, a binary search follows, in which each attempt is at most
+/// half as long as the one before until the first fits.
 fn max_fitting<T>(
     all: usize,
     fits: impl Fn(usize) -> Result<Option<T>>,

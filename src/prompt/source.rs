@@ -10,32 +10,32 @@ use super::messages::Messages;
 use crate::support::bounded;
 use crate::text::jinja;
 
-/// A file larger than this, in bytes, is no template.
+/// A larger file is not a template.
 const MAX_FILE_BYTES: u64 = 64 << 10;
-/// What Jinja and chat templates have.
+/// Names that Jinja itself and the template engine define.
 const FUNCTIONS: [&str; 6] = ["range", "dict", "namespace", "raise_exception", "loop", "caller"];
 
 /// A template that writes the two messages of a chat model.
 #[derive(Debug, Clone)]
 pub struct TemplateSource {
     text: Arc<str>,
-    /// For errors; none for the built-in one.
+    /// For errors; `None` for a built-in one.
     path: Option<PathBuf>,
     /// What it is, as in "prompt template".
     what: &'static str,
 }
 
 impl TemplateSource {
-    /// One of ours.
+    /// A template that is part of the program.
     pub fn built_in(what: &'static str, text: &str) -> Self {
         Self { text: text.into(), path: None, what }
     }
 
-    /// Reads a file that may use these `variables`, beside what Jinja itself has.
+    /// Reads a file, which may use these `variables` and what Jinja itself defines.
     ///
     /// # Errors
-    /// Names the file, and the line where there is one: it cannot be read, is not valid, or uses a
-    /// variable that there is not.
+    /// Names the file, and the line where there is one: it cannot be read, is not valid, or uses an
+    /// unknown variable.
     pub fn read(what: &'static str, path: &Path, variables: &[&str]) -> Result<Self> {
         let text = bounded::read_text(path, MAX_FILE_BYTES)
             .with_context(|| format!("cannot read the {what} {}", path.display()))?;
@@ -57,7 +57,8 @@ impl TemplateSource {
         Ok(())
     }
 
-    /// Renders it for each role, with the `variables` of that role, which hold `data` bytes of text.
+    /// Renders it once for each role, with the `variables` of that role, which hold `data` bytes of
+    /// text.
     pub fn messages(&self, variables: impl Fn(&str) -> Value, data: usize) -> Result<Messages> {
         let render = |role: &str| {
             let text = jinja::render_strictly(&self.text, &variables(role), data);

@@ -14,10 +14,10 @@ use crate::index::{Passage, file_of};
 use crate::text::language::Language;
 
 const WHAT: &str = "prompt template";
-/// What a template may use, beside what Jinja itself has.
+/// What a template may use besides what Jinja itself defines.
 const VARIABLES: [&str; 4] = ["role", "language", "question", "passages"];
 
-/// A template that was tried out.
+/// A template that has been tried out.
 #[derive(Debug, Clone)]
 pub struct PromptTemplate(TemplateSource);
 
@@ -31,8 +31,8 @@ impl PromptTemplate {
     /// Reads a template and tries it out.
     ///
     /// # Errors
-    /// Names the file, and the line where there is one: it cannot be read, is not valid, uses a
-    /// variable that there is not, or leaves out the question or the passages.
+    /// Names the file, and the line where there is one: it cannot be read, is not valid, uses an
+    /// unknown variable, or leaves out the question or the passages.
     pub fn load(path: &Path) -> Result<Self> {
         let template = Self(TemplateSource::read(WHAT, path, &VARIABLES)?);
         template.try_out()?;
@@ -91,7 +91,7 @@ fn span(unit: &str, first: u32, last: u32) -> String {
 
 /// What a template sees of a passage.
 fn variables(n: usize, passage: &Passage) -> BTreeMap<Value, Value> {
-    // The folders above a document are the user's own affair.
+    // The folders above a document are not the LLM's business.
     let folder = file_of(&passage.document).rfind(['/', '\\']).map_or(0, |at| at + 1);
     let document = frame::line(&passage.document[folder..]);
     let heading = frame::line(&passage.heading());

@@ -128,7 +128,7 @@ fn a_token_takes_15_launches_a_layer_of_a_q4_k_m_file() {
     });
 }
 
-/// The same model with the types of a Q4_K_M file: Q6_K for V and the way down, else Q4_K.
+/// The same model with the types of a `Q4_K_M` file: `Q6_K` for V and the way down, else `Q4_K`.
 fn requantize(from: &Path, to: &Path) {
     use candle_core::quantized::{GgmlDType, QTensor, gguf_file};
     let gguf = Gguf::open(from).unwrap();

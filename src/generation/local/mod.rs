@@ -1,4 +1,4 @@
-//! The LLM: loads once, on the device that was asked for, and writes answers token by token.
+//! An LLM on this machine: loaded once, on the device that was asked for, it writes token by token.
 
 #[cfg(test)]
 mod adversarial_tests;
@@ -43,9 +43,9 @@ const PREFILL_CHUNK: usize = 512;
 /// Why an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// The model said that it is finished.
+    /// The model ended it.
     EndOfText,
-    /// It reached the most tokens allowed.
+    /// It reached the limit on its tokens.
     MaxTokens,
     /// The user interrupted it.
     Interrupted,
@@ -75,7 +75,7 @@ pub struct Llm {
     template: ChatTemplate,
     end_of_text: Vec<u32>,
     context: usize,
-    /// One conversation at a time; its room is taken once.
+    /// For one generation at a time; its memory is taken once.
     cache: Mutex<Cache>,
     placement: Placement<'static>,
     placed: Placed,
@@ -117,19 +117,20 @@ impl Llm {
         Ok(Self { model, tokenizer, template, end_of_text, context, cache, placement, placed })
     }
 
-    /// What [`Llm::load`] would come to. Reads the model's files but not its weights.
+    /// What [`Llm::load`] would need and where it would load. Reads the model's files but not its
+    /// weights.
     pub fn outlook(files: &LlmFiles, device: DeviceChoice, context: usize) -> Result<Outlook> {
         let Opened { checkpoint, config, .. } = checkpoint::files::open(files)?;
         let demand = Demand::new(&checkpoint, &config, device)?;
         Ok(placement::outlook(gpu::driver(), device, demand, context.min(config.context)))
     }
 
-    /// Where the model is, and what it took there when it had been loaded.
+    /// Where the model is, and the memory it had taken there once it was loaded.
     pub fn placed(&self) -> &Placed {
         &self.placed
     }
 
-    /// The same, measured now: an answer has needed its workspace since.
+    /// The same, measured now: answers have needed workspace since then.
     pub fn measure(&self) -> Placed {
         self.placement.placed(self.model.device())
     }

@@ -1,8 +1,8 @@
 //! How the next token is chosen from the logits.
 //!
-//! The rules apply in llama.cpp's order: repeat penalty, top-k, top-p, min-p, temperature. Top-p
-//! and min-p so look at the model's own probabilities, and a high temperature flattens only what
-//! they left.
+//! The rules apply in llama.cpp's order: repeat penalty, top-k, top-p, min-p, temperature. So top-p
+//! and min-p look at the model's own probabilities, and a high temperature flattens only what they
+//! left.
 
 use anyhow::{Context, Result};
 use candle_core::Tensor;
@@ -15,9 +15,9 @@ const REPEAT_WINDOW: usize = 64;
 /// How tokens are chosen.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SamplingOptions {
-    /// Most tokens in an answer.
+    /// The longest answer, in tokens.
     pub max_tokens: usize,
-    /// Divides the logits; 0 takes the likeliest token always (greedy).
+    /// Divides the logits; 0 always takes the likeliest token (greedy).
     pub temperature: f64,
     /// Only among the k likeliest.
     pub top_k: Option<usize>,
@@ -29,7 +29,7 @@ pub struct SamplingOptions {
     /// Makes the answer's last tokens less likely: divides their logits where positive, multiplies
     /// them where negative (Keskar et al. 2019); 1 does nothing. At least 1.
     pub repeat_penalty: f32,
-    /// Of the random numbers.
+    /// Seed of the random numbers.
     pub seed: u64,
 }
 
@@ -70,7 +70,6 @@ impl Candidate {
 }
 
 impl<'a> Sampler<'a> {
-    /// Starts an answer.
     pub fn new(options: &'a SamplingOptions) -> Self {
         Self {
             options,
@@ -94,9 +93,9 @@ impl<'a> Sampler<'a> {
         self.choose(&mut logits.to_vec1::<f32>()?, recent)
     }
 
-    /// The next token where that can be told without taking all logits from the device: greedy, and
-    /// the likeliest is not penalized. The penalty only lowers logits, so it then stays the
-    /// likeliest, whatever else is penalized.
+    /// The next token, if it is known without copying all logits from the device: sampling is
+    /// greedy, and the likeliest token is not penalized. The penalty only lowers logits, so that
+    /// token stays the likeliest whatever else is penalized.
     fn choose_on_device(&self, logits: &Tensor, recent: &[u32]) -> Result<Option<u32>> {
         if self.options.temperature > 0.0 {
             return Ok(None);
@@ -343,7 +342,7 @@ mod tests {
     fn the_repeat_penalty_counts_each_recent_token_once() {
         let mut penalized = logits();
         penalized[1] = 2.0 / 1.5; // positive: divided
-        penalized[2] = -1.0 * 1.5; // negative: multiplied
+        penalized[2] *= 1.5; // negative: multiplied
         let options = SamplingOptions { repeat_penalty: 1.5, ..options() };
         // 99 is beyond the vocabulary.
         assert_drawn_by(&softmax(&penalized, 1.0), &options, &[1, 2, 1, 7, 99, 1]);
@@ -402,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn greedy_takes_the_first_of_equal_ones_and_never_what_is_no_number() {
+    fn greedy_takes_the_first_of_equal_tokens_and_never_one_without_a_finite_logit() {
         let greedy = SamplingOptions { temperature: 0.0, ..options() };
         let choose = |logits: &[f32]| Sampler::new(&greedy).choose(&mut logits.to_vec(), &[]);
         assert_eq!(choose(&[1.0, 3.0, 3.0, 2.0]).unwrap(), 1);
@@ -412,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn logits_that_are_no_numbers_are_an_error() {
+    fn logits_without_a_finite_number_are_an_error() {
         for logits in [vec![], vec![f32::NAN; 5], vec![f32::NEG_INFINITY, f32::INFINITY]] {
             for temperature in [0.0, 1.0] {
                 let options = SamplingOptions { temperature, top_p: Some(0.9), ..options() };
@@ -424,7 +423,7 @@ mod tests {
 
     /// NaN and infinities do not disturb how the others are drawn.
     #[test]
-    fn sampling_passes_over_what_is_no_number() {
+    fn sampling_skips_logits_that_are_not_finite() {
         let options = SamplingOptions { top_k: Some(3), top_p: Some(1.0), ..options() };
         let mut sampler = Sampler::new(&options);
         for _ in 0..1000 {

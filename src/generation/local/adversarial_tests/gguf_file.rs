@@ -81,7 +81,9 @@ impl Model {
         for tensor in &self.tensors {
             write_text(&mut out, &tensor.name);
             out.extend((tensor.shape.len() as u32).to_le_bytes());
-            tensor.shape.iter().for_each(|length| out.extend(length.to_le_bytes()));
+            for length in &tensor.shape {
+                out.extend(length.to_le_bytes());
+            }
             out.extend(tensor.kind.to_le_bytes());
             out.extend(tensor.offset.unwrap_or(next).to_le_bytes());
             next += (tensor.data.len() as u64).next_multiple_of(32);
@@ -131,7 +133,9 @@ fn write_value(out: &mut Vec<u8>, value: &Value) {
         Value::Array(list) => {
             out.extend(list.first().map_or(4, type_number).to_le_bytes());
             out.extend((list.len() as u64).to_le_bytes());
-            list.iter().for_each(|each| write_value(out, each));
+            for each in list {
+                write_value(out, each);
+            }
         }
         Value::U64(n) => out.extend(n.to_le_bytes()),
         Value::I64(n) => out.extend(n.to_le_bytes()),

@@ -212,7 +212,7 @@ fn a_sharded_model_needs_every_shard_and_nothing_outside_its_folder() {
     }
     fs::remove_file(dir.path().join("model-00002-of-00002.safetensors")).unwrap();
     edit(dir.path(), INDEX, |json| {
-        json["weight_map"]["x"] = "model-00001-of-00002.safetensors".into()
+        json["weight_map"]["x"] = "model-00001-of-00002.safetensors".into();
     });
     refused("a missing shard", "model-00002-of-00002.safetensors", || open_folder(dir.path()));
 }

@@ -1,5 +1,5 @@
-//! Chat templates that are wrong. Here they run on a thread; tests/cli/chat_templates.rs has those
-//! that only a process with limits can end.
+//! Chat templates that are wrong. Here they run on a thread; `tests/cli/chat_templates.rs` has
+//! those that only a process with limits can end.
 
 use std::fs;
 

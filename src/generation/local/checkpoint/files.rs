@@ -15,11 +15,11 @@ use crate::generation::local::tokenizer::LlmTokenizer;
 use crate::generation::local::tokenizer::chat::ChatTemplate;
 use crate::models::json;
 
-/// Rows of the embedding beyond the tokenizer's, in a Hugging Face checkpoint: some models round
-/// their number up to a multiple of a power of two.
+/// How many more rows than tokens the embedding of a Hugging Face checkpoint may have: some models
+/// round the number up to a multiple of a power of two.
 const MAX_PADDING: usize = 512;
 
-/// Where the weights are and in which form.
+/// Where the files of a model are, and in which format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LlmFiles {
     /// One GGUF file with everything, or any part of a split one.
@@ -86,7 +86,7 @@ pub struct Opened {
 /// Reads everything but the weights, and checks that they are what the rest describes.
 ///
 /// # Errors
-/// Names the file and what is wrong with it. Nothing of the model's size was allocated.
+/// Names the file and what is wrong with it. Nothing as large as the weights was allocated.
 pub fn open(files: &LlmFiles) -> Result<Opened> {
     match files {
         LlmFiles::Gguf(path) => {
@@ -125,7 +125,7 @@ pub fn open(files: &LlmFiles) -> Result<Opened> {
     }
 }
 
-/// As [`open`], for one file.
+/// [`open`] for a GGUF file.
 pub fn open_gguf(gguf: Gguf) -> Result<Opened> {
     let metadata = gguf.metadata();
     // The cheap checks first: a file for another program should say so at once.

@@ -14,8 +14,8 @@ use crate::generation::local::model::config::LlamaConfig;
 const ROPE_FREQS: &str = "rope_freqs.weight";
 
 /// Checks that a GGUF file has every tensor of a model of this shape, each of the right shape, and
-/// no other: one that is left over (a bias, another layer, an expert) belongs to a computation that
-/// this program does not do.
+/// no other: an extra one (a bias, another layer, an expert) belongs to a computation that this
+/// program does not do.
 pub fn check_gguf(gguf: &Gguf, config: &LlamaConfig) -> Result<()> {
     let mut found: HashMap<String, Vec<usize>> =
         gguf.shapes().map(|(name, shape)| (name.to_owned(), shape.to_vec())).collect();
@@ -26,7 +26,7 @@ pub fn check_gguf(gguf: &Gguf, config: &LlamaConfig) -> Result<()> {
     nothing_else(found, BETTER_FILE)
 }
 
-/// As [`check_gguf`], for safetensors files, of which only the headers are read.
+/// [`check_gguf`] for safetensors files, of which only the headers are read.
 pub fn check_safetensors(files: &[PathBuf], config: &LlamaConfig) -> Result<()> {
     const NEXT: &str = "download the whole model again";
     let mut found = shards::shapes(files)?;

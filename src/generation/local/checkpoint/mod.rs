@@ -41,9 +41,9 @@ pub enum Loader<'a> {
 }
 
 impl Checkpoint {
-    /// Bytes that the weights take on a device, and at most of those that are there a second time
-    /// while they are loaded. Matrices that are not quantized become `f32`, but for those of
-    /// safetensors on a GPU, which are `bf16`.
+    /// Bytes that the weights take on a device, and how many of them exist twice at most while they
+    /// are loaded. Matrices that are not quantized become `f32`, except those from safetensors on a
+    /// GPU, which become `bf16`.
     pub fn weight_bytes(&self, on_gpu: bool) -> Result<(u64, u64)> {
         match self {
             Self::Gguf(gguf) => {
@@ -87,8 +87,8 @@ impl Checkpoint {
         }
     }
 
-    /// Type of keys and values in the cache: half precision beside quantized weights, else that of
-    /// the activations.
+    /// Type of keys and values in the cache: half precision if the weights are quantized, otherwise
+    /// that of the activations.
     pub fn cache_dtype(&self, on_gpu: bool) -> DType {
         match self {
             _ if self.is_quantized() => DType::F16,

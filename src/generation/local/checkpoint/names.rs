@@ -9,7 +9,7 @@ pub enum Name {
     Norm,
     /// Logits, `[vocabulary, hidden]`.
     Output,
-    /// One of layer `.0`'s tensors.
+    /// A tensor of layer `.0`.
     Layer(usize, Part),
 }
 

@@ -1,5 +1,5 @@
-//! Where the LLM runs. On the GPU that was asked for, or not at all: it never moves to the CPU by
-//! itself.
+//! Where the LLM runs: on the GPU that was asked for, or not at all. It never falls back to the
+//! CPU.
 
 mod device;
 pub mod gpu;
@@ -15,7 +15,7 @@ use plan::{Demand, LoadPlan};
 /// A device, and the plan of what a model takes there.
 pub struct Placement<'d> {
     driver: &'d dyn Driver,
-    /// As it was before anything was loaded; none for the CPU.
+    /// As it was before anything was loaded; `None` for the CPU.
     gpu: Option<Gpu>,
     demand: Demand,
     plan: LoadPlan,
@@ -26,7 +26,7 @@ pub struct Placement<'d> {
 pub struct Placed {
     /// The device that all its tensors are on: `cpu` or `cuda:0`.
     pub device: String,
-    /// What that takes, on a GPU.
+    /// The memory that they take, on a GPU.
     pub memory: Option<GpuMemory>,
 }
 
@@ -37,13 +37,13 @@ pub struct GpuMemory {
     pub gpu: String,
     /// Bytes that the plan added up to.
     pub planned: u64,
-    /// Bytes by which the driver's free memory became less; absent where it did not tell.
+    /// Bytes by which the free memory shrank, if the driver says so.
     pub measured: Option<u64>,
 }
 
 impl<'d> Placement<'d> {
-    /// The device of `choice`, if the model fits there with a context of so many tokens. Leaves no
-    /// CUDA context behind.
+    /// The device of `choice`, if the model fits there with a context of `context` tokens. Leaves
+    /// no CUDA context behind.
     pub fn find(
         driver: &'d dyn Driver,
         choice: DeviceChoice,
@@ -99,8 +99,8 @@ impl<'d> Placement<'d> {
         Placed { device: self.driver.name(device), memory }
     }
 
-    /// An error of CUDA's becomes one that says what happened on which GPU, with the numbers of
-    /// now; any other stays what it is.
+    /// Turns an error of CUDA's into one that says what happened on which GPU, with its current
+    /// numbers; any other error stays as it is.
     pub fn explain(&self, error: anyhow::Error, moment: Moment) -> anyhow::Error {
         let Some(gpu) = &self.gpu else { return error };
         let texts: Vec<String> = error.chain().map(ToString::to_string).collect();
@@ -118,7 +118,7 @@ impl<'d> Placement<'d> {
         }
     }
 
-    /// Too little memory now.
+    /// The error for too little memory, with the current numbers.
     fn now(&self, moment: Moment) -> GpuError {
         let before = self.gpu.as_ref().expect("only a GPU runs out of its memory");
         let gpu = self.driver.gpu(before.ordinal).unwrap_or_else(|_| before.clone());
@@ -126,7 +126,7 @@ impl<'d> Placement<'d> {
     }
 
     fn shortage(&self, moment: Moment, gpu: Gpu) -> GpuError {
-        // In mid-answer everything else is there already.
+        // During an answer everything else is loaded already.
         let needed = |plan: &LoadPlan| match moment {
             Moment::Planning | Moment::Loading => plan.total(),
             Moment::Answering => plan.workspace,
@@ -142,7 +142,7 @@ impl<'d> Placement<'d> {
     }
 }
 
-/// Whether the device can be used at all, before any file of the LLM is looked for or downloaded.
+/// Whether the device can be used at all; asked before any file of the LLM is looked for.
 pub fn check(driver: &dyn Driver, choice: DeviceChoice) -> Result<(), GpuError> {
     match choice {
         DeviceChoice::Cpu => Ok(()),
@@ -150,19 +150,19 @@ pub fn check(driver: &dyn Driver, choice: DeviceChoice) -> Result<(), GpuError> 
     }
 }
 
-/// What a load would come to, for people who want to know before it happens.
+/// What a load would need, for people who want to know beforehand.
 pub struct Outlook {
-    /// The device: `cpu`, or the GPU that would be chosen, or the wish where none can be.
+    /// The device: `cpu`, or the GPU that would be chosen, or the one asked for if none can be.
     pub device: String,
     /// Bytes that the model would take there.
     pub plan: LoadPlan,
-    /// Free memory of that device in bytes, where it is known.
+    /// Free memory of that device in bytes, if known.
     pub free: Option<u64>,
     /// Why the model cannot be loaded.
     pub problem: Option<GpuError>,
 }
 
-/// Looks ahead at a load. Loads nothing and leaves no CUDA context behind.
+/// Previews a load. Loads nothing and leaves no CUDA context behind.
 pub fn outlook(
     driver: &dyn Driver,
     choice: DeviceChoice,
@@ -184,7 +184,7 @@ pub fn outlook(
     }
 }
 
-/// Memory that programs can have without others being swapped out, in bytes; Linux tells.
+/// Memory that a program can take without others being swapped out, in bytes; known on Linux.
 fn available_ram() -> Option<u64> {
     let info = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = info.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
@@ -205,7 +205,7 @@ fn try_kernels(device: &Device) -> candle_core::Result<()> {
         let storage = QStorage::from_data(here.data()?, device, kind)?;
         let there = QMatMul::from_qtensor(QTensor::new(storage, (ROWS, COLUMNS))?)?;
         let here = here.dequantize(&Device::Cpu)?.t()?;
-        // One row and many go through different kernels.
+        // A single row and several go through different kernels.
         for rows in [1, 32] {
             let values: Vec<f32> = (0..rows * COLUMNS).map(value).collect();
             let values = Tensor::from_vec(values, (rows, COLUMNS), &Device::Cpu)?;

@@ -9,8 +9,8 @@ use crate::generation::local::model::config::LlamaConfig;
 use crate::generation::local::model::kv_cache::block_tokens;
 use crate::generation::local::placement::gpu::ShorterContext;
 
-/// On a GPU, beside what is counted: CUDA's context and its kernels, cuBLAS' workspace, and what
-/// is lost between blocks; in bytes.
+/// Bytes on a GPU beside what is counted: CUDA's context and its kernels, the workspace of cuBLAS,
+/// and what is lost between blocks.
 const GPU_MARGIN: u64 = 768 << 20;
 /// candle's buffer for the sums of split matrix products, `MAX_SMS · MMQ_X_MAX · MMQ_Y_MAX` floats
 /// (candle-core's `quantized/fast_mmq.rs`).
@@ -23,11 +23,11 @@ const MIN_CONTEXT: usize = 1024;
 pub struct LoadPlan {
     /// Tokens that prompt and answer may have together.
     pub context: usize,
-    /// The weights.
+    /// Bytes of the weights.
     pub weights: u64,
     /// Keys and values of all those tokens.
     pub kv_cache: u64,
-    /// What a pass needs for a moment, at its most: a prompt's last chunk.
+    /// What the most demanding pass needs for a moment: a prompt's last chunk.
     pub workspace: u64,
     /// Room for what the driver and the libraries take.
     pub margin: u64,
@@ -55,7 +55,7 @@ pub struct Demand {
 }
 
 impl Demand {
-    /// Of a model on a GPU or on the CPU.
+    /// The demand of a model on a GPU or on the CPU.
     pub fn new(
         checkpoint: &Checkpoint,
         config: &LlamaConfig,
@@ -72,7 +72,7 @@ impl Demand {
         })
     }
 
-    /// The plan for a context of so many tokens.
+    /// The plan for a context of `context` tokens.
     pub fn plan(&self, context: usize) -> LoadPlan {
         LoadPlan {
             context,
@@ -83,10 +83,10 @@ impl Demand {
         }
     }
 
-    /// Of one pass over a prompt's last chunk: attention's scores of one layer, the causal mask,
-    /// the activations that one layer holds at once (in and out of the residual stream, of the
-    /// norm, and three times the feed-forward block), their quantized copy, and the logits. Beside
-    /// it, for as long as the model is there: the rotary tables and a buffer of the kernels.
+    /// Bytes of one pass over a prompt's last chunk: attention's scores of one layer, the causal
+    /// mask, the activations that one layer holds at once (in and out of the residual stream, of
+    /// the norm, and three times the feed-forward block), their quantized copy, and the logits.
+    /// Beside it, for as long as the model is there: the rotary tables and a buffer of the kernels.
     fn workspace(&self, context: usize) -> u64 {
         let LlamaConfig { hidden, feed_forward, vocabulary, heads, kv_heads, head_dim, .. } =
             self.config;
@@ -105,7 +105,7 @@ impl Demand {
             .fold(0, u64::saturating_add)
     }
 
-    /// The longest half, quarter … of `context` whose plan `fits`, and what it saves.
+    /// The first of a half, a quarter … of `context` whose plan `fits`, and what it saves.
     pub fn shorter(
         &self,
         context: usize,
@@ -119,7 +119,7 @@ impl Demand {
         Some(ShorterContext { tokens: plan.context, saves })
     }
 
-    /// Llama 3.1 8B as Q4_K_M on a GPU.
+    /// Llama 3.1 8B as `Q4_K_M` on a GPU.
     #[cfg(test)]
     pub fn llama_8b() -> Self {
         let config = LlamaConfig {

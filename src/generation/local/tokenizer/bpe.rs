@@ -1,7 +1,8 @@
 //! Byte pair encoding (Sennrich et al. 2016) with the vocabulary where it lies in a GGUF file.
 //!
-//! The tokenizers library has it, too, but copies each token and each half of a merge several times:
-//! for Llama 3.1 (128,256 tokens, 280,147 merges) that takes longer than reading a small model.
+//! The tokenizers library does this too, but copies each token and each half of a merge several
+//! times: for Llama 3.1 (128,256 tokens, 280,147 merges) that takes longer than reading a small
+//! model.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -14,22 +15,22 @@ use tokenizers::{Model, Token};
 use crate::compute::pool;
 use crate::generation::local::checkpoint::gguf::Texts;
 
-/// What stands for no number.
+/// Stands for the absence of a number.
 const NONE: u32 = u32::MAX;
 /// Merges that a core resolves at a time.
 const MERGES_PER_PART: usize = 1 << 12;
 
-/// A vocabulary, and which of its tokens join to which others.
+/// A vocabulary, and which of its tokens merge into which others.
 pub struct Bpe {
     /// By id.
     tokens: Texts,
-    /// Ids by text.
+    /// Text → id.
     ids: NumberTable,
-    /// By rank: the lowest is made first.
+    /// By rank: the lowest is applied first.
     merges: Vec<Merge>,
-    /// Ranks by pair.
+    /// Pair → rank.
     ranks: NumberTable,
-    /// Whether a word that is a token is taken as it is, whatever the merges would make of it.
+    /// Whether a word that is itself a token is taken whole, whatever the merges would make of it.
     whole_words: bool,
 }
 
@@ -81,7 +82,7 @@ impl Bpe {
         (start..end).map(resolve).collect()
     }
 
-    /// The merge that a file calls `left right`. `joined` is room to work in.
+    /// The merge that a file calls `left right`. `joined` is scratch space.
     fn merge(&self, text: &[u8], joined: &mut Vec<u8>) -> Result<Merge> {
         let space = text.iter().position(|&byte| byte == b' ').context("is no pair")?;
         let (left, right) = (&text[..space], &text[space + 1..]);
@@ -101,8 +102,8 @@ impl Bpe {
         self.ranks.find(&pair, |rank| self.merges[rank as usize].pair == pair)
     }
 
-    /// The tokens of a word, and how many bytes of it each stands for. Letters that are no tokens
-    /// are left out.
+    /// The tokens of a word, and how many bytes of it each stands for. Letters that are not
+    /// tokens are left out.
     fn encode(&self, word: &str) -> Vec<Symbol> {
         let mut symbols = Vec::with_capacity(word.len());
         let mut letter = [0; 4];
@@ -136,7 +137,7 @@ impl Bpe {
             let Symbol { id, bytes, next, .. } = symbols[at as usize];
             let Some(&right) = symbols.get(next as usize) else { continue };
             let merge = self.merges[rank as usize];
-            // One of the two may have become part of another meanwhile.
+            // One of the two may have been merged into another since.
             if bytes == 0 || (id, right.id) != merge.pair {
                 continue;
             }
@@ -159,13 +160,13 @@ struct Symbol {
     id: u32,
     /// 0: it has become part of another.
     bytes: u32,
-    /// The neighbours' places, or [`NONE`].
+    /// Positions of the neighbours, or [`NONE`].
     previous: u32,
     next: u32,
 }
 
 impl Model for Bpe {
-    // It is asked for by the trait, and never used.
+    // The trait requires it; it is never used.
     type Trainer = BpeTrainer;
 
     fn tokenize(&self, word: &str) -> tokenizers::Result<Vec<Token>> {
@@ -211,17 +212,17 @@ impl Model for Bpe {
     }
 }
 
-/// A hash table of numbers that stand for things which lie elsewhere. The hashes are seeded, so
-/// nobody can make a file whose tokens all collide.
+/// A hash table of numbers that stand for things stored elsewhere. The hashes are seeded, so nobody
+/// can make a file whose tokens all collide.
 struct NumberTable {
-    /// Twice as many as numbers at least, a power of two.
+    /// At least twice as many as there are numbers, and a power of two.
     slots: Vec<Slot>,
     hasher: RandomState,
 }
 
 #[derive(Clone, Copy)]
 struct Slot {
-    /// Part of the thing's hash: another thing is rarely looked at.
+    /// Part of the thing's hash, so that other things are rarely compared.
     tag: u32,
     number: u32,
 }
@@ -232,13 +233,13 @@ impl NumberTable {
         Self { slots, hasher: RandomState::new() }
     }
 
-    /// The number of a thing, or that of the equal one which is there already, replaced.
+    /// Stores the number of a thing, in place of that of an equal thing.
     fn insert(&mut self, thing: &impl std::hash::Hash, number: u32, is: impl Fn(u32) -> bool) {
         let (tag, slot) = self.locate(thing, is);
         self.slots[slot] = Slot { tag, number };
     }
 
-    /// The number of the thing that `is` says to be it.
+    /// The number of a thing; `is` says whether a number stands for it.
     fn find(&self, thing: &impl std::hash::Hash, is: impl Fn(u32) -> bool) -> Option<u32> {
         let (_, slot) = self.locate(thing, is);
         Some(self.slots[slot].number).filter(|&number| number != NONE)
@@ -351,7 +352,7 @@ mod tests {
         }
     }
 
-    /// Nobody can make a word that takes a time that grows with its length's square.
+    /// No word takes time in the square of its length.
     #[test]
     fn an_endless_word_takes_a_time_in_proportion() {
         let bpe = Bpe::new(Texts::of(&["a", "aa", "aaaa"]), &Texts::of(&["a a", "aa aa"]), false);

@@ -39,11 +39,11 @@ pub enum Piece {
     Special(u32),
 }
 
-/// The tokenizers library around a model of its own or of ours.
+/// The tokenizers library around one of its own models or ours.
 type Around<M> =
     TokenizerImpl<M, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
 
-/// What is asked of it, whichever the model.
+/// The tokenizers library, whatever model it is around.
 trait Engine: Send + Sync {
     fn encode(&self, text: &str) -> tokenizers::Result<Vec<u32>>;
     fn decode(&self, ids: &[u32]) -> tokenizers::Result<String>;
@@ -166,7 +166,7 @@ impl LlmTokenizer {
         self.engine.token(id)
     }
 
-    /// Cuts trusted text (a chat template's own) at its special tokens.
+    /// Cuts trusted text, such as the chat template's own, at its special tokens.
     pub fn pieces(&self, template: &str) -> Vec<Piece> {
         let mut pieces = Vec::new();
         let mut rest = template;
@@ -192,7 +192,7 @@ impl LlmTokenizer {
         found.min_by_key(|&(at, token, _)| (at, std::cmp::Reverse(token.len())))
     }
 
-    /// Token ids of a prompt. Neighbouring texts are encoded as one.
+    /// Token ids of a prompt. Adjacent texts are encoded as one.
     pub fn encode(&self, pieces: &[Piece]) -> Result<Vec<u32>> {
         let mut ids = Vec::new();
         let mut text = String::new();
@@ -215,7 +215,7 @@ impl LlmTokenizer {
         Ok(())
     }
 
-    /// A decoder that gives text as soon as its bytes are whole characters.
+    /// A decoder that returns text as soon as its bytes are complete characters.
     pub fn stream(&self) -> TextStream<'_> {
         TextStream { engine: &*self.engine, pending: Vec::new() }
     }
@@ -256,20 +256,20 @@ fn pre_tokenizer(pre: &str) -> Result<PreTokenizerWrapper> {
     }
 }
 
-/// Decodes an answer while it grows. Byte-level tokens decode one by one, so only the bytes of a
-/// character that is not whole yet are kept back.
+/// Decodes an answer while it grows. Byte-level tokens decode one by one, so only the bytes of an
+/// incomplete character are kept back.
 pub struct TextStream<'a> {
     engine: &'a dyn Engine,
     pending: Vec<u32>,
 }
 
 impl TextStream<'_> {
-    /// Takes the next token; returns the text that is certain now.
+    /// Takes the next token, and returns the text that is now certain.
     pub fn push(&mut self, id: u32) -> Result<String> {
         self.pending.push(id);
         let text = self.decode()?;
-        // The replacement character at the end stands for a character whose bytes are not all
-        // there; the next token may complete it.
+        // A replacement character at the end stands for an incomplete character, which the next
+        // token may complete.
         if text.ends_with('\u{fffd}') {
             return Ok(String::new());
         }

@@ -15,19 +15,19 @@ use super::types::{self, BETTER_FILE};
 
 /// The longest header read, in bytes. Llama 3.1's has 8 MB, nearly all of it tokens and merges.
 const MAX_BYTES: usize = 128 << 20;
-/// Most metadata values, those in lists included. Llama 3.1's tokens, kinds and merges are 540,000.
+/// Metadata values, including those in lists. Llama 3.1's tokens, kinds and merges are 540,000.
 const MAX_VALUES: usize = 4 << 20;
-/// Lists in lists; published files have none.
+/// Depth of lists in lists; published files have none.
 const MAX_DEPTH: usize = 4;
-/// Most tensors. The largest published Llama, of 405 billion weights, has 1,138.
+/// The largest published Llama, of 405 billion weights, has 1,138.
 const MAX_TENSORS: u64 = 1 << 16;
 /// `GGML_MAX_DIMS` of ggml.h.
 const MAX_DIMENSIONS: u32 = 4;
-/// Longest name of a tensor, in bytes (the specification's).
+/// In bytes, from the specification.
 const MAX_TENSOR_NAME: u64 = 64;
-/// Longest metadata key, in bytes (the specification's).
+/// In bytes, from the specification.
 const MAX_KEY: u64 = (1 << 16) - 1;
-/// Numbers of two types of metadata.
+/// Type numbers of metadata.
 const TEXT: u32 = 8;
 const LIST: u32 = 9;
 /// Where `general.alignment` is absent.
@@ -41,7 +41,7 @@ pub enum HeaderError {
     /// It contradicts itself or the file's length.
     #[error("{0}: the file is damaged or not whole; download it again")]
     Damaged(String),
-    /// It is right, but not for this program. Says what to download instead.
+    /// It is valid, but not for this program. Says what to download instead.
     #[error("{0}")]
     Unsupported(String),
 }
@@ -52,10 +52,10 @@ macro_rules! damaged {
     ($($message:tt)*) => { HeaderError::Damaged(format!($($message)*)) };
 }
 
-/// All that precedes the data.
+/// Everything before the data.
 #[derive(Debug)]
 pub struct Header {
-    /// By key, but for the lists of texts.
+    /// By key, without the lists of texts.
     pub metadata: HashMap<String, Value>,
     /// Lists of texts by key: where each text lies.
     pub texts: HashMap<String, Vec<Span>>,
@@ -78,7 +78,7 @@ pub struct TensorInfo {
 
 impl Header {
     /// Reads the header at the start of `file`, the bytes of a whole GGUF file. Each tensor of the
-    /// result lies in the file, and none on another.
+    /// result lies within the file, and no two overlap.
     pub fn read(file: &[u8]) -> Result<Self> {
         let file_start = &file[..file.len().min(MAX_BYTES)];
         let mut reader = Reader { all: file_start, rest: file_start, values: MAX_VALUES };
@@ -171,7 +171,7 @@ fn check_apart(tensors: &[TensorInfo]) -> Result<()> {
     }
 }
 
-/// A row of the tensor table, before it is known where the data begins.
+/// A row of the tensor table, before the start of the data is known.
 struct Entry {
     name: String,
     dtype: GgmlDType,
@@ -232,7 +232,7 @@ impl Entry {
     }
 }
 
-/// What is left of the header, and how many values may still come.
+/// The rest of the header, and how many values may still come.
 struct Reader<'a> {
     all: &'a [u8],
     rest: &'a [u8],
@@ -266,7 +266,7 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// Whether `count` things of at least `size` bytes can follow.
+    /// Whether `count` items of at least `size` bytes each can follow.
     fn room(&self, count: u64, size: u64, what: &str) -> Result<()> {
         match count.checked_mul(size) {
             Some(bytes) if bytes <= self.rest.len() as u64 => Ok(()),
@@ -313,7 +313,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Type and number of what a list holds; so many can follow.
+    /// Type and number of the items of a list, which the rest of the header has room for.
     fn list_head(&mut self) -> Result<(u32, u64)> {
         let kind = self.u32()?;
         let smallest = match kind {

@@ -41,7 +41,7 @@ pub fn integer(value: &Value) -> Option<u64> {
     }
 }
 
-/// Bytes in a mapped file, which stays mapped as long as they are in use.
+/// Bytes in a mapped file, which they keep mapped.
 #[derive(Debug, Clone)]
 pub struct Mapped {
     map: Arc<Mmap>,
@@ -210,7 +210,7 @@ impl Gguf {
         self.metadata.insert(key.to_owned(), value);
     }
 
-    /// By key, but for the lists of texts.
+    /// By key, without the lists of texts.
     pub fn metadata(&self) -> &HashMap<String, Value> {
         &self.metadata
     }

@@ -11,7 +11,7 @@ pub struct Span {
     pub length: u32,
 }
 
-/// A list of texts in a mapped file, which stays mapped as long as the list is in use.
+/// A list of texts in a mapped file, which it keeps mapped.
 #[derive(Debug, Clone)]
 pub struct Texts {
     map: Arc<Mmap>,

@@ -6,10 +6,10 @@ use thiserror::Error;
 
 use super::{BuiltKernels, CudaVersion, Gpu, Holder};
 
-/// Programs that an error names at most.
+/// How many programs an error names.
 const NAMED_HOLDERS: usize = 4;
 
-/// Why the GPU that was asked for cannot be used. Never answered by using the CPU instead.
+/// Why the GPU that was asked for cannot be used. The CPU is never used instead.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum GpuError {
@@ -19,7 +19,7 @@ pub enum GpuError {
     /// CUDA does not start.
     #[error("the LLM is to run on a CUDA GPU, but no usable NVIDIA driver was found ({reason})")]
     NoDriver {
-        /// CUDA's own words.
+        /// In CUDA's words.
         reason: String,
     },
     /// The driver cannot run this program's kernels.
@@ -66,12 +66,12 @@ pub enum GpuError {
     OutOfMemory(Box<Shortage>),
 }
 
-/// When memory was missing.
+/// When memory ran out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
     /// Before anything was loaded.
     Planning,
-    /// Another program was faster.
+    /// While loading: another program took it first.
     Loading,
     /// While an answer was written.
     Answering,
@@ -82,14 +82,14 @@ pub enum Moment {
 pub struct ShorterContext {
     /// Its tokens.
     pub tokens: usize,
-    /// Bytes that it needs less.
+    /// Bytes that it saves.
     pub saves: u64,
 }
 
 /// Too little memory, with the numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shortage {
-    /// When it was missing.
+    /// When it ran out.
     pub moment: Moment,
     /// Bytes that the load plan adds up to.
     pub needed: u64,

@@ -21,7 +21,7 @@ pub fn installed() -> Option<&'static dyn Driver> {
     INSTALLED.with_borrow(|driver| driver.map(|driver| driver as &dyn Driver))
 }
 
-/// From now on, this thread's device has memory for so many layers more.
+/// From now on, the device of this thread has memory for this many more layers.
 pub fn allow_allocations(layers: usize) {
     ALLOCATIONS_LEFT.set(Some(layers));
 }
@@ -83,7 +83,7 @@ impl FakeDriver {
         self.gpus.lock().unwrap()[ordinal].as_mut().unwrap().free = free;
     }
 
-    /// The GPU answers nothing any more.
+    /// From now on the GPU does not answer.
     pub fn break_gpu(&self, ordinal: usize) {
         self.gpus.lock().unwrap()[ordinal] = None;
     }

@@ -56,13 +56,13 @@ impl fmt::Display for Gpu {
 pub struct Holder {
     /// Its process id.
     pub pid: u32,
-    /// Its name, where the driver tells.
+    /// Its name, if the driver says so.
     pub name: Option<String>,
-    /// Bytes that it holds, where the driver tells.
+    /// Bytes that it holds, if the driver says so.
     pub bytes: Option<u64>,
 }
 
-/// What the load plan asks of a GPU driver. Nothing here but [`Driver::open`] leaves a CUDA context
+/// What placing a model needs from a GPU driver. Only [`Driver::open`] leaves a CUDA context
 /// behind.
 pub trait Driver: Sync {
     /// What this program's kernels can run on.
@@ -77,20 +77,21 @@ pub trait Driver: Sync {
     /// A GPU and its memory now; `ordinal` is below [`Driver::count`].
     fn gpu(&self, ordinal: usize) -> Result<Gpu, GpuError>;
 
-    /// The other programs that hold memory of a GPU, the largest first; empty where the driver
-    /// does not tell.
+    /// The other programs that hold memory of a GPU, the largest first; empty if the driver
+    /// does not say.
     fn holders(&self, ordinal: usize) -> Vec<Holder>;
 
     /// Creates the CUDA context of a GPU.
     fn open(&self, gpu: &Gpu) -> Result<Device, GpuError>;
 
-    /// The name of the device that tensors are on. (A test's GPU is the CPU in truth.)
+    /// The name of the device that tensors are on. (In tests the GPU is really the CPU.)
     fn name(&self, device: &Device) -> String {
         name(device)
     }
 }
 
-/// The driver of this machine, or of this test. Getting it does nothing; each question to it may.
+/// The driver of this machine, or of this test. Getting it does nothing; only its methods call the
+/// driver.
 pub fn driver() -> &'static dyn Driver {
     #[cfg(test)]
     if let Some(driver) = fake::installed() {
