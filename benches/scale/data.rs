@@ -234,10 +234,10 @@ fn syllables(random: &mut SplitMix64) -> Vec<String> {
 /// A foreign name.
 fn foreign(random: &mut SplitMix64) -> String {
     (0..2 + random.below(3))
-        .map(|_| {
+        .flat_map(|_| {
             let consonant = b"bcdfghjklmnprstvwz"[random.below(18)];
             let vowel = b"aeiou"[random.below(5)];
-            format!("{}{}", char::from(consonant), char::from(vowel))
+            [char::from(consonant), char::from(vowel)]
         })
         .collect()
 }

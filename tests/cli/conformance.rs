@@ -74,7 +74,7 @@ fn vector(random: &mut SplitMix64) -> Vec<f32> {
 fn chunks(document: &str, version: u64) -> Vec<StoredChunk> {
     let seed = document.bytes().map(u64::from).sum::<u64>() * 100 + version;
     let mut random = SplitMix64::new(seed);
-    (0..1 + seed % 4)
+    (0..=(seed % 4))
         .map(|n| StoredChunk {
             passage: Passage {
                 document: document.to_owned(),

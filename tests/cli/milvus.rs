@@ -1,7 +1,7 @@
 //! An index on a Milvus server: what happens when the server misbehaves.
 //!
-//! The server is PyPI's `milvus-lite`, started here on a free port of the loopback interface; its
-//! program is named by `RAG_QUERY_MILVUS_LITE` (`ci/milvus-check` installs it).
+//! The server is the Python package `milvus-lite`, started here on a free port of the loopback
+//! interface; its program is named by `RAG_QUERY_MILVUS_LITE` (`ci/milvus-check` installs it).
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -79,7 +79,7 @@ impl Lite {
         self.keeper = Some(keeper);
         let start = Instant::now();
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            assert!(start.elapsed() < Duration::from_secs(60), "no server: {}", self.log());
+            assert!(start.elapsed() < Duration::from_mins(1), "no server: {}", self.log());
             thread::sleep(Duration::from_millis(50));
         }
     }
@@ -125,7 +125,8 @@ fn run(sandbox: &Sandbox, index: &str, args: &[&str]) -> Outcome {
 /// Notes that take a while to index.
 fn many_notes(sandbox: &Sandbox, count: usize) {
     for n in 0..count {
-        let text: String = (0..60).map(|i| format!("Câu {i} của ghi chú số {n}. ")).collect();
+        let sentence = |i| format!("Câu {i} của ghi chú số {n}. ");
+        let text = (0..60).map(sentence).collect::<Vec<String>>().concat();
         sandbox.write(&format!("notes/note-{n:04}.txt"), text);
     }
 }
