@@ -5,13 +5,17 @@
 //! ```text
 //! cargo bench --bench rewriting -- FILE.gguf
 //! cargo bench --bench rewriting -- openai:http://HOST:PORT/v1#MODEL
+//! cargo bench --bench rewriting -- --count questions.jsonl
 //! ```
+//!
+//! `--count` needs no LLM: it lists the questions of a file, as `rag-query eval` reads it, that are
+//! taken for follow-ups.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use rag_query::answer::conversation::{Dialogue, Rewriter, RewrittenQuery};
 use rag_query::answer::{Event, RewriteTemplate};
@@ -27,7 +31,11 @@ const CONTEXT: usize = 4096;
 #[derive(Parser)]
 struct Args {
     /// A GGUF file, a Hugging Face folder, or servers, as in `--llm`
-    llm: String,
+    #[arg(required_unless_present = "count")]
+    llm: Option<String>,
+    /// A file of questions
+    #[arg(long, conflicts_with = "llm")]
+    count: Option<PathBuf>,
     /// Where a file runs
     #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
@@ -175,7 +183,11 @@ const VIETNAMESE: [Case; 12] = [
 ];
 
 fn main() -> Result<()> {
-    let Args { llm: name, device, .. } = Args::parse();
+    let Args { llm, count, device, .. } = Args::parse();
+    if let Some(questions) = count {
+        return count_follow_ups(&questions);
+    }
+    let name = llm.context("no LLM")?;
     if Endpoint::is_meant(&name) {
         let servers = Endpoint::parse_list(&name)?;
         let pool = Pool::new(servers, Key::from_env()?, tls::roots()?, Duration::from_mins(2))?;
@@ -183,6 +195,21 @@ fn main() -> Result<()> {
     }
     let llm = Llm::load(&LlmFiles::at(Path::new(&name))?, device, CONTEXT)?;
     report(Generator::Local { llm: &llm, name: &name })
+}
+
+fn count_follow_ups(path: &Path) -> Result<()> {
+    let (mut all, mut taken) = (0, 0);
+    for line in std::fs::read_to_string(path)?.lines() {
+        let line: serde_json::Value = serde_json::from_str(line)?;
+        let question = line["question"].as_str().context("a line without a question")?;
+        all += 1;
+        if is_follow_up(question) {
+            taken += 1;
+            eprintln!("{question}");
+        }
+    }
+    println!("{taken} of {all} questions are taken for follow-ups");
+    Ok(())
 }
 
 fn report(generator: Generator) -> Result<()> {

@@ -1,7 +1,7 @@
 //! The three models of a profile, none of them loaded.
 //!
 //! Making a [`Models`] opens no file and creates no CUDA context; each model loads at its first
-//! use. Embedder and reranker know no other device than the CPU.
+//! use. Embedder and reranker always run on the CPU.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::models::{CatalogueError, LazyModel, ModelEntry, ModelFiles, ModelStor
 use crate::retrieval::Retriever;
 use crate::retrieval::rerank::{CrossEncoder, Reranker};
 
-/// Context when neither the user nor the catalogue says one, in tokens.
+/// Context in tokens if neither the user nor the catalogue says one.
 const DEFAULT_CONTEXT: usize = 8192;
 
 /// What the user changes about a profile.
@@ -55,7 +55,7 @@ pub enum OtherLlm {
 pub struct Models {
     /// Text → vector.
     pub embedder: LazyModel<Embedder>,
-    /// A closer look at the candidates.
+    /// Scores the candidates again.
     pub reranker: Option<Reranker>,
     /// Writes the answer.
     pub llm: LazyGenerator,
@@ -82,22 +82,23 @@ impl Models {
         let embedder_spec = profile.embedder.embedder()?.clone();
         let relevance = embedder_spec.relevance;
         let support = embedder_spec.support;
-        let late = matches!(profile.reranker.reranker()?, RerankerSpec::LateInteraction {});
+        let late_interaction =
+            matches!(profile.reranker.reranker()?, RerankerSpec::LateInteraction {});
         let llm_spec = profile.llm.llm()?.clone();
         let llm_device = overrides.device.unwrap_or(match profile.device {
             ProfileDevice::Cuda => DeviceChoice::Cuda(None),
             ProfileDevice::Cpu => DeviceChoice::Cpu,
         });
-        let known = match overrides.llm {
+        let from_catalogue = match overrides.llm {
             Some(OtherLlm::Remote(_)) => None,
             _ => llm_spec.context,
         };
-        let context = overrides.context.or(known).unwrap_or(DEFAULT_CONTEXT);
+        let context = overrides.context.or(from_catalogue).unwrap_or(DEFAULT_CONTEXT);
         let index_settings = Settings {
             embedder: identity(&profile.embedder, &embedder_spec),
             chunking: chunking(embedder_spec.max_tokens),
             // An index keeps them for the profile, whether this run reranks or not.
-            token_vectors: late,
+            token_vectors: late_interaction,
         };
         let reranker = match profile.reranker.reranker()? {
             _ if overrides.no_rerank => None,
@@ -159,9 +160,9 @@ impl Models {
 /// The default settings, cut down for an embedder with a small window.
 fn chunking(window: usize) -> ChunkSettings {
     let default = ChunkSettings::default();
-    // Prefix, the model's own tokens, and what tokenizing headings and text together may add.
-    let beside = default.max_heading_tokens + 32;
-    let max_tokens = default.max_tokens.min(window.saturating_sub(beside)).max(1);
+    // Headings, the prefix, the model's own tokens, and what tokenizing all together may add.
+    let reserved = default.max_heading_tokens + 32;
+    let max_tokens = default.max_tokens.min(window.saturating_sub(reserved)).max(1);
     ChunkSettings {
         max_tokens,
         overlap_tokens: default.overlap_tokens.min(max_tokens / 4),
@@ -228,12 +229,12 @@ fn lazy_cross_encoder(
     })
 }
 
-/// Which LLM, where, and with how much room.
+/// Which LLM to load, where, and with how much context.
 #[derive(Debug, Clone)]
 pub struct LlmRequest {
     entry: ModelEntry,
     format: LlmFormat,
-    /// A file or folder of the user's, instead of the catalogue's.
+    /// The user's own file or folder, instead of the catalogue's.
     path: Option<PathBuf>,
     device: DeviceChoice,
     context: usize,
@@ -242,7 +243,7 @@ pub struct LlmRequest {
 
 impl LlmRequest {
     fn load(&self, store: &ModelStore) -> Result<Llm> {
-        // Before gigabytes are looked for or downloaded.
+        // Before gigabytes are searched for or downloaded.
         placement::check(gpu::driver(), self.device)?;
         let files = match &self.path {
             Some(path) => LlmFiles::at(path)?,
@@ -252,8 +253,8 @@ impl LlmRequest {
             .with_context(|| format!("cannot load the LLM {}", self.name))
     }
 
-    /// What loading would come to. Downloads nothing and reads no weights; `None` where the
-    /// model's files are not here.
+    /// What loading would take. Downloads nothing and reads no weights; `None` if the model's files
+    /// are not on this machine.
     pub fn outlook(&self, store: &ModelStore) -> Option<Result<Outlook>> {
         let files = match &self.path {
             Some(path) => LlmFiles::at(path),
@@ -271,7 +272,7 @@ fn lazy_llm(request: LlmRequest, store: Arc<ModelStore>) -> LazyModel<Llm> {
 fn llm_files(files: &ModelFiles, format: LlmFormat) -> Result<LlmFiles> {
     Ok(match format {
         LlmFormat::Gguf => {
-            // The first by name; if it is a part of a split model, its reader finds the others.
+            // The first by name; the reader of a split model finds the other parts.
             let mut gguf = files.with_extension("gguf").into_iter();
             LlmFiles::Gguf(gguf.next().context("the catalogue names no .gguf file")?.to_owned())
         }
@@ -290,7 +291,7 @@ fn llm_files(files: &ModelFiles, format: LlmFormat) -> Result<LlmFiles> {
     })
 }
 
-/// The weights of an encoder, in whichever of the two forms the catalogue lists.
+/// The weights of an encoder, in whichever of the two formats the catalogue lists.
 fn weights(files: &ModelFiles) -> Result<&std::path::Path> {
     Ok(files.get("model.safetensors").or_else(|_| files.get("pytorch_model.bin"))?)
 }

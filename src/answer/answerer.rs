@@ -21,8 +21,7 @@ use crate::prompt::Messages;
 use crate::retrieval::{Relevance, Retrieval, Retriever};
 use crate::text::language::Language;
 
-/// Hits beyond those wanted, which take the places of near-duplicates. No more than are reranked
-/// anyway.
+/// Hits beyond those wanted, to replace near-duplicates; few enough to be reranked anyway.
 const SPARE_HITS: usize = 25;
 
 /// A question as it was asked, and how it is understood.
@@ -157,9 +156,9 @@ impl<'a> Answerer<'a> {
         if self.options.extractive {
             return None;
         }
-        let most = self.llm.max_passages.unwrap_or(sources.len());
+        let max_passages = self.llm.max_passages.unwrap_or(sources.len());
         let Some(languages) = &self.llm.languages else {
-            return Some(sources.iter().take(most).cloned().collect());
+            return Some(sources.iter().take(max_passages).cloned().collect());
         };
         let knows = |language: Language| {
             language.code().is_some_and(|code| languages.iter().any(|known| known == code))
@@ -172,7 +171,7 @@ impl<'a> Answerer<'a> {
         let readable: Vec<Source> = sources
             .iter()
             .filter(|source| knows(Language::of(&source.passage.text)))
-            .take(most)
+            .take(max_passages)
             .cloned()
             .collect();
         if readable.is_empty() {

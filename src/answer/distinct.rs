@@ -9,18 +9,17 @@ use crate::retrieval::Hit;
 use crate::text::analyze::{TermKind, terms};
 
 /// Words in a shingle: enough that texts about one matter do not share many by chance.
-const SHINGLE: usize = 3;
-/// The share of a passage's shingles that a better-ranked one has, from which it says nothing new.
-const CONTAINED: f64 = 0.9;
+const SHINGLE_WORDS: usize = 3;
+/// A passage says nothing new if a better one has this share of its shingles.
+const REPEATED_SHARE: f64 = 0.9;
 
-/// The first `most` of `hits` that are not near-duplicates of one before them.
-pub fn distinct(hits: Vec<Hit>, most: usize) -> Vec<Hit> {
+/// The first `limit` of `hits` that are not near-duplicates of one before them.
+pub fn distinct(hits: Vec<Hit>, limit: usize) -> Vec<Hit> {
     let mut kept: Vec<(Hit, Content)> = Vec::new();
-    // Which of the kept passages have a shingle: so that no two passages are compared that share
-    // none.
+    // The kept passages that have a shingle, so that only passages with a common one are compared.
     let mut holders: HashMap<u64, Vec<usize>> = HashMap::new();
     for hit in hits {
-        if kept.len() == most {
+        if kept.len() == limit {
             break;
         }
         let content = Content::of(&hit.passage);
@@ -31,7 +30,7 @@ pub fn distinct(hits: Vec<Hit>, most: usize) -> Vec<Hit> {
         }
         let repeats = shared.into_iter().any(|(holder, shared)| {
             let (other, theirs) = &kept[holder];
-            shared as f64 >= CONTAINED * content.shingles.len() as f64
+            shared as f64 >= REPEATED_SHARE * content.shingles.len() as f64
                 && content.says_no_more_than(theirs)
                 // Neighbours share their edges, and become one text.
                 && !super::merge::overlap(&other.passage, &hit.passage)
@@ -63,13 +62,13 @@ impl Content {
             words.hash(&mut hasher);
             hasher.finish()
         };
-        let shingles = words.windows(SHINGLE.min(words.len()).max(1)).map(hash).collect();
+        let shingles = words.windows(SHINGLE_WORDS.min(words.len()).max(1)).map(hash).collect();
         let figure = |word: &String| word.contains(char::is_numeric);
         let heading = terms(&passage.heading(), TermKind::Exact);
         Self { heading, shingles, figures: words.into_iter().filter(figure).collect() }
     }
 
-    /// The same words under another heading are about another thing, and a figure is news.
+    /// The same words under another heading are about something else, and another figure is news.
     fn says_no_more_than(&self, other: &Self) -> bool {
         self.heading == other.heading && self.figures.is_subset(&other.figures)
     }
@@ -99,15 +98,15 @@ mod tests {
         Hit { chunk: ChunkId(0), passage, score: 0.0, scores }
     }
 
-    /// The documents that stay of a first hit and these.
-    fn kept(others: &[(&str, &str, &str)], most: usize) -> Vec<String> {
+    /// The documents that are kept of a first hit and these.
+    fn kept(others: &[(&str, &str, &str)], limit: usize) -> Vec<String> {
         let mut hits = vec![hit("first", "Nghỉ phép", (0, TEXT.len()), TEXT)];
         hits.extend(
             others
                 .iter()
                 .map(|(document, heading, text)| hit(document, heading, (0, text.len()), text)),
         );
-        distinct(hits, most).into_iter().map(|hit| hit.passage.document).collect()
+        distinct(hits, limit).into_iter().map(|hit| hit.passage.document).collect()
     }
 
     #[test]

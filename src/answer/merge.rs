@@ -4,8 +4,9 @@
 use crate::index::Passage;
 use crate::retrieval::Hit;
 
-/// Bytes between two chunks of one section, which are blank: a paragraph's end.
-const GAP: usize = 4;
+/// Two chunks of one section are at most this many bytes apart, all of them blank: a paragraph's
+/// end.
+const MAX_GAP: usize = 4;
 
 /// A passage to answer from, and the best score of the hits it is made of.
 #[derive(Debug, Clone)]
@@ -47,7 +48,7 @@ pub(crate) fn overlap(a: &Passage, b: &Passage) -> bool {
 /// the blanks between them, so nothing is left out where the gap is small.
 fn touch(a: &Passage, b: &Passage) -> bool {
     let gap = a.span.0.max(b.span.0).saturating_sub(a.span.1.min(b.span.1));
-    a.document == b.document && a.headings == b.headings && gap <= GAP
+    a.document == b.document && a.headings == b.headings && gap <= MAX_GAP
 }
 
 /// The text from the first byte of either to the last.

@@ -11,6 +11,7 @@ mod distinct;
 mod event;
 mod extractive;
 mod merge;
+mod refusal;
 mod support;
 mod write;
 
@@ -86,7 +87,7 @@ pub enum Reason {
     LowRelevance,
     /// The user interrupted.
     Interrupted,
-    /// The answer reached the most tokens allowed.
+    /// The answer reached the limit of tokens.
     MaxTokens,
 }
 
@@ -102,14 +103,14 @@ pub struct Citation {
     pub document: String,
     /// Heading path, `A > B`.
     pub heading: String,
-    /// `lines` or `pages`, first and last, where the file has them.
+    /// `lines` or `pages`, first and last, if the file has them.
     #[serde(flatten)]
     pub place: Option<Place>,
     /// Comparable within one question only.
     pub score: f32,
 }
 
-/// Where the models' tensors are; absent for a model that was not used.
+/// The device of each model; absent for one that was not used.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Placement {
     /// The embedder.
@@ -139,7 +140,7 @@ pub struct Timings {
     pub prefill: f64,
     /// Writing the answer.
     pub decode: f64,
-    /// Looking for its sentences in the passages.
+    /// Looking for support for its sentences in the passages.
     pub check: f64,
 }
 

@@ -1,8 +1,8 @@
 //! Sentences of a written answer that the passages do not support.
 //!
-//! By the words that they share and by how near their meanings are. That notices what the passages
-//! do not speak of. It does not notice a wrong number in an otherwise right sentence: nothing short
-//! of understanding does (docs/prompt.md has the figures).
+//! They are found by the words that sentence and passage share and by how near their meanings are.
+//! That notices what the passages do not speak of. It does not notice a wrong number in an otherwise
+//! right sentence: nothing short of understanding does (docs/prompt.md has the figures).
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,21 +11,21 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::citations::{cited, spans, without_citations};
+use super::refusal::is_refusal;
 use crate::chunks::sentences;
 use crate::embedding::{Embedder, Tokens, dot};
 use crate::index::{Index, Passage};
 use crate::models::catalogue::SupportThresholds;
-use crate::text::analyze::{TermKind, terms, words};
+use crate::text::analyze::{TermKind, terms};
 use crate::text::language::Language;
 
 /// Words that a sentence must have to be judged: "Yes." claims nothing by itself.
-const SHORTEST: usize = 3;
-/// A passage that has this share of a sentence's weight supports it, whatever the meanings.
-const COVERED: f32 = 0.5;
-/// Without a calibrated embedder, words alone decide, within one language.
-const LEAST_COVERED: f32 = 0.2;
-/// The longest sentence that only says that there is no answer, in words.
-const LONGEST_REFUSAL: usize = 40;
+const MIN_CLAIM_WORDS: usize = 3;
+/// A passage that covers this share of a sentence's weight supports it, whatever the meanings.
+const SUFFICIENT_COVERAGE: f32 = 0.5;
+/// The coverage that supports a sentence without a calibrated embedder, where words alone decide,
+/// within one language.
+const MIN_COVERAGE_BY_WORDS: f32 = 0.2;
 
 /// A sentence that no passage supports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -71,7 +71,7 @@ pub struct Judge<'a> {
     index: &'a dyn Index,
     embedder: &'a Embedder,
     thresholds: Option<SupportThresholds>,
-    /// The vectors of the passages' sentences, of those passages that were needed.
+    /// The vectors of a passage's sentences, by the passage's number, for those that were needed.
     embedded: BTreeMap<usize, Vec<Vec<f32>>>,
 }
 
@@ -98,7 +98,7 @@ impl<'a> Judge<'a> {
             .iter()
             .map(|&number| lexical.coverage(&passages[number - 1].text_to_embed()))
             .collect();
-        if coverage.iter().any(|&coverage| coverage >= COVERED) {
+        if coverage.iter().any(|&coverage| coverage >= SUFFICIENT_COVERAGE) {
             return Ok(true);
         }
         let language = Language::of(statement).code();
@@ -106,18 +106,19 @@ impl<'a> Judge<'a> {
             language.is_some() && Language::of(&passages[number - 1].text).code() == language
         };
         let Some(thresholds) = self.thresholds else {
-            let by_words = |(&number, &coverage)| !same(number) || coverage >= LEAST_COVERED;
+            let by_words =
+                |(&number, &coverage)| !same(number) || coverage >= MIN_COVERAGE_BY_WORDS;
             return Ok(numbers.iter().zip(&coverage).any(by_words));
         };
         let Some(vector) = self.embed(vec![statement.to_owned()])?.pop() else {
-            // It is longer than any sentence.
+            // Too long for the embedder, and for a sentence.
             return Ok(true);
         };
         for (&number, &coverage) in numbers.iter().zip(&coverage) {
             let cosine = self.nearest(&vector, number, &passages[number - 1])?;
-            let least =
+            let threshold =
                 if same(number) { thresholds.same_language } else { thresholds.across_languages };
-            if coverage + cosine >= least {
+            if coverage + cosine >= threshold {
                 return Ok(true);
             }
         }
@@ -149,7 +150,7 @@ impl<'a> Judge<'a> {
 /// before it.
 fn statements(answer: &str) -> Vec<Range<usize>> {
     let citations = spans(answer);
-    // To a splitter "[1]" begins a sentence, or is a part of one; a blank is neither.
+    // A splitter takes "[1]" for the beginning or a part of a sentence, but a blank for neither.
     let mut blanked = answer.to_owned();
     for span in &citations {
         blanked.replace_range(span.clone(), &" ".repeat(span.len()));
@@ -165,89 +166,13 @@ fn statements(answer: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// Whether a sentence says something about the question's matter that can be right or wrong.
+/// Whether a sentence states something about its subject that can be right or wrong.
 fn claims(statement: &str) -> bool {
     let statement = statement.trim_end();
     let leads_or_asks = statement.ends_with([':', '?']);
-    !leads_or_asks && terms(statement, TermKind::Exact).len() >= SHORTEST && !is_refusal(statement)
-}
-
-/// Whether a sentence only says that the documents do not answer.
-fn is_refusal(statement: &str) -> bool {
-    const SOURCES: [&str; 16] = [
-        "passage",
-        "passages",
-        "document",
-        "documents",
-        "text",
-        "context",
-        "information",
-        "source",
-        "sources",
-        "answer",
-        "liệu",
-        "đoạn",
-        "văn",
-        "thông",
-        "nguồn",
-        "ngữ",
-    ];
-    const NEGATIONS: [&str; 10] = [
-        "not",
-        "no",
-        "cannot",
-        "none",
-        "unable",
-        "neither",
-        "insufficient",
-        "không",
-        "chưa",
-        "chẳng",
-    ];
-    const SAYS: [&str; 31] = [
-        "contain",
-        "contains",
-        "mention",
-        "mentions",
-        "mentioned",
-        "provide",
-        "provides",
-        "provided",
-        "say",
-        "says",
-        "state",
-        "states",
-        "specify",
-        "include",
-        "find",
-        "found",
-        "answer",
-        "enough",
-        "given",
-        "available",
-        "about",
-        "chứa",
-        "nêu",
-        "cập",
-        "cấp",
-        "tìm",
-        "nói",
-        "trả",
-        "đủ",
-        "nhắc",
-        "có",
-    ];
-    // What comes after these is said by somebody.
-    const GOES_ON: [&str; 4] = ["but", "however", "nhưng", "tuy"];
-    let words: Vec<String> =
-        words(statement).into_iter().map(|(_, word)| word.to_lowercase()).collect();
-    let has = |list: &[&str]| words.iter().any(|word| list.contains(&word.as_str()));
-    let contracted = words.iter().any(|word| word.ends_with("n't") || word.ends_with("n’t"));
-    words.len() <= LONGEST_REFUSAL
-        && has(&SOURCES)
-        && (contracted || has(&NEGATIONS))
-        && has(&SAYS)
-        && !has(&GOES_ON)
+    !leads_or_asks
+        && terms(statement, TermKind::Exact).len() >= MIN_CLAIM_WORDS
+        && !is_refusal(statement)
 }
 
 #[cfg(test)]

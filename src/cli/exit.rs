@@ -1,4 +1,4 @@
-//! Exit codes, and what an error says to the person who sees it.
+//! Exit codes, and how errors are reported.
 
 use std::io;
 use std::process::{ExitCode, Termination};
@@ -30,6 +30,7 @@ pub enum Exit {
 
 impl Exit {
     /// The worse of two: an error before a missing GPU before a question without an answer.
+    #[must_use]
     pub fn worse(self, other: Self) -> Self {
         let rank = |exit| match exit {
             Self::Answered => 0,
@@ -49,9 +50,9 @@ impl Termination for Exit {
     }
 }
 
-/// Prints an error and decides on the exit code. A closed pipe is success: whoever reads has what
-/// they wanted.
-pub fn report(terminal: &Terminal, error: &Error) -> Exit {
+/// Prints an error and decides on the exit code. A closed pipe is success: the reader has what they
+/// wanted.
+pub fn report(terminal: Terminal, error: &Error) -> Exit {
     if is_broken_pipe(error) {
         return Exit::Answered;
     }
@@ -79,7 +80,7 @@ fn gpu_error(error: &Error) -> Option<&GpuError> {
     error.chain().find_map(|cause| cause.downcast_ref())
 }
 
-/// Whether nobody reads standard output any more.
+/// Whether standard output has been closed by its reader.
 pub fn is_broken_pipe(error: &Error) -> bool {
     let broken = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
     error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(broken))

@@ -1,4 +1,4 @@
-//! Ctrl-C: stops the answer that is being written or the indexing, or else the program.
+//! Ctrl-C: stops the answer or the indexing that is going on, or else the program.
 
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,6 +31,7 @@ impl Interruptible {
     }
 
     /// The flag.
+    #[expect(clippy::unused_self, reason = "the flag means something only while this lives")]
     pub fn interrupted(&self) -> &'static AtomicBool {
         &INTERRUPTED
     }

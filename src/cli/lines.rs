@@ -29,7 +29,7 @@ pub fn each_question(
         let exit = match result {
             Ok(exit) => exit,
             Err(error) if exit::is_broken_pipe(&error) => return Err(error),
-            Err(error) => exit::report(&terminal, &error),
+            Err(error) => exit::report(terminal, &error),
         };
         if exit == Exit::Interrupted {
             return Ok(exit);

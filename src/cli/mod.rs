@@ -27,6 +27,7 @@ use setup::Setup;
 use crate::documents;
 use crate::generation::local::CHAT_TEMPLATE_JOB;
 use crate::support::worker;
+use crate::terminal::Terminal;
 
 /// Runs the command line that the process was given.
 pub fn main() -> Exit {
@@ -43,9 +44,9 @@ pub fn main() -> Exit {
     start_log();
     panics::silence_contained_panics();
     let terminal = setup::terminal(&cli.global);
-    match run(&cli, &terminal) {
+    match run(&cli, terminal) {
         Ok(exit) => exit,
-        Err(error) => exit::report(&terminal, &error),
+        Err(error) => exit::report(terminal, &error),
     }
 }
 
@@ -58,8 +59,8 @@ pub fn serve_job() -> Option<Exit> {
     Some(if done { Exit::Answered } else { Exit::Error })
 }
 
-fn run(cli: &Cli, terminal: &crate::terminal::Terminal) -> anyhow::Result<Exit> {
-    let setup = Setup::new(&cli.global, *terminal)?;
+fn run(cli: &Cli, terminal: Terminal) -> anyhow::Result<Exit> {
+    let setup = Setup::new(&cli.global, terminal)?;
     match &cli.command {
         None => ask::run(&setup, cli),
         Some(Command::Index(args)) => index::run(&setup, args),
@@ -77,7 +78,7 @@ fn run(cli: &Cli, terminal: &crate::terminal::Terminal) -> anyhow::Result<Exit> 
     }
 }
 
-/// `RAG_QUERY_LOG=debug` shows what the libraries under this one say.
+/// `RAG_QUERY_LOG=debug` shows the log of this program and its libraries.
 fn start_log() {
     let level =
         std::env::var("RAG_QUERY_LOG").ok().and_then(|level| level.parse::<tracing::Level>().ok());

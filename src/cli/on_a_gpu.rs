@@ -116,7 +116,7 @@ fn a_gpu_that_runs_out_of_memory_in_mid_answer_ends_with_code_4_and_answers_agai
         }
         let gpu = error.chain().find_map(|cause| cause.downcast_ref::<GpuError>()).unwrap();
         assert!(gpu.hint().contains("--device cpu"), "{}", gpu.hint());
-        assert_eq!(report(&world.terminal, &error), Exit::NoGpu);
+        assert_eq!(report(world.terminal, &error), Exit::NoGpu);
         let (again, _) = world.ask().expect("the LLM is still there");
         assert_eq!(again.answer, whole.answer, "and nothing of the broken answer is left in it");
     }
@@ -128,7 +128,7 @@ fn a_gpu_that_runs_out_of_memory_while_loading_can_be_tried_again() {
     let world = World::new();
     let error = world.ask().map(|(answer, _)| answer.answer).unwrap_err();
     assert!(format!("{error:#}").contains("does not fit into the GPU's memory"), "{error:#}");
-    assert_eq!(report(&world.terminal, &error), Exit::NoGpu);
+    assert_eq!(report(world.terminal, &error), Exit::NoGpu);
     assert!(world.models.llm.loaded().is_none());
     driver.set_free(0, 20 * GIB);
     assert_eq!(world.ask().unwrap().0.placement.llm.as_deref(), Some("cuda:0"));

@@ -11,7 +11,7 @@ use crate::answer::{Answer, Conversation};
 use crate::terminal::Lang;
 use crate::text::question;
 
-/// A command of the dialogue. This table is all there is: dispatch and `/help` read it.
+/// A command of the dialogue. Dispatch and `/help` both read the table of them.
 struct Command {
     name: &'static str,
     vi: &'static str,
@@ -54,7 +54,7 @@ pub fn run(session: &Session) -> Result<Exit> {
     let mut editor = DefaultEditor::new().context("cannot read from this terminal")?;
     let history = data_dir().ok().map(|dir| dir.join("history"));
     if let Some(history) = &history {
-        // There is none at the first start.
+        // There is no history at the first start.
         let _ = editor.load_history(history);
     }
     terminal.say(terminal.lang.repl_banner());
@@ -86,7 +86,7 @@ pub fn run(session: &Session) -> Result<Exit> {
             Ok(answer) => state.last = Some(answer),
             Err(error) if exit::is_broken_pipe(&error) => return Err(error),
             Err(error) => {
-                exit::report(&terminal, &error);
+                exit::report(terminal, &error);
             }
         }
     }
@@ -110,6 +110,7 @@ fn help(session: &Session, _: &mut State) -> Result<Next> {
     Ok(Next::Ask)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "commands have one signature")]
 fn forget(session: &Session, state: &mut State) -> Result<Next> {
     state.conversation.forget();
     state.last = None;
@@ -120,7 +121,7 @@ fn forget(session: &Session, state: &mut State) -> Result<Next> {
 fn sources(session: &Session, state: &mut State) -> Result<Next> {
     match &state.last {
         Some(answer) if !answer.citations.is_empty() => {
-            session.terminal.print(&session.sources(answer))?
+            session.terminal.print(&session.sources(answer))?;
         }
         _ => session.terminal.say(session.terminal.lang.no_answer_yet()),
     }

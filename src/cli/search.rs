@@ -80,6 +80,7 @@ fn print(terminal: Terminal, rank: usize, hit: &Hit) -> io::Result<()> {
     let place = terminal.lang.place(passage.place);
     let heading = passage.heading();
     let heading = if heading.is_empty() { heading } else { format!(" — {heading}") };
-    let text = passage.text.lines().map(|line| format!("   {line}\n")).collect::<String>();
+    let text: Vec<String> = passage.text.lines().map(|line| format!("   {line}\n")).collect();
+    let text = text.concat();
     terminal.print(&format!("{rank}. {document}{heading}{place} {:.4}\n{text}\n", hit.score))
 }

@@ -1,21 +1,23 @@
 //! Questions and answers on a terminal: what happens becomes lines on standard error, the answer
 //! goes to standard output.
 
+use std::fmt::Write;
 use std::io;
+use std::time::Duration;
 
 use anyhow::Result;
 
 use super::exit::Exit;
 use super::interrupt::Interruptible;
 use super::setup::Setup;
-use crate::answer::{Answer, Answerer, Conversation, Event, Reason};
+use crate::answer::{Answer, Answerer, Conversation, Event, Reason, Unsupported};
 use crate::generation::local::placement::DeviceChoice;
 use crate::profile::Models;
 use crate::prompt::{Messages, line_of};
 use crate::terminal::{Step, Terminal, document_name, time};
 
-/// What is shown of a sentence without support, in characters.
-const SHOWN_OF_A_SENTENCE: usize = 80;
+/// How much of a sentence without support is shown, in characters.
+const MAX_SHOWN_OF_SENTENCE: usize = 80;
 
 /// Questions and answers on a terminal.
 pub struct Session<'a> {
@@ -118,7 +120,7 @@ impl<'a> Session<'a> {
             } else {
                 format!(" — {}", citation.heading)
             };
-            list.push_str(&format!("  [{}] {}{heading}{place}\n", citation.n, citation.document));
+            let _ = writeln!(list, "  [{}] {}{heading}{place}", citation.n, citation.document);
         }
         list
     }
@@ -154,14 +156,7 @@ impl<'a> Narrator<'a> {
                 self.step = None;
                 terminal.warn(&lang.not_rewritten(error));
             }
-            Event::Understood { query, by_llm, took } => {
-                match self.step.take() {
-                    Some(step) if *by_llm => step.done_in(*took),
-                    Some(step) => step.done(&time(*took)),
-                    None => {}
-                }
-                terminal.say(&lang.searching_for(query, *by_llm));
-            }
+            Event::Understood { query, by_llm, took } => self.understood(query, *by_llm, *took),
             Event::Searched(retrieval) => {
                 terminal.say(&lang.searched(retrieval.embed + retrieval.search));
             }
@@ -195,12 +190,7 @@ impl<'a> Narrator<'a> {
                 terminal.warn(&lang.server_failed(error, next, *pause));
             }
             Event::InventedCitations => terminal.warn(lang.invented_citations().trim_start()),
-            Event::Unsupported(sentences) => {
-                if let Some(first) = sentences.first() {
-                    let first = line_of(&first.text, SHOWN_OF_A_SENTENCE);
-                    terminal.say(&lang.unsupported(sentences.len(), &first));
-                }
-            }
+            Event::Unsupported(sentences) => self.unsupported(sentences),
             Event::NoCitations => terminal.warn(lang.no_citations().trim_start()),
             Event::Answered { took, written } => {
                 self.print_raw("\n");
@@ -209,6 +199,23 @@ impl<'a> Narrator<'a> {
                 }
             }
         }
+    }
+
+    fn understood(&mut self, query: &str, by_llm: bool, took: Duration) {
+        match self.step.take() {
+            Some(step) if by_llm => step.done_in(took),
+            Some(step) => step.done(&time(took)),
+            None => {}
+        }
+        let terminal = self.session.terminal;
+        terminal.say(&terminal.lang.searching_for(query, by_llm));
+    }
+
+    fn unsupported(&self, sentences: &[Unsupported]) {
+        let Some(first) = sentences.first() else { return };
+        let first = line_of(&first.text, MAX_SHOWN_OF_SENTENCE);
+        let terminal = self.session.terminal;
+        terminal.say(&terminal.lang.unsupported(sentences.len(), &first));
     }
 
     fn print(&mut self, text: &str) {

@@ -139,7 +139,8 @@ impl<'a> Setup<'a> {
         path.map_or_else(|| Ok(RewriteTemplate::default()), RewriteTemplate::load)
     }
 
-    /// Opens the index for reading, while embedder and reranker load beside it. Says so.
+    /// Opens the index for reading, while embedder and reranker load, and reports both. Also
+    /// returns the time to open the index.
     pub fn open_index(&self, models: &Models) -> Result<(Box<dyn Index>, Duration)> {
         let lang = self.terminal.lang;
         let mut wanted = models.index_settings.clone();
@@ -147,7 +148,7 @@ impl<'a> Setup<'a> {
         std::thread::scope(|scope| {
             let start = Instant::now();
             let step = self.terminal.begin(lang.loading_index());
-            // Without an index that fits, nothing is loaded; opening it says what is wrong.
+            // Without a fitting index nothing is loaded, and opening it says what is wrong.
             let fits = self.index.peek().is_some_and(|built| built.check(&wanted).is_ok());
             let embedder = fits.then(|| scope.spawn(|| models.embedder.get().map(drop)));
             let reranker = fits.then(|| {
@@ -182,7 +183,7 @@ fn is_address(llm: &Path) -> bool {
     llm.to_str().is_some_and(Endpoint::is_meant)
 }
 
-/// Where indexes, prepared models and the record of downloads are kept.
+/// The folder of indexes, prepared models and the record of downloads.
 pub fn data_dir() -> Result<PathBuf> {
     let dir = dirs::data_dir()
         .context("there is no data folder for this user; set HOME or XDG_DATA_HOME")?;
@@ -199,7 +200,7 @@ pub fn location(index: &Path, data: &Path, terminal: Terminal) -> Result<Locatio
     let notify = Notify(Arc::new(move |notice| terminal.warn(&terminal.lang.notice(notice))));
     match Location::parse(index, notify)? {
         Location::Directory(dir) => Ok(Location::Directory(named_index(&dir, data)?)),
-        server => Ok(server),
+        server @ Location::Milvus(..) => Ok(server),
     }
 }
 
@@ -216,7 +217,7 @@ fn named_index(index: &Path, data: &Path) -> Result<PathBuf> {
     Ok(named_indexes(data).join(name))
 }
 
-/// A project's own index where there is one. A folder that only has that name is left alone.
+/// The project's own index if there is one. A folder that merely has its name is left alone.
 fn default_index(data: &Path) -> PathBuf {
     let here = Path::new("index");
     if Manifest::exists(here) { here.to_owned() } else { data.join("index") }

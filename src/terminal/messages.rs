@@ -204,9 +204,13 @@ impl Lang {
         self.pick("   🤖 Trả lời… ", "   🤖 Answering… ")
     }
 
+    #[expect(
+        clippy::unused_self,
+        reason = "messages belong to a language, even if it changes nothing"
+    )]
     pub(crate) fn answered(self, took: Duration, written: Option<&Written>) -> String {
         let Some(written) = written else { return time(took) };
-        // Of the writing alone: reading the prompt is another speed.
+        // Of the writing alone: the prompt is read at another speed.
         let rate = written.tokens as f64 / written.decode.as_secs_f64().max(1e-9);
         format!("{} ({rate:.0} token/s)", time(took))
     }
@@ -229,7 +233,7 @@ impl Lang {
         )
     }
 
-    /// `first` is the first of so many sentences.
+    /// `first` is the first of the `count` sentences.
     pub(crate) fn unsupported(self, count: usize, first: &str) -> String {
         match self {
             Self::Vi => format!("   ❔ {count} câu không thấy căn cứ trong các đoạn: “{first}”"),
@@ -240,7 +244,7 @@ impl Lang {
         }
     }
 
-    /// By the LLM, or by putting the question before in front.
+    /// `rewritten` by the LLM; else joined with the question before.
     pub(crate) fn searching_for(self, text: &str, rewritten: bool) -> String {
         let joined = self.pick(" (ghép với câu hỏi trước)", " (joined with the question before)");
         let how = if rewritten { "" } else { joined };
@@ -439,7 +443,7 @@ impl Lang {
         }
     }
 
-    /// Why a server makes the user wait.
+    /// Why there is a wait for a server.
     pub(crate) fn notice(self, notice: &Notice) -> String {
         match (self, notice) {
             (Self::Vi, Notice::Retry(Retry { address, error, attempt, attempts })) => {
@@ -528,7 +532,7 @@ mod tests {
         assert_eq!(bytes(0), "0 B");
         assert_eq!(bytes(1536), "1.5 KiB");
         assert_eq!(bytes(u64::MAX), "16777216.0 TiB");
-        assert_eq!(Lang::En.age(Duration::from_secs(7200)), "2 h ago");
+        assert_eq!(Lang::En.age(Duration::from_hours(2)), "2 h ago");
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Looks at what stderr is.
+    /// Finds out whether stderr is a terminal.
     pub fn new(lang: Lang, quiet: bool) -> Self {
         Self { lang, quiet, interactive: io::stderr().is_terminal() }
     }
@@ -52,7 +52,7 @@ impl Terminal {
     /// An error with its causes, and what to do about it.
     pub fn error(&self, error: &anyhow::Error, hint: Option<&str>) {
         let chain: Vec<String> = error.chain().map(|cause| printable(&cause.to_string())).collect();
-        // A cause that its parent already tells is not told again.
+        // Many errors already include the text of their cause.
         let mut told = String::new();
         for cause in chain {
             if !told.contains(&cause) {
@@ -83,7 +83,8 @@ impl Terminal {
         stdout.flush()
     }
 
-    /// A bar for `total` steps of work on stderr; hidden where stderr is no terminal.
+    /// A bar for `total` steps of work on stderr; hidden if stderr is not a terminal.
+    #[expect(clippy::missing_panics_doc, reason = "both templates are constants")]
     pub fn bar(&self, total: u64, bytes: bool) -> ProgressBar {
         if self.quiet || !self.interactive {
             return ProgressBar::hidden();
@@ -98,7 +99,8 @@ impl Terminal {
     }
 }
 
-/// Nobody may be reading standard error; that is no reason to stop (`eprintln!` would panic).
+/// Writes to standard error. It may have been closed, which is no reason to stop (`eprintln!` would
+/// panic).
 fn to_stderr(text: &str) {
     let mut stderr = io::stderr().lock();
     let _ = stderr.write_all(text.as_bytes());
@@ -147,8 +149,8 @@ impl Drop for Step {
     }
 }
 
-/// Text without anything that a terminal would obey: documents may hold escape sequences, and
-/// controls that reverse the direction of the text around them.
+/// Text without anything that a terminal would obey: documents may contain escape sequences, and
+/// characters that reverse the direction of the text around them.
 pub fn printable(text: &str) -> String {
     let obeyed = |c: char| {
         (c.is_control() && c != '\n' && c != '\t')

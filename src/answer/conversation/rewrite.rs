@@ -20,7 +20,7 @@ use crate::text::language::Language;
 const MAX_TOKENS: usize = 64;
 
 const WHAT: &str = "rewriting template";
-/// What a template may use, beside what Jinja itself has.
+/// What a template may use beside Jinja's own names.
 const VARIABLES: [&str; 4] = ["role", "language", "question", "turns"];
 
 /// A template that was tried out.
@@ -37,8 +37,8 @@ impl RewriteTemplate {
     /// Reads a template and tries it out.
     ///
     /// # Errors
-    /// Names the file, and the line where there is one: it cannot be read, is not valid, uses a
-    /// variable that there is not, or leaves out the follow-up or what was asked before.
+    /// The file cannot be read, is not valid, uses an unknown variable, or leaves out the follow-up or
+    /// the questions before it. The error names the file, and the line if it is known.
     pub fn load(path: &Path) -> Result<Self> {
         let template = Self(TemplateSource::read(WHAT, path, &VARIABLES)?);
         template.try_out()?;
@@ -87,17 +87,17 @@ impl RewriteTemplate {
     }
 }
 
-/// Who rewrites, and what it is asked with.
+/// An LLM that rewrites, and how it is asked.
 #[derive(Clone, Copy)]
 pub struct Rewriter<'a> {
     /// An LLM that writes the language of the question.
     pub generator: Generator<'a>,
-    /// How it is asked.
+    /// What it is asked with.
     pub template: &'a RewriteTemplate,
 }
 
 impl Rewriter<'_> {
-    /// The question after these turns, rewritten; nothing where what comes cannot be used.
+    /// The question after these turns, rewritten; `None` if what the LLM writes cannot be used.
     pub(super) fn rewrite(
         self,
         question: &str,
@@ -111,7 +111,7 @@ impl Rewriter<'_> {
         if prompt.tokens() + MAX_TOKENS > generator.context() {
             return Ok(None);
         }
-        // What was said before is to be said again, so nothing is made less likely for that.
+        // Words of the turns before should come again, so repetition is not penalized.
         let options = SamplingOptions {
             max_tokens: MAX_TOKENS,
             temperature: 0.0,
@@ -137,16 +137,17 @@ fn first_line(text: &str, whole: bool) -> Option<&str> {
     }
 }
 
-/// A rewritten question as it may be used: not too long, in the language of the question where that
-/// can be told, with all that the question says, and with something that only the dialogue said.
+/// A rewritten question if it can be used: it must not be too long, must be in the language of the
+/// question as far as that can be told, and must have all content words of the question and at least
+/// one that only the turns before have.
 fn accept(written: &str, question: &str, turns: &VecDeque<Turn>) -> Option<String> {
     let written = written.trim().trim_matches(['"', '“', '”', '>', ' ']);
     let rewritten = line_of(written, MAX_CHARACTERS);
     if rewritten.is_empty() || rewritten.ends_with('…') {
         return None;
     }
-    let (asked, said) = (Language::of(question), Language::of(&rewritten));
-    if asked != said && asked != Language::Other {
+    let (asked, answered) = (Language::of(question), Language::of(&rewritten));
+    if asked != answered && asked != Language::Other {
         return None;
     }
     let has = follow_up::content(&rewritten);

@@ -3,7 +3,7 @@
 
 mod table;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -14,14 +14,14 @@ use super::setup::Setup;
 use crate::measure::eval::{self, Documents, Evaluator, Report};
 use crate::support::bounded;
 
-/// The largest report that is read, in bytes; a question has about one kilobyte.
-const MAX_REPORT: u64 = 1 << 30;
+/// Limit of a report, in bytes; a question takes about one kilobyte.
+const MAX_REPORT_BYTES: u64 = 1 << 30;
 
 pub fn run(setup: &Setup, cli: &Cli, args: &EvalArgs) -> Result<Exit> {
     match (&args.compare[..], &args.questions) {
         ([a, b], _) => compare(setup, a, b),
         (_, Some(questions)) => measure(setup, cli, args, questions),
-        // The parser sees to it that one of them is there.
+        // The parser requires one of them.
         _ => bail!("there is no file of questions"),
     }
 }
@@ -84,7 +84,7 @@ fn measure(setup: &Setup, cli: &Cli, args: &EvalArgs, path: &Path) -> Result<Exi
     Ok(Exit::Answered)
 }
 
-fn compare(setup: &Setup, a: &PathBuf, b: &PathBuf) -> Result<Exit> {
+fn compare(setup: &Setup, a: &Path, b: &Path) -> Result<Exit> {
     let comparison = eval::compare(&read_report(a)?, &read_report(b)?)?;
     let lang = setup.terminal.lang;
     if comparison.only_a + comparison.only_b > 0 {
@@ -100,7 +100,7 @@ fn compare(setup: &Setup, a: &PathBuf, b: &PathBuf) -> Result<Exit> {
 
 /// A report that `eval --json` wrote.
 fn read_report(path: &Path) -> Result<Report> {
-    let text = bounded::read(path, MAX_REPORT)
+    let text = bounded::read(path, MAX_REPORT_BYTES)
         .with_context(|| format!("{} cannot be read", path.display()))?;
     serde_json::from_slice(&text).with_context(|| {
         format!("{} is no report; make one with `rag-query eval --json`", path.display())

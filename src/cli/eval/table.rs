@@ -1,10 +1,12 @@
 //! Reports and comparisons for people, in both languages.
 
+use std::fmt::Write;
+
 use crate::measure::eval::{Answers, Comparison, Estimate, Refusal, Report};
 use crate::terminal::Lang;
 
 /// Points of the refusal curve that are shown.
-const POINTS: usize = 8;
+const MAX_POINTS: usize = 8;
 
 pub fn report(report: &Report, lang: Lang) -> String {
     let mut lines = vec![format!(
@@ -15,21 +17,21 @@ pub fn report(report: &Report, lang: Lang) -> String {
         lang.pick("cấu hình", "profile"),
         report.profile,
         report.embedder,
-        report.reranker.iter().map(|name| format!(" + {name}")).collect::<String>()
+        report.reranker.as_ref().map_or_else(String::new, |name| format!(" + {name}"))
     )];
     if !report.stages.is_empty() {
         lines.push(String::new());
         let median = lang.pick("trung vị", "median");
         let mut head = format!("{:10}", "");
         for name in ["hit@1", "recall@10", "MRR@10", "nDCG@10"] {
-            head += &format!("{name:21}");
+            let _ = write!(head, "{name:21}");
         }
         lines.push(format!("{head}{median:>10}{:>10}", "p95"));
     }
     for stage in &report.stages {
         let mut row = format!("{:10}", stage_name(&stage.stage, lang));
         for (_, value) in stage.measures.named() {
-            row += &format!("{:21}", with_interval(value));
+            let _ = write!(row, "{:21}", with_interval(value));
         }
         lines.push(format!("{row}{:>10}{:>10}", time(stage.median_ms), time(stage.p95_ms)));
     }
@@ -67,7 +69,7 @@ fn refusal(refusal: &Refusal, lang: Lang) -> Vec<String> {
         format!("  {:12} {:>14} {:>10}", words.0, words.1, words.2),
         row(&configured, *precision, *recall),
     ];
-    let step = refusal.curve.len().div_ceil(POINTS).max(1);
+    let step = refusal.curve.len().div_ceil(MAX_POINTS).max(1);
     lines.extend(
         refusal
             .curve

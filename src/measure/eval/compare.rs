@@ -50,6 +50,9 @@ pub struct Comparison {
 #[error("the two reports have no question in common; compare runs of the same questions")]
 pub struct NothingInCommon;
 
+/// A stage and a measure.
+type Measured = (String, &'static str);
+
 /// Compares two reports, question by question.
 pub fn compare(a: &Report, b: &Report) -> Result<Comparison, NothingInCommon> {
     let of_b: BTreeMap<&str, _> =
@@ -63,8 +66,8 @@ pub fn compare(a: &Report, b: &Report) -> Result<Comparison, NothingInCommon> {
         return Err(NothingInCommon);
     }
     // In the order in which the first report has them.
-    let mut order: Vec<(String, &'static str)> = Vec::new();
-    let mut values: BTreeMap<(String, &'static str), (Vec<f64>, Vec<f64>)> = BTreeMap::new();
+    let mut order: Vec<Measured> = Vec::new();
+    let mut values: BTreeMap<Measured, (Vec<f64>, Vec<f64>)> = BTreeMap::new();
     for (a, b) in &pairs {
         let of_b: BTreeMap<_, _> = b
             .values()

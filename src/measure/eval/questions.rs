@@ -12,10 +12,10 @@ use super::documents::{DocumentError, Documents};
 use crate::support::bounded::{self, Line};
 use crate::text::question::{self, QuestionError};
 
-/// The most that is read of a file, in bytes and in questions.
+/// Limits of a file, in bytes and in questions.
 const MAX_BYTES: u64 = 256 << 20;
 const MAX_QUESTIONS: usize = 100_000;
-/// The longest line, in bytes.
+/// Limit of a line, in bytes.
 const MAX_LINE: u64 = 1 << 20;
 
 /// A labelled question.
@@ -25,7 +25,7 @@ pub struct Question {
     pub id: String,
     /// Its text, as every stage gets it.
     pub text: String,
-    /// Ids of the index' documents that answer it.
+    /// Ids of the documents in the index that answer it.
     pub relevant: BTreeSet<String>,
     /// Whether the documents answer it.
     pub answerable: bool,
@@ -74,7 +74,7 @@ struct LabelledLine {
     answers: Vec<String>,
 }
 
-/// Reads all questions, and looks their documents up.
+/// Reads all questions and looks up their documents.
 pub fn read(path: &Path, documents: &Documents) -> Result<Vec<Question>, QuestionsError> {
     let failed = |line, source: Problem| QuestionsError { path: path.to_owned(), line, source };
     let file = File::open(path).map_err(|error| failed(None, error.into()))?;

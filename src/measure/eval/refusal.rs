@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Thresholds of a curve, at most.
-const POINTS: usize = 40;
+/// Thresholds on a curve.
+const MAX_POINTS: usize = 40;
 
 /// A question as refusal sees it.
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +54,7 @@ pub fn refusal(cases: &[Case], threshold: Option<f32>) -> Refusal {
     let mut thresholds: Vec<f32> = cases.iter().map(|case| case.relevance).collect();
     thresholds.sort_by(f32::total_cmp);
     thresholds.dedup();
-    let step = thresholds.len().div_ceil(POINTS).max(1);
+    let step = thresholds.len().div_ceil(MAX_POINTS).max(1);
     let curve = thresholds
         .into_iter()
         .skip(step - 1)
