@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
-use rag_query::answer::conversation::{Dialogue, Rewriter, RewrittenQuery};
+use rag_query::answer::conversation::{Dialogue, Rewriter, RewrittenQuery, is_follow_up};
 use rag_query::answer::{Event, RewriteTemplate};
 use rag_query::generation::Generator;
 use rag_query::generation::local::placement::DeviceChoice;
