@@ -45,7 +45,7 @@ impl Pty {
         unsafe {
             command.pre_exec(|| {
                 nix::unistd::setsid()?;
-                match nix::libc::ioctl(0, nix::libc::TIOCSCTTY, 0) {
+                match nix::libc::ioctl(0, nix::libc::TIOCSCTTY as _, 0) {
                     0 => Ok(()),
                     _ => Err(std::io::Error::last_os_error()),
                 }

@@ -6,7 +6,9 @@
 use super::tile::{GROUP, WEIGHT_MAX};
 use crate::compute::bf16::to_bf16;
 use crate::compute::pool::TileMut;
-use crate::compute::simd::{InstructionSet, SimdLevel};
+#[cfg(target_arch = "x86_64")]
+use crate::compute::simd::InstructionSet;
+use crate::compute::simd::SimdLevel;
 
 /// Sums that run side by side: a single one would wait for itself.
 const LANES: usize = 16;

@@ -88,7 +88,7 @@ fn seal_holds(path: &Path) -> io::Result<bool> {
 
 /// Parts of a file up to this size are read and not mapped, in bytes: as much as Linux maps around
 /// a page that is touched (`fault_around_bytes`), so mapping a smaller part saves no memory.
-#[cfg(unix)]
+#[cfg(any(unix, test))]
 const SMALL: usize = 64 << 10;
 
 /// A file without its checksum.

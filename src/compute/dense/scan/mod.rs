@@ -6,7 +6,9 @@
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use crate::compute::simd::{InstructionSet, SimdLevel};
+#[cfg(target_arch = "x86_64")]
+use crate::compute::simd::InstructionSet;
+use crate::compute::simd::SimdLevel;
 
 /// The largest code of a query.
 const MAX_CODE: f32 = 127.0;
@@ -77,6 +79,7 @@ fn plain(row: &[u8], codes: &[i8]) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "x86_64")]
     use crate::compute::skipped;
     use crate::support::random::SplitMix64;
 

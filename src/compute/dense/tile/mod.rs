@@ -275,6 +275,7 @@ fn portable_code_product(rows: CodeRows, panel: CodePanel, mut out: Out) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "x86_64")]
     use crate::compute::skipped;
     use crate::support::random::SplitMix64;
 
