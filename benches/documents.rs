@@ -65,7 +65,9 @@ fn main() -> Result<()> {
         );
     }
     println!("{} binary files passed over", walk.binary);
-    remarks.iter().for_each(|remark| println!("{remark}"));
+    for remark in remarks {
+        println!("{remark}");
+    }
     Ok(())
 }
 
