@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use super::{dot, normalize};
 use crate::support::bounded;
 
-/// Files that are built in, by name. Made by models/fit_language_directions.rs.
+/// Files that are built in, by name. Made by `models/fit_language_directions.rs`.
 const BUILT_IN: [(&str, &[u8]); 1] =
     [("e5-small-7.f32", include_bytes!("../../models/language-directions/e5-small-7.f32"))];
 /// More than the file of any embedder has.

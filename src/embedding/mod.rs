@@ -58,6 +58,9 @@ pub struct Embedder {
 
 impl Embedder {
     /// Loads the model from its three files.
+    ///
+    /// # Panics
+    /// If the library panics on the tokenizer.
     pub fn load(
         config: &Path,
         tokenizer: &Path,
@@ -124,6 +127,9 @@ impl Embedder {
     ///
     /// # Errors
     /// A passage longer than the window: it is never truncated silently.
+    ///
+    /// # Panics
+    /// If the encoder does.
     pub fn embed_passages<S: AsRef<str> + Sync>(
         &self,
         passages: &[S],
@@ -190,7 +196,9 @@ impl Embedder {
         };
         if let Some(languages) = &self.languages {
             languages.remove_from_text(&mut vector);
-            tokens.iter_mut().for_each(|token| languages.remove_from_token(&mut token.vector));
+            for token in &mut tokens {
+                languages.remove_from_token(&mut token.vector);
+            }
         }
         Embedding { vector, tokens }
     }
@@ -252,6 +260,8 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
 pub fn normalize(vector: &mut [f32]) {
     let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
     if length > 0.0 {
-        vector.iter_mut().for_each(|value| *value /= length);
+        for value in vector {
+            *value /= length;
+        }
     }
 }

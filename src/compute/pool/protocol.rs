@@ -105,6 +105,7 @@ impl ForkJoin {
     /// Runs the job here and on workers that come in time. The caller has the turn. An error is the
     /// first panic.
     fn run<'a>(&self, workers: &[Thread], job: &'a (dyn Fn() + Sync + 'a)) -> thread::Result<()> {
+        #[expect(clippy::transmute_ptr_to_ptr, reason = "a cast cannot lengthen the lifetime")]
         // SAFETY: only the lifetime changes; `join` waits for all who use the job.
         let job_for_workers: Job = unsafe { std::mem::transmute(&raw const *job) };
         // SAFETY: the last job is over and this thread has the turn, so nobody else is here.

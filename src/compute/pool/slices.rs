@@ -27,6 +27,9 @@ impl<'a, T> DisjointSlices<'a, T> {
 
     /// One part.
     ///
+    /// # Panics
+    /// If it is not inside the slice.
+    ///
     /// # Safety
     /// No two parts that live at the same time overlap.
     #[allow(clippy::mut_from_ref, reason = "that is what it is for")]
@@ -69,6 +72,9 @@ impl<'a, T> TileMut<'a, T> {
     }
 
     /// One row, as wide as the tile.
+    ///
+    /// # Panics
+    /// If the tile has no such row.
     #[inline]
     pub fn row(&mut self, row: usize) -> &mut [T] {
         assert!(row < self.rows);
@@ -78,6 +84,9 @@ impl<'a, T> TileMut<'a, T> {
     }
 
     /// A tile of this tile.
+    ///
+    /// # Panics
+    /// If it is not inside.
     #[inline]
     pub fn part(&mut self, rows: Range<usize>, columns: Range<usize>) -> TileMut<'_, T> {
         assert!(rows.start <= rows.end && rows.end <= self.rows);
@@ -106,6 +115,9 @@ pub fn parallel_for_chunks<T: Send>(
 }
 
 /// [`parallel_for_chunks`] of two slices that have the same number of chunks.
+///
+/// # Panics
+/// If they do not.
 pub fn parallel_for_chunk_pairs<A: Send, B: Send>(
     (first, first_length): (&mut [A], usize),
     (second, second_length): (&mut [B], usize),
@@ -205,6 +217,9 @@ impl<'a, T> Iterator for Tiles<'a, T> {
 }
 
 /// What `work` gives for each of `0..items`, in order.
+///
+/// # Panics
+/// When `work` does.
 pub fn map<T: Send>(items: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let mut made: Vec<Option<T>> = (0..items).map(|_| None).collect();
     parallel_for_chunks(&mut made, 1, |items, made| {

@@ -13,7 +13,7 @@ use crate::models::catalogue::Precision;
 /// How many attention heads there are, and how large each is.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadShape {
-    /// HeadShape.
+    /// How many there are.
     pub count: usize,
     /// Values of each.
     pub dim: usize,

@@ -89,6 +89,7 @@ impl EncoderCheckpoint {
     }
 
     /// The tensors whose names start with `prefix`, under the rest of their names.
+    #[must_use]
     pub fn under(&self, prefix: &str) -> Self {
         Self { prefix: format!("{}{prefix}", self.prefix), ..self.clone() }
     }

@@ -90,6 +90,9 @@ impl PackedLinear {
 
     /// `xs`, `[rows, inputs]`, times the weights, into `out`, `[rows, outputs]`. What `scratch` holds
     /// does not matter.
+    ///
+    /// # Panics
+    /// If `out` does not have as many rows as `xs`.
     pub fn forward(&self, xs: &[f32], scratch: &mut Codes, out: &mut [f32], epilogue: Epilogue) {
         let count = xs.len() / self.inputs;
         assert_eq!(out.len(), count * self.outputs);

@@ -66,7 +66,8 @@ impl From<&Encoding> for Sequence {
 pub struct Hidden {
     /// `[tokens, hidden]`
     values: Vec<f32>,
-    hidden: usize,
+    /// Values of a token vector.
+    width: usize,
     texts: Vec<Range<usize>>,
 }
 
@@ -74,12 +75,12 @@ impl Hidden {
     /// The token vectors of one text, in order.
     pub fn rows(&self, text: usize) -> impl ExactSizeIterator<Item = &[f32]> {
         let Range { start, end } = self.texts[text];
-        self.values[start * self.hidden..end * self.hidden].chunks_exact(self.hidden)
+        self.values[start * self.width..end * self.width].chunks_exact(self.width)
     }
 
     /// The vectors of the first tokens. `[texts, hidden]`
     pub fn firsts(&self) -> Vec<f32> {
-        let first = |text: &Range<usize>| &self.values[text.start * self.hidden..][..self.hidden];
+        let first = |text: &Range<usize>| &self.values[text.start * self.width..][..self.width];
         self.texts.iter().flat_map(first).copied().collect()
     }
 }
@@ -188,7 +189,7 @@ impl Encoder {
                 }
             });
         }
-        Hidden { values, hidden, texts }
+        Hidden { values, width: hidden, texts }
     }
 
     /// All layers; `xs` is `[tokens, hidden]`.

@@ -46,7 +46,7 @@ impl Query {
             // SAFETY: a level proves that this CPU has its instructions.
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx512 | InstructionSet::Amx => unsafe {
-                x86::avx512(codes, rows, stride, products)
+                x86::avx512(codes, rows, stride, products);
             },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]

@@ -1,5 +1,6 @@
 //! Vectors of 256 bits.
 
+#![expect(clippy::needless_pass_by_value, reason = "a place is used up by what is written to it")]
 #![allow(clippy::cast_ptr_alignment, reason = "vectors are loaded and stored unaligned")]
 
 use std::arch::x86_64::{

@@ -1,5 +1,7 @@
 //! Vectors of 512 bits, and matrix tiles.
 
+#![expect(clippy::needless_pass_by_value, reason = "a place is used up by what is written to it")]
+
 use std::arch::x86_64::{
     __m512, __m512i, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_load_ps,
     _mm512_load_si512, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mul_ps, _mm512_set1_epi32,
@@ -66,7 +68,9 @@ unsafe fn some<const N: usize, const P: usize>(rows: Rows, panels: [&[Line]; P],
         // SAFETY: every row is as deep as the panels, which have sixteen values for each.
         unsafe {
             let columns = weights.map(|weights| _mm512_load_ps(weights.cast()));
-            weights.iter().for_each(|weights| prefetch(*weights));
+            for weights in weights {
+                prefetch(weights);
+            }
             for (i, sums) in sums.iter_mut().enumerate() {
                 let x = _mm512_set1_ps(*threes[i / 3].add(i % 3 * stride));
                 for (sum, columns) in sums.iter_mut().zip(columns) {
@@ -74,14 +78,18 @@ unsafe fn some<const N: usize, const P: usize>(rows: Rows, panels: [&[Line]; P],
                 }
             }
         }
-        threes.iter_mut().for_each(|three| *three = three.wrapping_add(1));
-        weights.iter_mut().for_each(|weights| *weights = weights.wrapping_add(1));
+        for three in &mut threes {
+            *three = three.wrapping_add(1);
+        }
+        for weights in &mut weights {
+            *weights = weights.wrapping_add(1);
+        }
     }
     for (i, sums) in sums.iter().enumerate() {
         for (p, sum) in sums.iter().enumerate() {
             // SAFETY: there is room for sixteen.
             unsafe {
-                _mm512_storeu_ps(out.values.as_mut_ptr().add(i * out.stride + p * PANEL), *sum)
+                _mm512_storeu_ps(out.values.as_mut_ptr().add(i * out.stride + p * PANEL), *sum);
             };
         }
     }
@@ -96,7 +104,7 @@ pub unsafe fn code_product(rows: CodeRows, panel: CodePanel, mut out: Out) {
         unsafe {
             match rows.count - first {
                 1 => some_codes::<1>(rows, first, panel, &mut out),
-                2 | 3 | 4 => some_codes::<4>(rows, first, panel, &mut out),
+                2..=4 => some_codes::<4>(rows, first, panel, &mut out),
                 _ => some_codes::<FEW_CODES>(rows, first, panel, &mut out),
             }
         }
@@ -195,6 +203,7 @@ pub unsafe fn code_product_tiles(tiles: &Tiles, rows: CodeRows, panel: CodePanel
         }
     }
     let out_values = out.values.as_mut_ptr();
+    #[expect(clippy::needless_range_loop, reason = "a count that is known is unrolled")]
     for i in 0..CODE_ROWS {
         if i < rows.count {
             // SAFETY: there is room for sixteen in every row.

@@ -117,7 +117,7 @@ pub fn product(level: SimdLevel, rows: Rows, panel: &[Line], out: Out) {
         // SAFETY: a level proves that this CPU has its instructions, and the slices were checked.
         #[cfg(target_arch = "x86_64")]
         InstructionSet::Avx512 | InstructionSet::Amx => unsafe {
-            avx512::product(rows, panel, out)
+            avx512::product(rows, panel, out);
         },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
@@ -135,11 +135,16 @@ pub fn product(level: SimdLevel, rows: Rows, panel: &[Line], out: Out) {
 ///
 /// Inlined, so that `rows` are not copied: reading them back at once stalls the pipeline, for 3 %
 /// of an encoder's time.
+///
+/// # Panics
+/// If the panels differ in depth, the rows are not as deep, or there is no room for the tiles.
 #[inline]
 pub fn product_two(level: SimdLevel, rows: Rows, panels: [&[Line]; 2], out: Out) {
     #[cfg(target_arch = "x86_64")]
     if level.has(InstructionSet::Avx512) {
-        panels.iter().for_each(|panel| rows.check(panel));
+        for panel in panels {
+            rows.check(panel);
+        }
         assert_eq!(panels[0].len(), panels[1].len());
         out.check(rows.count, 2 * PANEL);
         // SAFETY: a level proves that this CPU has its instructions, and the slices were checked.
@@ -211,6 +216,9 @@ impl CodeProducts {
     }
 
     /// As [`product`], in integers within each group of 64. `depth` is a multiple of 64.
+    ///
+    /// # Panics
+    /// If the slices do not fit together, or there is no room for the tile.
     pub fn product(&self, rows: CodeRows, panel: CodePanel, out: Out) {
         let groups = panel.scales.len() / PANEL;
         let depth = groups * GROUP;
