@@ -12,6 +12,7 @@ pub enum RopeLayout {
 
 /// Cosines and sines of the angles, `[context, dim / 2]` each.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "candle has its own"))]
 pub struct RopeTables<'a> {
     pub cos: &'a [f32],
     pub sin: &'a [f32],
