@@ -230,8 +230,8 @@ struct GroupOfRows {
 const fn pairs_in_16_bits<F: Format>() -> usize {
     match F::QUANTS_BELOW {
         ..=16 => 8,
-        ..=32 => 4,
-        ..=64 => 2,
+        17..=32 => 4,
+        33..=64 => 2,
         _ => 1,
     }
 }

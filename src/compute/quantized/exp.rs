@@ -2,7 +2,7 @@
 //!
 //! [`crate::compute::dense`] has another exponential on purpose, with another polynomial: `2ˣ` for
 //! x ≤ 0 in plain code for every CPU, which is all that softmax of the encoders needs. This
-//! one takes any sign, for SiLU, and keeps its operands in registers. To give up either would change
+//! one takes any sign, for `SiLU`, and keeps its operands in registers. To give up either would change
 //! the last digits of the answers or of the embeddings of indexes.
 
 use std::arch::x86_64::{

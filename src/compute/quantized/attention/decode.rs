@@ -77,6 +77,7 @@ struct Partial<'a> {
 impl Partial<'_> {
     /// # Safety
     /// Nobody else has this part of this head.
+    #[expect(clippy::mut_from_ref, reason = "threads write parts of their own")]
     unsafe fn part(&self, query_head: usize, part: usize) -> &mut [f32] {
         let start = (query_head * self.parts + part) * self.width;
         // SAFETY: as the caller promises.
