@@ -132,7 +132,7 @@ impl Prompt<'_> {
             Self::Local { llm, name, tokens } => {
                 let Generation { text, tokens, prompt_tokens, prefill, decode, stop } = llm
                     .generate(tokens, options, interrupted, &mut |text| {
-                        watch(PoolEvent::Text(text))
+                        watch(PoolEvent::Text(text));
                     })
                     .context("the LLM failed while it wrote")?;
                 let (model, place) = ((*name).to_owned(), llm.placed().device.clone());

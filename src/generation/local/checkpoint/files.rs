@@ -196,20 +196,19 @@ fn template_of(
     let TokenizerConfig { chat_template, bos_token, eos_token } = json::read(tokenizer_config)?;
     let text = |token: Option<TokenText>| token.map(TokenText::into_text).unwrap_or_default();
     let (bos, eos) = (text(bos_token), text(eos_token));
-    let source = match chat_template.and_then(TemplateSource::into_default) {
-        Some(source) => source,
-        None => {
-            // Where transformers writes it since 4.52.
-            let path = tokenizer_config.with_file_name("chat_template.jinja");
-            ensure!(
-                path.is_file(),
-                "{} has no chat_template, so it is not an Instruct model; download the Instruct \
+    let source = if let Some(source) = chat_template.and_then(TemplateSource::into_default) {
+        source
+    } else {
+        // Where transformers writes it since 4.52.
+        let path = tokenizer_config.with_file_name("chat_template.jinja");
+        ensure!(
+            path.is_file(),
+            "{} has no chat_template, so it is not an Instruct model; download the Instruct \
                  variant",
-                tokenizer_config.display()
-            );
-            String::from_utf8(json::bytes(&path)?)
-                .with_context(|| format!("{} is not text", path.display()))?
-        }
+            tokenizer_config.display()
+        );
+        String::from_utf8(json::bytes(&path)?)
+            .with_context(|| format!("{} is not text", path.display()))?
     };
     let template = ChatTemplate::new(tokenizer, &source, &bos, &eos)
         .with_context(|| format!("cannot use {}", tokenizer_config.display()))?;

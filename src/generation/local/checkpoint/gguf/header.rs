@@ -201,7 +201,7 @@ impl Entry {
         let elements = lengths
             .iter()
             .try_fold(1u64, |product, &length| product.checked_mul(length))
-            .filter(|&elements| elements > 0 && elements <= isize::MAX as u64)
+            .filter(|&elements| elements > 0 && isize::try_from(elements).is_ok())
             .ok_or_else(absurd)?;
         let block = dtype.block_size() as u64;
         if !lengths[0].is_multiple_of(block) {
