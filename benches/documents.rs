@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use rag_query::chunks::{ChunkSettings, chunk};
-use rag_query::documents::{self, Document, Filter};
+use rag_query::internals::chunks::{ChunkSettings, chunk};
+use rag_query::internals::documents::{self, Document, Filter};
 
 /// A document with more text than this, in bytes, has a chunk.
 const MIN_TEXT: usize = 200;

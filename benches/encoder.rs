@@ -13,11 +13,13 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use rag_query::compute::SimdLevel;
-use rag_query::embedding::encoder::{Encoder, EncoderCheckpoint, EncoderConfig, Sequence, batches};
-use rag_query::measure::{median_seconds, peak};
-use rag_query::models::catalogue::Precision;
-use rag_query::support::random::SplitMix64;
+use rag_query::internals::compute::SimdLevel;
+use rag_query::internals::embedding::encoder::{
+    Encoder, EncoderCheckpoint, EncoderConfig, Sequence, batches,
+};
+use rag_query::internals::measure::{median_seconds, peak};
+use rag_query::internals::models::catalogue::Precision;
+use rag_query::internals::support::random::SplitMix64;
 use serde_json::json;
 
 /// What libraries read the number of threads from, once, at their first use.

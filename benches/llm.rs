@@ -17,11 +17,11 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Tensor};
 use clap::Parser;
-use rag_query::cli::Exit;
-use rag_query::generation::local::placement::DeviceChoice;
-use rag_query::generation::local::placement::gpu::{self, GpuError};
-use rag_query::generation::local::{Llm, LlmFiles};
-use rag_query::measure::{ATTEMPTS, generate, longest, prompt};
+use rag_query::Exit;
+use rag_query::internals::generation::local::placement::DeviceChoice;
+use rag_query::internals::generation::local::placement::gpu::{self, GpuError};
+use rag_query::internals::generation::local::{Llm, LlmFiles};
+use rag_query::internals::measure::{ATTEMPTS, generate, longest, prompt};
 use serde_json::json;
 
 /// The variable from which libraries read the number of threads, once, at their first use.

@@ -30,8 +30,9 @@ fn compare(file: &str) -> Result<()> {
     ensure!(reference.status.success(), "pdftotext failed");
     let theirs = begin.elapsed();
     let begin = Instant::now();
-    let document =
-        rag_query::documents::read(Path::new(file)).next().context("nothing in it")??;
+    let document = rag_query::internals::documents::read(Path::new(file))
+        .next()
+        .context("nothing in it")??;
     let ours = begin.elapsed();
 
     let expected = words(&String::from_utf8_lossy(&reference.stdout));

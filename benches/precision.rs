@@ -12,12 +12,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
-use rag_query::compute::SimdLevel;
-use rag_query::embedding::encoder::{
+use rag_query::internals::compute::SimdLevel;
+use rag_query::internals::embedding::encoder::{
     Encoder, EncoderCheckpoint, EncoderConfig, Sequence, TextTokenizer,
 };
-use rag_query::embedding::normalize;
-use rag_query::models::catalogue::Precision;
+use rag_query::internals::embedding::normalize;
+use rag_query::internals::models::catalogue::Precision;
 use serde_json::json;
 
 #[derive(Parser)]

@@ -17,13 +17,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
-use rag_query::answer::conversation::{Dialogue, Rewriter, RewrittenQuery, is_follow_up};
-use rag_query::answer::{Event, RewriteTemplate};
-use rag_query::generation::Generator;
-use rag_query::generation::local::placement::DeviceChoice;
-use rag_query::generation::local::{Llm, LlmFiles};
-use rag_query::generation::remote::{Endpoint, Key, Pool};
-use rag_query::support::tls;
+use rag_query::internals::answer::conversation::{
+    Dialogue, Rewriter, RewrittenQuery, is_follow_up,
+};
+use rag_query::internals::answer::{Event, RewriteTemplate};
+use rag_query::internals::generation::Generator;
+use rag_query::internals::generation::local::placement::DeviceChoice;
+use rag_query::internals::generation::local::{Llm, LlmFiles};
+use rag_query::internals::generation::remote::{Endpoint, Key, Pool};
+use rag_query::internals::support::tls;
 
 /// Tokens that prompt and question may have together.
 const CONTEXT: usize = 4096;

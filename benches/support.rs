@@ -24,12 +24,12 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use rag_query::answer::Judge;
-use rag_query::documents::{self, Filter, Markup};
-use rag_query::index::update::Indexer;
-use rag_query::index::{DirectoryIndex, DirectoryWriter, Index, Passage, Start};
-use rag_query::models::{Catalogue, HubSettings, ModelStore};
-use rag_query::profile::{Models, Overrides};
+use rag_query::internals::answer::Judge;
+use rag_query::internals::documents::{self, Filter, Markup};
+use rag_query::internals::index::update::Indexer;
+use rag_query::internals::index::{DirectoryIndex, DirectoryWriter, Index, Passage, Start};
+use rag_query::internals::models::{Catalogue, HubSettings, ModelStore};
+use rag_query::internals::profile::{Models, Overrides};
 use serde_json::Value;
 
 const SETS: [&str; 4] = ["xquad-vi", "xquad-en", "xquad-vi2en", "xquad-en2vi"];

@@ -7,8 +7,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rag_query::generation::remote::estimate;
-use rag_query::prompt::Messages;
+use rag_query::internals::generation::remote::estimate;
+use rag_query::internals::prompt::Messages;
 use serde_json::Value;
 use tokenizers::Tokenizer;
 

@@ -13,8 +13,8 @@ use std::time::Instant;
 
 use anyhow::{Result, anyhow, ensure};
 use clap::Parser;
-use rag_query::embedding::encoder::TextTokenizer;
-use rag_query::measure::median;
+use rag_query::internals::embedding::encoder::TextTokenizer;
+use rag_query::internals::measure::median;
 use serde_json::json;
 use tokenizers::Tokenizer;
 

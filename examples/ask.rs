@@ -12,15 +12,15 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use rag_query::answer::conversation::Conversation;
-use rag_query::answer::{AnswerOptions, Event};
-use rag_query::index::Location;
-use rag_query::models::{Catalogue, HubSettings, ModelStore};
-use rag_query::profile::{Models, Overrides};
+use rag_query::Conversation;
+use rag_query::Location;
+use rag_query::{AnswerOptions, Event};
+use rag_query::{Catalogue, HubSettings, ModelStore};
+use rag_query::{Models, Overrides};
 
 fn main() -> Result<()> {
     // PDF files and chat templates are read in processes of their own, which this program becomes.
-    if rag_query::cli::serve_job().is_some() {
+    if rag_query::serve_job().is_some() {
         return Ok(());
     }
     let mut arguments = std::env::args_os().skip(1);

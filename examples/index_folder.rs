@@ -11,15 +11,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, ensure};
-use rag_query::documents::{self, Filter};
-use rag_query::index::update::Indexer;
-use rag_query::index::{Location, Start};
-use rag_query::models::{Catalogue, HubSettings, ModelStore};
-use rag_query::profile::{Models, Overrides};
+use rag_query::Indexer;
+use rag_query::{Catalogue, HubSettings, ModelStore};
+use rag_query::{Filter, walk};
+use rag_query::{Location, Start};
+use rag_query::{Models, Overrides};
 
 fn main() -> Result<()> {
     // PDF files and chat templates are read in processes of their own, which this program becomes.
-    if rag_query::cli::serve_job().is_some() {
+    if rag_query::serve_job().is_some() {
         return Ok(());
     }
     let mut arguments = std::env::args_os().skip(1);
@@ -41,7 +41,7 @@ fn main() -> Result<()> {
     };
     let models = Models::new(&profile, &store, &Overrides::default())?;
 
-    let walk = documents::walk(&paths, &Filter::new(&[], &[])?)?;
+    let walk = walk(&paths, &Filter::new(&[], &[])?)?;
     let writer = index.write(models.index_settings.clone(), Start::Update)?;
     let stop = AtomicBool::new(false);
     let mut progress = |_| {};

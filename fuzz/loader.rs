@@ -23,8 +23,8 @@ use std::process::{ExitCode, Termination};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use rag_query::generation::local::LlmFiles;
-use rag_query::support::random::SplitMix64;
+use rag_query::internals::generation::local::LlmFiles;
+use rag_query::internals::support::random::SplitMix64;
 
 /// Bytes that opening a mutant may take: the files have half a megabyte, a template may use some.
 const MAX_MEMORY: usize = 64 << 20;

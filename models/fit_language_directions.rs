@@ -16,8 +16,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use rag_query::embedding::{Embedder, Embedding, Tokens};
-use rag_query::models::Catalogue;
+use rag_query::internals::embedding::{Embedder, Embedding, Tokens};
+use rag_query::internals::models::Catalogue;
 use serde_json::Value;
 
 /// Means of the vectors of one kind of text in one language, `[dim]`.

@@ -13,34 +13,48 @@
 //! [`generation::local::placement`] answers a GPU that cannot be used with an error, never with the
 //! CPU.
 
-pub mod support;
+mod support;
 
-pub mod compute;
+mod compute;
 
-pub mod models;
+mod models;
 
-pub mod text;
+mod text;
 
-pub mod documents;
+mod documents;
 
-pub mod chunks;
+mod chunks;
 
-pub mod embedding;
+mod embedding;
 
-pub mod index;
+mod index;
 
-pub mod retrieval;
+mod retrieval;
 
-pub mod prompt;
+mod prompt;
 
-pub mod generation;
+mod generation;
 
-pub mod answer;
+mod answer;
 
-pub mod profile;
+mod profile;
 
-pub mod measure;
+mod measure;
 
-pub mod terminal;
+mod terminal;
 
-pub mod cli;
+mod cli;
+
+#[doc(hidden)]
+pub mod internals;
+
+pub use answer::conversation::Conversation;
+pub use answer::{Answer, AnswerOptions, Answerer, Event};
+pub use cli::{Exit, main, serve_job};
+pub use documents::{Filter, walk};
+pub use generation::local::SamplingOptions;
+pub use index::update::{Indexer, IndexingProgress, IndexingSummary};
+pub use index::{Index, Location, Passage, Start};
+pub use models::{Catalogue, HubSettings, ModelStore, Profile};
+pub use profile::{Models, Overrides};
+pub use retrieval::{Hit, Retrieval, Retriever};

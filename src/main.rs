@@ -1,5 +1,5 @@
 //! The command-line tool.
 
-fn main() -> rag_query::cli::Exit {
-    rag_query::cli::main()
+fn main() -> rag_query::Exit {
+    rag_query::main()
 }

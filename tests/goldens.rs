@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::sync::atomic::AtomicBool;
 
-use rag_query::embedding::{Embedder, Tokens};
-use rag_query::generation::local::placement::DeviceChoice;
-use rag_query::generation::local::tokenizer::Piece;
-use rag_query::generation::local::{Llm, LlmFiles, SamplingOptions, Stop};
-use rag_query::models::Catalogue;
-use rag_query::models::catalogue::{EmbedderSpec, Pooling, Precision};
-use rag_query::retrieval::rerank::CrossEncoder;
+use rag_query::internals::embedding::{Embedder, Tokens};
+use rag_query::internals::generation::local::placement::DeviceChoice;
+use rag_query::internals::generation::local::tokenizer::Piece;
+use rag_query::internals::generation::local::{Llm, LlmFiles, SamplingOptions, Stop};
+use rag_query::internals::models::Catalogue;
+use rag_query::internals::models::catalogue::{EmbedderSpec, Pooling, Precision};
+use rag_query::internals::retrieval::rerank::CrossEncoder;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 

@@ -12,9 +12,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use rag_query::models::DownloadProgress;
-use rag_query::models::verify::{Outcome, verify};
-use rag_query::models::{Catalogue, HubSettings, ModelEntry, ModelError, ModelFiles, ModelStore};
+use rag_query::internals::models::DownloadProgress;
+use rag_query::internals::models::verify::{Outcome, verify};
+use rag_query::internals::models::{
+    Catalogue, HubSettings, ModelEntry, ModelError, ModelFiles, ModelStore,
+};
 use sha2::{Digest, Sha256};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";

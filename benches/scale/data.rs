@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use rag_query::support::random::SplitMix64;
+use rag_query::internals::support::random::SplitMix64;
 use serde_json::Value;
 use unicode_normalization::UnicodeNormalization;
 

@@ -30,18 +30,18 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
-use rag_query::chunks::ChunkSettings;
-use rag_query::compute::{SimdLevel, pool};
-use rag_query::documents::{self, Filter, Markup, Place};
-use rag_query::embedding::{Embedder, Tokens};
-use rag_query::index::update::preview;
-use rag_query::index::{
+use rag_query::internals::chunks::ChunkSettings;
+use rag_query::internals::compute::{SimdLevel, pool};
+use rag_query::internals::documents::{self, Filter, Markup, Place};
+use rag_query::internals::embedding::{Embedder, Tokens};
+use rag_query::internals::index::update::preview;
+use rag_query::internals::index::{
     DirectoryIndex, DirectoryWriter, DocumentState, EmbedderIdentity, Index, IndexWriter, Passage,
     Settings, Start,
 };
-use rag_query::measure::median;
-use rag_query::models::Catalogue;
-use rag_query::support::random::SplitMix64;
+use rag_query::internals::measure::median;
+use rag_query::internals::models::Catalogue;
+use rag_query::internals::support::random::SplitMix64;
 use serde_json::{Value, json};
 
 use data::{DIM, Language, Lexicon, Space, dot, floats};

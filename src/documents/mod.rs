@@ -27,10 +27,10 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use clean::clean;
-pub use error::{LineError, ReadError};
+pub use error::ReadError;
 use formats::markdown;
 pub use formats::pdf::JOB as PDF_JOB;
-pub use read::{Documents, read};
+pub use read::read;
 use section::{BlockKind, Section};
 pub use walk::{Filter, Walk, walk};
 

@@ -201,7 +201,7 @@ mod tests {
         let line = |line| ReadError::Line {
             path: "a".into(),
             line,
-            reason: crate::documents::LineError::Id,
+            reason: crate::documents::error::LineError::Id,
         };
         let record = |id: &str| Ok(Record { id: id.to_owned(), extract: Extract::default() });
         let missing = Err(ReadError::Missing { path: "a".into() });

@@ -20,7 +20,7 @@ mod transfer;
 pub mod verify;
 
 pub use catalogue::{Catalogue, CatalogueError, ModelEntry, Profile};
-pub use error::{ModelError, RemoteFile};
+pub use error::ModelError;
 pub use files::ModelFiles;
 pub use hub_settings::HubSettings;
 pub use lazy::LazyModel;

@@ -9,13 +9,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use rag_query::documents::{Markup, Place};
-use rag_query::index::update::copy;
-use rag_query::index::{
+use rag_query::internals::documents::{Markup, Place};
+use rag_query::internals::index::update::copy;
+use rag_query::internals::index::{
     DocumentState, FileState, Index, IndexError, IndexWriter, Location, Notify, Passage, Start,
     StoredChunk,
 };
-use rag_query::support::random::SplitMix64;
+use rag_query::internals::support::random::SplitMix64;
 
 use crate::harness::synthetic_settings;
 
@@ -347,7 +347,8 @@ fn all_kinds_of_index_find_the_same_with_the_same_scores() {
             let query = vector(&mut random);
             let ours = index.search(&question, &query, 10).unwrap();
             let theirs = reference.search(&question, &query, 10).unwrap();
-            let best = |searched: &rag_query::index::Searched| searched.lexical.best_possible();
+            let best =
+                |searched: &rag_query::internals::index::Searched| searched.lexical.best_possible();
             let (a, b) = (best(&ours), best(&theirs));
             assert!((a - b).abs() < 0.02 * b, "{question}: {a} {b}");
             for (ours, theirs, tolerance) in [

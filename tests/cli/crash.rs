@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
-use rag_query::documents::{Markup, Place};
-use rag_query::index::{
+use rag_query::internals::documents::{Markup, Place};
+use rag_query::internals::index::{
     self, DirectoryIndex, DirectoryWriter, DocumentState, FileState, Index, IndexError,
     IndexWriter, Passage, Start,
 };
-use rag_query::support::random::SplitMix64;
+use rag_query::internals::support::random::SplitMix64;
 use serde_json::Value;
 
 use crate::harness::{Outcome, Sandbox, synthetic_settings};

@@ -8,8 +8,8 @@ use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
 use std::thread;
 
-use rag_query::chunks::ChunkSettings;
-use rag_query::index::{EmbedderIdentity, Settings};
+use rag_query::internals::chunks::ChunkSettings;
+use rag_query::internals::index::{EmbedderIdentity, Settings};
 use serde_json::Value;
 use tempfile::TempDir;
 

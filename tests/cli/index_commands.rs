@@ -241,7 +241,7 @@ fn a_changed_byte_in_any_file_is_found() {
             fs::remove_file(file).unwrap();
             fs::write(file, &changed).unwrap();
             let outcome = std::panic::catch_unwind(|| {
-                rag_query::index::directory::verify(&sandbox.path("index")).map(drop)
+                rag_query::internals::index::directory::verify(&sandbox.path("index")).map(drop)
             });
             let case = format!("byte {at} of {}", file.display());
             assert!(outcome.unwrap_or_else(|_| panic!("{case}: a panic")).is_err(), "{case}");

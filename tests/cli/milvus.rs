@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use rag_query::index::{
+use rag_query::internals::index::{
     IndexError, IndexWriter, Location, MilvusError, Notify, Settings, Shard, Start,
 };
-use rag_query::support::random::SplitMix64;
+use rag_query::internals::support::random::SplitMix64;
 use tempfile::TempDir;
 
 use crate::harness::{Outcome, Sandbox, synthetic_settings};

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use rag_query::chunks::{Chunk, ChunkSettings, chunk};
-use rag_query::documents::{self, Document, Place};
-use rag_query::embedding::encoder::TextTokenizer;
-use rag_query::index::Passage;
-use rag_query::support::random::SplitMix64;
+use rag_query::internals::chunks::{Chunk, ChunkSettings, chunk};
+use rag_query::internals::documents::{self, Document, Place};
+use rag_query::internals::embedding::encoder::TextTokenizer;
+use rag_query::internals::index::Passage;
+use rag_query::internals::support::random::SplitMix64;
 
 use crate::random::{FileKind, Sample, mutated, pack, sample};
 

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use rag_query::support::random::SplitMix64;
+use rag_query::internals::support::random::SplitMix64;
 use unicode_normalization::UnicodeNormalization;
 
 use crate::pdf_file::{self, Font};

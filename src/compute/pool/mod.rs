@@ -18,7 +18,7 @@ use candle_core::utils::{get_num_threads, set_thread_affinity};
 use protocol::{ForkJoin, MAX_WORKERS};
 
 pub use slices::{
-    DisjointSlices, Tile, TileMut, Tiles, map, parallel_for_chunk_pairs, parallel_for_chunks,
+    DisjointSlices, Tile, TileMut, map, parallel_for_chunk_pairs, parallel_for_chunks,
     parallel_for_parts, parallel_for_tiles,
 };
 

@@ -66,6 +66,7 @@ pub struct TileMut<'a, T> {
 
 impl<'a, T> TileMut<'a, T> {
     /// All of `matrix`, whose rows have `columns` values.
+    #[cfg(test)]
     pub fn new(matrix: &'a mut [T], columns: usize) -> Self {
         let rows = matrix.len() / columns;
         Self { start: matrix.as_mut_ptr(), rows, stride: columns, columns, tile: PhantomData }

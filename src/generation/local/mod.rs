@@ -26,7 +26,6 @@ pub use checkpoint::files::LlmFiles;
 use checkpoint::files::Opened;
 use model::llama::{Cache, Llama};
 use placement::plan::Demand;
-pub use placement::plan::LoadPlan;
 use placement::{DeviceChoice, Outlook, Placed, Placement};
 use sampling::Sampler;
 pub use sampling::SamplingOptions;

@@ -16,6 +16,5 @@ mod stream;
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{RemoteError, ServerMessage};
 pub use estimate::estimate;
-pub use key::{Key, KeyError};
+pub use key::Key;
 pub use pool::{Pool, PoolEvent};
-pub use stream::Reply;

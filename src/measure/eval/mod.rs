@@ -19,11 +19,11 @@ use std::time::Instant;
 use anyhow::Result;
 
 pub use bootstrap::Estimate;
-pub use compare::{Comparison, Difference, compare};
+pub use compare::{Comparison, compare};
 pub use documents::Documents;
 pub use metrics::Measures;
 pub use questions::{Question, read};
-pub use refusal::{Point, Refusal};
+pub use refusal::Refusal;
 pub use report::{Answers, QuestionScores, Report, STAGES, Stage};
 
 use crate::answer::{Answerer, Conversation, Event, Mode};
