@@ -28,6 +28,7 @@ use serde_json::json;
 const THREADS: &str = "RAYON_NUM_THREADS";
 
 #[derive(Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 struct Args {
     /// A GGUF file or a Hugging Face folder
     #[arg(required_unless_present = "leave")]

@@ -22,6 +22,7 @@ pub struct Terminal {
     interactive: bool,
 }
 
+#[expect(clippy::unused_self, reason = "who prints holds the terminal")]
 impl Terminal {
     /// Finds out whether stderr is a terminal.
     pub fn new(lang: Lang, quiet: bool) -> Self {
@@ -29,14 +30,14 @@ impl Terminal {
     }
 
     /// A line about what happens, on stderr; nothing with `--quiet`.
-    pub fn say(&self, line: &str) {
+    pub fn say(self, line: &str) {
         if !self.quiet {
             to_stderr(&format!("{}\n", printable(line)));
         }
     }
 
     /// Begins a line about something that takes a while.
-    pub fn begin(&self, text: &str) -> Step {
+    pub fn begin(self, text: &str) -> Step {
         let shown = !self.quiet && self.interactive;
         if shown {
             to_stderr(&printable(text));
@@ -45,12 +46,12 @@ impl Terminal {
     }
 
     /// A warning, also with `--quiet`.
-    pub fn warn(&self, text: &str) {
+    pub fn warn(self, text: &str) {
         to_stderr(&format!("warning: {}\n", printable(text)));
     }
 
     /// An error with its causes, and what to do about it.
-    pub fn error(&self, error: &anyhow::Error, hint: Option<&str>) {
+    pub fn error(self, error: &anyhow::Error, hint: Option<&str>) {
         let chain: Vec<String> = error.chain().map(|cause| printable(&cause.to_string())).collect();
         // Many errors already include the text of their cause.
         let mut told = String::new();
@@ -69,14 +70,14 @@ impl Terminal {
     }
 
     /// Data or answer text, on stdout.
-    pub fn print(&self, text: &str) -> io::Result<()> {
+    pub fn print(self, text: &str) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
         stdout.write_all(printable(text).as_bytes())?;
         stdout.flush()
     }
 
     /// A line of JSON, on stdout.
-    pub fn print_json(&self, value: &impl serde::Serialize) -> io::Result<()> {
+    pub fn print_json(self, value: &impl serde::Serialize) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
         serde_json::to_writer(&mut stdout, value)?;
         stdout.write_all(b"\n")?;
@@ -84,8 +85,7 @@ impl Terminal {
     }
 
     /// A bar for `total` steps of work on stderr; hidden if stderr is not a terminal.
-    #[expect(clippy::missing_panics_doc, reason = "both templates are constants")]
-    pub fn bar(&self, total: u64, bytes: bool) -> ProgressBar {
+    pub fn bar(self, total: u64, bytes: bool) -> ProgressBar {
         if self.quiet || !self.interactive {
             return ProgressBar::hidden();
         }

@@ -198,7 +198,7 @@ fn malformed_streams_are_refused_and_odd_ones_are_read() {
             Reaction::stream(b"data: {\"error\":{\"message\":\"out of memory\"}}\n\n"),
             "out of memory",
         ),
-        (Reaction::stream(&[b'x'; 2 << 20]), "an event without an end"),
+        (Reaction::stream(&vec![b'x'; 2 << 20]), "an event without an end"),
         (Reaction::Raw(b"SSH-2.0-OpenSSH\r\n".to_vec()), "cannot be reached"),
     ] {
         let server = Server::start(vec![reaction]);
@@ -231,8 +231,8 @@ fn a_silent_server_is_given_up_even_if_it_sends_comments() {
 
 #[test]
 fn a_key_is_sent_and_never_shown() {
-    let sandbox = sandbox();
     const SECRET: &str = "sk-never-to-be-seen";
+    let sandbox = sandbox();
     let server = Server::start(vec![Reaction::Says(ANSWER)]);
     let args = ["--json", "--explain", "--llm", &server.llm(), ENGLISH];
     for variable in ["RAG_QUERY_LLM_KEY", "OPENAI_API_KEY"] {

@@ -132,17 +132,18 @@ mod tests {
     /// Many short jobs of several callers: most find the pool taken, and each gets its own sum.
     #[test]
     fn callers_do_not_disturb_each_other() {
+        let call = |caller| {
+            for round in 0..500 {
+                let sum = AtomicUsize::new(0);
+                parallel_for(50, |some| {
+                    sum.fetch_add(some.map(|i| i + caller).sum(), Ordering::Relaxed);
+                });
+                assert_eq!(sum.into_inner(), 1225 + 50 * caller, "round {round}");
+            }
+        };
         thread::scope(|scope| {
             for caller in 0..8 {
-                scope.spawn(move || {
-                    for round in 0..500 {
-                        let sum = AtomicUsize::new(0);
-                        parallel_for(50, |some| {
-                            sum.fetch_add(some.map(|i| i + caller).sum(), Ordering::Relaxed);
-                        });
-                        assert_eq!(sum.into_inner(), 1225 + 50 * caller, "round {round}");
-                    }
-                });
+                scope.spawn(move || call(caller));
             }
         });
     }
@@ -178,13 +179,13 @@ mod tests {
         }
         let start = Instant::now();
         let mut helped = false;
-        while !helped && start.elapsed() < Duration::from_secs(60) {
+        while !helped && start.elapsed() < Duration::from_mins(1) {
             thread::sleep(Duration::from_millis(20));
             let caller = thread::current().id();
             let others = AtomicUsize::new(0);
             parallel_for(100, |some| {
                 thread::sleep(Duration::from_micros(20 * some.len() as u64));
-                others.fetch_add((thread::current().id() != caller) as usize, Ordering::Relaxed);
+                others.fetch_add(usize::from(thread::current().id() != caller), Ordering::Relaxed);
             });
             helped = others.into_inner() > 0;
         }

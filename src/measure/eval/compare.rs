@@ -27,6 +27,7 @@ pub struct Difference {
     /// Mean in the second.
     pub b: f64,
     /// b − a.
+    #[expect(clippy::struct_field_names, reason = "a key of the JSON")]
     pub difference: Estimate,
     /// How often chance alone makes a difference as large.
     pub p: f64,

@@ -40,6 +40,7 @@ pub struct Report {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Stage {
     /// `bm25`, `dense`, `fused` or `reranked`.
+    #[expect(clippy::struct_field_names, reason = "a key of the JSON")]
     pub stage: String,
     /// Questions that say which documents are relevant.
     pub questions: usize,

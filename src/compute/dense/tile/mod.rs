@@ -310,19 +310,19 @@ mod tests {
                     let bits = |row: &[f32]| row.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
                     assert_eq!(bits(two), bits(&[&first[..PANEL], second].concat()), "{level:?}");
                 }
-                for (i, out) in out.chunks_exact(20).enumerate() {
-                    for (column, found) in out.iter().enumerate() {
-                        if i >= count || column >= PANEL {
-                            assert!(found.is_nan(), "{level:?} writes beside the tile");
-                            continue;
-                        }
-                        let exact: f64 = (0..depth)
-                            .map(|k| {
-                                let weight = panel[k].0[column];
-                                f64::from(values[i * stride + k]) * f64::from(weight)
-                            })
-                            .sum();
-                        assert!((f64::from(*found) - exact).abs() < 1e-4, "{level:?} {depth}");
+                let exact = |row: usize, column: usize| -> f64 {
+                    let term = |k: usize| {
+                        f64::from(values[row * stride + k]) * f64::from(panel[k].0[column])
+                    };
+                    (0..depth).map(term).sum()
+                };
+                for (at, &found) in out.iter().enumerate() {
+                    let (row, column) = (at / 20, at % 20);
+                    if row >= count || column >= PANEL {
+                        assert!(found.is_nan(), "{level:?} writes beside the tile");
+                    } else {
+                        let difference = f64::from(found) - exact(row, column);
+                        assert!(difference.abs() < 1e-4, "{level:?} {depth}");
                     }
                 }
             }
