@@ -465,7 +465,7 @@ fn options() -> Options {
 
 fn main() -> ExitCode {
     // Chat templates are rendered in processes of their own, as in the tool.
-    if let Some(exit) = rag_query::cli::serve_job() {
+    if let Some(exit) = rag_query::serve_job() {
         return exit.report();
     }
     let Options { seconds, seed, replay } = options();
