@@ -74,7 +74,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            let gpu = error.chain().any(|cause| cause.is::<GpuError>());
+            let gpu = error.chain().any(<dyn std::error::Error>::is::<GpuError>);
             ExitCode::from(if gpu { Exit::NoGpu } else { Exit::Error } as u8)
         }
     }

@@ -6,17 +6,11 @@
 //!
 //! `examples/index_folder.rs` makes such an index.
 
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use rag_query::Conversation;
-use rag_query::Location;
-use rag_query::{AnswerOptions, Event};
-use rag_query::{Catalogue, HubSettings, ModelStore};
-use rag_query::{Models, Overrides};
+use rag_query::{AnswerOptions, Conversation, Event, Location, Models};
 
 fn main() -> Result<()> {
     // PDF files and chat templates are read in processes of their own, which this program becomes.
@@ -32,16 +26,7 @@ fn main() -> Result<()> {
     ensure!(!questions.is_empty(), usage);
 
     // Describes the profile's three models and loads none of them.
-    let profile = Catalogue::load(None)?.profile(&profile.to_string_lossy())?;
-    let data = dirs::data_dir().context("no data folder")?.join("rag-query");
-    let prepared = std::env::var_os("RAG_QUERY_MODELS").map_or(data.join("models"), PathBuf::from);
-    let store = ModelStore {
-        models_dirs: vec![prepared],
-        hub: HubSettings::from_env(),
-        state_dir: data,
-        progress: Arc::new(()),
-    };
-    let models = Models::new(&profile, &store, &Overrides::default())?;
+    let models = Models::of_profile(&profile.to_string_lossy())?;
 
     let index = index.open()?;
     index.settings().check(&models.index_settings)?;

@@ -7,15 +7,10 @@
 //! A second run reads only what has changed.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, ensure};
-use rag_query::Indexer;
-use rag_query::{Catalogue, HubSettings, ModelStore};
-use rag_query::{Filter, walk};
-use rag_query::{Location, Start};
-use rag_query::{Models, Overrides};
+use rag_query::{Filter, Indexer, Location, Models, Start, walk};
 
 fn main() -> Result<()> {
     // PDF files and chat templates are read in processes of their own, which this program becomes.
@@ -30,16 +25,7 @@ fn main() -> Result<()> {
     ensure!(!paths.is_empty(), usage);
 
     // Describes the profile's three models and loads none of them.
-    let profile = Catalogue::load(None)?.profile(&profile.to_string_lossy())?;
-    let data = dirs::data_dir().context("no data folder")?.join("rag-query");
-    let prepared = std::env::var_os("RAG_QUERY_MODELS").map_or(data.join("models"), PathBuf::from);
-    let store = ModelStore {
-        models_dirs: vec![prepared],
-        hub: HubSettings::from_env(),
-        state_dir: data,
-        progress: Arc::new(()),
-    };
-    let models = Models::new(&profile, &store, &Overrides::default())?;
+    let models = Models::of_profile(&profile.to_string_lossy())?;
 
     let walk = walk(&paths, &Filter::new(&[], &[])?)?;
     let writer = index.write(models.index_settings.clone(), Start::Update)?;

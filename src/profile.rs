@@ -22,7 +22,9 @@ use crate::models::catalogue::{
     Calibration, EmbedderSpec, LlmFormat, Pooling, Precision, ProfileDevice, RerankerSpec,
     SupportThresholds,
 };
-use crate::models::{CatalogueError, LazyModel, ModelEntry, ModelFiles, ModelStore, Profile};
+use crate::models::{
+    Catalogue, CatalogueError, LazyModel, ModelEntry, ModelFiles, ModelStore, Profile,
+};
 use crate::retrieval::Retriever;
 use crate::retrieval::rerank::{CrossEncoder, Reranker};
 
@@ -72,6 +74,17 @@ pub struct Models {
 }
 
 impl Models {
+    /// Describes the models of the built-in profile `name`, as this user has set things up; loads
+    /// none.
+    ///
+    /// # Errors
+    /// There is no such profile, or the user has no data folder.
+    pub fn of_profile(name: &str) -> Result<Self> {
+        let profile = Catalogue::load(None)?.profile(name)?;
+        let store = ModelStore::of_user().context("there is no data folder for this user")?;
+        Ok(Self::new(&profile, &store, &Overrides::default())?)
+    }
+
     /// Describes the models of `profile`; loads none.
     pub fn new(
         profile: &Profile,

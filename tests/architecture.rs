@@ -6,6 +6,8 @@
 //! `mod.rs` takes from its own children does not count, because it speaks for them; nor does test
 //! code, which may look at everything.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are not tests to clippy")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;

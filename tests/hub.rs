@@ -1,7 +1,7 @@
 //! Downloads from a small hub on this machine: what is downloaded, what is not, and what is left on disk
 //! when something goes wrong.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests are not tests to clippy")]
 
 use std::collections::BTreeMap;
 use std::fs;

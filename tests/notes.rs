@@ -66,7 +66,7 @@ fn strip_marks(text: &str) -> String {
 }
 
 fn lines<'a>(questions: impl IntoIterator<Item = &'a str>) -> String {
-    questions.into_iter().map(|question| format!("{question}\n")).collect()
+    questions.into_iter().flat_map(|question| [question, "\n"]).collect()
 }
 
 fn texts(questions: &[Question]) -> impl Iterator<Item = &str> {

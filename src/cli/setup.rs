@@ -13,12 +13,14 @@ use crate::generation::local::SamplingOptions;
 use crate::generation::remote::{Endpoint, Key, Pool, RemoteError, chat};
 use crate::index::directory::Manifest;
 use crate::index::{Index, Location, Notify};
-use crate::models::{Catalogue, HubSettings, ModelStore, Profile};
+use crate::models::{self, Catalogue, ModelStore, Profile};
 use crate::profile::{Models, OtherLlm, Overrides};
 use crate::prompt::PromptTemplate;
 use crate::retrieval::rerank::Reranker;
 use crate::support::tls;
 use crate::terminal::{DownloadBars, Lang, Terminal, working_folder};
+
+const NO_DATA_DIR: &str = "there is no data folder for this user; set HOME or XDG_DATA_HOME";
 
 /// What every command needs.
 pub struct Setup<'a> {
@@ -47,16 +49,9 @@ impl<'a> Setup<'a> {
         let catalogue = Catalogue::load(global.catalogue.as_deref())?;
         let profile = catalogue.profile(&global.profile)?;
         let data = data_dir()?;
-        let mut hub = HubSettings::from_env();
-        hub.offline |= global.offline;
-        let models_dir =
-            std::env::var_os("RAG_QUERY_MODELS").map_or_else(|| data.join("models"), PathBuf::from);
-        let store = ModelStore {
-            models_dirs: vec![models_dir],
-            hub,
-            state_dir: data.clone(),
-            progress: Arc::new(DownloadBars::new(terminal)),
-        };
+        let mut store = ModelStore::of_user().context(NO_DATA_DIR)?;
+        store.hub.offline |= global.offline;
+        store.progress = Arc::new(DownloadBars::new(terminal));
         let index = match &global.index {
             Some(index) => location(index, &data, terminal)?,
             None => Location::Directory(default_index(&data)),
@@ -185,9 +180,7 @@ fn is_address(llm: &Path) -> bool {
 
 /// The folder of indexes, prepared models and the record of downloads.
 pub fn data_dir() -> Result<PathBuf> {
-    let dir = dirs::data_dir()
-        .context("there is no data folder for this user; set HOME or XDG_DATA_HOME")?;
-    Ok(dir.join("rag-query"))
+    models::data_dir().context(NO_DATA_DIR)
 }
 
 /// The folder of the indexes that have a name.

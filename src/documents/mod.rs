@@ -1,6 +1,6 @@
 //! From paths to documents: the first stage.
 //!
-//! [`walk`] finds the files under the given paths, and [`read()`] turns a file into [`Document`]s.
+//! [`walk()`] finds the files under the given paths, and [`read()`] turns a file into [`Document`]s.
 //! Whatever is wrong with a file becomes a [`ReadError`] that names it, and the other files are read
 //! all the same.
 //!

@@ -24,5 +24,5 @@ pub use error::ModelError;
 pub use files::ModelFiles;
 pub use hub_settings::HubSettings;
 pub use lazy::LazyModel;
-pub use store::ModelStore;
+pub use store::{ModelStore, data_dir};
 pub use transfer::DownloadProgress;

@@ -23,7 +23,27 @@ pub struct ModelStore {
     pub progress: Arc<dyn DownloadProgress>,
 }
 
+/// The folder of this user's indexes, prepared models and the record of downloads; none where the
+/// system knows no home of theirs.
+pub fn data_dir() -> Option<PathBuf> {
+    Some(dirs::data_dir()?.join("rag-query"))
+}
+
 impl ModelStore {
+    /// This user's store: prepared models in the data folder, or where `RAG_QUERY_MODELS` says, and
+    /// the hub as the environment describes it. Nobody follows its downloads. `None` without a data
+    /// folder.
+    pub fn of_user() -> Option<Self> {
+        let data = data_dir()?;
+        let prepared = std::env::var_os("RAG_QUERY_MODELS");
+        Some(Self {
+            models_dirs: vec![prepared.map_or_else(|| data.join("models"), PathBuf::from)],
+            hub: HubSettings::from_env(),
+            state_dir: data,
+            progress: Arc::new(()),
+        })
+    }
+
     /// The paths of the model's files. Those of a hub are downloaded first, if need be and if allowed.
     ///
     /// No request is made for a hub model whose files are all in the cache. A model without files

@@ -2,7 +2,7 @@
 //!
 //! Most tests run on tiny random models that load in milliseconds ([`harness::Sandbox`]); those
 //! that need good answers run on the demo profile, whose files `models/prepare-demo` makes.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests are not tests to clippy")]
 
 mod bad_input;
 mod bench;

@@ -16,7 +16,7 @@
 //! with a note of how much of each file is valid: that one commit makes it part of the index, and
 //! a crash at any moment leaves the previous state readable. A rebuild or a compaction writes a new
 //! generation and then renames its manifest over the old one. Every byte has a checksum, which
-//! [`verify`] compares.
+//! [`verify()`] compares.
 
 mod bm25;
 mod chunk_table;
