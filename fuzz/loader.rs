@@ -7,8 +7,8 @@
 //! ```
 //!
 //! A finding is a panic, an allocation beyond [`MAX_MEMORY`] or a mutant that takes longer than
-//! [`MAX_TIME`]; each is kept as a file in the folder that is printed, and ends the run with exit code
-//! 1. If the process itself dies (a stack overflow, an abort), the mutant is in that folder as
+//! [`MAX_TIME`]; each is kept as a file in the folder that is printed, and the run ends with exit
+//! code 1. If the process itself dies (a stack overflow, an abort), the mutant is in that folder as
 //! `current.gguf`. It needs neither a nightly compiler nor libFuzzer.
 
 #![allow(unsafe_code, reason = "an allocator that counts")]
@@ -16,6 +16,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -41,11 +42,13 @@ static PEAK: AtomicUsize = AtomicUsize::new(0);
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         PEAK.fetch_max(HELD.fetch_add(layout.size(), Relaxed) + layout.size(), Relaxed);
+        // SAFETY: as the caller promises.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         HELD.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: as the caller promises.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -191,7 +194,9 @@ impl Model {
         for Tensor { name, shape, kind, offset } in &self.tensors {
             text(&mut out, name);
             out.extend((shape.len() as u32).to_le_bytes());
-            shape.iter().for_each(|length| out.extend(length.to_le_bytes()));
+            for length in shape {
+                out.extend(length.to_le_bytes());
+            }
             out.extend(kind.to_le_bytes());
             out.extend(offset.to_le_bytes());
         }
@@ -214,7 +219,9 @@ impl Bytes {
             Self::List { kind, items } => {
                 out.extend(kind.to_le_bytes());
                 out.extend((items.len() as u64).to_le_bytes());
-                items.iter().for_each(|item| item.write(out));
+                for item in items {
+                    item.write(out);
+                }
             }
         }
     }
@@ -474,90 +481,113 @@ fn main() -> ExitCode {
         println!("{outcome:?}\n{bytes} bytes, {time:?}");
         return ExitCode::SUCCESS;
     }
-    let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/tiny-llama");
-    let mut seeds = Vec::new();
-    for name in ["model.gguf", "tied.gguf"] {
-        let model = Model::read(&goldens.join(name));
-        assert_eq!(
-            model.write(),
-            fs::read(goldens.join(name)).unwrap(),
-            "{name} is not understood"
-        );
-        seeds.push(model);
-    }
+    let seeds = seeds();
     let folder = std::env::temp_dir().join(format!("fuzz-loader-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     println!("seed {seed}, for {seconds} s; findings go to {}", folder.display());
     std::panic::set_hook(Box::new(|_| {}));
     let path = folder.join("current.gguf");
     let mut random = Random(SplitMix64::new(seed));
-    let (mut runs, mut accepted, mut findings) = (0_u64, 0_u64, 0_u64);
-    let (mut max_bytes, mut max_time) = (0, Duration::ZERO);
-    let mut refusals = BTreeMap::<String, u64>::new();
-    let (start, mut said) = (Instant::now(), Instant::now());
+    let mut tally = Tally::default();
+    let (start, mut reported) = (Instant::now(), Instant::now());
     while start.elapsed() < Duration::from_secs(seconds) {
-        let mut model = random.one_of(&seeds).clone();
-        let bytewise = random.below(4) == 0;
-        if !bytewise {
-            for _ in 0..=random.below(3) {
-                mutate(&mut model, &mut random);
-            }
+        fs::write(&path, mutant(&seeds, &mut random)).unwrap();
+        if let Some(finding) = tally.try_one(&path) {
+            let kept = folder.join(format!("finding-{}.gguf", tally.findings));
+            fs::copy(&path, &kept).unwrap();
+            println!("FOUND {finding}: {}", kept.display());
         }
-        let mut bytes = model.write();
-        let header = bytes.len() - model.data.len().min(bytes.len());
-        if bytewise {
-            for _ in 0..=random.below(8) {
-                bytes[random.below(header)] = random.next() as u8;
-            }
-            if random.below(8) == 0 {
-                bytes.truncate(random.below(bytes.len()));
-            }
+        if reported.elapsed() > Duration::from_mins(1) {
+            reported = Instant::now();
+            println!("{:>6} s: {tally}", start.elapsed().as_secs());
         }
-        fs::write(&path, &bytes).unwrap();
-        let (outcome, bytes, time) = open(&path);
-        runs += 1;
-        max_bytes = max_bytes.max(bytes);
-        max_time = max_time.max(time);
-        let mut finding = match outcome {
-            Outcome::Accepted => {
-                accepted += 1;
-                None
-            }
-            Outcome::Refused(message) => {
-                *refusals.entry(kind(&message)).or_default() += 1;
-                None
-            }
-            Outcome::Panicked(message) => Some(format!("panic: {message}")),
-        };
+    }
+    println!("{tally}");
+    for (kind, count) in &tally.refusals {
+        println!("{count:>10}  {kind}");
+    }
+    if tally.findings > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// The models that mutants are made from.
+fn seeds() -> Vec<Model> {
+    let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/tiny-llama");
+    let seed = |name| {
+        let model = Model::read(&goldens.join(name));
+        let original = fs::read(goldens.join(name)).unwrap();
+        assert_eq!(model.write(), original, "{name} is not understood");
+        model
+    };
+    ["model.gguf", "tied.gguf"].map(seed).into()
+}
+
+/// A model file with a few changes, of its fields or of its bytes.
+fn mutant(seeds: &[Model], random: &mut Random) -> Vec<u8> {
+    let mut model = random.one_of(seeds).clone();
+    let bytewise = random.below(4) == 0;
+    if !bytewise {
+        for _ in 0..=random.below(3) {
+            mutate(&mut model, random);
+        }
+    }
+    let mut bytes = model.write();
+    let header = bytes.len() - model.data.len().min(bytes.len());
+    if bytewise {
+        for _ in 0..=random.below(8) {
+            bytes[random.below(header)] = random.next() as u8;
+        }
+        if random.below(8) == 0 {
+            bytes.truncate(random.below(bytes.len()));
+        }
+    }
+    bytes
+}
+
+/// What became of the mutants so far.
+#[derive(Default)]
+struct Tally {
+    runs: u64,
+    accepted: u64,
+    findings: u64,
+    max_bytes: usize,
+    max_time: Duration,
+    refusals: BTreeMap<String, u64>,
+}
+
+impl Tally {
+    /// Opens a mutant; says what is wrong with how that went.
+    fn try_one(&mut self, path: &Path) -> Option<String> {
+        let (outcome, bytes, time) = open(path);
+        self.runs += 1;
+        self.max_bytes = self.max_bytes.max(bytes);
+        self.max_time = self.max_time.max(time);
+        let mut finding = None;
+        match outcome {
+            Outcome::Accepted => self.accepted += 1,
+            Outcome::Refused(message) => *self.refusals.entry(kind(&message)).or_default() += 1,
+            Outcome::Panicked(message) => finding = Some(format!("panic: {message}")),
+        }
         if bytes > MAX_MEMORY {
             finding = Some(format!("{bytes} bytes"));
-        } else if time > MAX_TIME && open(&path).2 > MAX_TIME {
+        } else if time > MAX_TIME && open(path).2 > MAX_TIME {
             // Twice: the machine may have been busy, or this program stopped.
             finding = Some(format!("{time:?}"));
         }
-        if let Some(what) = finding {
-            findings += 1;
-            let kept = folder.join(format!("finding-{findings}.gguf"));
-            fs::copy(&path, &kept).unwrap();
-            println!("FOUND {what}: {}", kept.display());
-        }
-        if said.elapsed() > Duration::from_secs(60) {
-            said = Instant::now();
-            println!(
-                "{:>6} s: {runs} mutants, {accepted} accepted, {} kinds of refusal, {findings} findings; at most \
-                 {max_bytes} bytes and {max_time:?}",
-                start.elapsed().as_secs(),
-                refusals.len()
-            );
-        }
+        self.findings += u64::from(finding.is_some());
+        finding
     }
-    println!(
-        "{runs} mutants, {accepted} accepted, {findings} findings; at most {max_bytes} bytes and {max_time:?}"
-    );
-    for (kind, count) in &refusals {
-        println!("{count:>10}  {kind}");
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { runs, accepted, findings, max_bytes, max_time, refusals } = self;
+        write!(
+            f,
+            "{runs} mutants, {accepted} accepted, {} kinds of refusal, {findings} findings; at most \
+             {max_bytes} bytes and {max_time:?}",
+            refusals.len()
+        )
     }
-    if findings > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 #[derive(Debug)]

@@ -73,7 +73,7 @@ pub mod index {
     }
 
     pub mod update {
-        pub use crate::index::update::{Indexer, copy};
+        pub use crate::index::update::{Indexer, copy, preview};
     }
 }
 
