@@ -286,16 +286,16 @@ for_each_level! {
     }
 }
 
-/// The distance between codes of which `most` is the largest, and its reciprocal.
+/// The distance between codes of which `max` is the largest, and its reciprocal.
 #[inline(always)]
-fn step(row: &[f32], most: f32) -> (f32, f32) {
+fn step(row: &[f32], max: f32) -> (f32, f32) {
     let mut largest = [0f32; LANES];
     for values in row.chunks_exact(LANES) {
         for (largest, value) in largest.iter_mut().zip(values) {
             *largest = if value.abs() > *largest { value.abs() } else { *largest };
         }
     }
-    let scale = fold(largest, |a, b| if a > b { a } else { b }) / most;
+    let scale = fold(largest, |a, b| if a > b { a } else { b }) / max;
     // The smallest numbers have no reciprocal.
     (scale, if scale > f32::MIN_POSITIVE { 1.0 / scale } else { 0.0 })
 }
@@ -515,8 +515,8 @@ mod tests {
                 let sum = softmax(level, &mut row, count, 0.5);
                 let scores: Vec<f64> =
                     scores[..count].iter().map(|&score| f64::from(score) * 0.5).collect();
-                let most = scores.iter().copied().fold(f64::MIN, f64::max);
-                let exact: Vec<f64> = scores.iter().map(|score| (score - most).exp()).collect();
+                let max = scores.iter().copied().fold(f64::MIN, f64::max);
+                let exact: Vec<f64> = scores.iter().map(|score| (score - max).exp()).collect();
                 for (found, exact) in row.iter().zip(&exact) {
                     assert!((f64::from(*found) - exact).abs() < 1e-6, "{level:?} {count}");
                 }

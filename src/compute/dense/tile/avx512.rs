@@ -17,7 +17,7 @@ const FEW_CODES: usize = 8;
 /// # Safety
 /// The CPU has AVX-512 F; the slices are as long as [`super::product`] checks.
 #[target_feature(enable = "avx512f")]
-pub unsafe fn product(rows: Rows, panel: &[Line], out: Out) {
+pub unsafe fn product(rows: &Rows, panel: &[Line], out: &mut Out) {
     // SAFETY: as the caller promises.
     unsafe { products(rows, [panel], out) };
 }
@@ -27,7 +27,7 @@ pub unsafe fn product(rows: Rows, panel: &[Line], out: Out) {
 /// # Safety
 /// As for [`product`].
 #[target_feature(enable = "avx512f")]
-pub unsafe fn product_two(rows: Rows, panels: [&[Line]; 2], out: Out) {
+pub unsafe fn product_two(rows: &Rows, panels: [&[Line]; 2], out: &mut Out) {
     // SAFETY: as the caller promises.
     unsafe { products(rows, panels, out) };
 }
@@ -38,7 +38,7 @@ pub unsafe fn product_two(rows: Rows, panels: [&[Line]; 2], out: Out) {
 /// As for [`product`].
 #[target_feature(enable = "avx512f")]
 #[inline]
-unsafe fn products<const P: usize>(rows: Rows, panels: [&[Line]; P], out: Out) {
+unsafe fn products<const P: usize>(rows: &Rows, panels: [&[Line]; P], out: &mut Out) {
     macro_rules! by_count {
         ($($count:literal)*) => {
             match rows.count {
@@ -57,7 +57,7 @@ unsafe fn products<const P: usize>(rows: Rows, panels: [&[Line]; P], out: Out) {
 /// # Safety
 /// As for [`product`], and there are at least `N` rows.
 #[target_feature(enable = "avx512f")]
-unsafe fn some<const N: usize, const P: usize>(rows: Rows, panels: [&[Line]; P], out: Out) {
+unsafe fn some<const N: usize, const P: usize>(rows: &Rows, panels: [&[Line]; P], out: &mut Out) {
     let mut sums = [[_mm512_setzero_ps(); P]; N];
     let stride = rows.stride;
     // A pointer for three rows: sixteen registers hold them all.

@@ -110,14 +110,14 @@ fn prefetch<T>(weights: *const T) {
 
 /// `rows · panel`: the panel is `[depth, 16]`, and as deep are the rows.
 #[inline]
-pub fn product(level: SimdLevel, rows: Rows, panel: &[Line], out: Out) {
+pub fn product(level: SimdLevel, rows: Rows, panel: &[Line], mut out: Out) {
     rows.check(panel);
     out.check(rows.count, PANEL);
     match level.instructions() {
         // SAFETY: a level proves that this CPU has its instructions, and the slices were checked.
         #[cfg(target_arch = "x86_64")]
         InstructionSet::Avx512 | InstructionSet::Amx => unsafe {
-            avx512::product(rows, panel, out);
+            avx512::product(&rows, panel, &mut out);
         },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
@@ -133,13 +133,13 @@ pub fn product(level: SimdLevel, rows: Rows, panel: &[Line], out: Out) {
 
 /// [`product`] with two panels, whose tiles come to lie side by side.
 ///
-/// Inlined, so that `rows` are not copied: reading them back at once stalls the pipeline, for 3 %
-/// of an encoder's time.
+/// `rows` and `out` go on by reference and are never copied: to read back as vectors what was just
+/// written as words stalls the pipeline, for 3 % of an encoder's time.
 ///
 /// # Panics
 /// If the panels differ in depth, the rows are not as deep, or there is no room for the tiles.
 #[inline]
-pub fn product_two(level: SimdLevel, rows: Rows, panels: [&[Line]; 2], out: Out) {
+pub fn product_two(level: SimdLevel, rows: Rows, panels: [&[Line]; 2], mut out: Out) {
     #[cfg(target_arch = "x86_64")]
     if level.has(InstructionSet::Avx512) {
         for panel in panels {
@@ -148,7 +148,7 @@ pub fn product_two(level: SimdLevel, rows: Rows, panels: [&[Line]; 2], out: Out)
         assert_eq!(panels[0].len(), panels[1].len());
         out.check(rows.count, 2 * PANEL);
         // SAFETY: a level proves that this CPU has its instructions, and the slices were checked.
-        return unsafe { avx512::product_two(rows, panels, out) };
+        return unsafe { avx512::product_two(&rows, panels, &mut out) };
     }
     let Out { values, stride } = out;
     product(level, rows, panels[0], Out { values, stride });
