@@ -10,6 +10,7 @@ pub(crate) mod bf16;
 #[cfg_attr(not(feature = "cuda"), path = "cuda/disabled.rs")]
 pub(crate) mod cuda;
 pub mod dense;
+pub(crate) mod exp;
 pub(crate) mod norm;
 pub mod pool;
 #[cfg_attr(not(target_arch = "x86_64"), path = "quantized/disabled.rs")]

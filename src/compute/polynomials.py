@@ -1,4 +1,4 @@
-"""Prints the polynomials of rows.rs, each with its largest error.
+"""Prints the polynomials of exp.rs and dense/rows.rs, each with its largest error.
 
 usage: python src/compute/polynomials.py        (needs numpy and scipy)
 

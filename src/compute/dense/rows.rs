@@ -5,6 +5,7 @@
 
 use super::tile::{GROUP, WEIGHT_MAX};
 use crate::compute::bf16::to_bf16;
+use crate::compute::exp::{MAGIC, add_product, exp2, polynomial};
 use crate::compute::pool::TileMut;
 #[cfg(target_arch = "x86_64")]
 use crate::compute::simd::InstructionSet;
@@ -311,41 +312,10 @@ fn sum(row: &[f32]) -> f32 {
     fold(sums, |a, b| a + b)
 }
 
-/// 1.5 · 2²³. What it is added to, if below 2²², has no bits left for a fraction: it is rounded to
-/// the nearest integer, ties to even, which is in the lowest bits.
-const MAGIC: f32 = 12_582_912.0;
-
 /// To the nearest integer, ties to even, for |x| < 2²².
 #[inline(always)]
 fn round(x: f32) -> i32 {
     (x + MAGIC).to_bits().wrapping_sub(MAGIC.to_bits()).cast_signed()
-}
-
-/// `a + b · c`, rounded once where that is one instruction.
-#[inline(always)]
-fn add_product<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
-    if FMA { b.mul_add(c, a) } else { a + b * c }
-}
-
-/// By Horner's rule, from coefficients of rising powers.
-#[inline(always)]
-fn polynomial<const FMA: bool, const N: usize>(x: f32, coefficients: [f32; N]) -> f32 {
-    coefficients.into_iter().rev().reduce(|sum, c| add_product::<FMA>(c, sum, x)).unwrap_or(0.0)
-}
-
-/// `2ˣ` for x ≤ 0 within 3 units in the last place; 2⁻¹²⁵ below that and for NaN. The exponent is
-/// the whole part, and a polynomial of `polynomials.py` the rest.
-#[inline(always)]
-fn exp2<const FMA: bool>(x: f32) -> f32 {
-    #[expect(clippy::approx_constant, reason = "the fitted coefficient is not ln 2 to the last bit")]
-    #[rustfmt::skip]
-    const POWER: [f32; 6] = [
-        1.0, 0.693_147, 0.240_222_42, 0.055_507_34, 0.009_671_513, 0.001_326_471_5,
-    ];
-    let x = if x > -125.0 { x } else { -125.0 };
-    let shifted = x + MAGIC;
-    let power = polynomial::<FMA, _>(x - (shifted - MAGIC), POWER);
-    f32::from_bits(power.to_bits().wrapping_add(shifted.to_bits() << 23))
 }
 
 #[cfg(test)]

@@ -359,7 +359,7 @@ pub fn gated_product(gate: &Matrix, up: &Matrix, xs: &Activations, out: &mut [f3
 }
 
 /// `silu(gates) · ups` into `out`, which may be shorter; `gates` and `ups` are whole eights.
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn silu_times(gates: &[f32], ups: &[f32], out: &mut [f32]) {
     let eights = gates.as_chunks::<8>().0.iter().zip(ups.as_chunks::<8>().0);
     for (out, (gates, ups)) in out.chunks_mut(8).zip(eights) {
