@@ -27,7 +27,7 @@ pub fn exp2<const FMA: bool>(x: f32) -> f32 {
     scaled::<FMA>(x - (shifted - MAGIC), shifted)
 }
 
-/// Where [`exp`] ends.
+/// Where `exp` ends.
 #[cfg(any(test, target_arch = "x86_64"))]
 pub const MIN: f32 = -86.0;
 #[cfg(any(test, target_arch = "x86_64"))]

@@ -106,7 +106,6 @@ pub enum ReadError {
         path: PathBuf,
         /// Pages without text.
         without: usize,
-        /// All pages.
         pages: usize,
         /// The first page without text, from 1.
         first: usize,
@@ -178,7 +177,6 @@ pub enum LineError {
     /// An earlier line has the same `id`.
     #[error("the id `{id}` is already used on line {first}; make ids unique")]
     Duplicate {
-        /// The id.
         id: String,
         /// The line that used it first.
         first: u64,

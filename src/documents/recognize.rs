@@ -81,7 +81,6 @@ mod tests {
     use super::*;
     use crate::documents::samples;
 
-    /// The name of the format.
     fn format(name: &str, content: impl AsRef<[u8]>) -> Option<&'static str> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);

@@ -55,7 +55,6 @@ pub enum Prompt<'a> {
         pool: &'a Pool,
         /// How often to try all servers.
         rounds: u32,
-        /// The messages.
         messages: Messages,
     },
 }
@@ -63,7 +62,6 @@ pub enum Prompt<'a> {
 /// A generated text, and what it cost.
 #[derive(Debug, Clone)]
 pub struct Written {
-    /// The text.
     pub text: String,
     /// The model that wrote it.
     pub model: String,

@@ -31,7 +31,6 @@ impl VerifyReport {
     }
 }
 
-/// One file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FileReport {
     /// Its name in the catalogue.

@@ -98,7 +98,6 @@ impl Drop for Worker {
 }
 
 impl Worker {
-    /// Starts a job.
     pub fn start(job: &'static Job, input: Input) -> io::Result<Self> {
         if SERVES.load(Ordering::Relaxed) {
             Self::process(job, input)

@@ -47,7 +47,6 @@ const VIETNAMESE_LETTERS: &[char] = &['ơ', 'ư', 'đ', 'ì', 'ĩ', 'ũ'];
 pub enum Language {
     /// With or without its marks.
     Vietnamese,
-    /// English.
     English,
     /// Another language, or one that cannot be told from so few words.
     Other,

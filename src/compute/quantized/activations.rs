@@ -61,7 +61,6 @@ pub struct Activations {
 pub enum Form {
     /// 8-bit quants with scales and sums.
     Quants,
-    /// bf16.
     Bf16,
 }
 

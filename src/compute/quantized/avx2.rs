@@ -22,7 +22,6 @@ use super::lanes::sum_of_lanes;
 pub const PREFETCH_BYTES: usize = 2048;
 /// Rows of a panel: one for each 32-bit lane of 256 bits.
 pub const PANEL_ROWS: usize = 8;
-/// Groups in a span.
 const SPAN_GROUPS: usize = SPAN_LEN / GROUP_LEN;
 /// The largest number of scales in a span.
 const MAX_SPAN_SCALES: usize = SPAN_LEN / 16;

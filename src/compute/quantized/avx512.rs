@@ -34,7 +34,6 @@ const MAX_BAND_ROWS: usize = 64;
 /// Bytes of four rows that are short enough to be multiplied at once: further apart, memory would
 /// have to be asked for at four places.
 const FOUR_ROWS_BYTES: usize = 4096;
-/// Groups in a span.
 const SPAN_GROUPS: usize = SPAN_LEN / GROUP_LEN;
 
 /// Rows that are multiplied together: a multiple of [`PACKED_ROWS`].

@@ -9,7 +9,7 @@ use std::f32::consts::LOG2_E;
 
 use crate::compute::exp::{LN_2, MAGIC, MAX, MIN, POWER};
 
-/// [`crate::compute::exp::exp`] of each, to the last bit. Written in vectors, because the compiler
+/// `compute::exp::exp` of each, to the last bit. Written in vectors, because the compiler
 /// makes none of it between other vector code.
 #[target_feature(enable = "avx2,fma")]
 #[inline]

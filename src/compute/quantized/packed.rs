@@ -10,7 +10,6 @@ use crate::compute::aligned::AlignedBuf;
 pub const PACKED_ROWS: usize = 16;
 /// Bytes of a panel's quants for a group.
 const GROUP_BYTES: usize = GROUP_LEN * PACKED_ROWS;
-/// Groups in a span.
 const SPAN_GROUPS: usize = SPAN_LEN / GROUP_LEN;
 
 /// Scales and offsets of sixteen rows, in that order; each is a cache line.

@@ -53,11 +53,9 @@ pub enum Stop {
 /// A written answer.
 #[derive(Debug, Clone)]
 pub struct Generation {
-    /// The text.
     pub text: String,
     /// The chosen tokens.
     pub tokens: Vec<u32>,
-    /// Tokens of the prompt.
     pub prompt_tokens: usize,
     /// Time to read the prompt.
     pub prefill: Duration,

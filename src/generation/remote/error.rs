@@ -11,7 +11,6 @@ pub enum RemoteError {
         "the LLM server {server} cannot be reached: {reason}; start it, or correct its address in `--llm`"
     )]
     Unreachable {
-        /// The server.
         server: String,
         /// The transport's own words.
         reason: String,
@@ -21,7 +20,6 @@ pub enum RemoteError {
         "the certificate of the LLM server {server} is not trusted: {reason}; if an authority of your own signed it, name a file with that authority's certificate in SSL_CERT_FILE"
     )]
     Untrusted {
-        /// The server.
         server: String,
         /// The verifier's own words.
         reason: String,
@@ -31,7 +29,6 @@ pub enum RemoteError {
         "the LLM server {server} has been silent for {seconds} s; look at its log and its load, or allow more with `--llm-timeout`"
     )]
     Silent {
-        /// The server.
         server: String,
         /// For how long.
         seconds: u64,
@@ -39,7 +36,6 @@ pub enum RemoteError {
     /// 401 or 403.
     #[error("the LLM server {server} refuses (HTTP {status}): {}; set RAG_QUERY_LLM_KEY to a key of this server", key_state(*sent_from))]
     Unauthorized {
-        /// The server.
         server: String,
         /// 401 or 403.
         status: u16,
@@ -51,7 +47,6 @@ pub enum RemoteError {
         "the LLM server {server} does not know the model `{model}`, or has no chat at this address{message}; `rag-query doctor` lists its models, and the address mostly ends with /v1"
     )]
     NoModel {
-        /// The server.
         server: String,
         /// The model asked for.
         model: String,
@@ -63,7 +58,6 @@ pub enum RemoteError {
         "the prompt does not fit into the model's context on the LLM server {server}{message}; name the model's context with `--context`, ask a shorter question, or allow a smaller `--max-tokens`"
     )]
     ContextExceeded {
-        /// The server.
         server: String,
         /// What the server says about it.
         message: ServerMessage,
@@ -73,7 +67,6 @@ pub enum RemoteError {
         "the LLM server {server} redirects to {to}, which is not followed; name that address in `--llm` if it is the right one"
     )]
     Redirected {
-        /// The server.
         server: String,
         /// The target without its query.
         to: String,
@@ -81,9 +74,7 @@ pub enum RemoteError {
     /// Any other status.
     #[error("the LLM server {server} answered HTTP {status}{message}; {}", next_step(*status))]
     Status {
-        /// The server.
         server: String,
-        /// The status.
         status: u16,
         /// What the server says about it.
         message: ServerMessage,
@@ -93,7 +84,6 @@ pub enum RemoteError {
     /// An error instead of the answer's text.
     #[error("the LLM server {server} failed{message}; look at its log")]
     Failed {
-        /// The server.
         server: String,
         /// What the server says about it.
         message: ServerMessage,
@@ -103,7 +93,6 @@ pub enum RemoteError {
         "the LLM server {server} gave an answer that cannot be used: {what}; check that its address is that of an OpenAI-compatible API, mostly ending with /v1"
     )]
     BadAnswer {
-        /// The server.
         server: String,
         /// What is wrong with it.
         what: String,
@@ -113,7 +102,6 @@ pub enum RemoteError {
         "the LLM server {server} broke off in mid-answer ({reason}); what was written is not the whole answer: ask again, and look at the server's log if it happens twice"
     )]
     BrokenOff {
-        /// The server.
         server: String,
         /// What happened.
         reason: String,
@@ -122,10 +110,7 @@ pub enum RemoteError {
     #[error(
         "the LLM server {server} closed the stream before the answer began; its log says why. If the prompt is too long for it, name its context with `--context`"
     )]
-    NothingCame {
-        /// The server.
-        server: String,
-    },
+    NothingCame { server: String },
     /// An option that servers do not have.
     #[error("an LLM on a server has no {0}; leave it out")]
     Unsupported(String),

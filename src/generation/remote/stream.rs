@@ -29,7 +29,6 @@ pub struct Reply {
     pub server: String,
     /// The model that was asked for.
     pub model: String,
-    /// The text.
     pub text: String,
     /// Tokens of the prompt; 0 where the server does not tell.
     pub prompt_tokens: usize,

@@ -26,7 +26,6 @@ const TOKEN_ROWS: usize = 48;
 /// Chunks in one answer: few enough for the 4 MiB that the client takes.
 const PAGE: usize = 128;
 
-/// A row of the chunks.
 #[derive(Debug, Clone)]
 pub struct ChunkRow {
     /// [`chunk_key`].

@@ -18,7 +18,6 @@ const SEED: u64 = 1;
 pub struct Difference {
     /// The stage, `refusal`, or `answers`.
     pub stage: String,
-    /// The measure.
     pub measure: &'static str,
     /// Questions that both reports measure.
     pub questions: usize,

@@ -15,7 +15,6 @@ pub enum DocumentError {
     /// Of several.
     #[error("{name:?} may be {first} or {second}; write more of its path")]
     Ambiguous {
-        /// The name.
         name: String,
         /// One document.
         first: String,

@@ -65,7 +65,6 @@ pub struct Evaluator<'a> {
 }
 
 impl Evaluator<'_> {
-    /// Asks one question.
     pub fn ask(&self, question: &Question, interrupted: &AtomicBool) -> Result<Asked> {
         let stages =
             self.answerer.retriever().stages(&question.text, self.top_k, self.candidates)?;

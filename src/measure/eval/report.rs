@@ -15,13 +15,11 @@ use crate::retrieval::Signals;
 pub struct Report {
     /// Of the program.
     pub version: String,
-    /// The profile.
     pub profile: String,
     /// The embedder's name.
     pub embedder: String,
     /// The reranker's name; absent without one.
     pub reranker: Option<String>,
-    /// The file of questions.
     pub questions_file: String,
     /// Questions that were asked.
     pub questions: usize,
@@ -76,10 +74,8 @@ pub struct Answers {
     pub median_ms: f64,
 }
 
-/// One question.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct QuestionScores {
-    /// Its id.
     pub id: String,
     /// Whether the documents answer it.
     pub answerable: bool,
@@ -102,13 +98,11 @@ pub struct QuestionScores {
 /// A chunk that a search found, to try other ways to rank it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CandidateScores {
-    /// Its document.
     pub document: String,
     /// Whether that is one of those that answer.
     pub relevant: bool,
     /// Cosine of question and passage.
     pub dense: f32,
-    /// BM25.
     pub bm25: f32,
     /// BM25 as a share of the highest that the question could reach.
     #[serde(rename = "share")]
@@ -117,7 +111,6 @@ pub struct CandidateScores {
     pub rerank: Option<f32>,
 }
 
-/// One answer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AnswerScores {
     /// The text; empty where the question was refused.

@@ -14,7 +14,6 @@ use std::arch::x86_64::{
 
 use super::{GROUP_LEN, SPAN_LEN};
 
-/// Blocks in a span.
 const BLOCKS: usize = SPAN_LEN / GROUP_LEN;
 
 /// The same pointer, but the compiler cannot tell. It would otherwise reuse bytes that it has loaded
