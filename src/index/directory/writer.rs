@@ -50,7 +50,7 @@ struct Generation {
     is_current: bool,
     start: Start,
     /// Held for as long as the writer lives.
-    lock: File,
+    lock: WriteLock,
 }
 
 impl Generation {
@@ -383,15 +383,41 @@ fn unwritable(path: &Path) -> impl FnOnce(std::io::Error) -> IndexError + use<> 
     move |source| IndexError::Unwritable { path, source }
 }
 
-/// Takes the operating system's lock on an open file, which goes with the process however that ends.
-fn lock(dir: &Path) -> Result<File, IndexError> {
+/// The operating system's lock on an open file, which goes with the process however that ends.
+struct WriteLock(File);
+
+impl Drop for WriteLock {
+    /// Closing the file may not be enough: a child that another thread is starting has it too, until
+    /// it becomes another program.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
+fn lock(dir: &Path) -> Result<WriteLock, IndexError> {
     let path = dir.join(".rag-query.lock");
     let unwritable = |source| IndexError::Unwritable { path: path.clone(), source };
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
     let file = file.map_err(unwritable)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(WriteLock(file)),
         Err(TryLockError::WouldBlock) => Err(IndexError::Locked(dir.to_owned())),
         Err(TryLockError::Error(source)) => Err(unwritable(source)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_ends_with_its_writer_even_if_a_child_has_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = lock(dir.path()).unwrap();
+        let of_a_child = first.0.try_clone().unwrap();
+        assert!(matches!(lock(dir.path()), Err(IndexError::Locked(_))));
+        drop(first);
+        lock(dir.path()).map(drop).unwrap();
+        drop(of_a_child);
     }
 }
