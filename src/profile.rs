@@ -81,7 +81,7 @@ impl Models {
     /// There is no such profile, or the user has no data folder.
     pub fn of_profile(name: &str) -> Result<Self> {
         let profile = Catalogue::load(None)?.profile(name)?;
-        let store = ModelStore::of_user().context("there is no data folder for this user")?;
+        let store = ModelStore::of_user()?;
         Ok(Self::new(&profile, &store, &Overrides::default())?)
     }
 

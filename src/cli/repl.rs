@@ -6,8 +6,8 @@ use rustyline::error::ReadlineError;
 
 use super::exit::{self, Exit};
 use super::session::Session;
-use super::setup::data_dir;
 use crate::answer::{Answer, Conversation};
+use crate::models;
 use crate::terminal::Lang;
 use crate::text::question;
 
@@ -52,7 +52,7 @@ const COMMANDS: &[Command] = &[
 pub fn run(session: &Session) -> Result<Exit> {
     let terminal = session.terminal;
     let mut editor = DefaultEditor::new().context("cannot read from this terminal")?;
-    let history = data_dir().ok().map(|dir| dir.join("history"));
+    let history = models::data_dir().ok().map(|dir| dir.join("history"));
     if let Some(history) = &history {
         // There is no history at the first start.
         let _ = editor.load_history(history);

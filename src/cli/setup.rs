@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use ureq::tls::RootCerts;
 
 use super::args::{Global, SamplingArgs};
@@ -13,14 +13,12 @@ use crate::generation::local::SamplingOptions;
 use crate::generation::remote::{Endpoint, Key, Pool, RemoteError, chat};
 use crate::index::directory::Manifest;
 use crate::index::{Index, Location, Notify};
-use crate::models::{self, Catalogue, ModelStore, Profile};
+use crate::models::{Catalogue, ModelStore, Profile};
 use crate::profile::{Models, OtherLlm, Overrides};
 use crate::prompt::PromptTemplate;
 use crate::retrieval::rerank::Reranker;
 use crate::support::tls;
 use crate::terminal::{DownloadBars, Lang, Terminal, working_folder};
-
-const NO_DATA_DIR: &str = "there is no data folder for this user; set HOME or XDG_DATA_HOME";
 
 /// What every command needs.
 pub struct Setup<'a> {
@@ -48,13 +46,12 @@ impl<'a> Setup<'a> {
     pub fn new(global: &'a Global, terminal: Terminal) -> Result<Self> {
         let catalogue = Catalogue::load(global.catalogue.as_deref())?;
         let profile = catalogue.profile(&global.profile)?;
-        let data = data_dir()?;
-        let mut store = ModelStore::of_user().context(NO_DATA_DIR)?;
+        let mut store = ModelStore::of_user()?;
         store.hub.offline |= global.offline;
         store.progress = Arc::new(DownloadBars::new(terminal));
         let index = match &global.index {
-            Some(index) => location(index, &data, terminal)?,
-            None => Location::Directory(default_index(&data)),
+            Some(index) => location(index, &store.state_dir, terminal)?,
+            None => Location::Directory(default_index(&store.state_dir)),
         };
         Ok(Self { global, terminal, catalogue, profile, store, index })
     }
@@ -176,11 +173,6 @@ impl<'a> Setup<'a> {
 /// Whether `--llm` names servers.
 fn is_address(llm: &Path) -> bool {
     llm.to_str().is_some_and(Endpoint::is_meant)
-}
-
-/// The folder of indexes, prepared models and the record of downloads.
-pub fn data_dir() -> Result<PathBuf> {
-    models::data_dir().context(NO_DATA_DIR)
 }
 
 /// The folder of the indexes that have a name.

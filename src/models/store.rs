@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use anyhow::{Context, Result};
+
 use super::catalogue::{ModelEntry, ModelSource, Package};
 use super::files::ModelFiles;
 use super::hub::Hub;
@@ -23,20 +25,26 @@ pub struct ModelStore {
     pub progress: Arc<dyn DownloadProgress>,
 }
 
-/// The folder of this user's indexes, prepared models and the record of downloads; none where the
-/// system knows no home of theirs.
-pub fn data_dir() -> Option<PathBuf> {
-    Some(dirs::data_dir()?.join("rag-query"))
+/// The folder of this user's indexes, prepared models and the record of downloads.
+///
+/// # Errors
+/// The system knows no home of theirs.
+pub fn data_dir() -> Result<PathBuf> {
+    let dir = dirs::data_dir()
+        .context("there is no data folder for this user; set HOME or XDG_DATA_HOME")?;
+    Ok(dir.join("rag-query"))
 }
 
 impl ModelStore {
     /// This user's store: prepared models in the data folder, or where `RAG_QUERY_MODELS` says, and
-    /// the hub as the environment describes it. Nobody follows its downloads. `None` without a data
-    /// folder.
-    pub fn of_user() -> Option<Self> {
+    /// the hub as the environment describes it. Nobody follows its downloads.
+    ///
+    /// # Errors
+    /// The user has no data folder.
+    pub fn of_user() -> Result<Self> {
         let data = data_dir()?;
         let prepared = std::env::var_os("RAG_QUERY_MODELS");
-        Some(Self {
+        Ok(Self {
             models_dirs: vec![prepared.map_or_else(|| data.join("models"), PathBuf::from)],
             hub: HubSettings::from_env(),
             state_dir: data,

@@ -8,8 +8,9 @@ use serde::Serialize;
 
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::{self, Interruptible};
-use crate::cli::setup::{Setup, data_dir, location};
+use crate::cli::setup::{Setup, location};
 use crate::index::{Start, update};
+use crate::models;
 use crate::terminal::time;
 
 pub fn run(setup: &Setup, source: &Path, target: &Path) -> Result<Exit> {
@@ -22,7 +23,7 @@ pub fn run(setup: &Setup, source: &Path, target: &Path) -> Result<Exit> {
         interrupted: bool,
     }
     let begun = Instant::now();
-    let data = data_dir()?;
+    let data = models::data_dir()?;
     let source = location(source, &data, setup.terminal)?.open()?;
     let target = location(target, &data, setup.terminal)?;
     let writer = target.write(source.settings().clone(), Start::Update)?;

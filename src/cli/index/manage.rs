@@ -8,9 +8,10 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::cli::exit::Exit;
-use crate::cli::setup::{Setup, data_dir, named_indexes};
+use crate::cli::setup::{Setup, named_indexes};
 use crate::index::directory::Manifest;
 use crate::index::{Location, Settings, file_of, update};
+use crate::models;
 use crate::terminal::{bytes, document_name, time};
 
 pub fn list(setup: &Setup) -> Result<Exit> {
@@ -99,7 +100,7 @@ pub fn names(setup: &Setup) -> Result<Exit> {
         info: Option<Info>,
         problem: Option<String>,
     }
-    let folder = named_indexes(&data_dir()?);
+    let folder = named_indexes(&models::data_dir()?);
     let mut names: Vec<String> = fs::read_dir(&folder)
         .into_iter()
         .flatten()
