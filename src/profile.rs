@@ -1,7 +1,7 @@
-//! The three models of a profile, none of them loaded.
+//! The three models of a profile, loaded lazily.
 //!
-//! Making a [`Models`] opens no file and creates no CUDA context; each model loads at its first
-//! use. Embedder and reranker always run on the CPU.
+//! Creating a [`Models`] opens no file and creates no CUDA context; each model loads on first use.
+//! The embedder and the reranker always run on the CPU.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,54 +28,55 @@ use crate::models::{
 use crate::retrieval::Retriever;
 use crate::retrieval::rerank::{CrossEncoder, Reranker};
 
-/// Context in tokens if neither the user nor the catalogue says one.
+/// Context in tokens, unless the user or the catalogue sets one.
 const DEFAULT_CONTEXT: usize = 8192;
 
-/// What the user changes about a profile.
+/// The user's changes to a profile.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
     /// Where the LLM runs.
     pub device: Option<DeviceChoice>,
-    /// Tokens of prompt and answer together.
+    /// Context size: tokens of prompt and answer together.
     pub context: Option<usize>,
-    /// What to use as the LLM instead of the profile's.
+    /// Replaces the profile's LLM.
     pub llm: Option<OtherLlm>,
-    /// Keep the first stage's order.
+    /// Skip reranking and keep the order of the first search.
     pub no_rerank: bool,
 }
 
-/// Another LLM than the profile's.
+/// An LLM to use instead of the profile's.
 #[derive(Debug, Clone)]
 pub enum OtherLlm {
     /// A GGUF file or a Hugging Face folder.
     Path(PathBuf),
-    /// Servers.
+    /// Servers with an OpenAI-compatible API.
     Remote(Arc<Pool>),
 }
 
 /// The models of one run.
 pub struct Models {
-    /// Text → vector.
+    /// Turns text into vectors.
     pub embedder: LazyModel<Embedder>,
-    /// Scores the candidates again.
+    /// Reorders the hits of the first search; `None` to keep their order.
     pub reranker: Option<Reranker>,
     /// Writes the answer.
     pub llm: LazyGenerator,
-    /// What [`Models::llm`] will load, if it is on this machine.
+    /// What [`Models::llm`] will load, if it is local.
     pub llm_request: LlmRequest,
-    /// Where the LLM is to run, if it is on this machine.
+    /// Where the LLM will run, if it is local.
     pub llm_device: DeviceChoice,
-    /// What the relevance of passages was calibrated to; absent: nothing is refused.
+    /// Calibration of relevance for the embedder; without it, no question is refused for low
+    /// relevance.
     pub relevance: Option<Calibration>,
-    /// What a passage must have to support a sentence; absent: not calibrated.
+    /// Thresholds for a passage to support a sentence; absent if not calibrated.
     pub support: Option<SupportThresholds>,
-    /// What an index for these models is built with.
+    /// Settings that an index must have been built with to work with these models.
     pub index_settings: Settings,
 }
 
 impl Models {
-    /// Describes the models of the built-in profile `name`, as this user has set things up; loads
-    /// none.
+    /// The models of the built-in profile `name`, with the user's model folders and cache. Loads
+    /// nothing.
     ///
     /// # Errors
     /// There is no such profile, or the user has no data folder.
@@ -85,7 +86,7 @@ impl Models {
         Ok(Self::new(&profile, &store, &Overrides::default())?)
     }
 
-    /// Describes the models of `profile`; loads none.
+    /// The models of `profile`, with `overrides`. Loads nothing.
     pub fn new(
         profile: &Profile,
         store: &ModelStore,
@@ -110,7 +111,7 @@ impl Models {
         let index_settings = Settings {
             embedder: identity(&profile.embedder, &embedder_spec),
             chunking: chunking(embedder_spec.max_tokens),
-            // An index keeps them for the profile, whether this run reranks or not.
+            // The index stores them for later runs, even if this one does not rerank.
             token_vectors: late_interaction,
         };
         let reranker = match profile.reranker.reranker()? {
@@ -153,12 +154,12 @@ impl Models {
         })
     }
 
-    /// Searches `index` with these models; loads nothing.
+    /// A retriever over `index`. Loads nothing.
     pub fn retriever<'a>(&'a self, index: &'a dyn Index) -> Result<Retriever<'a>> {
         Retriever::new(index, &self.embedder, self.reranker.as_ref(), self.relevance.as_ref())
     }
 
-    /// Answers from `index`, which took `load_index` to open, with these models; loads nothing.
+    /// An answerer over `index`; `load_index` is the time it took to open. Loads nothing.
     pub fn answerer<'a>(
         &'a self,
         index: &'a dyn Index,
@@ -170,10 +171,10 @@ impl Models {
     }
 }
 
-/// The default settings, cut down for an embedder with a small window.
+/// The default settings, reduced to fit the embedder's window of `window` tokens.
 fn chunking(window: usize) -> ChunkSettings {
     let default = ChunkSettings::default();
-    // Headings, the prefix, the model's own tokens, and what tokenizing all together may add.
+    // For headings, the prefix, special tokens, and what tokenizing the joined text may add.
     let reserved = default.max_heading_tokens + 32;
     let max_tokens = default.max_tokens.min(window.saturating_sub(reserved)).max(1);
     ChunkSettings {
@@ -247,7 +248,7 @@ fn lazy_cross_encoder(
 pub struct LlmRequest {
     entry: ModelEntry,
     format: LlmFormat,
-    /// The user's own file or folder, instead of the catalogue's.
+    /// A user's file or folder that replaces the catalogue's.
     path: Option<PathBuf>,
     device: DeviceChoice,
     context: usize,
@@ -256,7 +257,7 @@ pub struct LlmRequest {
 
 impl LlmRequest {
     fn load(&self, store: &ModelStore) -> Result<Llm> {
-        // Before gigabytes are searched for or downloaded.
+        // Fail before downloading gigabytes.
         placement::check(gpu::driver(), self.device)?;
         let files = match &self.path {
             Some(path) => LlmFiles::at(path)?,
@@ -266,8 +267,8 @@ impl LlmRequest {
             .with_context(|| format!("cannot load the LLM {}", self.name))
     }
 
-    /// What loading would take. Downloads nothing and reads no weights; `None` if the model's files
-    /// are not on this machine.
+    /// Predicts the device and memory that loading would use. Downloads nothing and reads no
+    /// weights. `None` if the model's files are not on this machine.
     pub fn outlook(&self, store: &ModelStore) -> Option<Result<Outlook>> {
         let files = match &self.path {
             Some(path) => LlmFiles::at(path),
@@ -285,7 +286,7 @@ fn lazy_llm(request: LlmRequest, store: Arc<ModelStore>) -> LazyModel<Llm> {
 fn llm_files(files: &ModelFiles, format: LlmFormat) -> Result<LlmFiles> {
     Ok(match format {
         LlmFormat::Gguf => {
-            // The first by name; the reader of a split model finds the other parts.
+            // The first by name: the reader finds the other parts of a split model.
             let mut gguf = files.with_extension("gguf").into_iter();
             LlmFiles::Gguf(gguf.next().context("the catalogue names no .gguf file")?.to_owned())
         }
@@ -304,7 +305,7 @@ fn llm_files(files: &ModelFiles, format: LlmFormat) -> Result<LlmFiles> {
     })
 }
 
-/// The weights of an encoder, in whichever of the two formats the catalogue lists.
+/// An encoder's weights file: safetensors if the catalogue lists it, else PyTorch.
 fn weights(files: &ModelFiles) -> Result<&std::path::Path> {
     Ok(files.get("model.safetensors").or_else(|_| files.get("pytorch_model.bin"))?)
 }

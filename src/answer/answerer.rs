@@ -1,4 +1,4 @@
-//! From a question that can be understood by itself to its answer.
+//! Answers a standalone question.
 
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -21,21 +21,21 @@ use crate::prompt::Messages;
 use crate::retrieval::{Relevance, Retrieval, Retriever};
 use crate::text::language::Language;
 
-/// Hits beyond those wanted, to replace near-duplicates; few enough to be reranked anyway.
+/// Extra hits that can replace near-duplicates; few enough that the reranker scores them anyway.
 const SPARE_HITS: usize = 25;
 
-/// A question as it was asked, and how it is understood.
+/// A question as the user typed it, and as it is searched for.
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
     pub question: &'a str,
-    /// What to search for instead; absent where the question can be understood by itself.
+    /// The standalone rewrite to search for; `None` if the question already stands alone.
     pub searched: Option<&'a str>,
-    /// Time to find that out.
+    /// Time spent on the rewrite.
     pub rewrite: Duration,
 }
 
-/// Answers questions from one index. It holds nothing of what was asked, so any number of
-/// conversations can share it; a loaded LLM writes for one of them at a time.
+/// Answers questions from one index. Keeps no state per conversation, so any number of
+/// conversations can share one; a loaded LLM generates for one of them at a time.
 pub struct Answerer<'a> {
     retriever: Retriever<'a>,
     pub(super) llm: &'a LazyGenerator,
@@ -45,9 +45,8 @@ pub struct Answerer<'a> {
 }
 
 impl<'a> Answerer<'a> {
-    /// Prepares to answer from what `retriever` finds in its index, which took `load_index` to
-    /// open; loads nothing. Without `support` thresholds words alone decide what supports a
-    /// sentence.
+    /// `load_index` is the time it took to open the index. Loads no model. Without `support`
+    /// thresholds, word overlap alone decides whether a sentence is supported.
     pub fn new(
         retriever: Retriever<'a>,
         llm: &'a LazyGenerator,
@@ -58,12 +57,12 @@ impl<'a> Answerer<'a> {
         Self { retriever, llm, support, options, load_index }
     }
 
-    /// What finds the passages.
+    /// The retriever this answerer searches with.
     pub fn retriever(&self) -> &Retriever<'a> {
         &self.retriever
     }
 
-    /// Finds the passages for a question.
+    /// Retrieves the passages for a question, without near-duplicates.
     pub fn search(&self, question: &str) -> Result<Retrieval> {
         let top_k = self.options.top_k;
         let mut retrieval = self.retriever.retrieve(question, top_k + SPARE_HITS)?;
@@ -71,7 +70,7 @@ impl<'a> Answerer<'a> {
         Ok(retrieval)
     }
 
-    /// Answers a normalized question.
+    /// Answers a question that has already been normalized.
     pub(super) fn answer(
         &self,
         asked: Asked,
@@ -101,7 +100,7 @@ impl<'a> Answerer<'a> {
         Ok(answer)
     }
 
-    /// Why a question is answered with "your documents say nothing about this", if it is.
+    /// Why a question should be refused rather than answered; `None` if it should be answered.
     pub fn refuses(&self, retrieval: &Retrieval) -> Option<Reason> {
         let Relevance { is_low, signals, .. } = retrieval.relevance;
         if self.retriever.index().chunk_count() == 0 {
@@ -144,8 +143,8 @@ impl<'a> Answerer<'a> {
         }
     }
 
-    /// The passages that the LLM is to answer from; `None` where it is not to answer at all: by
-    /// the user's wish, or because it does not write the question's language or read that of any
+    /// The passages to give the LLM, or `None` if it should not answer: because the user asked for
+    /// an extractive answer, or because it does not support the question's language or that of any
     /// passage.
     fn for_llm(
         &self,
@@ -245,8 +244,8 @@ impl<'a> Answerer<'a> {
         unsupported(answer, passages, self.retriever.index(), embedder, self.support)
     }
 
-    /// What the LLM would be asked, all passages of its prompt counted as fitting; nothing where
-    /// it would not be asked. Loads no LLM.
+    /// The prompt for `question`, assuming that every passage fits the context; `None` if the LLM
+    /// would not be asked. Does not load the LLM.
     pub fn messages(
         &self,
         question: &str,
@@ -279,7 +278,7 @@ impl<'a> Answerer<'a> {
         numbers.iter().map(citation).collect()
     }
 
-    /// The LLM, if it can write at once and writes the language of a question.
+    /// The LLM, if it can generate without loading first and supports the question's language.
     pub(super) fn ready_generator(&self, question: &str) -> Option<Generator<'_>> {
         let known = self.llm.languages.as_ref();
         let code = Language::of(question).code();

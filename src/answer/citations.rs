@@ -1,11 +1,11 @@
-//! Citations `[n]` in an answer, checked against the passages that were given.
+//! Citations `[n]` in an answer, checked against the passages that were provided.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 
-/// The passages, from 1, that `answer` cites and that exist, in order of first mention; and whether
-/// it also cites some that do not.
+/// The valid passage numbers (from 1) cited by `answer`, in order of first mention, and whether it
+/// also cites numbers that do not exist.
 pub fn cited(answer: &str, passages: usize) -> (Vec<usize>, bool) {
     let (mut found, mut invented) = (Vec::new(), false);
     let mut seen = BTreeSet::new();
@@ -25,7 +25,7 @@ pub fn cited(answer: &str, passages: usize) -> (Vec<usize>, bool) {
     (found, invented)
 }
 
-/// Where a text has `[1]` and `[1, 3]`, in bytes.
+/// Byte ranges of the citations in `text`, such as `[1]` and `[1, 3]`.
 pub(crate) fn spans(text: &str) -> Vec<Range<usize>> {
     let opened = text.match_indices('[').map(|(start, _)| start);
     let number = |c: char| c.is_ascii_digit() || matches!(c, ',' | ' ');
@@ -37,7 +37,7 @@ pub(crate) fn spans(text: &str) -> Vec<Range<usize>> {
     closed.collect()
 }
 
-/// The text without them.
+/// Strips citations from `text`.
 pub fn without_citations(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut start = 0;
@@ -49,7 +49,7 @@ pub fn without_citations(text: &str) -> String {
     plain
 }
 
-/// A document's name for people: relative to `folder` where it lies below it.
+/// A document's display name: relative to `folder` if it lies inside it.
 pub fn document_name(document: &str, folder: Option<&Path>) -> String {
     let relative =
         folder.and_then(|folder| Path::new(document).strip_prefix(folder).ok()?.to_str());

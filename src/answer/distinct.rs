@@ -1,5 +1,5 @@
-//! Near-duplicates are left out: copies and versions of one file are common, and a text that the
-//! LLM has read already takes the place of one that it has not.
+//! Drops near-duplicates: copies and versions of a file are common, and repeated text takes context
+//! from passages the LLM has not seen.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -8,15 +8,15 @@ use crate::index::Passage;
 use crate::retrieval::Hit;
 use crate::text::analyze::{TermKind, terms};
 
-/// Words in a shingle: enough that texts about one matter do not share many by chance.
+/// Words per shingle: long enough that texts on the same subject share few by chance.
 const SHINGLE_WORDS: usize = 3;
-/// A passage says nothing new if a better one has this share of its shingles.
+/// A passage is redundant if a better one contains this share of its shingles.
 const REPEATED_SHARE: f64 = 0.9;
 
-/// The first `limit` of `hits` that are not near-duplicates of one before them.
+/// The first `limit` hits that are not near-duplicates of an earlier one.
 pub fn distinct(hits: Vec<Hit>, limit: usize) -> Vec<Hit> {
     let mut kept: Vec<(Hit, Content)> = Vec::new();
-    // The kept passages that have a shingle, so that only passages with a common one are compared.
+    // Kept passages by shingle, so that only passages with a shingle in common are compared.
     let mut holders: HashMap<u64, Vec<usize>> = HashMap::new();
     for hit in hits {
         if kept.len() == limit {
@@ -32,7 +32,7 @@ pub fn distinct(hits: Vec<Hit>, limit: usize) -> Vec<Hit> {
             let (other, theirs) = &kept[holder];
             shared as f64 >= REPEATED_SHARE * content.shingles.len() as f64
                 && content.says_no_more_than(theirs)
-                // Neighbours share their edges, and become one text.
+                // Adjacent chunks overlap, and are merged later.
                 && !super::merge::overlap(&other.passage, &hit.passage)
         });
         if !repeats {
@@ -45,10 +45,10 @@ pub fn distinct(hits: Vec<Hit>, limit: usize) -> Vec<Hit> {
     kept.into_iter().map(|(hit, _)| hit).collect()
 }
 
-/// What passages are compared by.
+/// The features that passages are compared by.
 struct Content {
     heading: Vec<String>,
-    /// Hashes of neighbouring words.
+    /// Hashes of consecutive words.
     shingles: BTreeSet<u64>,
     /// Words with a digit: versions of a text differ in dates and amounts.
     figures: BTreeSet<String>,
@@ -68,7 +68,8 @@ impl Content {
         Self { heading, shingles, figures: words.into_iter().filter(figure).collect() }
     }
 
-    /// The same words under another heading are about something else, and another figure is news.
+    /// The same words under another heading are about something else, and a new figure is new
+    /// information.
     fn says_no_more_than(&self, other: &Self) -> bool {
         self.heading == other.heading && self.figures.is_subset(&other.figures)
     }
@@ -98,7 +99,7 @@ mod tests {
         Hit { chunk: ChunkId(0), passage, score: 0.0, scores }
     }
 
-    /// The documents that are kept of a first hit and these.
+    /// The ids of the documents that survive, given a first hit and `others`.
     fn kept(others: &[(&str, &str, &str)], limit: usize) -> Vec<String> {
         let mut hits = vec![hit("first", "Nghỉ phép", (0, TEXT.len()), TEXT)];
         hits.extend(
@@ -151,7 +152,7 @@ mod tests {
         let end = TEXT.len();
         let hits = vec![hit("a", "H", (0, end), TEXT), hit("a", "H", (10, end + 10), TEXT)];
         assert_eq!(distinct(hits, 5).len(), 2);
-        // The same text at another place of the document is a repetition.
+        // The same text elsewhere in the document is a duplicate.
         let hits = vec![hit("a", "H", (0, end), TEXT), hit("a", "H", (end + 9, 2 * end + 9), TEXT)];
         assert_eq!(distinct(hits, 5).len(), 1);
     }

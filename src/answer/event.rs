@@ -1,4 +1,4 @@
-//! What happens while a question is answered.
+//! Progress events emitted while a question is answered.
 
 use std::time::Duration;
 
@@ -11,67 +11,67 @@ use crate::generation::remote::RemoteError;
 use crate::retrieval::Retrieval;
 use crate::text::language::Language;
 
-/// Something that happened, in the order in which it does.
+/// A progress event; the variants are in the order in which they occur.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// The LLM is asked to rewrite a follow-up.
+    /// The LLM is about to rewrite a follow-up.
     Rewriting,
-    /// The LLM failed at that, or no server answered.
+    /// The rewrite failed, or no server answered.
     NotRewritten(&'a Error),
-    /// A follow-up was understood, and something else is searched for in its place.
+    /// A follow-up was resolved to a different query.
     Understood {
-        /// What is searched for.
+        /// The query that is searched for.
         query: &'a str,
-        /// Whether the LLM wrote it; else the question before stands in front.
+        /// True if the LLM wrote it; false if the previous question was prepended.
         by_llm: bool,
-        /// How long it took.
+        /// Time taken by the rewrite.
         took: Duration,
     },
-    /// The best passages were found.
+    /// Retrieval has finished.
     Searched(&'a Retrieval),
-    /// They were reranked.
+    /// The hits were reranked.
     Reranked(&'a Retrieval),
-    /// There is no answer, and why.
+    /// The question was refused, for this reason.
     Refused(Reason),
-    /// The LLM does not write the question's language, so the passages' own sentences answer.
+    /// The LLM does not support the question's language, so the answer is extractive.
     LlmNotFor(Language),
-    /// The LLM does not read the passages' language, so their own sentences answer.
+    /// The LLM supports none of the passages' languages, so the answer is extractive.
     LlmCannotRead,
-    /// The LLM is being loaded now.
+    /// The LLM is about to load.
     LoadingLlm,
-    /// It was.
+    /// The LLM has loaded.
     LlmLoaded {
-        /// Where it is.
+        /// The device it is on, and the memory it takes.
         placed: &'a Placed,
-        /// How long it took.
+        /// Time taken to load.
         took: Duration,
     },
-    /// So many of the lowest-ranked passages did not fit into the LLM's context.
+    /// This many of the lowest-ranked passages did not fit the LLM's context.
     PassagesDropped(usize),
-    /// The answer begins.
+    /// The answer is about to start.
     Answering,
-    /// A piece of it.
+    /// A piece of the answer's text.
     Text(&'a str),
-    /// A server did not answer, and `next` is asked after a pause.
+    /// A server failed; `next` will be tried after a pause.
     ServerFailed {
-        /// Why.
+        /// The failure.
         error: &'a RemoteError,
-        /// `host:port`.
+        /// `host:port` of the server to try next.
         next: &'a str,
-        /// How long.
+        /// The delay before the next attempt.
         pause: Duration,
     },
-    /// The answer cites passages that it was not given.
+    /// The answer cites passage numbers that do not exist.
     InventedCitations,
-    /// These sentences of the answer have no support in the passages.
+    /// Sentences of the answer that the passages do not support.
     Unsupported(&'a [Unsupported]),
-    /// The answer cites nothing; the passages it was given stand in for citations.
+    /// The answer has no citations, so every passage it was given is listed instead.
     NoCitations,
-    /// The answer ended.
+    /// The answer is complete.
     Answered {
-        /// Time since it began.
+        /// Time since [`Event::Answering`].
         took: Duration,
-        /// What the LLM did; none for an extractive answer.
+        /// Generation statistics; `None` for an extractive answer.
         written: Option<&'a Written>,
     },
 }

@@ -1,4 +1,4 @@
-//! Extractive answers: the passages' own best sentences, verbatim and cited, without an LLM.
+//! Extractive answers: the best sentences of the passages, verbatim and cited, without an LLM.
 
 use anyhow::Result;
 
@@ -6,32 +6,32 @@ use crate::chunks::sentences;
 use crate::embedding::{Embedder, Tokens, dot};
 use crate::index::{LexicalQuery, Passage};
 
-/// Sentences in an answer.
+/// Maximum sentences in an answer.
 const MAX_SENTENCES: usize = 3;
-/// Passages that they are taken from.
+/// Passages that sentences are taken from.
 const MAX_PASSAGES: usize = 3;
-/// Sentences that are compared; a passage has about ten.
+/// Maximum sentences compared; a passage has about ten.
 const MAX_CANDIDATES: usize = 48;
-/// A sentence this much below the best one adds nothing to the answer.
+/// Sentences that score this far below the best one are left out.
 const MARGIN: f32 = 0.12;
-/// Weight of the share of the question that a sentence covers against its cosine.
+/// Weight of the question coverage relative to the cosine.
 const COVERAGE_WEIGHT: f32 = 0.2;
-/// What each rank of its passage costs a sentence: the first is the likeliest to be right.
+/// Penalty per rank of the passage: higher-ranked passages are more likely to be right.
 const RANK_COST: f32 = 0.02;
-/// A shorter sentence, in characters, says little by itself.
+/// Shorter sentences, in characters, say little on their own.
 const MIN_CHARACTERS: usize = 20;
 
-/// A sentence of the answer.
+/// A sentence selected for the answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sentence {
-    /// As the document has it, without markup.
+    /// As in the document, without markup.
     pub text: String,
-    /// The passage it is from, from 1.
+    /// Number of its passage, from 1.
     pub passage: usize,
 }
 
-/// The sentences of `passages` (best first) that answer the question best, in reading order. The
-/// question is `query`, `[dim]`, to the embedder, and `lexical` to BM25.
+/// Selects the sentences of `passages` (best first) that best answer the question, in reading
+/// order. `query` is the question's embedding, `[dim]`; `lexical` its BM25 terms.
 pub fn select(
     query: &[f32],
     lexical: &LexicalQuery,
@@ -39,7 +39,7 @@ pub fn select(
     embedder: &Embedder,
 ) -> Result<Vec<Sentence>> {
     let candidates = candidates(passages);
-    // The heading says what a sentence that begins with "It" is about.
+    // The heading resolves what a sentence beginning with "It" is about.
     let in_context = candidates.iter().map(|sentence| {
         let heading = passages[sentence.passage - 1].headings.last();
         format!("{}\n{}", heading.map_or("", String::as_str), sentence.text)
@@ -50,7 +50,7 @@ pub fn select(
     let (candidates, in_context): (Vec<_>, Vec<_>) =
         candidates.into_iter().zip(in_context).filter(|(_, text)| fits(text)).unzip();
     if candidates.is_empty() {
-        // No sentence is short enough to be judged by itself: the best passage is the answer.
+        // Every sentence is too long to embed: fall back to the whole best passage.
         let whole = |passage: &Passage| Sentence { text: passage.text.clone(), passage: 1 };
         return Ok(passages.first().map(whole).into_iter().collect());
     }
@@ -77,7 +77,7 @@ pub fn select(
     Ok(chosen.into_iter().map(|i| candidates[i].clone()).collect())
 }
 
-/// The sentences of the best passages that are long enough, or all if none is.
+/// Sentences of the best passages that are long enough; all sentences if none is.
 fn candidates(passages: &[Passage]) -> Vec<Sentence> {
     let mut candidates = Vec::new();
     for (rank, passage) in passages.iter().take(MAX_PASSAGES).enumerate() {

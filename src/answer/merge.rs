@@ -1,28 +1,27 @@
-//! Passages that overlap or touch become one: neither the LLM nor the reader gets a text twice, or
-//! in pieces.
+//! Merges passages that overlap or adjoin, so that neither the LLM nor the reader sees a text twice
+//! or in fragments.
 
 use crate::index::Passage;
 use crate::retrieval::Hit;
 
-/// Two chunks of one section are at most this many bytes apart, all of them blank: a paragraph's
-/// end.
+/// Adjacent chunks of a section are at most this many bytes apart, all whitespace: a paragraph
+/// break.
 const MAX_GAP: usize = 4;
 
-/// A passage to answer from, and the best score of the hits it is made of.
+/// A passage to answer from, with the best score of the hits merged into it.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// Text and place.
     pub passage: Passage,
-    /// Comparable within one question only.
+    /// Comparable only within one question.
     pub score: f32,
 }
 
-/// Merges hits of one document whose texts overlap or follow on each other. Best first, as the hits were.
+/// Merges hits of the same document that overlap or adjoin; keeps the order, best first.
 pub fn merge(hits: &[Hit]) -> Vec<Source> {
     let mut sources: Vec<Source> = Vec::new();
     for hit in hits {
         let mut new = Source { passage: hit.passage.clone(), score: hit.score };
-        // A new passage may close the gap between two that are there already.
+        // A new passage may close the gap between two existing ones.
         let mut place = sources.len();
         while let Some(i) = sources.iter().position(|source| {
             overlap(&source.passage, &new.passage) || touch(&source.passage, &new.passage)
@@ -39,23 +38,23 @@ pub fn merge(hits: &[Hit]) -> Vec<Source> {
     sources
 }
 
-/// Whether two passages share some of their document's bytes.
+/// Whether two passages share any bytes of their document.
 pub(crate) fn overlap(a: &Passage, b: &Passage) -> bool {
     a.document == b.document && a.span.0 < b.span.1 && b.span.0 < a.span.1
 }
 
-/// Whether one passage follows on the other within a section. Chunks hold all of a section but for
-/// the blanks between them, so nothing is left out where the gap is small.
+/// Whether two passages adjoin within a section. Chunks cover a section except for the whitespace
+/// between them, so a small gap omits no text.
 fn touch(a: &Passage, b: &Passage) -> bool {
     let gap = a.span.0.max(b.span.0).saturating_sub(a.span.1.min(b.span.1));
     a.document == b.document && a.headings == b.headings && gap <= MAX_GAP
 }
 
-/// The text from the first byte of either to the last.
+/// The text spanning both passages.
 fn union(a: Passage, b: Passage) -> Passage {
     let (mut first, second) = if a.span.0 <= b.span.0 { (a, b) } else { (b, a) };
     if second.span.1 > first.span.1 {
-        // Spans are bytes of the same text, so what they share has the same length in both.
+        // Both spans index the same text, so the overlap has the same length in each.
         let gap = second.span.0.saturating_sub(first.span.1);
         first.text.push_str(&"\n".repeat(gap));
         first.span.1 += gap;
@@ -114,10 +113,10 @@ mod tests {
         };
         let sources = merge(&[hit(7, "Hai.", "H"), hit(100, "Xa.", "H"), hit(0, "Một.", "H")]);
         let texts: Vec<&str> = sources.iter().map(|source| &*source.passage.text).collect();
-        // "Một." has six bytes, so one is between the texts.
+        // "Một." is six bytes, which leaves a gap of one.
         assert_eq!(texts, ["Một.\nHai.", "Xa."]);
         assert_eq!(sources[0].passage.span, (0, 11));
-        // What is under another heading is about something else.
+        // Text under another heading belongs to a different section.
         assert_eq!(merge(&[hit(7, "Hai.", "H"), hit(0, "Một.", "G")]).len(), 2);
     }
 

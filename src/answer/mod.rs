@@ -1,8 +1,8 @@
-//! Answering: a question → a cited answer, with everything that happened on the way.
+//! Answering: a question → a cited answer, with timings, scores and diagnostics.
 //!
-//! [`Conversation::ask`](conversation::Conversation::ask) is the one way in: it understands a
-//! follow-up, finds passages, has the answer written or takes the passages' own sentences, checks
-//! it and remembers it.
+//! [`Conversation::ask`](conversation::Conversation::ask) is the entry point: it resolves
+//! follow-ups, retrieves passages, generates or extracts the answer, checks its support and adds
+//! the turn to the history.
 
 mod answerer;
 mod citations;
@@ -32,22 +32,22 @@ pub use event::Event;
 pub use support::Judge;
 pub use support::Unsupported;
 
-/// How answers are made.
+/// Options that apply to every answer.
 #[derive(Debug, Clone)]
 pub struct AnswerOptions {
-    /// Passages to answer from.
+    /// Maximum passages to answer from.
     pub top_k: usize,
-    /// Never use the LLM.
+    /// Always answer extractively, without the LLM.
     pub extractive: bool,
-    /// Answer from the best passages, whatever their relevance.
+    /// Answer from the best passages even if their relevance is low.
     pub force: bool,
-    /// How the LLM chooses tokens.
+    /// Sampling parameters for the LLM.
     pub sampling: SamplingOptions,
-    /// What the LLM is asked with.
+    /// Prompt template for answers.
     pub prompt: PromptTemplate,
-    /// What it is asked with to rewrite a follow-up.
+    /// Prompt template for rewriting follow-ups.
     pub rewriting: RewriteTemplate,
-    /// The folder that the names of cited documents are relative to, where they are below it.
+    /// Folder that the names of cited documents inside it are shown relative to.
     pub names_below: Option<PathBuf>,
 }
 
@@ -65,63 +65,63 @@ impl Default for AnswerOptions {
     }
 }
 
-/// Who wrote an answer.
+/// How an answer was produced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// The LLM.
+    /// Written by the LLM.
     Generative,
-    /// The documents themselves.
+    /// Sentences quoted from the passages.
     Extractive,
 }
 
-/// Why there is no answer, or only a part of one.
+/// Why an answer is missing or incomplete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// The index holds nothing.
+    /// The index is empty.
     EmptyIndex,
-    /// No word of the question occurs, and nothing is near it in meaning.
+    /// No word of the question occurs in the documents, and nothing is close in meaning.
     NoMatch,
-    /// Something was found, but probably not an answer.
+    /// Passages were found, but they probably do not answer the question.
     LowRelevance,
-    /// The user interrupted.
+    /// The user interrupted the run.
     Interrupted,
-    /// The answer reached the limit of tokens.
+    /// The answer reached the token limit.
     MaxTokens,
 }
 
-/// A passage that an answer rests on.
+/// A passage cited by an answer.
 #[derive(Debug, Clone, Serialize)]
 pub struct Citation {
-    /// Its number in the answer.
+    /// Its number in the answer, from 1.
     pub n: usize,
     /// The document's id in the index: its path, or `path#id`.
     #[serde(skip)]
     pub document_id: String,
-    /// The document's name for people: see [`AnswerOptions::names_below`].
+    /// Display name: see [`AnswerOptions::names_below`].
     pub document: String,
-    /// Heading path, `A > B`.
+    /// Headings above the passage, `A > B`.
     pub heading: String,
-    /// `lines` or `pages`, first and last, if the file has them.
+    /// First and last line or page, if the file has them.
     #[serde(flatten)]
     pub place: Option<Place>,
-    /// Comparable within one question only.
+    /// Comparable only within one question.
     pub score: f32,
 }
 
-/// The device of each model; absent for one that was not used.
+/// The device each model ran on; absent for models that were not used.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Placement {
-    /// The embedder.
+    /// Device of the embedder.
     pub embedder: Option<String>,
-    /// The reranker.
+    /// Device of the reranker.
     pub reranker: Option<String>,
-    /// The LLM.
+    /// Device of the LLM, or the server that ran it.
     pub llm: Option<String>,
 }
 
-/// How long each stage took, in milliseconds.
+/// Time per stage, in milliseconds.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Timings {
     /// Rewriting a follow-up.
@@ -130,57 +130,57 @@ pub struct Timings {
     pub load_index: f64,
     /// Embedding the question.
     pub embed: f64,
-    /// Searching and fusing.
+    /// Both searches and their fusion.
     pub search: f64,
     /// Reranking.
     pub rerank: f64,
-    /// Loading the LLM; 0 when it was loaded already.
+    /// Loading the LLM; 0 if it was already loaded.
     pub load_llm: f64,
-    /// Reading the prompt.
+    /// Processing the prompt.
     pub prefill: f64,
-    /// Writing the answer.
+    /// Generating or extracting the answer.
     pub decode: f64,
-    /// Looking for support for its sentences in the passages.
+    /// Checking the answer's sentences against the passages.
     pub check: f64,
 }
 
-/// How many tokens the LLM read and wrote.
+/// Token counts of the LLM call.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct TokenCounts {
-    /// Read.
+    /// Tokens in the prompt.
     pub prompt: usize,
-    /// Written.
+    /// Tokens generated.
     pub generated: usize,
 }
 
-/// An answer, as `--json` prints it.
+/// An answer, serialized as is by `--json`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Answer {
-    /// The question.
+    /// The question as asked.
     pub question: String,
-    /// What was searched for in a conversation, where that is not the question itself.
+    /// The query that was searched for, if it differs from the question.
     pub searched: Option<String>,
-    /// Whether the documents answer it.
+    /// Whether the documents answer the question.
     pub answered: bool,
-    /// Why not, or why only in part.
+    /// Why the answer is missing or incomplete.
     pub reason: Option<Reason>,
-    /// Who wrote it.
+    /// How it was produced.
     pub mode: Mode,
-    /// The text; empty where the documents do not answer.
+    /// Answer text; empty if `answered` is false.
     pub answer: String,
-    /// What it rests on.
+    /// The passages that the answer cites.
     pub citations: Vec<Citation>,
-    /// Sentences that the passages do not support, as far as that can be told.
+    /// Sentences for which no support was found in the passages.
     pub unsupported: Vec<Unsupported>,
-    /// The LLM's name; absent where it did not write.
+    /// Name of the LLM; absent for an extractive answer.
     pub model: Option<String>,
-    /// Where the models ran.
+    /// The device each model ran on.
     pub placement: Placement,
-    /// How long it took.
+    /// Time per stage.
     pub timings_ms: Timings,
-    /// How many tokens it took.
+    /// Tokens read and generated by the LLM.
     pub tokens: TokenCounts,
-    /// The passages that it could have cited, with all scores.
+    /// The passages available for citation, with all their scores.
     #[serde(skip)]
     pub hits: Vec<Hit>,
 }

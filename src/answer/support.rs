@@ -1,8 +1,8 @@
-//! Sentences of a written answer that the passages do not support.
+//! Finds sentences of a generated answer that the passages do not support.
 //!
-//! They are found by the words that sentence and passage share and by how near their meanings are.
-//! That notices what the passages do not speak of. It does not notice a wrong number in an otherwise
-//! right sentence: nothing short of understanding does (docs/prompt.md has the figures).
+//! Support is judged by shared words and by embedding similarity. That catches claims about things
+//! the passages do not mention, but not a wrong number in an otherwise correct sentence;
+//! docs/prompt.md has the figures.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -19,27 +19,27 @@ use crate::models::catalogue::SupportThresholds;
 use crate::text::analyze::{TermKind, terms};
 use crate::text::language::Language;
 
-/// Words that a sentence must have to be judged: "Yes." claims nothing by itself.
+/// Shorter sentences are not judged: "Yes." claims nothing on its own.
 const MIN_CLAIM_WORDS: usize = 3;
-/// A passage that covers this share of a sentence's weight supports it, whatever the meanings.
+/// Coverage of a sentence's idf weight that counts as support whatever the embeddings say.
 const SUFFICIENT_COVERAGE: f32 = 0.5;
-/// The coverage that supports a sentence without a calibrated embedder, where words alone decide,
-/// within one language.
+/// Coverage threshold where words alone decide: no calibrated embedder, and both texts in the same
+/// language.
 const MIN_COVERAGE_BY_WORDS: f32 = 0.2;
 
 /// A sentence that no passage supports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unsupported {
-    /// The sentence, citations included.
+    /// The sentence, including citations.
     pub text: String,
-    /// Where it begins in the answer, in bytes.
+    /// Byte offset of its start in the answer.
     pub start: usize,
-    /// Where it ends.
+    /// Byte offset of its end.
     pub end: usize,
 }
 
-/// The sentences of `answer` that the passages they cite do not support, or, where they cite none,
-/// no passage does.
+/// The sentences of `answer` that are not supported by the passages they cite, or, if they cite
+/// none, by any passage.
 pub fn unsupported(
     answer: &str,
     passages: &[Passage],
@@ -66,17 +66,17 @@ pub fn unsupported(
     Ok(found)
 }
 
-/// Compares sentences with passages.
+/// Compares sentences with passages, and caches the passages' embeddings.
 pub struct Judge<'a> {
     index: &'a dyn Index,
     embedder: &'a Embedder,
     thresholds: Option<SupportThresholds>,
-    /// The vectors of a passage's sentences, by the passage's number, for those that were needed.
+    /// Sentence vectors of each passage embedded so far, by passage number.
     embedded: BTreeMap<usize, Vec<Vec<f32>>>,
 }
 
 impl<'a> Judge<'a> {
-    /// Nothing is embedded yet.
+    /// Embeds nothing yet.
     pub fn new(
         index: &'a dyn Index,
         embedder: &'a Embedder,
@@ -85,8 +85,8 @@ impl<'a> Judge<'a> {
         Self { index, embedder, thresholds, embedded: BTreeMap::new() }
     }
 
-    /// Whether one of the passages with these numbers supports the statement. Nothing is embedded
-    /// where the words decide.
+    /// Whether any of the passages in `numbers` supports the statement. Embeds only if word overlap
+    /// does not decide.
     fn supports(
         &mut self,
         statement: &str,
@@ -111,7 +111,7 @@ impl<'a> Judge<'a> {
             return Ok(numbers.iter().zip(&coverage).any(by_words));
         };
         let Some(vector) = self.embed(vec![statement.to_owned()])?.pop() else {
-            // Too long for the embedder, and for a sentence.
+            // Too long to embed, and not really a sentence.
             return Ok(true);
         };
         for (&number, &coverage) in numbers.iter().zip(&coverage) {
@@ -125,7 +125,7 @@ impl<'a> Judge<'a> {
         Ok(false)
     }
 
-    /// The best cosine of a statement's vector with one of a passage's sentences; 0 without any.
+    /// The highest cosine between `statement` and a sentence of the passage; 0 if it has none.
     pub fn nearest(&mut self, statement: &[f32], number: usize, passage: &Passage) -> Result<f32> {
         if !self.embedded.contains_key(&number) {
             let spans = sentences(&passage.text).into_iter();
@@ -137,7 +137,7 @@ impl<'a> Judge<'a> {
         Ok(self.embedded[&number].iter().map(cosine).fold(0.0, f32::max))
     }
 
-    /// The vectors of texts, without those that are empty or too long for the embedder.
+    /// Embeds `texts`, skipping those that are empty or too long for the embedder.
     pub fn embed(&self, mut texts: Vec<String>) -> Result<Vec<Vec<f32>>> {
         let window = self.embedder.passage_window();
         texts.retain(|text| !text.is_empty() && self.embedder.count_tokens(text) <= window);
@@ -146,11 +146,10 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// The sentences of an answer, in bytes. Citations that follow a full stop belong to the sentence
-/// before it.
+/// Byte ranges of an answer's sentences. Citations after a full stop belong to the sentence before.
 fn statements(answer: &str) -> Vec<Range<usize>> {
     let citations = spans(answer);
-    // A splitter takes "[1]" for the beginning or a part of a sentence, but a blank for neither.
+    // The sentence splitter trips over "[1]" but not over spaces, so blank out citations first.
     let mut blanked = answer.to_owned();
     for span in &citations {
         blanked.replace_range(span.clone(), &" ".repeat(span.len()));
@@ -166,7 +165,7 @@ fn statements(answer: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// Whether a sentence states something about its subject that can be right or wrong.
+/// Whether a sentence makes a claim that can be checked.
 fn claims(statement: &str) -> bool {
     let statement = statement.trim_end();
     let leads_or_asks = statement.ends_with([':', '?']);

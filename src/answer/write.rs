@@ -1,4 +1,4 @@
-//! Having an answer written, by whichever LLM there is.
+//! Generates an answer with the local or remote LLM.
 
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -14,8 +14,8 @@ use crate::index::Passage;
 use crate::prompt;
 
 impl Answerer<'_> {
-    /// Writes the answer's text from `passages`, and says how many of them, the best ones, the LLM
-    /// has read.
+    /// Writes the answer's text from `passages`, and returns how many of the best ones fitted the
+    /// prompt.
     pub(super) fn write(
         &self,
         question: &str,
@@ -65,7 +65,7 @@ impl Answerer<'_> {
         Ok(read)
     }
 
-    /// The LLM, loaded now if it is on this machine and was not before.
+    /// The LLM, loading a local one if necessary.
     fn generator(
         &self,
         answer: &mut Answer,

@@ -1,4 +1,4 @@
-//! The command line. Parsing only validates; nothing is opened or built here.
+//! The command line. Parsing only validates: nothing is opened or built here.
 
 use std::path::PathBuf;
 
@@ -11,13 +11,13 @@ use crate::terminal::Lang;
 
 /// Answers questions from your own documents, on your own machine.
 ///
-/// Without a question it starts a dialogue, or, where standard input is no terminal, answers one
-/// question a line.
+/// Without a question, starts an interactive dialogue; if standard input is not a terminal, reads
+/// and answers one question per line.
 #[derive(Debug, Parser)]
 #[command(name = "rag-query", version, max_term_width = 100)]
 #[command(
     after_help = "Exit codes: 0 answered, 1 error, 2 usage, 3 nothing relevant in the documents, \
-    4 the GPU that is required cannot be used, 130 interrupted."
+    4 the required GPU cannot be used, 130 interrupted."
 )]
 pub struct Cli {
     /// The question, in quotes
@@ -26,7 +26,7 @@ pub struct Cli {
     #[command(flatten)]
     pub global: Global,
 
-    /// Print the prompt that the LLM would get, and do not load it
+    /// Print the prompt for the LLM without loading it
     #[arg(long, conflicts_with = "extractive")]
     pub show_prompt: bool,
 
@@ -37,14 +37,14 @@ pub struct Cli {
     pub command: Option<Command>,
 }
 
-/// Options of every command.
+/// Options shared by all commands.
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// The index: a folder, `@NAME` for one of several in your data folder, or
-    /// `milvus://host:port/collection` on a server [default: ./index if it is one, else the data
-    /// folder's own]
+    /// The index: a folder, `@NAME` for a named index in your data folder, or
+    /// `milvus://host:port/collection` for one on a server [default: `./index` if it is an index,
+    /// else the one in your data folder]
     #[arg(
         long,
         global = true,
@@ -54,7 +54,7 @@ pub struct Global {
     )]
     pub index: Option<PathBuf>,
 
-    /// The three models to use: `default`, `quality`, `cpu` or `demo`
+    /// The set of models to use: `default`, `quality`, `cpu`, `demo`, or one from `--catalogue`
     #[arg(
         long,
         global = true,
@@ -64,19 +64,19 @@ pub struct Global {
     )]
     pub profile: String,
 
-    /// Where the LLM runs: `cuda`, `cuda:N` or `cpu` [default: what the profile says]
+    /// Where the LLM runs: `cuda`, `cuda:N` or `cpu` [default: set by the profile]
     #[arg(long, global = true, value_name = "DEVICE")]
     pub device: Option<DeviceChoice>,
 
-    /// JSON on standard output, one object a line
+    /// Print JSON to standard output, one object per line
     #[arg(long, global = true)]
     pub json: bool,
 
-    /// Nothing on standard error but warnings and errors
+    /// Print only warnings and errors to standard error
     #[arg(long, short, global = true)]
     pub quiet: bool,
 
-    /// Never download: use what is in the cache
+    /// Never download; use only models that are already on this machine
     #[arg(long, global = true)]
     pub offline: bool,
 
@@ -84,50 +84,49 @@ pub struct Global {
     #[arg(long, global = true, value_name = "LANG")]
     pub lang: Option<Lang>,
 
-    /// Keep the order of the first search
+    /// Skip reranking
     #[arg(long, global = true)]
     pub no_rerank: bool,
 
-    /// Answer with the documents' own sentences, without the LLM
+    /// Answer with sentences from the documents instead of the LLM
     #[arg(long, global = true)]
     pub extractive: bool,
 
-    /// Answer from the best passages even where they are probably not about the question
+    /// Answer even if the documents probably do not cover the question
     #[arg(long, global = true)]
     pub force: bool,
 
-    /// Passages to answer from, or hits to list
+    /// Number of passages to answer from, or of hits to list
     #[arg(long, global = true, value_name = "N", default_value_t = 5, value_parser = parse_top_k)]
     pub top_k: usize,
 
-    /// Show every passage and its scores, on standard error
+    /// Print each passage used and its scores to standard error
     #[arg(long, global = true)]
     pub explain: bool,
 
-    /// A GGUF file or a Hugging Face folder to use as the LLM, or servers,
-    /// `openai:http://HOST:PORT/v1#MODEL[,URL…]`, see docs/remote.md
+    /// The LLM to use: a GGUF file, a Hugging Face folder, or OpenAI-compatible servers
+    /// (`openai:http://HOST:PORT/v1#MODEL[,URL…]`; see docs/remote.md)
     #[arg(long, global = true, value_name = "LLM", env = "RAG_QUERY_LLM")]
     pub llm: Option<PathBuf>,
 
-    /// How long a server of `--llm` may be silent
+    /// How long to wait for a silent `--llm` server
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..))]
     pub llm_timeout: u32,
 
-    /// Tokens that prompt and answer may have together [default: what the catalogue says]
+    /// Context size: most tokens for prompt and answer together [default: set by the catalogue]
     #[arg(long, global = true, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(256..))]
     pub context: Option<u32>,
 
-    /// A template of the prompt that the LLM gets, see docs/prompt.md [default: the profile's, else
-    /// the built-in one]
+    /// Template for the LLM's prompt; see docs/prompt.md [default: the profile's, else built in]
     #[arg(long, global = true, value_name = "FILE", env = "RAG_QUERY_PROMPT")]
     pub prompt: Option<PathBuf>,
 
-    /// A template that follow-ups in the dialogue are rewritten with, see docs/prompt.md [default:
-    /// the profile's, else the built-in one]
+    /// Template for rewriting follow-up questions; see docs/prompt.md [default: the profile's, else
+    /// built in]
     #[arg(long, global = true, value_name = "FILE", env = "RAG_QUERY_REWRITE_PROMPT")]
     pub rewrite_prompt: Option<PathBuf>,
 
-    /// A catalogue of your own models and profiles
+    /// A catalogue with your own models and profiles
     #[arg(long, global = true, value_name = "FILE", env = "RAG_QUERY_CATALOGUE")]
     pub catalogue: Option<PathBuf>,
 }
@@ -136,61 +135,61 @@ pub struct Global {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Answer options")]
 pub struct SamplingArgs {
-    /// Most tokens in an answer
+    /// Maximum number of tokens in an answer
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_tokens: u32,
 
-    /// 0 takes the likeliest token always
+    /// Sampling temperature; 0 always picks the likeliest token
     #[arg(long, value_name = "T", default_value_t = 0.0, value_parser = parse_temperature)]
     pub temperature: f64,
 
-    /// Sample among the likeliest tokens that together reach this probability
+    /// Sample only from the likeliest tokens whose probabilities add up to P
     #[arg(long, value_name = "P", value_parser = parse_probability)]
     pub top_p: Option<f64>,
 
-    /// Sample among the tokens at least P times as likely as the likeliest
+    /// Sample only from tokens at least P times as likely as the likeliest
     #[arg(long, value_name = "P", value_parser = parse_share)]
     pub min_p: Option<f64>,
 
-    /// Sample among the N likeliest tokens
+    /// Sample only from the N likeliest tokens
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub sample_top_k: Option<u32>,
 
-    /// Makes recent tokens less likely; 1 does nothing
+    /// Make recent tokens less likely; 1 has no effect
     #[arg(long, value_name = "F", default_value_t = 1.05, value_parser = parse_penalty)]
     pub repeat_penalty: f32,
 
-    /// Seed of the random numbers
+    /// Random seed for sampling
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Builds or updates the index from files and folders (Markdown, PDF, DOCX, HTML, …), and looks
-    /// after it
+    /// Builds or updates the index from files and folders (Markdown, PDF, DOCX, HTML, …), and
+    /// manages it
     Index(IndexArgs),
-    /// Lists the passages for a question; without one, reads a question a line from standard input
+    /// Lists passages for a question; without one, reads one question per line from standard input
     Search {
         /// The question, in quotes
         query: Option<String>,
     },
-    /// Lists, downloads and checks models
+    /// Lists, downloads and verifies models
     Models {
         #[command(subcommand)]
         action: ModelsAction,
     },
-    /// Says what works on this machine and what is missing
+    /// Checks what works on this machine and what is missing
     Doctor,
-    /// Measures this machine: models, search and, if asked to, the LLM
+    /// Measures the speed of models, search and, optionally, the LLM on this machine
     Bench {
-        /// Load the LLM too, on the device that the profile or `--device` says, and measure it
+        /// Also load and measure the LLM, on the device set by the profile or `--device`
         #[arg(long)]
         with_llm: bool,
     },
-    /// Measures retrieval, refusal and, if asked to, answers on your own labelled questions
+    /// Measures retrieval, refusal and, optionally, answers on your own labelled questions
     Eval(EvalArgs),
-    /// Prints a completion script for a shell
+    /// Prints a shell completion script
     Completions {
         /// The shell
         shell: Shell,
@@ -203,42 +202,43 @@ pub struct IndexArgs {
     #[command(subcommand)]
     pub action: Option<IndexAction>,
 
-    /// Files and folders (Markdown, PDF, DOCX, HTML, EPUB, plain text, source code, JSON Lines): what
-    /// is new or changed under them is taken in, what is gone is removed, documents from other places
-    /// stay
+    /// Files and folders (Markdown, PDF, DOCX, HTML, EPUB, plain text, source code, JSON Lines):
+    /// new and changed files in them are indexed, deleted ones are removed, documents from
+    /// elsewhere are kept
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
 
-    /// Build a new index from these paths alone; the old one stays in use until it is done
+    /// Build a new index from these paths only; the old one stays in use until the new one is
+    /// complete
     #[arg(long, conflicts_with = "dry_run")]
     pub rebuild: bool,
 
-    /// Take one of N parts of the files, as one of N processes that write to the same index on Milvus
-    /// at once, each with another I; see docs/milvus.md
+    /// Index only part I of N of the files, for N processes that write to the same Milvus index at
+    /// the same time; see docs/milvus.md
     #[arg(long, value_name = "I/N", conflicts_with = "rebuild")]
     pub shard: Option<Shard>,
 
-    /// Show the passages that the documents would be cut into, and change nothing
+    /// Show the passages that the documents would be split into, without changing the index
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Of the files in folders take only those that match, as in .gitignore: '*.md', 'notes/**';
-    /// can be repeated
+    /// In folders, index only files that match this .gitignore-style pattern, such as '*.md' or
+    /// 'notes/**'; can be repeated
     #[arg(long, value_name = "PATTERN")]
     pub include: Vec<String>,
 
-    /// Leave out the files in folders that match; can be repeated
+    /// In folders, skip files that match this pattern; can be repeated
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Vec<String>,
 
-    /// End with exit code 1 if anything could not be read
+    /// Exit with code 1 if any file could not be read
     #[arg(long)]
     pub strict: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct EvalArgs {
-    /// JSON Lines, `{"id", "question", "relevant": [documents], "answers": [texts]}`; see
+    /// A JSON Lines file of `{"id", "question", "relevant": [documents], "answers": [texts]}`; see
     /// docs/eval.md
     #[arg(
         value_name = "QUESTIONS",
@@ -251,93 +251,92 @@ pub struct EvalArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
 
-    /// Draw the N questions at random, always the same ones
+    /// Choose the N questions at random, with a fixed seed
     #[arg(long, requires = "limit")]
     pub sample: bool,
 
-    /// Load the LLM too and measure its answers
+    /// Also load the LLM and measure its answers
     #[arg(long, conflicts_with = "compare")]
     pub with_llm: bool,
 
-    /// Keep the scores of every passage that the searches found in the JSON, to try other ways to
-    /// rank them
+    /// Add the scores of every passage found to the JSON, for experimenting with other rankings
     #[arg(long, requires = "json", conflicts_with = "compare")]
     pub candidates: bool,
 
-    /// Compare two reports that `eval --json` wrote, with a paired test for each measure
+    /// Compare two reports written by `eval --json`, with a paired test for each measure
     #[arg(long, num_args = 2, value_names = ["A", "B"])]
     pub compare: Vec<PathBuf>,
 }
 
 #[derive(Debug, PartialEq, Eq, Subcommand)]
 pub enum IndexAction {
-    /// Lists the documents of the index
+    /// Lists the documents in the index
     List,
-    /// Tells what the index holds, how large it is, and what it was built with
+    /// Shows what the index contains, its size, and what it was built with
     Info,
-    /// Lists the indexes that have a name, which `--index @NAME` uses
+    /// Lists the named indexes, which `--index @NAME` selects
     Names,
-    /// Removes documents from the index, be their files still there or not
+    /// Removes documents from the index, whether or not their files still exist
     Remove {
         /// Files and folders, or lines of JSONL files as `index list` names them
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
     },
-    /// Copies an index, between a folder and a Milvus server or within one, without embedding again;
-    /// what the target has of other documents stays
+    /// Copies an index to another folder or Milvus server without embedding again; other documents
+    /// in the target are kept
     Copy {
-        /// The index to read, as `--index` would name it
+        /// The index to read, in the same form as for `--index`
         source: PathBuf,
         /// The index to write
         target: PathBuf,
     },
-    /// Checks every byte and every passage of the index
+    /// Verifies every byte and every passage of the index
     Verify,
-    /// Writes the index anew without what was removed or replaced
+    /// Rewrites the index without removed and replaced passages
     Compact,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
 pub enum ModelsAction {
-    /// Lists the models, and whether their files are here
+    /// Lists the models and whether their files are on this machine
     List,
     /// Downloads the profile's models
     Pull,
-    /// Hashes the files of the profile's models again
+    /// Verifies the checksums of the profile's models
     Verify,
 }
 
 fn parse_top_k(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(n @ 1..=1000) => Ok(n),
-        _ => Err("a number from 1 to 1000".to_owned()),
+        _ => Err("expected a number from 1 to 1000".to_owned()),
     }
 }
 
 fn parse_temperature(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(t) if (0.0..=5.0).contains(&t) => Ok(t),
-        _ => Err("a number from 0 to 5".to_owned()),
+        _ => Err("expected a number from 0 to 5".to_owned()),
     }
 }
 
 fn parse_probability(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(p) if p > 0.0 && p <= 1.0 => Ok(p),
-        _ => Err("a number above 0, at most 1".to_owned()),
+        _ => Err("expected a number above 0 and at most 1".to_owned()),
     }
 }
 
 fn parse_share(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(p) if (0.0..=1.0).contains(&p) => Ok(p),
-        _ => Err("a number from 0 to 1".to_owned()),
+        _ => Err("expected a number from 0 to 1".to_owned()),
     }
 }
 
 fn parse_penalty(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(f) if (1.0..=4.0).contains(&f) => Ok(f),
-        _ => Err("a number from 1 to 4".to_owned()),
+        _ => Err("expected a number from 1 to 4".to_owned()),
     }
 }

@@ -1,4 +1,4 @@
-//! `rag-query [QUESTION]`: one question, a dialogue, or a question a line.
+//! `rag-query [QUESTION]`: one question, a dialogue, or one question per line of standard input.
 
 use std::io::{self, IsTerminal};
 
@@ -16,7 +16,7 @@ use crate::profile::Models;
 use crate::text::question;
 
 pub fn run(setup: &Setup, cli: &Cli) -> Result<Exit> {
-    // What cannot be asked is said before anything is loaded.
+    // Reject bad input before loading anything.
     let question = cli.question.as_deref().map(question::normalize).transpose()?;
     let options = setup.answer_options(&cli.sampling)?;
     interrupt::install();
@@ -36,7 +36,7 @@ pub fn run(setup: &Setup, cli: &Cli) -> Result<Exit> {
     }
 }
 
-/// Says which LLM will answer and where, before it is loaded.
+/// Says which LLM will answer and where it runs, before it is loaded.
 fn announce(setup: &Setup, cli: &Cli, models: &Models) {
     let terminal = setup.terminal;
     if let Some(pool) = models.llm.remote() {

@@ -14,14 +14,14 @@ use crate::models::catalogue::Role;
 use crate::models::{ModelEntry, ModelError};
 use crate::prompt::line_of;
 
-/// How much of a server's list of models is shown, in characters.
+/// Most characters shown of a server's list of models.
 const MAX_LIST_CHARS: usize = 200;
 
 #[derive(Serialize)]
 struct Report {
     version: &'static str,
     cuda_build: bool,
-    /// The GPUs that this build has code for; absent in a build without CUDA.
+    /// The GPUs that this build has kernels for; absent in a build without CUDA.
     cuda_kernels: Option<String>,
     cores: usize,
     profile: String,
@@ -41,10 +41,10 @@ struct GpuReport {
     total_bytes: u64,
 }
 
-/// What loading would take.
+/// Predicted placement of the LLM; nothing is loaded.
 #[derive(Serialize)]
 struct PlacementReport {
-    /// Absent without the model's files.
+    /// Absent if the model's files are missing, or the LLM is on a server.
     llm: Option<LlmReport>,
 }
 
@@ -100,7 +100,7 @@ pub fn run(setup: &Setup) -> Result<Exit> {
 
 fn gather(setup: &Setup) -> Result<Report> {
     let models = setup.models()?;
-    // Besides the loader of the LLM, only this command looks at the GPU.
+    // Only this command and the LLM's loader touch the GPU.
     let remote = models.llm.remote();
     let (gpu, gpu_problem) = match models.llm_device {
         _ if remote.is_some() => (None, None),
@@ -144,9 +144,9 @@ fn model_report(setup: &Setup, entry: &ModelEntry) -> ModelReport {
         role: entry.role(),
         here: located.is_ok(),
         problem: located.err().map(|error| match error {
-            // The error itself says that downloads are off, which nobody asked for here.
+            // The error's own message blames `--offline`, which the user did not set here.
             ModelError::NotCached { file, cache } => format!(
-                "{file} is not in the cache {}, or not whole; run `rag-query models pull`",
+                "{file} is missing from the cache {}, or incomplete; run `rag-query models pull`",
                 cache.display()
             ),
             error => error.to_string(),
@@ -154,14 +154,14 @@ fn model_report(setup: &Setup, entry: &ModelEntry) -> ModelReport {
     }
 }
 
-/// The file or folder that the user named in place of the profile's LLM.
+/// The user's file or folder that replaces the profile's LLM.
 fn own_llm(path: &Path) -> ModelReport {
     let here = path.exists();
-    let problem = (!here).then(|| format!("there is no {}", path.display()));
+    let problem = (!here).then(|| format!("{} does not exist", path.display()));
     ModelReport { id: path.display().to_string(), role: Role::Llm, here, problem }
 }
 
-/// Asks each server for its models.
+/// Asks each server whether it has its model.
 fn servers(pool: &Pool) -> Vec<ModelReport> {
     let report = |(server, models): (&Endpoint, Result<Vec<String>, RemoteError>)| {
         let problem = match &models {
@@ -285,7 +285,7 @@ fn text(report: &Report) -> String {
     lines.join("\n") + "\n"
 }
 
-/// The load plan, and its problem unless the one with the GPU itself was shown before.
+/// The load plan, then its problem unless the GPU's own problem was already shown.
 fn plan_lines(report: &LlmReport, gpu_problem_shown: bool) -> Vec<String> {
     let mark = if report.problem.is_none() { "✅ " } else { "❌ " };
     let mut lines = Vec::new();
@@ -316,7 +316,7 @@ fn plan_lines(report: &LlmReport, gpu_problem_shown: bool) -> Vec<String> {
     lines
 }
 
-/// Bytes for people: MiB for small models and short contexts, else GiB.
+/// A size in MiB if below 1 GiB (small models, short contexts), else in GiB.
 fn size(bytes: u64) -> String {
     const MIB: f64 = (1 << 20) as f64;
     if bytes < 1 << 30 { format!("{:.0} MiB", (bytes as f64 / MIB).ceil()) } else { gib(bytes) }

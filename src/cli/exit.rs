@@ -1,4 +1,4 @@
-//! Exit codes, and how errors are reported.
+//! Exit codes and error reporting.
 
 use std::io;
 use std::process::{ExitCode, Termination};
@@ -11,25 +11,25 @@ use crate::index::IndexError;
 use crate::terminal::Terminal;
 use crate::text::question::QuestionError;
 
-/// How the program ends.
+/// The program's exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
-    /// Every question was answered, every command did its work.
+    /// Every question was answered, or the command succeeded.
     Answered = 0,
-    /// The documents do not say anything about a question.
+    /// The documents do not answer a question.
     NotInDocuments = 3,
-    /// The GPU that is required cannot be used.
+    /// The required GPU cannot be used.
     NoGpu = 4,
-    /// The command line cannot be understood.
+    /// The command line or a question is invalid.
     Usage = 2,
-    /// Something went wrong.
+    /// Any other error.
     Error = 1,
     /// The user interrupted.
     Interrupted = 130,
 }
 
 impl Exit {
-    /// The worse of two: an error before a missing GPU before a question without an answer.
+    /// The worse of two outcomes by severity, which is not the order of the codes.
     #[must_use]
     pub fn worse(self, other: Self) -> Self {
         let rank = |exit| match exit {
@@ -50,8 +50,8 @@ impl Termination for Exit {
     }
 }
 
-/// Prints an error and decides on the exit code. A closed pipe is success: the reader has what they
-/// wanted.
+/// Prints an error and chooses the exit code. A closed pipe counts as success: the reader got what
+/// they wanted.
 pub fn report(terminal: Terminal, error: &Error) -> Exit {
     if is_broken_pipe(error) {
         return Exit::Answered;
@@ -70,7 +70,7 @@ pub fn report(terminal: Terminal, error: &Error) -> Exit {
     }
 }
 
-/// What to do about an error, where that is known.
+/// Advice on how to fix an error, if there is any.
 pub fn hint(error: &Error) -> Option<String> {
     let index = error.chain().find_map(|cause| cause.downcast_ref::<IndexError>());
     gpu_error(error).map(GpuError::hint).or(index.map(|error| error.hint().to_owned()))
@@ -80,7 +80,7 @@ fn gpu_error(error: &Error) -> Option<&GpuError> {
     error.chain().find_map(|cause| cause.downcast_ref())
 }
 
-/// Whether standard output has been closed by its reader.
+/// Whether the reader closed standard output, as `| head` does.
 pub fn is_broken_pipe(error: &Error) -> bool {
     let broken = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
     error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(broken))

@@ -1,4 +1,4 @@
-//! Ctrl-C: stops the answer or the indexing that is going on, or else the program.
+//! Ctrl-C stops the current answer or indexing; if there is none, it ends the program.
 
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 static BUSY: AtomicBool = AtomicBool::new(false);
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Takes over Ctrl-C. Where that is not possible, it ends the program as usual.
+/// Installs the Ctrl-C handler. If that fails, Ctrl-C ends the program as usual.
 pub fn install() {
     let installed = ctrlc::set_handler(|| {
-        // The second Ctrl-C does not wait for the work to stop.
+        // A second Ctrl-C does not wait for the work to stop.
         if !BUSY.load(Ordering::SeqCst) || INTERRUPTED.swap(true, Ordering::SeqCst) {
             process::exit(130);
         }
@@ -19,18 +19,18 @@ pub fn install() {
     }
 }
 
-/// While it lives, Ctrl-C sets the flag and leaves the program running.
+/// While this guard lives, Ctrl-C only sets the flag.
 pub struct Interruptible(());
 
 impl Interruptible {
-    /// Begins an answer, or indexing.
+    /// Clears the flag and starts catching Ctrl-C.
     pub fn begin() -> Self {
         INTERRUPTED.store(false, Ordering::SeqCst);
         BUSY.store(true, Ordering::SeqCst);
         Self(())
     }
 
-    /// The flag.
+    /// The flag, set once Ctrl-C was pressed.
     #[expect(clippy::unused_self, reason = "the flag means something only while this lives")]
     pub fn interrupted(&self) -> &'static AtomicBool {
         &INTERRUPTED

@@ -1,4 +1,4 @@
-//! Questions from a pipe, one per line: how scripts ask and search.
+//! Questions from standard input, one per line, for scripts.
 
 use std::io::{self, BufRead};
 
@@ -9,11 +9,11 @@ use crate::support::bounded::{self, Line};
 use crate::terminal::Terminal;
 use crate::text::question;
 
-/// No question is longer, in bytes: the rest of the line is skipped unread.
+/// Far above the longest valid question, in bytes; the rest of a longer line is skipped unread.
 const MAX_LINE_BYTES: u64 = 1 << 20;
 
-/// Hands every question on standard input to `ask`, and returns the worst outcome. One that fails
-/// does not stop the others; an interruption does.
+/// Calls `ask` for every question on standard input and returns the worst outcome. A question that
+/// fails does not stop the rest; an interruption does.
 pub fn each_question(
     terminal: Terminal,
     mut ask: impl FnMut(&str) -> Result<Exit>,
@@ -39,7 +39,7 @@ pub fn each_question(
     Ok(worst)
 }
 
-/// A line of input without its end; `None` at the end of the input. Bytes that are not UTF-8 become
+/// Reads a line without its terminator; `None` at the end of input. Invalid UTF-8 becomes
 /// replacement characters.
 fn read_line(input: &mut impl BufRead) -> Result<Option<String>> {
     let mut line = Vec::new();

@@ -1,4 +1,4 @@
-//! The commands: the one place that knows all stages.
+//! The commands. Only this module knows every stage.
 
 mod args;
 mod ask;
@@ -29,7 +29,7 @@ use crate::generation::local::CHAT_TEMPLATE_JOB;
 use crate::support::worker;
 use crate::terminal::Terminal;
 
-/// Runs the command line that the process was given.
+/// Runs the process's command line.
 pub fn main() -> Exit {
     if let Some(exit) = serve_job() {
         return exit;
@@ -50,9 +50,9 @@ pub fn main() -> Exit {
     }
 }
 
-/// Does the job that this process was started for by another one of the same program, if so (see
-/// [`worker`]). Any program that calls this before everything else reads PDF files and renders chat
-/// templates in processes of their own, as the tool does.
+/// If this process was started as a worker by another instance of the program, does its job and
+/// returns the exit code; else `None` (see [`worker`]). A program that calls this first thing in
+/// `main` parses PDF files and renders chat templates in separate processes, as the tool does.
 pub fn serve_job() -> Option<Exit> {
     let jobs = [&documents::PDF_JOB, &CHAT_TEMPLATE_JOB];
     let done = worker::serve(std::env::args_os(), &jobs)?;
@@ -78,7 +78,7 @@ fn run(cli: &Cli, terminal: Terminal) -> anyhow::Result<Exit> {
     }
 }
 
-/// `RAG_QUERY_LOG=debug` shows the log of this program and its libraries.
+/// `RAG_QUERY_LOG=debug` logs to stderr, including the libraries' messages.
 fn start_log() {
     let level =
         std::env::var("RAG_QUERY_LOG").ok().and_then(|level| level.parse::<tracing::Level>().ok());

@@ -1,4 +1,4 @@
-//! `rag-query models`: what is in the catalogue, and whether the files are here and intact.
+//! `rag-query models`: lists the catalogue, and downloads and verifies model files.
 
 use anyhow::Result;
 use serde_json::json;
@@ -89,7 +89,7 @@ fn describe(outcome: &Outcome) -> String {
             format!("changed or damaged: its SHA-256 should be {expected}")
         }
         Outcome::Missing => "missing".to_owned(),
-        Outcome::NoRecord => "there, but nothing says what it should be".to_owned(),
+        Outcome::NoRecord => "present, but there is no checksum to verify it against".to_owned(),
         Outcome::Unreadable { reason } => format!("cannot be read: {reason}"),
     }
 }

@@ -1,4 +1,4 @@
-//! Whole answers with the LLM on a simulated GPU: what the driver says reaches the person who asked.
+//! End-to-end answers with the LLM on a simulated GPU: the user sees what the driver reports.
 
 use std::fs;
 use std::path::Path;
@@ -20,7 +20,7 @@ use crate::terminal::{DownloadBars, Lang, Terminal};
 
 const CATALOGUE: &str = include_str!("../../tests/fixtures/tiny-models.toml");
 
-/// An index of one note and the models of [`CATALOGUE`], none of which is loaded.
+/// An index of one note, and the models of [`CATALOGUE`], with the LLM not yet loaded.
 struct World {
     _folder: tempfile::TempDir,
     terminal: Terminal,
@@ -59,7 +59,7 @@ impl World {
         Self { _folder: folder, terminal, index, models }
     }
 
-    /// The answer, and what was said when the LLM had been loaded.
+    /// The answer, and the message shown once the LLM was loaded.
     fn ask(&self) -> anyhow::Result<(Answer, Option<String>)> {
         let sampling = SamplingOptions { max_tokens: 12, ..SamplingOptions::default() };
         let options = AnswerOptions { top_k: 3, sampling, ..AnswerOptions::default() };
@@ -93,7 +93,7 @@ fn what_the_driver_measured_after_loading_is_told_beside_the_plan() {
     let loaded = loaded.expect("the LLM was loaded for this answer");
     let planned = format!("3.0 GiB VRAM (planned {})", gib(memory.planned));
     assert!(loaded.contains("cuda:0 (Fake RTX)") && loaded.contains(&planned), "{loaded}");
-    // A second answer loads nothing, and says the same.
+    // The second time, the LLM is not loaded again, and the answer is the same.
     let (again, loaded) = world.ask().unwrap();
     assert_eq!((again.answer, loaded), (answer.answer, None));
 }
@@ -105,7 +105,7 @@ fn a_gpu_that_runs_out_of_memory_in_mid_answer_ends_with_code_4_and_answers_agai
     let (whole, _) = world.ask().unwrap();
     assert!(whole.tokens.generated > 4, "{whole:?}");
     driver.set_free(0, 1 << 20);
-    // In the prompt's first layer; in its second; when some tokens are written.
+    // Fails in the prompt's first layer, in its second, and after some tokens.
     for layers in [0, 1, 7] {
         allow_allocations(layers);
         let error = world.ask().map(|(answer, _)| answer.answer).unwrap_err();

@@ -1,4 +1,4 @@
-//! The dialogue: line editing, history, commands.
+//! The interactive dialogue: line editing, history, commands.
 
 use anyhow::{Context, Result};
 use rustyline::DefaultEditor;
@@ -11,7 +11,7 @@ use crate::models;
 use crate::terminal::Lang;
 use crate::text::question;
 
-/// A command of the dialogue. Dispatch and `/help` both read the table of them.
+/// A slash command. Both dispatch and `/help` use [`COMMANDS`].
 struct Command {
     name: &'static str,
     vi: &'static str,
@@ -19,13 +19,12 @@ struct Command {
     run: fn(&Session, &mut State) -> Result<Next>,
 }
 
-/// What commands may look at and change.
+/// State that commands can read and change.
 struct State<'a> {
     conversation: Conversation<'a>,
     last: Option<Answer>,
 }
 
-/// What happens after a command.
 #[derive(PartialEq, Eq)]
 enum Next {
     Ask,
@@ -43,10 +42,10 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "/new",
         vi: "quên cuộc trò chuyện, bắt đầu lại",
-        en: "forget the conversation and begin anew",
+        en: "start a new conversation",
         run: forget,
     },
-    Command { name: "/quit", vi: "thoát", en: "leave", run: |_, _| Ok(Next::Leave) },
+    Command { name: "/quit", vi: "thoát", en: "quit", run: |_, _| Ok(Next::Leave) },
 ];
 
 pub fn run(session: &Session) -> Result<Exit> {
@@ -54,7 +53,7 @@ pub fn run(session: &Session) -> Result<Exit> {
     let mut editor = DefaultEditor::new().context("cannot read from this terminal")?;
     let history = models::data_dir().ok().map(|dir| dir.join("history"));
     if let Some(history) = &history {
-        // There is no history at the first start.
+        // Fails on the first run, before there is a history.
         let _ = editor.load_history(history);
     }
     terminal.say(terminal.lang.repl_banner());

@@ -1,4 +1,4 @@
-//! `rag-query search`: the passages for a question, without an answer.
+//! `rag-query search`: lists passages for a question, without answering it.
 
 use std::io;
 

@@ -1,5 +1,4 @@
-//! Questions and answers on a terminal: what happens becomes lines on standard error, the answer
-//! goes to standard output.
+//! Answers questions on a terminal: progress goes to standard error, the answer to standard output.
 
 use std::fmt::Write;
 use std::io;
@@ -16,10 +15,10 @@ use crate::profile::Models;
 use crate::prompt::{Messages, line_of};
 use crate::terminal::{Step, Terminal, document_name, time};
 
-/// How much of a sentence without support is shown, in characters.
+/// Most characters shown of an unsupported sentence.
 const MAX_SHOWN_OF_SENTENCE: usize = 80;
 
-/// Questions and answers on a terminal.
+/// Answers questions and prints the results as the options ask.
 pub struct Session<'a> {
     pub terminal: Terminal,
     answerer: &'a Answerer<'a>,
@@ -41,17 +40,17 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// A conversation without any turns.
+    /// Starts an empty conversation.
     pub fn conversation(&self) -> Conversation<'a> {
         Conversation::new(self.answerer)
     }
 
-    /// Answers one question on the terminal.
+    /// Answers a standalone question.
     pub fn ask(&self, question: &str) -> Result<Exit> {
         Ok(outcome(&self.answer(question, &mut self.conversation())?))
     }
 
-    /// Answers a question of a conversation on the terminal, and returns the answer.
+    /// Answers a question within a conversation.
     pub fn answer(&self, question: &str, conversation: &mut Conversation) -> Result<Answer> {
         self.terminal.say(&self.terminal.lang.question(question));
         let answering = Interruptible::begin();
@@ -60,7 +59,7 @@ impl<'a> Session<'a> {
             conversation.ask(question, answering.interrupted(), &mut |event| narrator.tell(&event));
         drop(answering);
         if answer.is_err() && !narrator.text.is_empty() {
-            // The error has a line of its own.
+            // Puts the error on its own line.
             narrator.print_raw("\n");
         }
         let Narrator { step, printing, .. } = narrator;
@@ -71,7 +70,7 @@ impl<'a> Session<'a> {
         Ok(answer)
     }
 
-    /// Prints what the LLM would be asked, without loading it.
+    /// Prints the prompt for a question without loading the LLM.
     pub fn show_prompt(&self, question: &str) -> Result<Exit> {
         let mut refused = false;
         let mut narrator = Narrator::new(self);
@@ -89,7 +88,7 @@ impl<'a> Session<'a> {
         Ok(if refused { Exit::NotInDocuments } else { Exit::Answered })
     }
 
-    /// What follows the answer's own text: its sources, or the whole of it as JSON.
+    /// Prints what follows the text of an answer: its sources, or with `--json` the whole answer.
     fn conclude(&self, answer: &Answer) -> Result<()> {
         let (terminal, lang) = (self.terminal, self.terminal.lang);
         match answer.reason {
@@ -109,7 +108,7 @@ impl<'a> Session<'a> {
         Ok(terminal.print(&format!("\n{}", self.sources(answer)))?)
     }
 
-    /// The list of sources under an answer.
+    /// The list of sources shown below an answer.
     pub fn sources(&self, answer: &Answer) -> String {
         let lang = self.terminal.lang;
         let mut list = format!("{}\n", lang.sources());
@@ -134,11 +133,11 @@ fn outcome(answer: &Answer) -> Exit {
     }
 }
 
-/// Turns events into lines.
+/// Prints events as they happen.
 struct Narrator<'a> {
     session: &'a Session<'a>,
     step: Option<Step>,
-    /// Text of the answer so far.
+    /// The answer so far.
     text: String,
     printing: io::Result<()>,
 }
@@ -180,7 +179,7 @@ impl<'a> Narrator<'a> {
             }
             Event::Answering => {
                 let mut step = terminal.begin(lang.answering());
-                // The answer itself comes next, on the same screen.
+                // The answer streams to the same terminal.
                 step.pause();
                 self.step = Some(step);
             }
@@ -219,7 +218,7 @@ impl<'a> Narrator<'a> {
     }
 
     fn print(&mut self, text: &str) {
-        // Models like to begin with a blank.
+        // Models often start with a space.
         let text = if self.text.is_empty() { text.trim_start() } else { text };
         self.text.push_str(text);
         self.print_raw(text);

@@ -1,4 +1,4 @@
-//! From options to the things that commands work with. Opens no model and creates no context.
+//! Builds what commands need from the options. Loads no model and creates no CUDA context.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,27 +22,21 @@ use crate::terminal::{DownloadBars, Lang, Terminal, working_folder};
 
 /// What every command needs.
 pub struct Setup<'a> {
-    /// The options.
     pub global: &'a Global,
-    /// Where to print.
     pub terminal: Terminal,
-    /// All models and profiles.
     pub catalogue: Catalogue,
-    /// The chosen profile.
     pub profile: Profile,
-    /// Where model files are.
     pub store: ModelStore,
-    /// Where the index is.
     pub index: Location,
 }
 
-/// The terminal, as the options want it.
+/// The terminal, configured by the options.
 pub fn terminal(global: &Global) -> Terminal {
     Terminal::new(global.lang.unwrap_or_else(Lang::from_locale), global.quiet)
 }
 
 impl<'a> Setup<'a> {
-    /// Reads the catalogue and looks at the environment.
+    /// Reads the catalogue and resolves the locations of models and index.
     pub fn new(global: &'a Global, terminal: Terminal) -> Result<Self> {
         let catalogue = Catalogue::load(global.catalogue.as_deref())?;
         let profile = catalogue.profile(&global.profile)?;
@@ -67,12 +61,11 @@ impl<'a> Setup<'a> {
         Ok(Models::new(&self.profile, &self.store, &overrides)?)
     }
 
-    /// Whether the LLM is on servers.
     fn is_llm_remote(&self) -> bool {
         self.global.llm.as_deref().is_some_and(is_address)
     }
 
-    /// What `--llm` names. Connects to no server.
+    /// Parses `--llm`, without connecting to servers.
     fn other_llm(&self) -> Result<Option<OtherLlm>> {
         let Some(llm) = &self.global.llm else { return Ok(None) };
         if !is_address(llm) {
@@ -89,10 +82,10 @@ impl<'a> Setup<'a> {
         Ok(Some(OtherLlm::Remote(Arc::new(pool))))
     }
 
-    /// What the options say about answers.
+    /// Options for answering.
     ///
     /// # Errors
-    /// A template cannot be used, or a server does not know an option.
+    /// A template is invalid, or servers do not support a sampling option.
     pub fn answer_options(&self, sampling: &SamplingArgs) -> Result<AnswerOptions> {
         let options = AnswerOptions {
             top_k: self.global.top_k,
@@ -118,21 +111,21 @@ impl<'a> Setup<'a> {
         Ok(options)
     }
 
-    /// The template of the prompt, tried out.
+    /// The template for the prompt, validated.
     fn prompt(&self) -> Result<PromptTemplate> {
         let path = self.global.prompt.as_deref().or(self.profile.prompt.as_deref());
         path.map_or_else(|| Ok(PromptTemplate::default()), PromptTemplate::load)
     }
 
-    /// The template for rewriting follow-ups, tried out.
+    /// The template for rewriting follow-ups, validated.
     fn rewriting(&self) -> Result<RewriteTemplate> {
         let path = self.global.rewrite_prompt.as_deref();
         let path = path.or(self.profile.rewrite_prompt.as_deref());
         path.map_or_else(|| Ok(RewriteTemplate::default()), RewriteTemplate::load)
     }
 
-    /// Opens the index for reading, while embedder and reranker load, and reports both. Also
-    /// returns the time to open the index.
+    /// Opens the index while the embedder and the reranker load in parallel, and reports progress.
+    /// Also returns the time it took to open the index.
     pub fn open_index(&self, models: &Models) -> Result<(Box<dyn Index>, Duration)> {
         let lang = self.terminal.lang;
         let mut wanted = models.index_settings.clone();
@@ -140,7 +133,7 @@ impl<'a> Setup<'a> {
         std::thread::scope(|scope| {
             let start = Instant::now();
             let step = self.terminal.begin(lang.loading_index());
-            // Without a fitting index nothing is loaded, and opening it says what is wrong.
+            // If the index is missing or does not match, load nothing: opening it will fail.
             let fits = self.index.peek().is_some_and(|built| built.check(&wanted).is_ok());
             let embedder = fits.then(|| scope.spawn(|| models.embedder.get().map(drop)));
             let reranker = fits.then(|| {
@@ -170,17 +163,17 @@ impl<'a> Setup<'a> {
     }
 }
 
-/// Whether `--llm` names servers.
+/// Whether `--llm` names servers, not a file.
 fn is_address(llm: &Path) -> bool {
     llm.to_str().is_some_and(Endpoint::is_meant)
 }
 
-/// The folder of the indexes that have a name.
+/// The folder of named indexes, in the data folder.
 pub fn named_indexes(data: &Path) -> PathBuf {
     data.join("indexes")
 }
 
-/// What `--index` says: a server, a name, or a folder.
+/// Parses an index location: a server, `@NAME`, or a folder.
 pub fn location(index: &Path, data: &Path, terminal: Terminal) -> Result<Location> {
     let notify = Notify(Arc::new(move |notice| terminal.warn(&terminal.lang.notice(notice))));
     match Location::parse(index, notify)? {
@@ -189,7 +182,7 @@ pub fn location(index: &Path, data: &Path, terminal: Terminal) -> Result<Locatio
     }
 }
 
-/// `@NAME` is an index in the data folder, anything else a folder.
+/// Resolves `@NAME` to an index in the data folder; returns any other path as it is.
 fn named_index(index: &Path, data: &Path) -> Result<PathBuf> {
     let Some(name) = index.to_str().and_then(|index| index.strip_prefix('@')) else {
         return Ok(index.to_owned());
@@ -202,7 +195,7 @@ fn named_index(index: &Path, data: &Path) -> Result<PathBuf> {
     Ok(named_indexes(data).join(name))
 }
 
-/// The project's own index if there is one. A folder that merely has its name is left alone.
+/// `./index` if it really is an index and not just a folder of that name, else the data folder's.
 fn default_index(data: &Path) -> PathBuf {
     let here = Path::new("index");
     if Manifest::exists(here) { here.to_owned() } else { data.join("index") }

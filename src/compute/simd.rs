@@ -86,7 +86,6 @@ impl SimdLevel {
         self.has(InstructionSet::Amx)
     }
 
-    /// What to run.
     pub(in crate::compute) fn instructions(self) -> InstructionSet {
         self.0
     }

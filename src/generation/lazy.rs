@@ -1,4 +1,4 @@
-//! The LLM of a run, wherever it is: one on this machine loads at its first use.
+//! The LLM of a run, local or remote; a local one is loaded on first use.
 
 use std::sync::Arc;
 
@@ -9,30 +9,29 @@ use super::local::Llm;
 use super::remote::{Pool, RemoteError};
 use crate::models::LazyModel;
 
-/// The LLM that writes, and what is known about it before it is loaded.
+/// The LLM to use, and what is known about it before it is loaded.
 pub struct LazyGenerator {
-    /// For people.
+    /// Display name.
     pub name: String,
-    /// Tokens that prompt and answer may have together; a model may have room for fewer.
+    /// Limit on prompt plus answer, in tokens; a model may support fewer.
     pub context: usize,
-    /// Codes of the languages that it may write; absent: any.
+    /// Codes of the languages it may write; any if absent.
     pub languages: Option<Vec<String>>,
-    /// How many passages it makes sense of at once; absent: any number.
+    /// Maximum number of passages it copes with at once; unlimited if absent.
     pub max_passages: Option<usize>,
-    /// Where it is.
     pub source: LlmSource,
 }
 
-/// Where an LLM is.
+/// Where an LLM runs.
 pub enum LlmSource {
     /// On this machine.
     Local(Box<LazyModel<Llm>>),
-    /// On servers: no LLM's file is opened here, and no GPU looked at.
+    /// On servers; opens no model file and touches no GPU.
     Remote(Arc<Pool>),
 }
 
 impl LazyGenerator {
-    /// The LLM, loaded now if it is on this machine and was not before.
+    /// The LLM, loading a local one if necessary.
     pub fn get(&self) -> Result<Generator<'_>> {
         Ok(match &self.source {
             LlmSource::Local(llm) => Generator::Local { llm: llm.get()?, name: &self.name },
@@ -40,7 +39,7 @@ impl LazyGenerator {
         })
     }
 
-    /// The LLM, if nothing has to be loaded for it.
+    /// The LLM, if nothing needs to be loaded first.
     pub fn ready(&self) -> Option<Generator<'_>> {
         match &self.source {
             LlmSource::Local(llm) => {
@@ -54,10 +53,10 @@ impl LazyGenerator {
         Generator::Remote { pool, context: self.context, rounds: Pool::ROUNDS }
     }
 
-    /// The LLM on this machine, loaded now if it was not before.
+    /// The local LLM, loading it if necessary.
     ///
     /// # Errors
-    /// The loader's, or that the LLM is on servers.
+    /// Returns the loader's error, or fails because the LLM is remote.
     pub fn local(&self) -> Result<&Llm> {
         match &self.source {
             LlmSource::Local(llm) => llm.get(),
@@ -65,7 +64,7 @@ impl LazyGenerator {
         }
     }
 
-    /// The LLM on this machine, if it is loaded already.
+    /// The local LLM, if it is already loaded.
     pub fn loaded(&self) -> Option<&Llm> {
         match &self.source {
             LlmSource::Local(llm) => llm.loaded(),
@@ -73,7 +72,7 @@ impl LazyGenerator {
         }
     }
 
-    /// The servers, if the LLM is there.
+    /// The servers, if the LLM is remote.
     pub fn remote(&self) -> Option<&Pool> {
         match &self.source {
             LlmSource::Local(_) => None,

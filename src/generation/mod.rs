@@ -1,7 +1,7 @@
-//! Generation: messages → text, by an LLM on this machine or on a server.
+//! Generation: messages → text, with a local or remote LLM.
 //!
-//! Answers and rewritten questions are written through a [`Generator`], so neither needs to know
-//! where the LLM is.
+//! Answers and rewritten questions go through a [`Generator`], so neither depends on where the LLM
+//! runs.
 
 mod lazy;
 pub mod local;
@@ -17,70 +17,70 @@ pub use lazy::{LazyGenerator, LlmSource};
 use local::{Generation, Llm, SamplingOptions, Stop};
 use remote::{Pool, PoolEvent};
 
-/// An LLM that is ready to write.
+/// An LLM that is ready to generate.
 #[derive(Clone, Copy)]
 pub enum Generator<'a> {
     /// Loaded on this machine.
     Local {
         /// The loaded model.
         llm: &'a Llm,
-        /// Its name, for people.
+        /// Display name.
         name: &'a str,
     },
     /// On servers.
     Remote {
-        /// The servers.
+        /// The servers to ask.
         pool: &'a Pool,
-        /// The most tokens that prompt and text may have together.
+        /// Limit on prompt plus answer, in tokens.
         context: usize,
-        /// How often to try all servers before giving up.
+        /// How many times to try all servers before giving up.
         rounds: u32,
     },
 }
 
-/// Messages in the form that an LLM takes.
+/// Messages prepared for an LLM.
 pub enum Prompt<'a> {
-    /// In the model's own chat format.
+    /// Encoded in the model's chat format.
     Local {
-        /// The model that they are for.
+        /// The model they were encoded for.
         llm: &'a Llm,
-        /// Its name, for people.
+        /// Display name.
         name: &'a str,
         /// Token ids.
         tokens: Vec<u32>,
     },
-    /// As they are, since the tokenizer is on the servers.
+    /// Unencoded, because the tokenizer is on the servers.
     Remote {
-        /// The servers that they are for.
+        /// The servers to ask.
         pool: &'a Pool,
-        /// How often to try all servers.
+        /// How many times to try all servers.
         rounds: u32,
         messages: Messages,
     },
 }
 
-/// A generated text, and what it cost.
+/// A generated text with its statistics.
 #[derive(Debug, Clone)]
 pub struct Written {
     pub text: String,
-    /// The model that wrote it.
+    /// Name of the model.
     pub model: String,
-    /// Where that model runs: a device, or `remote:host:port`.
+    /// Where the model ran: a device, or `remote:host:port`.
     pub place: String,
-    /// Tokens of the prompt; 0 if a server does not say.
+    /// Tokens in the prompt; 0 if a server does not report it.
     pub prompt_tokens: usize,
-    /// Tokens of the text; pieces if a server does not say.
+    /// Tokens generated; the number of pieces if a server does not report it.
     pub tokens: usize,
-    /// Time to read the prompt; with a server, to the first text.
+    /// Time to process the prompt; for a server, time to the first text.
     pub prefill: Duration,
-    /// Time to write the text.
+    /// Time to generate the text.
     pub decode: Duration,
-    /// Why it ended.
+    /// Why generation stopped.
     pub stop: Stop,
 }
 
 impl<'a> Generator<'a> {
-    /// The same generator for a text that can be done without: each server is tried once.
+    /// Limits a generator to one attempt per server, for optional texts.
     #[must_use]
     pub fn once(self) -> Self {
         match self {
@@ -89,7 +89,7 @@ impl<'a> Generator<'a> {
         }
     }
 
-    /// Tokens that prompt and text may have together.
+    /// Limit on prompt plus answer, in tokens.
     pub fn context(self) -> usize {
         match self {
             Self::Local { llm, .. } => llm.context(),
@@ -97,7 +97,7 @@ impl<'a> Generator<'a> {
         }
     }
 
-    /// The prompt of these messages.
+    /// Prepares messages for this LLM.
     pub fn prompt(self, messages: Messages) -> Result<Prompt<'a>> {
         Ok(match self {
             Self::Local { llm, name } => {
@@ -110,7 +110,7 @@ impl<'a> Generator<'a> {
 }
 
 impl Prompt<'_> {
-    /// Its length in tokens; an estimate for a server.
+    /// Length in tokens; an estimate for a server.
     pub fn tokens(&self) -> usize {
         match self {
             Self::Local { tokens, .. } => tokens.len(),
@@ -118,7 +118,7 @@ impl Prompt<'_> {
         }
     }
 
-    /// Generates the text and passes each piece to `watch` as it comes. Stops soon after
+    /// Generates the text, passing each piece to `watch` as it is produced. Stops soon after
     /// `interrupted` becomes true.
     pub fn write(
         &self,

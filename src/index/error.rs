@@ -1,4 +1,4 @@
-//! Why an index cannot be read or written.
+//! Errors of reading and writing an index.
 
 use std::io;
 use std::path::PathBuf;
@@ -11,69 +11,69 @@ use super::milvus::MilvusError;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum IndexError {
-    /// There is no index at this place.
+    /// No index exists at this location.
     #[error("there is no index in {}", .0.display())]
     Missing(PathBuf),
     /// A file cannot be opened or read.
     #[error("cannot read {} of the index", path.display())]
     Unreadable {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The system's reason.
+        /// The underlying I/O error.
         source: io::Error,
     },
-    /// A file cannot be made or written.
+    /// A file cannot be created or written.
     #[error("cannot write {}", path.display())]
     Unwritable {
-        /// The file or directory.
+        /// Path of the file or directory.
         path: PathBuf,
-        /// The system's reason.
+        /// The underlying I/O error.
         source: io::Error,
     },
-    /// A file ends before the data that the index says it has.
+    /// A file is shorter than the index says.
     #[error("the index is damaged: {} is shorter than it should be", path.display())]
     Truncated {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// A file or a server does not hold what it should.
+    /// A file or a server holds corrupt data.
     #[error("the index is damaged: {}: {what}", path.display())]
     Damaged {
-        /// The file, or the server's address.
+        /// Path of the file, or the server's address.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the data.
         what: String,
     },
     /// Tantivy cannot read or write its part.
     #[error("the lexical part of the index in {} cannot be used", path.display())]
     Lexical {
-        /// The directory.
+        /// Path of tantivy's directory.
         path: PathBuf,
-        /// Tantivy's reason.
+        /// Tantivy's error.
         source: Box<tantivy::TantivyError>,
     },
-    /// The index was built by a program that writes another format.
+    /// The index has a different format version.
     #[error("the index in {} has format {found}, this program reads format {expected}", path.display())]
     Format {
-        /// The directory, or the server's address.
+        /// Path of the directory, or the server's address.
         path: PathBuf,
-        /// The format of the index.
+        /// Format version of the index.
         found: u32,
-        /// The one that this program writes.
+        /// Format version that this program writes.
         expected: u32,
     },
-    /// The index was built with other settings than those asked for.
+    /// The index was built with settings other than those requested.
     #[error("the index was built with {built}, but {wanted} is configured")]
     Mismatch {
-        /// What the index was built with.
+        /// The settings the index was built with.
         built: String,
-        /// What this run is configured with.
+        /// The settings of this run.
         wanted: String,
     },
-    /// Another process is writing.
+    /// Another process is writing to the index.
     #[error("another process is writing to the index in {}", .0.display())]
     Locked(PathBuf),
-    /// A directory has one writer.
+    /// Sharded writing was requested, but a directory index allows only one writer.
     #[error("{} is a directory, which one process writes at a time; --shard needs an index on Milvus", .0.display())]
     NotShared(PathBuf),
     /// An index on a server cannot be used.
@@ -81,11 +81,11 @@ pub enum IndexError {
     Milvus(#[from] MilvusError),
 }
 
-/// What is said of data whose checksum is wrong.
+/// Description of data that fails its checksum.
 pub(crate) const CHECKSUM_DIFFERS: &str = "its checksum is not the one it was written with";
 
 impl IndexError {
-    /// A file that does not match its checksum.
+    /// The error for a file that fails its checksum.
     pub(crate) fn checksum(path: impl Into<PathBuf>) -> Self {
         Self::Damaged { path: path.into(), what: CHECKSUM_DIFFERS.to_owned() }
     }

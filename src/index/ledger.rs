@@ -1,33 +1,33 @@
-//! Which documents and files an index holds, and what it knows of them.
+//! The documents and files in an index, and their recorded state.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What the index knows of a file that it has read.
+/// Recorded state of an indexed file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileState {
-    /// In bytes.
+    /// File size in bytes.
     pub size: u64,
-    /// Time of the last change in nanoseconds since 1970; absent where it might be the time of a
-    /// later change as well.
+    /// Modification time in nanoseconds since 1970; absent if a later change could have the same
+    /// time stamp.
     pub modified: Option<u64>,
-    /// BLAKE3 of the bytes.
+    /// BLAKE3 of the content.
     pub hash: String,
-    /// Version of the code that read it.
+    /// Version of the document reader that read it.
     pub reader: u32,
 }
 
-/// What the index knows of a document.
+/// Recorded state of a document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DocumentState {
-    /// BLAKE3 of its content.
+    /// BLAKE3 of the document's content.
     pub hash: String,
     /// Number of chunks.
     pub chunks: u64,
 }
 
-/// Which documents and files an index holds.
+/// The documents and files in an index.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ledger {
     files: BTreeMap<String, FileState>,
@@ -35,17 +35,17 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Every file that was read completely, by absolute path.
+    /// Fully indexed files, by absolute path.
     pub fn files(&self) -> &BTreeMap<String, FileState> {
         &self.files
     }
 
-    /// Every document by its id, including those without chunks.
+    /// Documents by id, including those without chunks.
     pub fn documents(&self) -> &BTreeMap<String, DocumentState> {
         &self.documents
     }
 
-    /// The documents of the file at `path`: the one that is the file, or its `path#id`.
+    /// The documents of the file at `path`: the file itself, or its `path#id` entries.
     pub fn documents_of<'a>(
         &'a self,
         path: &'a str,
@@ -65,18 +65,18 @@ impl Ledger {
         self.documents.insert(id.into(), state);
     }
 
-    /// Forgets a file, and returns what was known of it.
+    /// Forgets a file; returns its recorded state.
     pub(crate) fn remove_file(&mut self, path: &str) -> Option<FileState> {
         self.files.remove(path)
     }
 
-    /// Forgets a document, and returns what was known of it.
+    /// Forgets a document; returns its recorded state.
     pub(crate) fn remove_document(&mut self, id: &str) -> Option<DocumentState> {
         self.documents.remove(id)
     }
 }
 
-/// The file that a document is from: `path`, or what is before the `#` of `path.jsonl#id`.
+/// The file of a document: `path` itself, or the part before the `#` in `path.jsonl#id`.
 pub fn file_of(document: &str) -> &str {
     let hashes = document.match_indices('#').map(|(at, _)| &document[..at]);
     let is_json_lines = |path: &&str| path.to_lowercase().ends_with(".jsonl");
@@ -95,7 +95,8 @@ mod tests {
         }
         let of = |path| ledger.documents_of(path).map(|(id, _)| id.as_str()).collect::<Vec<_>>();
         assert_eq!(of("/b.jsonl"), ["/b.jsonl#1", "/b.jsonl#2"]);
-        // `/a.md#b.md` is a file of its own, whose name only looks like a line of another.
+        // `/a.md#b.md` is a file in its own right; its name merely resembles a line of another
+        // file.
         assert_eq!(of("/a.md"), ["/a.md"]);
     }
 }

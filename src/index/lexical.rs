@@ -1,28 +1,27 @@
-//! The words of a question, and how much each weighs: BM25 without a search engine.
+//! The terms of a question and their BM25 weights, independent of the search engine.
 //!
-//! How often terms occur in an index is the backend's to say; from there on all backends score
-//! alike.
+//! Document frequencies come from the backend; from there on, all backends score alike.
 
 use std::collections::BTreeSet;
 
 use crate::text::analyze::{TermKind, is_unmarked, terms};
 
-/// BM25's k1, as tantivy has it (Robertson and Zaragoza 2009, 3.1); b is 0.75.
+/// BM25's k1, as in tantivy (Robertson and Zaragoza 2009, 3.1); b is 0.75.
 pub(crate) const K1: f32 = 1.2;
 
-/// Distinct terms that a question may ask for; the rest is ignored.
+/// Limit on distinct terms per question; the rest is ignored.
 const MAX_QUERY_TERMS: usize = 1024;
 
-/// The distinct terms of a question, in order, before anyone has counted them.
+/// The distinct terms of a question, sorted, before document frequencies are known.
 pub(crate) struct QuestionTerms {
     pub terms: Vec<(TermKind, String)>,
-    /// How single words are compared.
+    /// Whether single words are matched with or without diacritics.
     words: TermKind,
 }
 
 impl QuestionTerms {
     pub(crate) fn of(question: &str) -> Self {
-        // A question typed without marks is compared without marks.
+        // A question typed without diacritics is matched without them.
         let words = if is_unmarked(question) { TermKind::Folded } else { TermKind::Exact };
         let unique = |kind| terms(question, kind).into_iter().collect::<BTreeSet<String>>();
         let of_kind = |kind| unique(kind).into_iter().map(move |text| (kind, text));
@@ -30,8 +29,8 @@ impl QuestionTerms {
         Self { terms, words }
     }
 
-    /// The query for an index of `chunks` chunks, of which `doc_freqs` contain each term, in the
-    /// order of [`Self::terms`].
+    /// Builds the query for an index of `chunks` chunks; `doc_freqs` are in the order of
+    /// [`Self::terms`].
     pub(crate) fn weighed(self, doc_freqs: &[u64], chunks: u64) -> LexicalQuery {
         let terms = self.terms.into_iter().zip(doc_freqs);
         let terms = terms
@@ -44,47 +43,47 @@ impl QuestionTerms {
     }
 }
 
-/// ln(1 + (N − n + ½) / (n + ½)), as tantivy's BM25 has it.
+/// ln(1 + (N − n + ½) / (n + ½)), as in tantivy's BM25.
 fn idf(doc_freq: u64, chunks: u64) -> f32 {
     let x = ((chunks - doc_freq) as f32 + 0.5) / (doc_freq as f32 + 0.5);
     (1.0 + x).ln()
 }
 
-/// A term of a question, weighed.
+/// A weighted term of a question.
 pub(crate) struct QueryTerm {
     pub kind: TermKind,
     pub text: String,
-    /// Number of chunks that contain it.
+    /// Number of chunks that contain the term.
     pub doc_freq: u64,
     pub idf: f32,
 }
 
-/// A question as BM25 sees it.
+/// A question as weighted BM25 terms.
 pub struct LexicalQuery {
-    /// Sorted and unique: the same question gives the same sum, bit for bit.
+    /// Sorted and unique, so that sums are reproducible bit for bit.
     pub(crate) terms: Vec<QueryTerm>,
-    /// How single words are compared.
+    /// Whether single words are matched with or without diacritics.
     pub(crate) words: TermKind,
 }
 
 impl LexicalQuery {
-    /// A BM25 score that no text exceeds for this question: Σ idf · (k1 + 1).
+    /// An upper bound on the question's BM25 score for any text: Σ idf · (k1 + 1).
     ///
-    /// A score as a share of it says how much of the question's weight the text covers. It is
-    /// near zero where the words do not occur, so in a fusion it steps back by itself when
+    /// The ratio of a score to this bound measures how much of the question's weight a text covers.
+    /// It is near zero if the words do not occur, so in a fusion the lexical score fades out when
     /// question and documents are in different languages.
     pub fn best_possible(&self) -> f32 {
         self.terms.iter().map(|term| term.idf * (K1 + 1.0)).sum()
     }
 
-    /// Inverse document frequency of `word`'s first term; 0 for a word that the question lacks.
+    /// The idf of `word`'s first term; 0 if the question does not contain it.
     pub fn word_idf(&self, word: &str) -> f32 {
         let Some(text) = terms(word, self.words).into_iter().next() else { return 0.0 };
         let found = self.terms.iter().find(|term| term.kind == self.words && term.text == text);
         found.map_or(0.0, |term| term.idf)
     }
 
-    /// The share of the question's idf weight whose words and pairs occur in `text`, 0 to 1.
+    /// Share of the question's idf weight whose words and pairs occur in `text`, 0 to 1.
     pub fn coverage(&self, text: &str) -> f32 {
         let [words, pairs] =
             [self.words, TermKind::Pairs].map(|kind| BTreeSet::from_iter(terms(text, kind)));

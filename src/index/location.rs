@@ -1,4 +1,4 @@
-//! Where an index is, as the user names it.
+//! The location of an index, as given by the user.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,17 +7,17 @@ use super::directory::{self, DirectoryIndex, DirectoryWriter, Manifest};
 use super::milvus::{self, Address, MilvusError};
 use super::{Index, IndexError, IndexWriter, Notify, Settings, Shard, Start};
 
-/// A place for an index.
+/// Where an index is stored.
 #[derive(Debug, Clone)]
 pub enum Location {
-    /// A directory on this machine.
+    /// A local directory.
     Directory(PathBuf),
-    /// A collection on a Milvus server, and who is notified while it is waited for.
+    /// A collection on a Milvus server, and the callback for notices while waiting for it.
     Milvus(Address, Notify),
 }
 
 impl Location {
-    /// Reads `milvus://…`; anything else is a directory.
+    /// Parses `milvus://…`; anything else is a directory.
     pub fn parse(index: &Path, notify: Notify) -> Result<Self, IndexError> {
         match index.to_str().filter(|index| milvus::is_address(index)) {
             None => Ok(Self::Directory(index.to_owned())),
@@ -37,7 +37,7 @@ impl Location {
         }
     }
 
-    /// What the index was built with, if that is known without opening it.
+    /// The settings the index was built with, if available without opening it.
     pub fn peek(&self) -> Option<Settings> {
         match self {
             Self::Directory(dir) => Manifest::read(dir).ok().map(|manifest| manifest.settings),
@@ -45,7 +45,7 @@ impl Location {
         }
     }
 
-    /// Opens the index for writing, or starts one with `settings`.
+    /// Opens the index for writing, or creates one with `settings`.
     pub fn write(
         &self,
         settings: Settings,
@@ -59,7 +59,8 @@ impl Location {
         }
     }
 
-    /// The same for one of several writers, which sees and changes only the files in `shard`.
+    /// Same as [`Self::write`] for one of several writers, which sees and changes only the files in
+    /// `shard`.
     pub fn write_shard(
         &self,
         settings: Settings,
@@ -74,7 +75,7 @@ impl Location {
         }
     }
 
-    /// Opens the index, which exists, for writing with the settings that it has.
+    /// Opens an existing index for writing, with its own settings.
     pub fn write_existing(&self) -> Result<Box<dyn IndexWriter>, IndexError> {
         match self {
             Self::Directory(dir) => Ok(Box::new(DirectoryWriter::open_existing(dir)?)),
@@ -82,7 +83,7 @@ impl Location {
         }
     }
 
-    /// Bytes that it takes up, if that is known.
+    /// Size in bytes, if known.
     pub fn bytes(&self) -> Option<u64> {
         match self {
             Self::Directory(dir) => Some(directory::size(dir)),
@@ -90,7 +91,7 @@ impl Location {
         }
     }
 
-    /// Checks the index completely. The first fault found is the error.
+    /// Verifies the index completely. Fails on the first fault found.
     pub fn verify(&self) -> Result<Box<dyn Index>, IndexError> {
         match self {
             Self::Directory(dir) => Ok(Box::new(directory::verify(dir)?)),
@@ -99,7 +100,7 @@ impl Location {
     }
 }
 
-/// Without secrets, so that it can be shown.
+/// Omits secrets, so that it is safe to display.
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

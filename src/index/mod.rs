@@ -1,8 +1,8 @@
 //! The persisted index: chunks in, scored chunks out.
 //!
-//! [`Index`] and [`IndexWriter`] say what every index can do. [`directory`] keeps one in files on
-//! this machine, `milvus` keeps one on a server, and [`Location`] chooses between them by what the
-//! user has named. [`update`] makes an index match the documents under some paths.
+//! [`Index`] and [`IndexWriter`] are the interface of all backends. [`directory`] stores an index
+//! in local files, `milvus` on a server, and [`Location`] selects one from what the user specified.
+//! [`update`] syncs an index with the documents under given paths.
 
 mod api;
 pub mod directory;

@@ -1,36 +1,36 @@
-//! What is reported while a server is being waited for.
+//! Notices reported while waiting for a server.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// A call that failed and will be repeated.
+/// A failed call that will be retried.
 #[derive(Debug, Clone)]
 pub struct Retry {
-    /// The server, without secrets.
+    /// Address of the server, without secrets.
     pub address: String,
     /// What went wrong.
     pub error: String,
     /// Number of the next attempt, from 1.
     pub attempt: u32,
-    /// Number of attempts after which it is given up.
+    /// Number of attempts before giving up.
     pub attempts: u32,
 }
 
-/// Why an index on a server takes longer.
+/// Why an operation on a server is taking longer.
 #[derive(Debug, Clone)]
 pub enum Notice {
-    /// A call failed and will be repeated.
+    /// A call failed and will be retried.
     Retry(Retry),
-    /// Another writer seems to have died; that will be certain in some seconds.
+    /// Another writer seems to be dead; this takes a few seconds to confirm.
     Waiting {
-        /// The server, without secrets.
+        /// Address of the server, without secrets.
         address: String,
-        /// The other writer.
+        /// Host and process id of the other writer.
         writer: String,
     },
 }
 
-/// Called with every [`Notice`].
+/// Callback for every [`Notice`].
 #[derive(Clone)]
 pub struct Notify(pub Arc<dyn Fn(&Notice) + Send + Sync>);
 

@@ -1,36 +1,36 @@
-//! What an index is built with, whichever backend keeps it.
+//! The settings an index is built with, for every backend.
 
 use serde::{Deserialize, Serialize};
 
 use super::IndexError;
 use crate::chunks::ChunkSettings;
 
-/// Everything about an embedder that decides which vectors it makes.
+/// Everything about an embedder that affects its vectors.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EmbedderIdentity {
-    /// Catalogue entry and revision, `multilingual-e5-small@614241f`.
+    /// Catalogue key and revision, `multilingual-e5-small@614241f`.
     pub id: String,
-    /// Values in a vector.
+    /// Length of a vector.
     pub dimension: usize,
-    /// How token vectors become one.
+    /// How token vectors are pooled into one.
     pub pooling: String,
-    /// What is put before a passage.
+    /// Prefix added to every passage.
     pub passage_prefix: String,
 }
 
-/// What an index is built with. Indexes with equal settings can take over each other's chunks.
+/// The settings an index is built with. Chunks can be copied between indexes with equal settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// The embedder.
     pub embedder: EmbedderIdentity,
-    /// How documents are cut.
+    /// How documents are split into chunks.
     pub chunking: ChunkSettings,
-    /// Whether the vectors of single tokens are kept, for late interaction.
+    /// Whether token vectors are stored, for late interaction.
     pub token_vectors: bool,
 }
 
 impl Settings {
-    /// Checks that an index that was built with these settings can be used with `wanted`.
+    /// Fails unless an index built with these settings can be used with `wanted`.
     pub fn check(&self, wanted: &Self) -> Result<(), IndexError> {
         let built = self;
         let differs = |built: String, wanted: String| Err(IndexError::Mismatch { built, wanted });

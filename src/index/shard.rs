@@ -1,4 +1,4 @@
-//! The files that one of several writers takes.
+//! Splits the files among several writers.
 
 use std::fmt;
 use std::path::Path;
@@ -6,19 +6,20 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Parts that an index may be written in: more than anyone has machines for.
+/// Maximum number of shards.
 const MAX_PARTS: u32 = 10_000;
 
-/// One of several parts of all files, such as the second of three, `2/3`.
+/// One of several disjoint sets of files, such as the second of three, `2/3`.
 ///
-/// A file's part follows from its path alone, by BLAKE3: writers need no coordination, adding a
-/// file changes no other file's part, and the parts are of about equal size however the folders
-/// are filled. Files are divided and not documents, so that a JSON Lines file has one writer, which
-/// alone can say that all of it is in the index. The index does not record the number of parts:
+/// A file's shard depends only on the BLAKE3 hash of its path: writers need no coordination, adding
+/// a file moves no other file, and shards are balanced however the folders are filled. Files are
+/// sharded rather than documents, so that a JSON Lines file has a single writer, which alone can
+/// tell when all of it is indexed. The number of shards is not recorded in the index; the next run
+/// may use another.
 /// the next run may use another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shard {
-    /// From 1.
+    /// Counted from 1.
     number: u32,
     of: u32,
 }
@@ -27,22 +28,22 @@ impl Shard {
     /// All files.
     pub const WHOLE: Self = Self { number: 1, of: 1 };
 
-    /// Whether this part is all files.
+    /// Whether this shard contains all files.
     pub fn is_whole(self) -> bool {
         self.of == 1
     }
 
-    /// Whether the file at `path`, as the index names it, is in this part.
+    /// Whether the file at `path`, as the index names it, is in this shard.
     pub fn has(self, path: &Path) -> bool {
         let hash = blake3::hash(path.as_os_str().as_encoded_bytes());
         let mut first = [0; 8];
         first.copy_from_slice(&hash.as_bytes()[..8]);
-        // The hash as a fraction of 2⁶⁴, times the number of parts, rounded down.
+        // ⌊hash / 2⁶⁴ · number of shards⌋.
         let part = (u128::from(u64::from_le_bytes(first)) * u128::from(self.of)) >> 64;
         part + 1 == u128::from(self.number)
     }
 
-    /// Whether a file may be in both parts.
+    /// Whether a file may be in both shards.
     pub fn overlaps(self, other: Self) -> bool {
         self.of != other.of || self.number == other.number
     }
@@ -96,7 +97,8 @@ mod tests {
         }
     }
 
-    /// Two versions of the program may write to one index, so a file must never change its part.
+    /// Different versions of the program may write to one index, so a file must never change
+    /// shards.
     #[test]
     fn the_part_of_a_path_never_changes() {
         let part = |path: &str, of| {

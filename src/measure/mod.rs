@@ -1,4 +1,4 @@
-//! The work that `rag-query bench` and `benches/` both measure, timed in the same way.
+//! Workloads and timing shared by `rag-query bench` and `benches/`, so that their figures compare.
 
 pub mod eval;
 pub mod peak;
@@ -10,17 +10,17 @@ use anyhow::Result;
 
 use crate::generation::local::{Generation, Llm, SamplingOptions};
 
-/// How many prompts to try with a model that ends its answers early.
+/// Prompts to try if the model keeps ending its answers early.
 pub const ATTEMPTS: u32 = 8;
 
-/// The median; 0 without values.
+/// The median (the upper one of an even count); 0 if there are no values.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
-/// The median time of a run, in seconds. After a first run that does not count, there are as many as
-/// fit into `budget` seconds, and at least `min_runs`.
+/// Median time of `run` in seconds. After one untimed warm-up, it runs until `budget` seconds have
+/// passed, and at least `min_runs` times.
 pub fn median_seconds(budget: f64, min_runs: usize, mut run: impl FnMut()) -> f64 {
     run();
     let mut times = Vec::new();
@@ -33,20 +33,21 @@ pub fn median_seconds(budget: f64, min_runs: usize, mut run: impl FnMut()) -> f6
     median(times)
 }
 
-/// Ordinary tokens in a meaningless order, which `seed` determines.
+/// `tokens` pseudo-random token ids, fixed by `seed`. Leaves out the end of the vocabulary, where
+/// special tokens usually are.
 pub fn prompt(llm: &Llm, tokens: u32, seed: u32) -> Vec<u32> {
     let ordinary = (llm.tokenizer().vocabulary() as u32 * 9 / 10).max(1);
     // Knuth's multiplicative hash: 2^32 / φ.
     (0..tokens).map(|i| (i + seed * tokens + 1).wrapping_mul(2_654_435_761) % ordinary).collect()
 }
 
-/// Reads a prompt and writes at most `max_tokens` tokens, always the likeliest.
+/// Generates up to `max_tokens` tokens, greedily and without a repetition penalty.
 pub fn generate(llm: &Llm, prompt: &[u32], max_tokens: usize) -> Result<Generation> {
     let options = SamplingOptions { max_tokens, repeat_penalty: 1.0, ..SamplingOptions::default() };
     llm.generate(prompt, &options, &AtomicBool::new(false), &mut |_| {})
 }
 
-/// The first answer of [`ATTEMPTS`] prompts that is `tokens` long, or else the longest.
+/// The first answer that reaches `tokens` tokens within [`ATTEMPTS`] prompts, or else the longest.
 pub fn longest(llm: &Llm, prompt_tokens: u32, tokens: usize) -> Result<Generation> {
     let mut longest = generate(llm, &prompt(llm, prompt_tokens, 0), tokens)?;
     for seed in 1..ATTEMPTS {

@@ -1,4 +1,4 @@
-//! The most that this machine can do, as a yardstick for what models reach.
+//! Peak throughput of this machine, the yardstick for the speed of models.
 
 use std::hint::black_box;
 use std::ops::Range;
@@ -11,13 +11,13 @@ use crate::compute::dense::tile::{
 use crate::compute::pool::{parallel_for, threads};
 use crate::models::catalogue::Precision;
 
-/// Bytes to read: more than the caches of a few cores hold, on any CPU.
+/// Bytes to read, more than the caches of a few cores hold on any CPU.
 const MEMORY_BYTES: usize = 512 << 20;
-/// Values that a core reads at a time.
+/// Values per unit of work.
 const MEMORY_BLOCK: usize = 1 << 17;
 
-/// The speed of the kernels alone, on all cores and with everything in the first-level cache: 10⁹
-/// operations a second.
+/// Throughput of the matrix kernels on all cores with all data in L1 cache, in 10⁹ operations per
+/// second.
 pub fn operations(precision: Precision) -> f64 {
     const DEPTH: usize = 4 * GROUP;
     const TILES: usize = 20_000;
@@ -54,9 +54,9 @@ pub fn operations(precision: Precision) -> f64 {
     operations / fastest(|| parallel_for(threads, work)) / 1e9
 }
 
-/// The speed at which all cores together read memory: 10⁹ bytes a second.
+/// Memory read bandwidth of all cores together, in 10⁹ bytes per second.
 pub fn memory() -> f64 {
-    // Ones, because all pages of zeros that were never written are one and the same page.
+    // Not zeros: untouched zero pages all map to one physical page, which would stay in the cache.
     let values = vec![1u64; MEMORY_BYTES / size_of::<u64>()];
     let blocks: Vec<&[u64]> = values.chunks(MEMORY_BLOCK).collect();
     let read = |some: Range<usize>| {
@@ -67,7 +67,7 @@ pub fn memory() -> f64 {
     MEMORY_BYTES as f64 / fastest(|| parallel_for(blocks.len(), read)) / 1e9
 }
 
-/// Seconds of the fastest of a few runs: a disturbance only ever slows one down.
+/// Time of the fastest of five runs in seconds: noise only ever makes a run slower.
 fn fastest(run: impl Fn()) -> f64 {
     let time = |_| {
         let start = Instant::now();

@@ -1,4 +1,4 @@
-//! SHA-256 of a file on disk, without holding it in memory.
+//! Streaming SHA-256 of a file on disk.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-/// Size in bytes and SHA-256 (lower-case hexadecimal) of the file's contents.
+/// Size in bytes and SHA-256 (lower-case hexadecimal) of a file.
 pub(crate) fn of_file(path: &Path) -> io::Result<(u64, String)> {
     let mut file = File::open(path)?;
     let mut hasher = Sha256::new();

@@ -1,4 +1,4 @@
-//! What can go wrong between a catalogue entry and its files; every error names the next step.
+//! Errors of locating and downloading model files; each names the next step.
 
 use std::fmt;
 use std::io;
@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use crate::support::tls::CertificatesError;
 
-/// A file on a hub, as errors name it.
+/// A file on a hub, as shown in errors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteFile {
     /// `owner/name`.
     pub repo: String,
     /// Branch, tag or commit.
     pub revision: String,
-    /// The file's name in the repository.
+    /// Name of the file in the repository.
     pub file: String,
 }
 
@@ -23,7 +23,7 @@ impl fmt::Display for RemoteFile {
     }
 }
 
-/// Why the files of a model cannot be had.
+/// Why the files of a model are not available.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
@@ -33,164 +33,166 @@ pub enum ModelError {
         folders(searched)
     )]
     NotPrepared {
-        /// The model's key.
+        /// Key of the model.
         model: String,
-        /// The folder that `models/prepare-demo` makes.
+        /// Name of the folder that `models/prepare-demo` creates.
         folder: String,
-        /// The first file missing.
+        /// The first missing file.
         file: String,
-        /// The models folders searched.
+        /// The models folders that were searched.
         searched: Vec<PathBuf>,
     },
-    /// A local model's folder lacks a file.
+    /// A file is missing from the folder of a local model.
     #[error("the model `{model}` has no file {}; correct its `path` or `files` in your catalogue", path.display())]
     MissingLocal {
-        /// The model's key.
+        /// Key of the model.
         model: String,
-        /// The file missing.
+        /// Path of the missing file.
         path: PathBuf,
     },
-    /// A file has not the size that was recorded for it.
+    /// A file does not have the recorded size.
     #[error("the file {} of the model `{model}` is damaged: {found} bytes instead of {expected}; {next}", path.display())]
     Damaged {
-        /// The model's key.
+        /// Key of the model.
         model: String,
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Bytes on record.
+        /// Recorded size in bytes.
         expected: u64,
-        /// Bytes found.
+        /// Actual size in bytes.
         found: u64,
-        /// How to get it whole.
+        /// How to restore the file.
         next: &'static str,
     },
-    /// Code asked for a file that the catalogue does not list.
+    /// A file was requested that the catalogue does not list.
     #[error(
         "the catalogue lists no file `{file}` for the model `{model}`; add it to the entry's `files`"
     )]
     NotListed {
-        /// The model's key.
+        /// Key of the model.
         model: String,
-        /// The file asked for.
+        /// Name of the requested file.
         file: String,
     },
-    /// Offline, and the file is not in the cache, or not with the size on record.
+    /// Offline, and the file is not cached, or not with the recorded size.
     #[error("{file} is not in the cache {}, or not whole, and downloads are off (--offline or HF_HUB_OFFLINE); go online and run `rag-query models pull`", cache.display())]
     NotCached {
-        /// The first file missing.
+        /// The first missing file.
         file: Box<RemoteFile>,
-        /// The cache folder searched.
+        /// The cache folder that was searched.
         cache: PathBuf,
     },
-    /// 401 or 403: gated, private, or not there at all (the hub does not tell strangers which).
+    /// 401 or 403: gated, private or nonexistent (the hub does not tell unauthorized clients
+    /// which).
     #[error("the hub refuses {file} (HTTP {status}): {}; accept the licence at https://huggingface.co/{}, then set HF_TOKEN to a token from https://huggingface.co/settings/tokens", refusal(*had_token), file.repo)]
     Gated {
-        /// The file asked for.
+        /// The requested file.
         file: Box<RemoteFile>,
         /// 401 or 403.
         status: u16,
         /// Whether a token was sent.
         had_token: bool,
     },
-    /// 404.
+    /// The hub answered 404.
     #[error(
         "the hub {endpoint} has no {file}; correct `hub`, `revision` or `files` of the model in your catalogue"
     )]
     NotFound {
-        /// The file asked for.
+        /// The requested file.
         file: Box<RemoteFile>,
-        /// The hub's address.
+        /// Address of the hub.
         endpoint: String,
     },
-    /// `SSL_CERT_FILE` cannot be used.
+    /// The certificates named by `SSL_CERT_FILE` cannot be used.
     #[error(transparent)]
     Certificates(#[from] CertificatesError),
-    /// No connection, or it broke before an answer came.
+    /// The connection failed, or broke before a response arrived.
     #[error(
         "cannot reach the hub {endpoint} for {file}: {reason}; check the network or HF_ENDPOINT, or use --offline with the files already in the cache"
     )]
     Unreachable {
-        /// The file asked for.
+        /// The requested file.
         file: Box<RemoteFile>,
-        /// The hub's address.
+        /// Address of the hub.
         endpoint: String,
-        /// The transport's own words.
+        /// The transport's error message.
         reason: String,
     },
-    /// Any other status.
+    /// Any other HTTP status.
     #[error(
         "the hub {endpoint} answered HTTP {status} for {file}; try again later, or check HF_ENDPOINT"
     )]
     Status {
-        /// The file asked for.
+        /// The requested file.
         file: Box<RemoteFile>,
-        /// The hub's address.
+        /// Address of the hub.
         endpoint: String,
-        /// The status.
+        /// The HTTP status.
         status: u16,
     },
-    /// An answer that a hub would not give.
+    /// The response violates the hub's protocol.
     #[error(
         "the hub {endpoint} gave an answer for {file} that cannot be used: {what}; check HF_ENDPOINT, or try again later"
     )]
     BadAnswer {
-        /// The file asked for.
+        /// The requested file.
         file: Box<RemoteFile>,
-        /// The hub's address.
+        /// Address of the hub.
         endpoint: String,
-        /// What is wrong with it.
+        /// What is wrong with the response.
         what: String,
     },
-    /// The body ended early. What came is kept for resuming, under a name that is not the file's.
+    /// The body ended early. The partial file is kept under a temporary name, so that it can be
+    /// resumed.
     #[error(
         "the download of {file} stopped after {received} of {expected} bytes ({reason}); run the command again, it goes on from there"
     )]
     Truncated {
-        /// The file asked for.
+        /// The requested file.
         file: Box<RemoteFile>,
         /// Bytes on disk.
         received: u64,
-        /// Bytes announced.
+        /// Announced size in bytes.
         expected: u64,
-        /// The transport's own words.
+        /// The transport's error message.
         reason: String,
     },
-    /// The bytes are not the ones announced. They have been removed.
+    /// The content does not match the announced digest. The download has been deleted.
     #[error(
         "{file} does not match the hub's digest: announced SHA-256 {announced}, downloaded {computed}; the download was removed, run the command again, and check HF_ENDPOINT if it happens twice"
     )]
     DigestMismatch {
-        /// The file asked for.
+        /// The requested file.
         file: Box<RemoteFile>,
-        /// The digest that the hub announced.
+        /// SHA-256 announced by the hub.
         announced: String,
-        /// The digest of what came.
+        /// SHA-256 of the downloaded content.
         computed: String,
     },
-    /// A record of hashes that is not readable.
+    /// A record of hashes cannot be read.
     #[error("the record of hashes {} is not readable: {reason}; {next}", path.display())]
     Record {
-        /// `models.lock.json` or `prepared.json`.
+        /// Path of `models.lock.json` or `prepared.json`.
         path: PathBuf,
-        /// Why.
+        /// Why it cannot be read.
         reason: String,
-        /// How to get a new one.
+        /// How to recreate it.
         next: &'static str,
     },
-    /// The file system refused.
+    /// A file operation failed.
     #[error("cannot {action} {}: {source}; check permissions and free space", path.display())]
     Io {
-        /// "create", "write", "read" and so on.
+        /// The operation: "create", "write", "read" and so on.
         action: &'static str,
-        /// The file or folder.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// Why.
+        /// The underlying I/O error.
         source: io::Error,
     },
 }
 
 impl ModelError {
-    /// For `map_err`: names the action and the path of a failed file operation.
+    /// For `map_err`: adds the operation and the path to an I/O error.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source }

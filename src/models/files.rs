@@ -1,16 +1,16 @@
-//! The files of one model on this machine.
+//! A model's files on this machine.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::ModelError;
 
-/// The files of one model, all of which exist.
+/// A model's files, all of which exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelFiles {
     model: String,
     paths: BTreeMap<String, PathBuf>,
-    /// The commit that the files belong to, for a hub model.
+    /// Commit of the files, for a hub model.
     pub revision: Option<String>,
 }
 
@@ -23,10 +23,10 @@ impl ModelFiles {
         self.paths.insert(file.to_owned(), path);
     }
 
-    /// The path of a file by its name in the catalogue.
+    /// The path of a file, given its name in the catalogue.
     ///
     /// # Errors
-    /// The catalogue does not list the file for this model.
+    /// Fails if the catalogue does not list the file for this model.
     pub fn get(&self, file: &str) -> Result<&Path, ModelError> {
         self.paths.get(file).map(PathBuf::as_path).ok_or_else(|| ModelError::NotListed {
             model: self.model.clone(),
@@ -34,7 +34,8 @@ impl ModelFiles {
         })
     }
 
-    /// The paths of files with this extension, sorted by name: the shards of a split model in order.
+    /// Paths of all files with this extension, sorted by name; for a sharded model, that is shard
+    /// order.
     #[must_use]
     pub fn with_extension(&self, extension: &str) -> Vec<&Path> {
         let wanted = |name: &str| Path::new(name).extension().is_some_and(|e| e == extension);

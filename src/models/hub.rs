@@ -1,9 +1,9 @@
-//! Models from a hub: the standard Hugging Face cache, filled at first use and always verified.
+//! Models from a hub: the standard Hugging Face cache, filled on first use and always verified.
 //!
-//! The layout of the cache (`blobs/`, `snapshots/<commit>/`, `refs/`) comes from hf-hub, so files are
-//! shared with the other Hugging Face tools. Downloads do not use hf-hub's `Api`: version 0.5 uses
-//! the server's `ETag` and commit as path components unchecked, renames a download to its final name
-//! before it can be verified, appends to a partial file whatever the server sends, and panics on a
+//! The cache layout (`blobs/`, `snapshots/<commit>/`, `refs/`) is hf-hub's, so files are shared
+//! with other Hugging Face tools. Downloads avoid hf-hub's `Api`: version 0.5 uses the server's
+//! `ETag` and commit as path components without validation, renames a download to its final name
+//! before it can be verified, appends whatever the server sends to a partial file, and panics on a
 //! redirect without `Location`. See `transfer`.
 
 use std::fs::{self, File};
@@ -19,10 +19,10 @@ use super::transfer::{Announced, Client, DownloadProgress, is_commit};
 use super::{ModelError, digest};
 use crate::support::{bounded, tls};
 
-/// A longer file in `refs/`, in bytes, is not a reference, which holds one commit.
+/// Size limit for a file in `refs/`, in bytes; a reference holds a single commit.
 const MAX_REFERENCE_BYTES: u64 = 4096;
 
-/// A hub, with the folders of this machine that go with it.
+/// A hub, and the local folders used with it.
 #[derive(Clone, Copy)]
 pub(crate) struct Hub<'a> {
     pub settings: &'a HubSettings,
@@ -41,8 +41,8 @@ impl<'a> Hub<'a> {
         Repository { hub: self, model, repo, revision, folder, cache }
     }
 
-    /// The records of verified downloads; none if they cannot be read, because only a later
-    /// verification depends on them.
+    /// The records of verified downloads. Treated as empty if unreadable: only a later verification
+    /// depends on them.
     fn records(self) -> LockFile {
         LockFile::read(self.state_dir).unwrap_or_else(|error| {
             tracing::warn!("{error}");
@@ -51,7 +51,7 @@ impl<'a> Hub<'a> {
     }
 }
 
-/// One repository at one revision, seen through the cache.
+/// A repository at one revision, accessed through the cache.
 pub(crate) struct Repository<'a> {
     hub: Hub<'a>,
     model: &'a str,
@@ -63,7 +63,7 @@ pub(crate) struct Repository<'a> {
 }
 
 impl Repository<'_> {
-    /// All files, from one and the same commit: those in the cache, or else the hub's.
+    /// Locates all files at a single commit, downloading those that are not cached.
     pub fn locate(&self, files: &[String]) -> Result<ModelFiles, ModelError> {
         let Some(first) = files.first() else {
             return Ok(ModelFiles::new(self.model, None));
@@ -86,15 +86,15 @@ impl Repository<'_> {
         }
 
         let client = Client::new(self.hub.settings, tls::roots()?);
-        // The branch may have moved since the cache was filled: the hub says where it stands now,
-        // and all files come from there.
+        // The branch may have moved since the cache was filled. Take all files from its current
+        // commit.
         let commit = client.announce(&self.remote(self.revision, missing))?.commit;
         for file in files {
             if self.cached_file(&records, &commit, file).is_none() {
                 self.fetch(&client, &commit, file)?;
             }
         }
-        // Written last, because a reference promises a complete snapshot.
+        // Written last, because a reference implies a complete snapshot.
         if !is_commit(self.revision) {
             self.cache
                 .create_ref(&commit)
@@ -111,7 +111,7 @@ impl Repository<'_> {
         }
     }
 
-    /// The commit that the revision stands for in the cache.
+    /// The commit that the cache has for the revision.
     pub fn cached_commit(&self) -> Option<String> {
         if is_commit(self.revision) {
             return Some(self.revision.to_owned());
@@ -122,7 +122,7 @@ impl Repository<'_> {
         is_commit(commit).then(|| commit.to_owned())
     }
 
-    /// The file's path in the snapshot, if it exists with the size on record.
+    /// The file's path in the snapshot, if it exists with the recorded size.
     fn cached_file(&self, records: &LockFile, commit: &str, file: &str) -> Option<PathBuf> {
         let path = self.cache.pointer_path(commit).join(file);
         let found = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?.len();
@@ -147,7 +147,7 @@ impl Repository<'_> {
         located
     }
 
-    /// Downloads one file, verifies it, and only then gives it its name in the cache.
+    /// Downloads and verifies a file, and only then gives it its final name in the cache.
     fn fetch(&self, client: &Client, commit: &str, file: &str) -> Result<(), ModelError> {
         let remote = self.remote(commit, file);
         let announced = client.announce(&remote)?;
@@ -156,7 +156,7 @@ impl Repository<'_> {
         }
         let blob = self.blob(&announced.etag);
         let _guard = self.lock(&announced.etag)?;
-        // Another revision or another process may have downloaded the same bytes.
+        // Another revision or another process may already have downloaded the same content.
         let sha256 = match verified_blob(&blob, &announced) {
             Some(sha256) => sha256,
             None => self.download(client, &remote, &announced, &blob)?,
@@ -170,7 +170,8 @@ impl Repository<'_> {
             size: announced.size,
             sha256,
         };
-        // The file is verified already: without its record, a later verification only knows less.
+        // Not fatal: the file has been verified, and a missing record only limits later
+        // verification.
         if let Err(error) = lockfile::record(self.hub.state_dir, record) {
             tracing::warn!("{error}");
         }
@@ -199,8 +200,8 @@ impl Repository<'_> {
         Ok(computed)
     }
 
-    /// One download of a blob at a time across all processes; `huggingface_hub` has its locks in the
-    /// same place.
+    /// Serializes downloads of a blob across processes, using the same lock path as
+    /// `huggingface_hub`.
     fn lock(&self, etag: &str) -> Result<File, ModelError> {
         let name = self.folder.file_name().unwrap_or_default();
         let folder = self.hub.settings.cache_dir.join(".locks").join(name);
@@ -211,7 +212,7 @@ impl Repository<'_> {
         Ok(file)
     }
 
-    /// Makes `snapshots/<commit>/<file>` point to the blob.
+    /// Links `snapshots/<commit>/<file>` to the blob.
     fn link(&self, commit: &str, file: &str, etag: &str) -> Result<(), ModelError> {
         let path = self.cache.pointer_path(commit).join(file);
         let folder = path.parent().unwrap_or(&self.folder);
@@ -219,7 +220,7 @@ impl Repository<'_> {
         // Relative, so that the cache can be moved.
         let target = format!("{}blobs/{etag}", "../".repeat(2 + file.matches('/').count()));
         if fs::read_link(&path).is_ok_and(|there| there == Path::new(&target)) {
-            // Another process may be reading through the link right now.
+            // Do not replace it: another process may be reading through the link.
             return Ok(());
         }
         if fs::symlink_metadata(&path).is_ok() {
@@ -233,7 +234,7 @@ impl Repository<'_> {
     }
 }
 
-/// The SHA-256 of an existing blob, if the blob is what the hub announces.
+/// The SHA-256 of an existing blob, if it matches what the hub announces.
 fn verified_blob(blob: &Path, announced: &Announced) -> Option<String> {
     if fs::metadata(blob).ok()?.len() != announced.size {
         return None;

@@ -1,27 +1,27 @@
-//! Which hub to ask and which cache to fill, from the environment variables of the Hugging Face tools.
+//! Hub and cache settings, from the environment variables of the Hugging Face tools.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use crate::support::bounded;
 
-/// A longer file, in bytes, does not hold a token.
+/// Size limit for a token file, in bytes.
 const MAX_TOKEN_FILE_BYTES: u64 = 4096;
 
-/// A hub, the cache of its files, and the user's token.
+/// A hub, its cache and the user's token.
 #[derive(Clone)]
 pub struct HubSettings {
-    /// The hub's address, without a trailing slash.
+    /// Address of the hub, without a trailing slash.
     pub endpoint: String,
-    /// The folder that holds `models--owner--name`.
+    /// The folder that contains `models--owner--name`.
     pub cache_dir: PathBuf,
-    /// Sent to the hub alone, never to the storage it redirects to.
+    /// Sent only to the hub itself, never to the storage it redirects to.
     pub token: Option<String>,
-    /// Whether files come from the cache only.
+    /// Whether to use cached files only.
     pub offline: bool,
 }
 
-/// Hides the token: settings end up in logs.
+/// Redacts the token, because settings end up in logs.
 impl fmt::Debug for HubSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HubSettings")
@@ -35,7 +35,7 @@ impl fmt::Debug for HubSettings {
 
 impl HubSettings {
     /// Reads `HF_ENDPOINT`, `HF_HOME`, `HF_HUB_CACHE`, `HF_TOKEN`, `HF_TOKEN_PATH`,
-    /// `HF_HUB_OFFLINE` and `XDG_CACHE_HOME`, with the meaning they have in `huggingface_hub`.
+    /// `HF_HUB_OFFLINE` and `XDG_CACHE_HOME`, with the same meaning as in `huggingface_hub`.
     #[must_use]
     pub fn from_env() -> Self {
         Self::from_lookup(|name| std::env::var(name).ok())

@@ -1,4 +1,4 @@
-//! The JSON files of a model, up to a size.
+//! Reads a model's JSON files, up to a size limit.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -8,10 +8,10 @@ use serde::de::DeserializeOwned;
 
 use crate::support::bounded;
 
-/// The largest file, in bytes. Llama 3.1's tokenizer has 9 MB.
+/// Size limit in bytes. Llama 3.1's tokenizer takes 9 MB.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// The contents of a file.
+/// Reads a file within the size limit.
 pub fn bytes(path: &Path) -> Result<Vec<u8>> {
     bounded::read(path, MAX_BYTES).map_err(|error| {
         let next = match error.kind() {
@@ -22,7 +22,7 @@ pub fn bytes(path: &Path) -> Result<Vec<u8>> {
     })
 }
 
-/// The value that a file holds.
+/// Reads and deserializes a file.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
     serde_json::from_slice(&bytes(path)?)
         .with_context(|| format!("{} is not what its name says", path.display()))

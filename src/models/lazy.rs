@@ -1,7 +1,6 @@
-//! A heavy model that loads at its first use: once, also under concurrent callers.
+//! A heavy model that is loaded once, on first use, even under concurrent callers.
 //!
-//! This is the promise the project was born from. Creating a [`LazyModel`] costs nothing and
-//! touches nothing; the loader runs inside the first [`LazyModel::get`].
+//! Creating a [`LazyModel`] does no I/O; the loader runs inside the first [`LazyModel::get`].
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -10,10 +9,10 @@ use anyhow::{Result, anyhow};
 
 type Loader<T> = dyn Fn() -> Result<T> + Send + Sync;
 
-/// A model of type `T` that is loaded by its first user.
+/// A model of type `T` that is loaded on first use.
 ///
-/// `OnceLock::get_or_try_init` is not stable, so a mutex serializes the initialization: the first
-/// caller loads, the others wait. An error leaves the cell empty, and the next caller tries again.
+/// `OnceLock::get_or_try_init` is not stable, so a mutex serializes initialization: the first
+/// caller loads, the others wait. An error leaves the cell empty, and the next caller retries.
 pub struct LazyModel<T> {
     model: OnceLock<T>,
     loading: Mutex<()>,
@@ -21,20 +20,20 @@ pub struct LazyModel<T> {
 }
 
 impl<T> LazyModel<T> {
-    /// Remembers how to load the model. Does not load it.
+    /// Stores the loader without running it.
     pub fn new(load: impl Fn() -> Result<T> + Send + Sync + 'static) -> Self {
         Self { model: OnceLock::new(), loading: Mutex::new(()), load: Box::new(load) }
     }
 
-    /// The model, loaded now if nobody has loaded it before.
+    /// The model, loading it if necessary.
     ///
     /// # Errors
-    /// The loader's error, or a description of its panic. Both can be retried.
+    /// Returns the loader's error, or a description of its panic. A later call retries.
     pub fn get(&self) -> Result<&T> {
         if let Some(model) = self.model.get() {
             return Ok(model);
         }
-        // The mutex guards no data, so a poisoned one is as good as new.
+        // The mutex guards no data, so poisoning is harmless.
         let _guard = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(model) = self.model.get() {
             return Ok(model);
@@ -44,7 +43,7 @@ impl<T> LazyModel<T> {
         Ok(self.model.get_or_init(|| model))
     }
 
-    /// The model if it is loaded already. Never loads.
+    /// The model if it is already loaded. Never loads it.
     pub fn loaded(&self) -> Option<&T> {
         self.model.get()
     }
@@ -96,7 +95,7 @@ mod tests {
         assert_eq!(loads.load(Ordering::SeqCst), 1);
     }
 
-    /// Fails on the first two calls: once with an error, once with a panic.
+    /// Fails on the first two calls: first with an error, then with a panic.
     fn flaky() -> LazyModel<&'static str> {
         let calls = AtomicUsize::new(0);
         LazyModel::new(move || match calls.fetch_add(1, Ordering::SeqCst) {

@@ -1,4 +1,4 @@
-//! `models.lock.json`: what was downloaded and verified, so that it can be verified again.
+//! `models.lock.json`: records verified downloads, so that they can be verified again later.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -13,19 +13,19 @@ const NAME: &str = "models.lock.json";
 const VERSION: u32 = 1;
 const MAX_BYTES: u64 = 16 << 20;
 
-/// One file as it came from the hub.
+/// A verified file from a hub.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct Record {
     pub repo: String,
     pub revision: String,
     pub commit: String,
     pub file: String,
-    /// Bytes.
+    /// In bytes.
     pub size: u64,
     pub sha256: String,
 }
 
-/// All records of one state folder.
+/// All records of a state folder.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct LockFile {
     version: u32,
@@ -39,7 +39,7 @@ impl Default for LockFile {
 }
 
 impl LockFile {
-    /// Reads the lock file of a state folder; a missing one counts as empty.
+    /// Reads the lock file of a state folder; a missing file counts as empty.
     pub fn read(state_dir: &Path) -> Result<Self, ModelError> {
         let path = state_dir.join(NAME);
         let unreadable = |reason: String| ModelError::Record {
@@ -65,10 +65,10 @@ impl LockFile {
     }
 }
 
-/// Adds a record, or replaces the one of the same repository, revision and file.
+/// Adds a record, replacing one with the same repository, revision and file.
 pub(crate) fn record(state_dir: &Path, record: Record) -> Result<(), ModelError> {
     fs::create_dir_all(state_dir).map_err(ModelError::io("create", state_dir))?;
-    // Two downloads may end at once, so reading, changing and writing must be one step.
+    // Two downloads may finish at once, so the read-modify-write must be atomic.
     let guard_path = state_dir.join(format!(".{NAME}.lock"));
     let guard = File::create(&guard_path).map_err(ModelError::io("create", &guard_path))?;
     guard.lock().map_err(ModelError::io("lock", &guard_path))?;
@@ -85,7 +85,7 @@ pub(crate) fn record(state_dir: &Path, record: Record) -> Result<(), ModelError>
     write_atomically(&state_dir.join(NAME), &json)
 }
 
-/// Readers see the old file or the new one, never a part of it.
+/// Ensures that readers see either the old or the new file in full.
 fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
     let temporary = PathBuf::from(format!("{}.{}.tmp", path.display(), std::process::id()));
     let write = || {

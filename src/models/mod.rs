@@ -1,8 +1,8 @@
-//! Which models there are, where their files lie, and whether they are what they claim to be.
+//! Available models, the location of their files, and their verification.
 //!
-//! [`catalogue`] is data: profiles and models. A [`ModelStore`] turns a catalogue entry into paths, and
-//! downloads from a hub what is missing. [`verify`] hashes the files again. Nothing here reads weights,
-//! and no file of a model is touched before somebody asks for that very model.
+//! [`catalogue`] is data: profiles and models. A [`ModelStore`] resolves a catalogue entry to paths
+//! and downloads missing files from a hub. [`verify`] rehashes the files. Nothing here reads
+//! weights, and a model's files are not touched until that model is requested.
 
 pub mod catalogue;
 mod digest;
@@ -16,6 +16,7 @@ mod lockfile;
 mod prepared;
 pub mod safetensors;
 mod store;
+pub mod tokenizer;
 mod transfer;
 pub mod verify;
 

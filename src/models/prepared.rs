@@ -1,4 +1,5 @@
-//! `prepared.json`: what `models/prepare-demo` made the files of a folder from, with their hashes.
+//! `prepared.json`: records which package `models/prepare-demo` made a folder from, and hashes of
+//! the files.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,7 +11,7 @@ use super::ModelError;
 use super::catalogue::Package;
 use crate::support::bounded;
 
-/// The record's name inside the folder.
+/// File name of the record inside the folder.
 pub(crate) const NAME: &str = "prepared.json";
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -27,16 +28,16 @@ pub(crate) struct PreparedFrom {
     pub sha256: String,
 }
 
-/// One file as it was when it was made.
+/// A file at the time it was made.
 #[derive(Debug, Deserialize)]
 pub(crate) struct PreparedFile {
-    /// Bytes.
+    /// In bytes.
     pub size: u64,
     pub sha256: String,
 }
 
 impl Prepared {
-    /// The record of a folder; `None` if it has none.
+    /// Reads a folder's record; `None` if it has none.
     pub fn read(folder: &Path) -> Result<Option<Self>, ModelError> {
         let path = folder.join(NAME);
         let unreadable = |reason: String| ModelError::Record {
@@ -53,8 +54,8 @@ impl Prepared {
     }
 }
 
-/// Size and SHA-256 on record for a file. For a file of the package itself they are the catalogue's,
-/// which cannot be changed together with the file; for others, the folder's.
+/// Recorded size and SHA-256 of a file. For the package's own file they come from the catalogue,
+/// which cannot be tampered with along with the file; for others, from the folder's record.
 pub(crate) fn expected<'a>(
     package: &'a Package,
     prepared: Option<&'a Prepared>,

@@ -1,4 +1,4 @@
-//! Opens safetensors files, whose headers are not trusted until they are checked.
+//! Opens safetensors files. Headers are untrusted until validated.
 
 use std::fs::File;
 use std::io::Read;
@@ -9,13 +9,14 @@ use candle_core::safetensors::MmapedSafetensors;
 
 use crate::support::mmap;
 
-/// The longest header, in bytes. Published models have some 100 kB.
+/// Header size limit in bytes. Published models need about 100 kB.
 const MAX_HEADER_BYTES: u64 = 16 << 20;
 
 /// Maps a file into memory.
 ///
 /// # Errors
-/// The file cannot be read, or it is damaged: tensors must fill it without gap or overlap.
+/// Fails if the file cannot be read or is damaged: its tensors must cover the data without gaps or
+/// overlaps.
 pub fn open(path: &Path) -> Result<MmapedSafetensors> {
     let damaged = || format!("{} is damaged or not whole; download it again", path.display());
     let unreadable = || format!("cannot read {}", path.display());

@@ -1,4 +1,4 @@
-//! From a catalogue entry to paths on this machine. Nothing is opened here.
+//! Resolves catalogue entries to local paths, without opening the files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,23 +12,23 @@ use super::hub::Hub;
 use super::prepared::{self, Prepared};
 use super::{DownloadProgress, HubSettings, ModelError};
 
-/// Where models are looked for, and how they are fetched.
+/// Where models are searched for, and how they are downloaded.
 #[derive(Clone)]
 pub struct ModelStore {
-    /// Folders that may hold prepared models, in order of preference.
+    /// Folders that may contain prepared models, in order of preference.
     pub models_dirs: Vec<PathBuf>,
     /// The hub, its cache, and whether downloads are allowed.
     pub hub: HubSettings,
-    /// Holds `models.lock.json`, the record of verified downloads.
+    /// Contains `models.lock.json`, the record of verified downloads.
     pub state_dir: PathBuf,
-    /// Follows downloads.
+    /// Receives download progress.
     pub progress: Arc<dyn DownloadProgress>,
 }
 
-/// The folder of this user's indexes, prepared models and the record of downloads.
+/// The user's folder for indexes, prepared models and the record of downloads.
 ///
 /// # Errors
-/// The system knows no home of theirs.
+/// Fails if the system reports no home directory for the user.
 pub fn data_dir() -> Result<PathBuf> {
     let dir = dirs::data_dir()
         .context("there is no data folder for this user; set HOME or XDG_DATA_HOME")?;
@@ -36,11 +36,11 @@ pub fn data_dir() -> Result<PathBuf> {
 }
 
 impl ModelStore {
-    /// This user's store: prepared models in the data folder, or where `RAG_QUERY_MODELS` says, and
-    /// the hub as the environment describes it. Nobody follows its downloads.
+    /// The user's store: prepared models from the data folder or `RAG_QUERY_MODELS`, and the hub as
+    /// configured by the environment. Reports no download progress.
     ///
     /// # Errors
-    /// The user has no data folder.
+    /// Fails if the user has no data folder.
     pub fn of_user() -> Result<Self> {
         let data = data_dir()?;
         let prepared = std::env::var_os("RAG_QUERY_MODELS");
@@ -52,13 +52,12 @@ impl ModelStore {
         })
     }
 
-    /// The paths of the model's files. Those of a hub are downloaded first, if need be and if allowed.
+    /// The paths of a model's files. Missing files of a hub model are downloaded, if allowed.
     ///
-    /// No request is made for a hub model whose files are all in the cache. A model without files
-    /// gives an empty set.
+    /// Makes no request if all files are cached. A model without files yields an empty set.
     ///
     /// # Errors
-    /// A file is missing, damaged, or cannot be downloaded; see [`ModelError`].
+    /// Fails if a file is missing, damaged or cannot be downloaded; see [`ModelError`].
     pub fn locate(&self, entry: &ModelEntry) -> Result<ModelFiles, ModelError> {
         let model = entry.id.as_str();
         match &entry.source {
@@ -73,10 +72,10 @@ impl ModelStore {
         }
     }
 
-    /// As [`ModelStore::locate`], but never downloads: for listing what is there.
+    /// Same as [`ModelStore::locate`], but never downloads; for listing what is available.
     ///
     /// # Errors
-    /// A file is missing or damaged.
+    /// Fails if a file is missing or damaged.
     pub fn locate_offline(&self, entry: &ModelEntry) -> Result<ModelFiles, ModelError> {
         let mut offline = self.clone();
         offline.hub.offline = true;
@@ -91,7 +90,7 @@ impl ModelStore {
         package: &Package,
     ) -> Result<ModelFiles, ModelError> {
         let Some(found) = self.prepared_folder(folder, files) else {
-            // A folder that exists but is incomplete says more than folders that do not exist.
+            // An incomplete folder makes a more helpful error than one that does not exist.
             let missing = self.models_dirs.iter().find_map(|dir| {
                 let folder = dir.join(folder);
                 files.iter().find(|file| folder.is_dir() && !folder.join(file).is_file())
@@ -120,7 +119,7 @@ impl ModelStore {
         Ok(located)
     }
 
-    /// The first models folder that has all the files.
+    /// The first models folder that contains all the files.
     fn prepared_folder(&self, folder: &str, files: &[String]) -> Option<PathBuf> {
         self.models_dirs
             .iter()
@@ -128,7 +127,7 @@ impl ModelStore {
             .find(|folder| files.iter().all(|file| folder.join(file).is_file()))
     }
 
-    /// The hub as [`ModelStore::locate`] sees it.
+    /// The hub used by [`ModelStore::locate`].
     pub(crate) fn hub(&self) -> Hub<'_> {
         Hub { settings: &self.hub, state_dir: &self.state_dir, progress: &*self.progress }
     }
@@ -217,7 +216,7 @@ mod tests {
             "{error}"
         );
 
-        // The LLM file is the package's own, so the catalogue knows its size without a record.
+        // The LLM file is the package's own, so the catalogue has its size even without a record.
         let folder = dir.path().join("smollm2-135m-instruct");
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("SmolLM2-135M-Instruct.Q4_1.gguf"), "GGUF").unwrap();

@@ -1,7 +1,7 @@
-//! The hub's HTTP protocol: what a file is (HEAD) and its bytes (GET). No answer is trusted.
+//! The hub's HTTP protocol: file metadata (HEAD) and content (GET). Responses are untrusted.
 //!
-//! Redirects are followed by hand: the hub states commit and digest in the redirect itself, and the
-//! token must go to the hub only, never to the storage it redirects to.
+//! Redirects are followed manually: the hub sends commit and digest with the redirect itself, and
+//! the token must never reach the storage it redirects to.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -18,40 +18,41 @@ use super::error::RemoteFile;
 use super::hub_settings::HubSettings;
 
 const MAX_REDIRECTS: usize = 8;
-/// A server that is silent for longer is taken for dead.
+/// A server that is silent for longer is considered dead.
 const SILENCE: Duration = Duration::from_mins(1);
 
-/// Follows downloads. Implementations must not block for long.
+/// Receives download progress. Implementations must not block for long.
 pub trait DownloadProgress: Send + Sync {
-    /// The download of a file begins: `size` bytes in all, `already` of them from an earlier attempt.
+    /// The download of a file starts: `size` bytes in total, `already` of them from an earlier
+    /// attempt.
     fn start(&self, file: &str, size: u64, already: u64);
-    /// `bytes` more are on disk.
+    /// Another `bytes` bytes have been written to disk.
     fn advance(&self, bytes: u64);
-    /// The download ended, complete or not.
+    /// The download has ended, complete or not.
     fn finish(&self);
 }
 
-/// Follows nothing.
+/// Ignores all progress.
 impl DownloadProgress for () {
     fn start(&self, _file: &str, _size: u64, _already: u64) {}
     fn advance(&self, _bytes: u64) {}
     fn finish(&self) {}
 }
 
-/// What the hub says about a file.
+/// File metadata announced by the hub.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Announced {
-    /// The commit that the revision stands for.
+    /// The commit that the revision resolves to.
     pub commit: String,
-    /// Names the contents: SHA-256 for large files, a Git object id for small ones. One safe path
+    /// Identifies the content: SHA-256 for large files, Git object id for small ones. A safe path
     /// component.
     pub etag: String,
-    /// Bytes.
+    /// In bytes.
     pub size: u64,
 }
 
 impl Announced {
-    /// The digest, where the hub announces one.
+    /// The digest, if the hub announces one.
     pub fn sha256(&self) -> Option<&str> {
         Some(self.etag.as_str()).filter(|etag| is_sha256(etag))
     }
@@ -62,16 +63,16 @@ pub(crate) fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// What a request asks of a file.
+/// What to request of a file.
 #[derive(Clone, Copy)]
 enum Wanted {
-    /// The headers only.
+    /// Headers only.
     Head,
-    /// The bytes from this one on.
+    /// The content from this byte offset.
     BytesFrom(u64),
 }
 
-/// A client of one hub.
+/// A client for one hub.
 pub(crate) struct Client<'a> {
     settings: &'a HubSettings,
     agent: Agent,
@@ -83,7 +84,7 @@ impl<'a> Client<'a> {
             .user_agent(concat!("rag-query/", env!("CARGO_PKG_VERSION")))
             .http_status_as_error(false)
             .max_redirects(0)
-            // Sizes and ranges count the file's own bytes, not compressed ones.
+            // Sizes and ranges refer to the file itself, not to a compressed encoding.
             .accept_encoding("identity")
             .tls_config(TlsConfig::builder().root_certs(roots).build())
             .timeout_connect(Some(SILENCE))
@@ -93,7 +94,7 @@ impl<'a> Client<'a> {
         Self { settings, agent: config.into() }
     }
 
-    /// Commit, digest and size of a file, without its bytes.
+    /// Commit, digest and size of a file, without its content.
     pub fn announce(&self, file: &RemoteFile) -> Result<Announced, ModelError> {
         let mut url = self.url(file)?;
         let (mut commit, mut etag, mut size) = (None, None, None);
@@ -119,7 +120,7 @@ impl<'a> Client<'a> {
                 size = size.or_else(|| text("content-length"));
                 break;
             }
-            // Nothing more is needed from the hub, and the bytes themselves are not wanted yet.
+            // The metadata is complete; do not follow the redirect to the content.
             if commit.is_some() && etag.is_some() && size.is_some() {
                 break;
             }
@@ -136,9 +137,9 @@ impl<'a> Client<'a> {
         Ok(Announced { commit, etag, size })
     }
 
-    /// Downloads the file to `part`, continuing where an earlier attempt stopped.
+    /// Downloads the file to `part`, resuming an earlier attempt.
     ///
-    /// On success, `part` has exactly the announced size. No more than that is ever written.
+    /// On success, `part` has exactly the announced size. Never writes more than that.
     pub fn download(
         &self,
         file: &RemoteFile,
@@ -164,7 +165,7 @@ impl<'a> Client<'a> {
         let response = self.get(file, already)?;
         match response.status().as_u16() {
             200 => {
-                // The server sends the whole file again.
+                // The server ignored the range and is sending the whole file.
                 restart(&out, part)?;
                 already = 0;
             }
@@ -203,7 +204,7 @@ impl<'a> Client<'a> {
         })
     }
 
-    /// An answer that cannot be used.
+    /// The error for a response that cannot be used.
     pub fn bad_answer(&self, file: &RemoteFile, what: &str) -> ModelError {
         ModelError::BadAnswer {
             file: Box::new(file.clone()),
@@ -258,7 +259,7 @@ impl<'a> Client<'a> {
         })
     }
 
-    /// The catalogue has checked all names: only the `/` of a revision needs escaping.
+    /// The catalogue has validated all names, so only `/` in a revision needs escaping.
     fn url(&self, file: &RemoteFile) -> Result<Uri, ModelError> {
         let RemoteFile { repo, revision, file: name } = file;
         let revision = revision.replace('/', "%2F");
@@ -288,7 +289,7 @@ impl<'a> Client<'a> {
     }
 }
 
-/// The absolute URL of a redirect: a path stays on its host, and https is never left.
+/// The absolute URL of a redirect: a relative path keeps the host, and https is never downgraded.
 fn resolve(from: &Uri, location: &str) -> Option<Uri> {
     let target: Uri = if location.starts_with('/') && !location.starts_with("//") {
         format!("{}://{}{location}", from.scheme_str()?, from.authority()?).parse().ok()?
@@ -319,7 +320,7 @@ enum CopyError {
     TooLong,
 }
 
-/// Copies the body, at most `remaining` bytes of it.
+/// Copies at most `remaining` bytes of the body.
 fn copy(
     response: Response<Body>,
     out: &mut File,

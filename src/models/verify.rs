@@ -1,8 +1,8 @@
-//! Hashes the files of a model again and compares them with what is on record.
+//! Rehashes a model's files and compares them with recorded hashes.
 //!
-//! A prepared file has its record in the catalogue, if it is the package's own, or in the folder's
-//! `prepared.json`. A downloaded file has it in the lock file; or else in the name of its blob, which is
-//! the SHA-256 of a large file that another tool downloaded.
+//! The hash of a prepared file is recorded in the catalogue if the file is the package's own,
+//! otherwise in the folder's `prepared.json`. That of a downloaded file is in the lock file, or
+//! else in the name of its blob, which for large files downloaded by other tools is the SHA-256.
 
 use std::path::{Path, PathBuf};
 
@@ -14,12 +14,12 @@ use super::prepared::{self, Prepared};
 use super::store::ModelStore;
 use super::{ModelError, digest};
 
-/// What was found, file by file.
+/// The result of a verification, per file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct VerifyReport {
-    /// The model's key.
+    /// Key of the model.
     pub model: String,
-    /// In the catalogue's order.
+    /// In catalogue order.
     pub files: Vec<FileReport>,
 }
 
@@ -33,13 +33,13 @@ impl VerifyReport {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FileReport {
-    /// Its name in the catalogue.
+    /// Name of the file in the catalogue.
     pub file: String,
-    /// Where it is, or should be.
+    /// Where the file is, or should be.
     pub path: PathBuf,
-    /// Its SHA-256; `None` if it could not be read.
+    /// SHA-256 of the file; `None` if it could not be read.
     pub sha256: Option<String>,
-    /// How it compares with its record.
+    /// How the file compares with its record.
     pub outcome: Outcome,
 }
 
@@ -47,29 +47,29 @@ pub struct FileReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// The hash on record.
+    /// The hash matches the record.
     Ok,
-    /// Another hash.
+    /// The hash differs from the record.
     Mismatch {
-        /// The SHA-256 on record.
+        /// The recorded SHA-256.
         expected: String,
     },
-    /// There is no such file.
+    /// The file does not exist.
     Missing,
-    /// The file exists, and nothing says what it should be.
+    /// The file exists, but no hash is recorded for it.
     NoRecord,
-    /// The file exists and cannot be read.
+    /// The file exists but cannot be read.
     Unreadable {
-        /// Why.
+        /// Why it cannot be read.
         reason: String,
     },
 }
 
-/// Reads every byte of the model's files. Downloads nothing.
+/// Hashes the model's files in full. Downloads nothing.
 ///
 /// # Errors
-/// A record (`models.lock.json`, `prepared.json`) exists and is not readable. What is wrong with the
-/// files themselves is in the report.
+/// Fails if a record (`models.lock.json`, `prepared.json`) exists but cannot be read. Problems with
+/// the files themselves go into the report.
 pub fn verify(store: &ModelStore, entry: &ModelEntry) -> Result<VerifyReport, ModelError> {
     let files = match &entry.source {
         None => vec![],
@@ -109,7 +109,7 @@ fn verify_prepared(
         compare(file, found.join(file), expected.map(|(_, sha256)| sha256))
     };
     let mut reports: Vec<_> = files.iter().map(check).collect();
-    // Files that match their own record may still come from another package than the one named.
+    // Files may match their folder's record, yet come from a package other than the catalogue's.
     if let Some(record) = record.filter(|record| record.source.sha256 != package.sha256) {
         reports.push(FileReport {
             file: prepared::NAME.to_owned(),
@@ -121,7 +121,7 @@ fn verify_prepared(
     Ok(reports)
 }
 
-/// The SHA-256 in the name of a large file's blob, to which the snapshot links.
+/// The SHA-256 in a large file's blob name, taken from the snapshot's link.
 fn blob_digest(path: &Path) -> Option<String> {
     let blob = std::fs::read_link(path).ok()?;
     let name = blob.file_name()?.to_str()?;

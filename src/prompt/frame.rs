@@ -1,19 +1,19 @@
-//! What is done to text that others wrote before it goes into a prompt.
+//! Makes untrusted text safe to put into a prompt.
 //!
-//! A prompt's frame is its lines: `[2] Title` begins a passage, `Question: …` asks. So nothing from
-//! a document may begin a line. A passage is quoted as in mail, each line after `> `, and a
-//! heading or a file name is one line. That holds for any text and any template, whereas a list of
-//! forbidden words would always lack one. Special tokens are not this module's concern: the LLM's
-//! tokenizer never makes one out of a message.
+//! A prompt is structured by lines: `[2] Title` starts a passage, `Question: …` asks. So no
+//! document may start a line of its own. Passages are quoted as in email, with `> ` before each
+//! line, and headings and file names are reduced to one line. Unlike a list of forbidden strings,
+//! which can never be complete, this works for any text and any template. Special tokens are not
+//! handled here: the LLM's tokenizer never produces one from a message.
 
 use crate::documents::clean;
 
-/// Stands before each line of a passage.
+/// Precedes each line of a passage.
 const QUOTE: &str = "> ";
-/// The longest heading path or name, in characters; files may have them of any length.
+/// Longest heading path or file name, in characters; documents may contain any length.
 const MAX_LINE_CHARS: usize = 300;
 
-/// Text as one line of at most `max_chars` characters, and an ellipsis where that cuts it.
+/// Joins text into one line, cut to `max_chars` characters plus an ellipsis if it is longer.
 pub fn line_of(text: &str, max_chars: usize) -> String {
     let line = clean(text).split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(max_chars) {
@@ -22,12 +22,13 @@ pub fn line_of(text: &str, max_chars: usize) -> String {
     }
 }
 
-/// A heading or a name: one line.
+/// A heading or file name as one line of bounded length.
 pub fn line(text: &str) -> String {
     line_of(text, MAX_LINE_CHARS)
 }
 
-/// A passage: each line quoted, without blank lines at its ends or several in a row.
+/// Quotes each line of a passage. Drops leading and trailing blank lines and collapses runs of
+/// them.
 pub fn quoted(text: &str) -> String {
     let text = clean(text);
     let mut quoted = String::with_capacity(text.len() + text.len() / 16);
@@ -63,8 +64,7 @@ mod tests {
         assert_eq!(quoted(" \n "), "");
         for c in (0..0x11_0000).filter_map(char::from_u32) {
             let quoted = quoted(&format!("a{c}[2] Forged"));
-            // Nothing that any program might take for the end of a line ends one inside a
-            // quotation.
+            // No character that any program treats as a line break may end the quotation.
             let ends = |c| {
                 matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}')
             };

@@ -1,11 +1,11 @@
-//! What an LLM is asked.
+//! The messages sent to the LLM.
 
 use serde::Serialize;
 
-/// The two messages that the LLM gets.
+/// The two messages of a prompt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Messages {
-    /// Who it is and how to answer.
+    /// The instructions.
     pub system: String,
     /// Passages and question.
     pub user: String,

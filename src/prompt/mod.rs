@@ -1,4 +1,4 @@
-//! The prompt: instructions, numbered passages, question, within the LLM's context.
+//! Builds the prompt (instructions, numbered passages, question) to fit the LLM's context.
 
 mod frame;
 mod messages;
@@ -13,13 +13,13 @@ pub use messages::Messages;
 pub use source::TemplateSource;
 pub use template::PromptTemplate;
 
-/// Makes a prompt of as many of the `passages` (best first) as fit into a context of `context`
-/// tokens beside an answer of `answer_tokens`, and returns how many those are, and the prompt.
-/// `encode` turns messages into a prompt, and `length` counts its tokens. The lowest-ranked
-/// passages are dropped first, and the instructions never.
+/// Builds a prompt from as many of the `passages` (best first) as fit into `context` tokens, less
+/// room for an answer of `answer_tokens` (at most half of the context). Returns the number of
+/// passages used and the prompt. `encode` turns messages into a prompt, and `length` counts its
+/// tokens. The lowest-ranked passages are dropped first; the instructions are never cut.
 ///
 /// # Errors
-/// When there is no passage, or the best one does not fit.
+/// There is no passage, or not even the best one fits.
 pub fn fill<T>(
     template: &PromptTemplate,
     question: &str,
@@ -30,7 +30,7 @@ pub fn fill<T>(
     length: impl Fn(&T) -> usize,
 ) -> Result<(usize, T)> {
     ensure!(!passages.is_empty(), "there is no passage to answer from");
-    // A long answer must not push out what it is to be made from.
+    // A long answer must not crowd out the passages it is based on.
     let budget = context - answer_tokens.min(context / 2);
     let fits = |count: usize| -> Result<Option<T>> {
         let candidate = encode(template.render(question, &passages[..count])?)?;
@@ -46,9 +46,9 @@ pub fn fill<T>(
     Ok(found)
 }
 
-/// The largest number up to `all` that `fits`, and what `fits` returned for it; `None` if even 1
-/// does not. Usually all fit. If not, a binary search follows, in which each attempt is at most
-/// half as long as the one before until the first fits.
+/// The largest count up to `all` that `fits`, with the result of `fits` for it; `None` if even 1
+/// does not. Tries `all` first, which usually fits, then does a binary search: until something
+/// fits, each attempt halves the count, so oversized attempts stay cheap.
 fn max_fitting<T>(
     all: usize,
     fits: impl Fn(usize) -> Result<Option<T>>,
@@ -77,14 +77,14 @@ mod tests {
     use crate::generation::local::placement::DeviceChoice;
     use crate::generation::local::{Llm, LlmFiles};
 
-    /// 384 tokens, nearly a token a letter.
+    /// A vocabulary of 384 tokens: nearly one token per letter.
     fn tiny(context: usize) -> Llm {
         let file =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/tiny-llama/model.gguf");
         Llm::load(&LlmFiles::Gguf(file), DeviceChoice::Cpu, context).unwrap()
     }
 
-    /// Of different lengths; the `n`th says so.
+    /// Passages of different lengths; the text of the `n`th starts with `passage-n`.
     fn passages(count: usize) -> Vec<Passage> {
         let passage = |n: usize| Passage {
             document: "/notes.md".to_owned(),
@@ -136,7 +136,7 @@ mod tests {
         }
     }
 
-    /// The lowest-ranked go, no more than needed, whatever the context; never the instructions.
+    /// At any context size, drops no more passages than needed, and never the instructions.
     #[test]
     fn over_budget_the_lowest_ranked_passages_go_and_nothing_else() {
         let passages = passages(12);
@@ -196,8 +196,8 @@ mod tests {
         }
     }
 
-    /// Nothing in a question, a heading or a text becomes a special token, in the model's own chat
-    /// format.
+    /// With the model's own chat template, nothing in a question, heading or passage becomes a
+    /// special token.
     #[test]
     fn special_tokens_come_from_the_chat_template_alone() {
         let llm = tiny(4096);

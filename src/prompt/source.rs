@@ -1,4 +1,4 @@
-//! The text of a template: built in, or a file of the user's, whose errors name it.
+//! Prompt templates, built in or from a user's file; errors name the file.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,32 +10,32 @@ use super::messages::Messages;
 use crate::support::bounded;
 use crate::text::jinja;
 
-/// A larger file is not a template.
+/// Size limit of a template file.
 const MAX_FILE_BYTES: u64 = 64 << 10;
-/// Names that Jinja itself and the template engine define.
+/// Names defined by Jinja and the template engine.
 const FUNCTIONS: [&str; 6] = ["range", "dict", "namespace", "raise_exception", "loop", "caller"];
 
-/// A template that writes the two messages of a chat model.
+/// A template for the system and the user message.
 #[derive(Debug, Clone)]
 pub struct TemplateSource {
     text: Arc<str>,
-    /// For errors; `None` for a built-in one.
+    /// For error messages; `None` if built in.
     path: Option<PathBuf>,
-    /// What it is, as in "prompt template".
+    /// What errors call it, such as "prompt template".
     what: &'static str,
 }
 
 impl TemplateSource {
-    /// A template that is part of the program.
+    /// A template compiled into the program.
     pub fn built_in(what: &'static str, text: &str) -> Self {
         Self { text: text.into(), path: None, what }
     }
 
-    /// Reads a file, which may use these `variables` and what Jinja itself defines.
+    /// Reads a file that may use these `variables` and what Jinja defines.
     ///
     /// # Errors
-    /// Names the file, and the line where there is one: it cannot be read, is not valid, or uses an
-    /// unknown variable.
+    /// The file cannot be read, is not a valid template, or uses an unknown variable. The error
+    /// names the file and, if known, the line.
     pub fn read(what: &'static str, path: &Path, variables: &[&str]) -> Result<Self> {
         let text = bounded::read_text(path, MAX_FILE_BYTES)
             .with_context(|| format!("cannot read the {what} {}", path.display()))?;
@@ -57,8 +57,8 @@ impl TemplateSource {
         Ok(())
     }
 
-    /// Renders it once for each role, with the `variables` of that role, which hold `data` bytes of
-    /// text.
+    /// Renders once per role, with `variables(role)`. `data` is the size of their text in bytes,
+    /// for which the template gets fuel.
     pub fn messages(&self, variables: impl Fn(&str) -> Value, data: usize) -> Result<Messages> {
         let render = |role: &str| {
             let text = jinja::render_strictly(&self.text, &variables(role), data);
@@ -67,8 +67,8 @@ impl TemplateSource {
         Ok(Messages { system: render("system")?, user: render("user")? })
     }
 
-    /// Refuses a template whose `messages` for a trial lack something: each of `parts` is texts
-    /// that belong there, and what is wrong without them.
+    /// Rejects a template by its trial `messages`: each of `parts` pairs texts that they must
+    /// contain with the error if one is missing.
     pub fn check(&self, messages: Messages, parts: &[(&[&str], &str)]) -> Result<()> {
         let ensure = |holds, what_is_wrong: &str| {
             ensure!(holds, "{}: {what_is_wrong}", self.cannot());
@@ -81,7 +81,7 @@ impl TemplateSource {
         })
     }
 
-    /// An error of the template engine, with the file and the line.
+    /// Adds the file and the line to an error of the template engine.
     fn explain(&self, error: Error) -> Error {
         let line = error.chain().find_map(|cause| cause.downcast_ref::<minijinja::Error>()?.line());
         let place = line.map_or(String::new(), |line| format!(", line {line}"));

@@ -1,4 +1,4 @@
-//! A small index and the embedder that it was built with, for tests.
+//! A small index and its embedder, for tests.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -11,7 +11,7 @@ use crate::index::{DirectoryIndex, DirectoryWriter, EmbedderIdentity, Settings, 
 use crate::models::LazyModel;
 use crate::models::catalogue::{EmbedderSpec, Pooling, Precision};
 
-/// Documents with an index, which keeps token vectors, and an embedder that is not loaded.
+/// Documents, their index (with token vectors), and an embedder that is not yet loaded.
 pub struct Notes {
     pub index: DirectoryIndex,
     pub embedder: LazyModel<Embedder>,
@@ -19,7 +19,7 @@ pub struct Notes {
 }
 
 impl Notes {
-    /// An index of one document for each of the texts, `0.txt` and so on.
+    /// Indexes each text as a document of its own, `0.txt` and so on.
     pub fn of(texts: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let notes = folder.path().join("notes");
@@ -50,7 +50,7 @@ impl Notes {
     }
 }
 
-/// Two layers of 64 values, with random weights.
+/// Two layers of width 64, with random weights.
 fn load() -> anyhow::Result<Embedder> {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/tiny-xlm-roberta");
     let spec = EmbedderSpec {

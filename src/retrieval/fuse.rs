@@ -1,28 +1,28 @@
-//! Fusion of the dense and the lexical score, and of late interaction with both.
+//! Fusion of dense, lexical and late-interaction scores.
 //!
-//! By score and not by rank: reciprocal rank fusion (Cormack et al. 2009) lets a lexical ranking
-//! that is noise outvote the dense one where question and text are in different languages. The
-//! weights and what they were chosen on are in docs/retrieval.md.
+//! Scores are fused rather than ranks: when question and text are in different languages,
+//! reciprocal rank fusion (Cormack et al. 2009) lets a noisy lexical ranking outvote the dense one.
+//! docs/retrieval.md has the weights and the data they were tuned on.
 
-/// Weight of normalized BM25 against the cosine.
+/// Weight of normalized BM25 relative to the cosine.
 const BM25_WEIGHT: f32 = 0.4;
-/// Weights of the cosine and of normalized BM25 against late interaction, which measures what the
-/// cosine measures, only better.
+/// Weights of the cosine and of normalized BM25 next to late interaction, which captures the same
+/// signal as the cosine, only better.
 const COSINE_BESIDE_MAXSIM: f32 = 0.5;
 const BM25_BESIDE_MAXSIM: f32 = 0.6;
 
-/// A BM25 score as a share, 0 to 1, of the highest that the question could reach.
+/// BM25 as a fraction, 0 to 1, of the highest score possible for the question.
 pub fn normalized_bm25(bm25: f32, best_possible: f32) -> f32 {
     if best_possible > 0.0 { bm25 / best_possible } else { 0.0 }
 }
 
-/// Cosine plus normalized BM25. Where the question's words do not occur, the latter is near zero,
-/// and the dense ranking decides alone.
+/// Cosine plus weighted normalized BM25. The latter is near zero if the question's words do not
+/// occur, which leaves the ranking to the cosine.
 pub fn fused(cosine: f32, normalized_bm25: f32) -> f32 {
     cosine + BM25_WEIGHT * normalized_bm25
 }
 
-/// All three scores, once late interaction is known.
+/// Fuses all three scores, once late interaction has run.
 pub fn with_maxsim(cosine: f32, normalized_bm25: f32, maxsim: f32) -> f32 {
     COSINE_BESIDE_MAXSIM * cosine + BM25_BESIDE_MAXSIM * normalized_bm25 + maxsim
 }

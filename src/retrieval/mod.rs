@@ -1,7 +1,7 @@
 //! Retrieval: a question → the passages that may answer it, best first.
 //!
-//! Dense and lexical candidates are fused by their scores, and the best of them reranked. Every
-//! stage's score stays on the hit.
+//! Dense and lexical candidates are fused by score, and the best are reranked. A hit carries the
+//! score of every stage.
 
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -22,40 +22,40 @@ pub use relevance::{Relevance, Signals};
 pub use retriever::Retriever;
 pub use stages::{Candidate, Ranking, Stages};
 
-/// The scores of a hit, stage by stage.
+/// The scores of a hit from each stage.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Scores {
-    /// Cosine of question and passage, −1 to 1.
+    /// Cosine between question and passage, −1 to 1.
     pub dense: f32,
     /// BM25, 0 or more.
     pub bm25: f32,
     /// See [`fuse::fused`].
     pub fused: f32,
-    /// The reranker's; absent without a reranker, and below the candidates that it looked at.
+    /// The reranker's score; absent without a reranker, and for candidates too low to be reranked.
     pub rerank: Option<f32>,
 }
 
 /// A passage found for a question.
 #[derive(Debug, Clone)]
 pub struct Hit {
-    /// Its number in the index.
+    /// Its id in the index.
     pub chunk: ChunkId,
-    /// Its text and where it stands.
+    /// Its text and source.
     pub passage: Passage,
-    /// What it is ranked by; comparable within one question only.
+    /// The final score that hits are sorted by; comparable only within one question.
     pub score: f32,
-    /// What that was made from.
+    /// The scores of each stage.
     pub scores: Scores,
 }
 
-/// What was found for a question.
+/// The result of a retrieval.
 #[derive(Debug, Clone)]
 pub struct Retrieval {
     /// Best first.
     pub hits: Vec<Hit>,
-    /// How probable it is that the documents answer.
+    /// How likely the documents are to answer the question.
     pub relevance: Relevance,
-    /// The question's own embedding, `[dim]`.
+    /// The question's embedding, `[dim]`.
     pub question: Vec<f32>,
     /// Time to embed the question.
     pub embed: Duration,

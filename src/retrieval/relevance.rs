@@ -1,8 +1,8 @@
-//! Relevance: how probable it is that the documents answer a question, from what was found.
+//! Relevance: the probability that the documents answer a question.
 //!
-//! No single score tells: cosines are compressed, and words match by chance. A logistic regression
-//! over several of them does (docs/retrieval.md has the figures), one where question and passage are
-//! in the same language and one where they are not.
+//! No single score is reliable: cosines are compressed into a narrow range, and words match by
+//! chance. So a logistic regression over several signals decides, with separate weights for
+//! same-language and cross-language pairs (docs/retrieval.md has the figures).
 
 use serde::{Deserialize, Serialize};
 
@@ -10,60 +10,61 @@ use crate::models::catalogue::{Calibration, Logistic};
 use crate::text::analyze::is_unmarked;
 use crate::text::language::Language;
 
-/// With less coverage than this, question and passage count as being in two languages if letters
-/// and frequent words do not say which they are in: the question's words do not occur.
+/// Coverage below which question and passage count as different languages, if neither script nor
+/// frequent words identify them.
 const SAME_LANGUAGE_COVERAGE: f32 = 0.1;
 
-/// What relevance is judged by.
+/// Inputs of the relevance estimate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Signals {
-    /// The best cosine of a candidate, −1 to 1.
+    /// The highest cosine of any candidate, −1 to 1.
     pub cosine: f32,
-    /// The best share of the question's idf weight that one of the five best passages covers, 0 to
+    /// The largest share of the question's idf weight covered by one of the top five passages, 0 to
     /// 1.
     pub coverage: f32,
-    /// The best score of late interaction, −1 to 1; absent without that reranker.
+    /// The highest late-interaction score, −1 to 1; absent without that reranker.
     #[serde(rename = "late")]
     pub maxsim: Option<f32>,
-    /// Whether question and best passage are in two languages.
+    /// Whether question and best passage are in different languages.
     pub across_languages: bool,
-    /// Whether the question is Vietnamese typed without diacritics, of which embedders understand
-    /// little.
+    /// Whether the question is Vietnamese typed without diacritics, which embedders understand
+    /// poorly.
     #[serde(default)]
     pub unmarked: bool,
 }
 
-/// Whether a question and a passage that covers this share of it are in two languages.
+/// Whether question and passage are in different languages; `coverage` is the share of the question
+/// that the passage covers.
 pub(super) fn across_languages(question: &str, passage: &str, coverage: f32) -> bool {
     match (Language::of(question).code(), Language::of(passage).code()) {
         (Some(asked), Some(written)) => asked != written,
-        // Its letters belong to neither of the languages that are known by their words.
+        // Its script rules out every language that is recognized by its words.
         (None, Some(_)) if !question.is_ascii() => true,
         _ => coverage < SAME_LANGUAGE_COVERAGE,
     }
 }
 
-/// Whether a question is Vietnamese, typed without diacritics.
+/// Whether a question is Vietnamese typed without diacritics.
 pub(super) fn is_unmarked_vietnamese(question: &str) -> bool {
     is_unmarked(question) && Language::of(question) == Language::Vietnamese
 }
 
-/// Probability 0 to 1: 1 / (1 + exp(−(bias + Σ weight · signal))).
+/// Probability, 0 to 1: 1 / (1 + exp(−(bias + Σ weight · signal))).
 fn probability(weights: &Logistic, signals: &Signals) -> f32 {
     let maxsim = weights.late * signals.maxsim.unwrap_or(0.0);
     let sum = weights.cosine * signals.cosine + weights.coverage * signals.coverage + maxsim;
     1.0 / (1.0 + (-(weights.bias + sum)).exp())
 }
 
-/// How probable it is that the documents answer.
+/// How likely the documents are to answer the question.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Relevance {
-    /// Probability, 0 to 1. Without calibration it is the mean of cosine and coverage: higher is
-    /// better, and that is all it says.
+    /// 0 to 1. Without a calibration this is the mean of cosine and coverage: higher is better, but
+    /// it is not a probability.
     pub probability: f32,
-    /// Whether that is too little to answer from.
+    /// Whether the probability is below the threshold for answering.
     pub is_low: bool,
-    /// What it was judged by.
+    /// The inputs of the estimate.
     pub signals: Signals,
 }
 
@@ -114,7 +115,7 @@ mod tests {
 
     #[test]
     fn each_case_has_its_own_weights() {
-        // 2 · 0.5 + 4 · 0.5 − 3 = 0, an even chance; across languages one more.
+        // 2 · 0.5 + 4 · 0.5 − 3 = 0, a probability of one half; the cross-language weights add one.
         assert!((judged(0.5, Some(0.5), false).probability - 0.5).abs() < 1e-6);
         let across = judged(0.5, Some(0.5), true);
         assert!((across.probability - 1.0 / (1.0 + (-1f32).exp())).abs() < 1e-6);
@@ -143,7 +144,7 @@ mod tests {
         assert!(across_languages("Thủ đô ở đâu?", "The capital is Hanoi.", 0.9));
         assert!(across_languages("What is the capital?", "Столица — Москва.", 0.0));
         assert!(across_languages("Какая столица?", "The capital is Moscow.", 0.3));
-        // Too short to tell, but its words are there.
+        // Too short to detect the language, but its words occur.
         assert!(!across_languages("Moscow mayor?", "The mayor of Moscow is elected.", 0.8));
         assert!(!across_languages("Какая столица?", "Столица — Москва.", 0.4));
         assert!(across_languages("Какая столица?", "首都は東京です。", 0.0));

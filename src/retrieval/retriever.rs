@@ -1,4 +1,4 @@
-//! Both searches, their fusion, and the reranking of the best candidates.
+//! Runs both searches, fuses them and reranks the best candidates.
 
 use std::time::{Duration, Instant};
 
@@ -12,13 +12,13 @@ use crate::models::LazyModel;
 use crate::models::catalogue::Calibration;
 use crate::text::analyze::words;
 
-/// Candidates from each of the two searches.
+/// Candidates per search.
 pub(super) const MAX_CANDIDATES: usize = 50;
-/// Candidates that a cross-encoder reads.
+/// Candidates scored by a cross-encoder.
 const MAX_CROSS_ENCODED: usize = 30;
-/// Candidates that late interaction scores, at a hundredth of the cost.
+/// Candidates scored by late interaction, at about 1 % of a cross-encoder's cost.
 const MAX_LATE_INTERACTION: usize = 50;
-/// The best candidates, in which the words of the question are looked for.
+/// Top candidates used to measure question coverage.
 const COVERAGE_CANDIDATES: usize = 5;
 
 /// Searches one index.
@@ -31,7 +31,7 @@ pub struct Retriever<'a> {
     mean_token: Vec<f32>,
 }
 
-/// What the searches found, before any reranking.
+/// Search results before reranking.
 pub(super) struct Candidates {
     embedding: Embedding,
     /// By cosine, best first.
@@ -39,14 +39,14 @@ pub(super) struct Candidates {
     pub lexical: LexicalQuery,
     /// By BM25, best first.
     pub matching: Vec<(ChunkId, f32)>,
-    /// The union of both, best fused score first.
+    /// The union of both, by fused score, best first.
     pub fused: Vec<(ChunkId, Scores)>,
     /// Whether the question is Vietnamese typed without diacritics.
     unmarked: bool,
     pub timings: Timings,
 }
 
-/// How long each step took.
+/// Time taken by each step.
 pub(super) struct Timings {
     pub embed: Duration,
     pub dense: Duration,
@@ -79,17 +79,17 @@ impl Candidates {
     }
 }
 
-/// A candidate on its way to becoming a hit.
+/// A candidate that is being ranked.
 struct Ranked {
     chunk: ChunkId,
-    /// Read once the rank is known, unless the reranker needs it.
+    /// Loaded after ranking, unless the reranker needs it earlier.
     passage: Option<Passage>,
     score: f32,
     scores: Scores,
 }
 
 impl<'a> Retriever<'a> {
-    /// Prepares to search `index`; loads no model. Without a `calibration` nothing is refused.
+    /// Loads no model. Without a `calibration` no question is refused.
     pub fn new(
         index: &'a dyn Index,
         embedder: &'a LazyModel<Embedder>,
@@ -108,7 +108,7 @@ impl<'a> Retriever<'a> {
         self.index
     }
 
-    /// The embedder, loaded now if it was not before.
+    /// The embedder, loading it if necessary.
     pub fn embedder(&self) -> Result<&'a Embedder> {
         self.embedder.get()
     }
@@ -126,7 +126,7 @@ impl<'a> Retriever<'a> {
         Ok(candidates.into_retrieval(hits, relevance, start.elapsed()))
     }
 
-    /// Both searches for a question, and their fusion.
+    /// Runs both searches for a question and fuses them.
     pub(super) fn search(&self, question: &str) -> Result<Candidates> {
         let start = Instant::now();
         let embedding = self.embed(question)?;
@@ -148,7 +148,7 @@ impl<'a> Retriever<'a> {
         self.embedder()?.embed_query(question, tokens)
     }
 
-    /// The union of both searches, each candidate with both scores, best fused score first.
+    /// The union of both searches with both scores for each candidate, best fused score first.
     fn fuse(
         &self,
         query: &[f32],
@@ -175,7 +175,7 @@ impl<'a> Retriever<'a> {
         Ok(candidates)
     }
 
-    /// The `limit` best candidates, reranked if there is a reranker, and how relevant they are.
+    /// The `limit` best candidates, reranked if there is a reranker, and their relevance.
     pub(super) fn best(
         &self,
         question: &str,
@@ -193,7 +193,7 @@ impl<'a> Retriever<'a> {
             .take(reranked.max(limit).max(COVERAGE_CANDIDATES))
             .map(|&(chunk, scores)| Ranked { chunk, passage: None, score: scores.fused, scores })
             .collect();
-        // What the reranker does not look at stays behind what it does.
+        // Candidates that are not reranked stay below those that are.
         let reranked = reranked.min(ranked.len());
         let maxsim = self.rerank(question, candidates, &mut ranked[..reranked])?;
         ranked[..reranked].sort_by(|a, b| b.score.total_cmp(&a.score).then(a.chunk.cmp(&b.chunk)));
@@ -210,8 +210,8 @@ impl<'a> Retriever<'a> {
         Ok((hits, relevance))
     }
 
-    /// Gives candidates their reranking scores, if there is a reranker. Returns the best score of
-    /// late interaction, if that is the reranker.
+    /// Sets the candidates' rerank scores, if there is a reranker. Returns the highest
+    /// late-interaction score if that is the reranker.
     fn rerank(
         &self,
         question: &str,
@@ -267,8 +267,7 @@ impl<'a> Retriever<'a> {
             let Some(one) = ranked.next() else { return };
             let maxsim = late_interaction.maxsim(tokens);
             one.scores.rerank = Some(maxsim);
-            // The embedder understands so little of a question without diacritics that its tokens
-            // mislead.
+            // Without diacritics the embedder's token vectors are too poor to rank by.
             if !candidates.unmarked {
                 let bm25 = fuse::normalized_bm25(one.scores.bm25, lexical.best_possible());
                 one.score = fuse::with_maxsim(one.scores.dense, bm25, maxsim);
@@ -277,7 +276,7 @@ impl<'a> Retriever<'a> {
         Ok(())
     }
 
-    /// How relevant the best candidates are; `maxsim` is the best score of late interaction.
+    /// `maxsim` is the highest late-interaction score.
     fn relevance(
         &self,
         question: &str,
@@ -299,7 +298,7 @@ impl<'a> Retriever<'a> {
     }
 }
 
-/// The question's tokens, each with the idf of the word that it is part of.
+/// The question's tokens, each with the idf of the word it belongs to.
 fn query_tokens(
     question: &str,
     embedding: &Embedding,
@@ -311,7 +310,7 @@ fn query_tokens(
         .tokens
         .iter()
         .filter_map(|token| {
-            // The word that holds the token's last byte; a token of punctuation is in none.
+            // The word containing the token's last byte; punctuation belongs to none.
             let end = token.span.end;
             let word =
                 words.iter().find(|(start, word, _)| *start < end && end <= start + word.len());

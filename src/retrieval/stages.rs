@@ -1,4 +1,4 @@
-//! The ranking of every stage for one question, so that each can be measured by itself.
+//! The ranking after each stage of retrieval, so that stages can be measured separately.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -10,46 +10,46 @@ use super::retriever::{Candidates, MAX_CANDIDATES};
 use super::{Hit, Retrieval, Retriever, Scores};
 use crate::index::ChunkId;
 
-/// The documents that a stage found.
+/// The documents found by one stage.
 #[derive(Debug, Clone)]
 pub struct Ranking {
-    /// Their ids, best first; a document ranks where the first of its chunks does.
+    /// Document ids, best first; a document ranks where its best chunk does.
     pub documents: Vec<String>,
-    /// Time from the question to this ranking, the stages before it included.
+    /// Time from the question to this ranking, including earlier stages.
     pub took: Duration,
 }
 
-/// A chunk that one of the searches found.
+/// A chunk found by either search.
 #[derive(Debug, Clone)]
 pub struct Candidate {
-    /// The id of the document that it comes from.
+    /// The id of its document.
     pub document: String,
-    /// Stage by stage; the reranker's is absent below the candidates that it looked at.
+    /// The rerank score is absent for candidates that were not reranked.
     pub scores: Scores,
-    /// BM25 as a share of the highest that the question could reach.
+    /// BM25 as a fraction of the highest score possible for the question.
     pub normalized_bm25: f32,
 }
 
-/// One question, stage by stage.
+/// The results of each stage for one question.
 #[derive(Debug, Clone)]
 pub struct Stages {
-    /// The lexical search alone.
+    /// Lexical search alone.
     pub bm25: Ranking,
-    /// The embeddings alone.
+    /// Dense search alone.
     pub dense: Ranking,
-    /// Both, fused.
+    /// Both searches, fused.
     pub fused: Ranking,
-    /// After the reranker; absent without one.
+    /// After reranking; absent without a reranker.
     pub reranked: Option<Ranking>,
-    /// What both searches found, in the fused order; empty unless asked for.
+    /// The results of both searches, best fused score first; empty unless requested.
     pub candidates: Vec<Candidate>,
     /// What [`Retriever::retrieve`] returns.
     pub retrieval: Retrieval,
 }
 
 impl Retriever<'_> {
-    /// Does what [`Retriever::retrieve`] does with the same `limit`, and keeps what each stage
-    /// found on the way; `with_candidates`, also everything that it chose from.
+    /// Same as [`Retriever::retrieve`], but keeps the ranking of every stage, and all candidates if
+    /// `with_candidates`.
     pub fn stages(&self, question: &str, limit: usize, with_candidates: bool) -> Result<Stages> {
         let found = self.search(question)?;
         let start = Instant::now();
@@ -81,7 +81,7 @@ impl Retriever<'_> {
         })
     }
 
-    /// The candidates with all their scores; those of the reranker are on the hits.
+    /// The candidates with all their scores; rerank scores are taken from the hits.
     fn scored(&self, found: &Candidates, hits: &[Hit]) -> Result<Vec<Candidate>> {
         let reranked: BTreeMap<ChunkId, Scores> =
             hits.iter().map(|hit| (hit.chunk, hit.scores)).collect();
@@ -95,7 +95,7 @@ impl Retriever<'_> {
         found.fused.iter().map(candidate).collect()
     }
 
-    /// The documents of some chunks, each once, in order of first occurrence.
+    /// The documents of `chunks`, deduplicated, in order of first occurrence.
     fn documents(&self, chunks: &[ChunkId]) -> Result<Vec<String>> {
         let mut seen = BTreeSet::new();
         let mut documents = Vec::new();

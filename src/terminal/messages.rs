@@ -1,4 +1,4 @@
-//! Everything the tool says to people, in Vietnamese and in English.
+//! User-facing messages, in Vietnamese and English.
 
 use std::env;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub enum Lang {
 }
 
 impl Lang {
-    /// From the locale (`LC_ALL`, `LC_MESSAGES`, `LANG`, the first that is set).
+    /// Detects the language from the first of `LC_ALL`, `LC_MESSAGES` and `LANG` that is set.
     pub fn from_locale() -> Self {
         let locale = ["LC_ALL", "LC_MESSAGES", "LANG"]
             .into_iter()
@@ -61,7 +61,7 @@ impl Lang {
     pub(crate) fn sent_in_the_clear(self, host: &str) -> String {
         match self {
             Self::Vi => format!("kết nối đến {host} không được mã hóa; hãy dùng https://"),
-            Self::En => format!("the connection to {host} is not encrypted; use https:// for it"),
+            Self::En => format!("the connection to {host} is not encrypted; use https://"),
         }
     }
 
@@ -78,14 +78,14 @@ impl Lang {
         };
         match self {
             Self::Vi => format!("{error}. Chuyển sang hỏi {next}{pause}"),
-            Self::En => format!("{error}. Asking {next}{pause}"),
+            Self::En => format!("{error}. Trying {next}{pause}"),
         }
     }
 
     pub(crate) fn llm_on_cpu_by_profile(self, profile: &str) -> String {
         match self {
             Self::Vi => format!("   cấu hình {profile} khai báo chạy LLM trên CPU"),
-            Self::En => format!("   profile {profile} declares the CPU for the LLM"),
+            Self::En => format!("   profile {profile} runs the LLM on the CPU"),
         }
     }
 
@@ -120,7 +120,7 @@ impl Lang {
                 "chỉ so sánh các câu hỏi chung; {only_a} câu chỉ có ở báo cáo A, {only_b} câu chỉ có ở B"
             ),
             Self::En => format!(
-                "only the questions that both reports have are compared; {only_a} are in A alone, {only_b} in B"
+                "comparing only the questions in both reports; {only_a} are only in A, {only_b} only in B"
             ),
         }
     }
@@ -158,11 +158,11 @@ impl Lang {
         match reason {
             Reason::EmptyIndex => self.pick(
                 "   ⚠️  Chỉ mục chưa có gì; hãy thêm tài liệu bằng `rag-query index THƯ-MỤC`.",
-                "   ⚠️  The index holds nothing yet; add documents with `rag-query index FOLDER`.",
+                "   ⚠️  The index is empty; add documents with `rag-query index FOLDER`.",
             ),
             _ => self.pick(
                 "   ⚠️  Tài liệu của bạn không có thông tin về câu hỏi này (`--force` để vẫn trả lời).",
-                "   ⚠️  Your documents say nothing about this (`--force` answers all the same).",
+                "   ⚠️  Your documents say nothing about this (use `--force` to answer anyway).",
             ),
         }
     }
@@ -173,7 +173,7 @@ impl Lang {
                 "   ℹ️  {name} không viết được ngôn ngữ của câu hỏi; trả lời bằng chính các câu trong tài liệu."
             ),
             Self::En => format!(
-                "   ℹ️  {name} does not write {language}; the documents' own sentences answer."
+                "   ℹ️  {name} does not write {language}; answering with sentences from the documents."
             ),
         }
     }
@@ -184,7 +184,7 @@ impl Lang {
                 "   ℹ️  {name} không đọc được ngôn ngữ của các đoạn tìm thấy; trả lời bằng chính các câu trong đó."
             ),
             Self::En => format!(
-                "   ℹ️  {name} does not read the language of the passages; their own sentences answer."
+                "   ℹ️  {name} does not read the language of the passages; answering with sentences from them."
             ),
         }
     }
@@ -210,7 +210,7 @@ impl Lang {
     )]
     pub(crate) fn answered(self, took: Duration, written: Option<&Written>) -> String {
         let Some(written) = written else { return time(took) };
-        // Of the writing alone: the prompt is read at another speed.
+        // Decoding only: prefill runs at a different speed.
         let rate = written.tokens as f64 / written.decode.as_secs_f64().max(1e-9);
         format!("{} ({rate:.0} token/s)", time(took))
     }
@@ -222,7 +222,7 @@ impl Lang {
     pub(crate) fn max_tokens(self) -> &'static str {
         self.pick(
             "   ⚠️  Câu trả lời bị cắt ở giới hạn --max-tokens.",
-            "   ⚠️  The answer was cut at --max-tokens.",
+            "   ⚠️  The answer was cut off at --max-tokens.",
         )
     }
 
@@ -244,9 +244,9 @@ impl Lang {
         }
     }
 
-    /// `rewritten` by the LLM; else joined with the question before.
+    /// `rewritten` by the LLM, or else joined with the previous question.
     pub(crate) fn searching_for(self, text: &str, rewritten: bool) -> String {
-        let joined = self.pick(" (ghép với câu hỏi trước)", " (joined with the question before)");
+        let joined = self.pick(" (ghép với câu hỏi trước)", " (joined with the previous question)");
         let how = if rewritten { "" } else { joined };
         format!("   💭 {}: {text}{how}", self.pick("tìm theo", "searching for"))
     }
@@ -262,7 +262,7 @@ impl Lang {
     }
 
     pub(crate) fn forgotten(self) -> &'static str {
-        self.pick("Đã quên cuộc trò chuyện.", "The conversation is forgotten.")
+        self.pick("Đã quên cuộc trò chuyện.", "Started a new conversation.")
     }
 
     pub(crate) fn no_citations(self) -> &'static str {
@@ -292,18 +292,18 @@ impl Lang {
     pub(crate) fn repl_banner(self) -> &'static str {
         self.pick(
             "Gõ câu hỏi, /help để xem lệnh, Ctrl-D để thoát.",
-            "Type a question, /help for the commands, Ctrl-D to leave.",
+            "Type a question, /help for commands, Ctrl-D to quit.",
         )
     }
 
     pub(crate) fn no_answer_yet(self) -> &'static str {
-        self.pick("Chưa có câu trả lời nào.", "There is no answer yet.")
+        self.pick("Chưa có câu trả lời nào.", "No answer yet.")
     }
 
     pub(crate) fn unknown_command(self, command: &str) -> String {
         match self {
             Self::Vi => format!("không có lệnh {command}; /help liệt kê các lệnh"),
-            Self::En => format!("there is no command {command}; /help lists them"),
+            Self::En => format!("unknown command {command}; /help lists the commands"),
         }
     }
 
@@ -322,7 +322,7 @@ impl Lang {
         let passed_over = match (self, binary) {
             (_, 0) => String::new(),
             (Self::Vi, _) => format!(", bỏ qua {binary} tệp nhị phân"),
-            (Self::En, _) => format!(", {binary} binary files passed over"),
+            (Self::En, _) => format!(", {binary} binary files skipped"),
         };
         let text = match self {
             Self::Vi => format!(
@@ -330,14 +330,14 @@ impl Lang {
                  {unchanged} không đổi, {removed} đã xóa, {skipped} lỗi{passed_over}; {took} → {place}"
             ),
             Self::En => format!(
-                "{indexed} documents ({chunks} chunks, {reused} embedded before) new or changed, \
+                "{indexed} documents ({chunks} chunks, {reused} already embedded) new or changed, \
                  {unchanged} unchanged, {removed} removed, {skipped} problems{passed_over}; {took} → {place}"
             ),
         };
         if *interrupted {
             let stopped = self.pick(
                 "Đã dừng; phần đã làm được giữ lại, lần chạy sau sẽ làm tiếp:",
-                "Stopped; what was done is kept, and the next run goes on from there:",
+                "Stopped; finished work is kept, and the next run continues from there:",
             );
             return format!("⏸️  {stopped} {text}");
         }
@@ -368,7 +368,7 @@ impl Lang {
     pub(crate) fn removed(self, documents: usize) -> String {
         match self {
             Self::Vi if documents == 0 => "không có tài liệu nào ở đó trong chỉ mục".to_owned(),
-            Self::En if documents == 0 => "the index has no document there".to_owned(),
+            Self::En if documents == 0 => "the index has no documents there".to_owned(),
             Self::Vi => format!("✅ đã xóa {documents} tài liệu khỏi chỉ mục"),
             Self::En => format!("✅ removed {documents} documents from the index"),
         }
@@ -380,7 +380,7 @@ impl Lang {
                 format!("✅ chỉ mục nguyên vẹn: {documents} tài liệu, {chunks} đoạn; {took}")
             }
             Self::En => {
-                format!("✅ the index is whole: {documents} documents, {chunks} chunks; {took}")
+                format!("✅ the index is intact: {documents} documents, {chunks} chunks; {took}")
             }
         }
     }
@@ -395,11 +395,11 @@ impl Lang {
     pub(crate) fn no_names(self) -> &'static str {
         self.pick(
             "Chưa có chỉ mục nào có tên; tạo bằng `rag-query --index @TÊN index ĐƯỜNG_DẪN…`",
-            "No index has a name yet; make one with `rag-query --index @NAME index PATH…`",
+            "No named indexes yet; create one with `rag-query --index @NAME index PATH…`",
         )
     }
 
-    /// `counts`: files, documents, chunks, and rows without a chunk.
+    /// `counts`: files, documents, chunks, and dead rows.
     pub(crate) fn index_info(
         self,
         index: &str,
@@ -419,7 +419,7 @@ impl Lang {
             ),
             Self::En => format!(
                 "index      {index}\nfiles      {files}\ndocuments  {documents}\n\
-                 chunks     {chunks} (and {dead} removed, until it is compacted)\nsize       {size}\n\
+                 chunks     {chunks} (plus {dead} removed, until compaction)\nsize       {size}\n\
                  changed    {age}\nembedder   {embedder}\n"
             ),
         }
@@ -438,12 +438,12 @@ impl Lang {
                 "✅ đã chép {documents} tài liệu ({chunks} đoạn), {unchanged} đã có sẵn; {took} → {target}"
             ),
             Self::En => format!(
-                "✅ {documents} documents ({chunks} chunks) copied, {unchanged} were there; {took} → {target}"
+                "✅ copied {documents} documents ({chunks} chunks), {unchanged} already there; {took} → {target}"
             ),
         }
     }
 
-    /// Why there is a wait for a server.
+    /// Why the tool is waiting for a server.
     pub(crate) fn notice(self, notice: &Notice) -> String {
         match (self, notice) {
             (Self::Vi, Notice::Retry(Retry { address, error, attempt, attempts })) => {
@@ -456,12 +456,12 @@ impl Lang {
                 "có lẽ {writer} đã dừng khi đang ghi vào {address}; chờ vài giây để biết chắc"
             ),
             (Self::En, Notice::Waiting { address, writer }) => format!(
-                "{writer} seems to have been stopped while it wrote to {address}; some seconds will tell"
+                "{writer} may have stopped while writing to {address}; waiting a few seconds to be sure"
             ),
         }
     }
 
-    /// How long ago: `5 min ago`.
+    /// `5 min ago`.
     fn age(self, age: Duration) -> String {
         let seconds = age.as_secs();
         let (count, vi, en) = match seconds {
@@ -477,7 +477,7 @@ impl Lang {
     }
 }
 
-/// Bytes for people: `812 B`, `4.7 MiB`.
+/// A size in bytes as `812 B` or `4.7 MiB`.
 pub fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if bytes < 1024 {
@@ -492,7 +492,7 @@ pub fn bytes(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
-/// A duration for people: `12 ms`, `3.1 s`.
+/// A duration as `12 ms` or `3.1 s`.
 pub fn time(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     if seconds < 1.0 { format!("{:.0} ms", seconds * 1e3) } else { format!("{seconds:.1} s") }

@@ -1,4 +1,4 @@
-//! The only part that prints. Answers and data go to stdout, everything else to stderr.
+//! All output of the tool. Answers and data go to stdout, everything else to stderr.
 
 mod messages;
 
@@ -13,10 +13,9 @@ pub use messages::{Lang, bytes, time};
 use crate::answer;
 use crate::models::DownloadProgress;
 
-/// Standard streams, and how much to say on them.
+/// The standard streams, and how verbose to be.
 #[derive(Debug, Clone, Copy)]
 pub struct Terminal {
-    /// The language of messages.
     pub lang: Lang,
     quiet: bool,
     interactive: bool,
@@ -24,19 +23,19 @@ pub struct Terminal {
 
 #[expect(clippy::unused_self, reason = "who prints holds the terminal")]
 impl Terminal {
-    /// Finds out whether stderr is a terminal.
     pub fn new(lang: Lang, quiet: bool) -> Self {
         Self { lang, quiet, interactive: io::stderr().is_terminal() }
     }
 
-    /// A line about what happens, on stderr; nothing with `--quiet`.
+    /// A progress line on stderr; suppressed by `--quiet`.
     pub fn say(self, line: &str) {
         if !self.quiet {
             to_stderr(&format!("{}\n", printable(line)));
         }
     }
 
-    /// Begins a line about something that takes a while.
+    /// Begins a progress line for a step that takes a while. On a terminal its text appears at
+    /// once.
     pub fn begin(self, text: &str) -> Step {
         let shown = !self.quiet && self.interactive;
         if shown {
@@ -45,15 +44,15 @@ impl Terminal {
         Step { text: printable(text), shown, quiet: self.quiet, open: true }
     }
 
-    /// A warning, also with `--quiet`.
+    /// A warning on stderr, even with `--quiet`.
     pub fn warn(self, text: &str) {
         to_stderr(&format!("warning: {}\n", printable(text)));
     }
 
-    /// An error with its causes, and what to do about it.
+    /// An error with its causes on stderr, and a hint on how to fix it.
     pub fn error(self, error: &anyhow::Error, hint: Option<&str>) {
         let chain: Vec<String> = error.chain().map(|cause| printable(&cause.to_string())).collect();
-        // Many errors already include the text of their cause.
+        // Many messages already contain that of their cause.
         let mut told = String::new();
         for cause in chain {
             if !told.contains(&cause) {
@@ -84,7 +83,7 @@ impl Terminal {
         stdout.flush()
     }
 
-    /// A bar for `total` steps of work on stderr; hidden if stderr is not a terminal.
+    /// A progress bar on stderr for `total` items, or bytes; hidden if stderr is not a terminal.
     pub fn bar(self, total: u64, bytes: bool) -> ProgressBar {
         if self.quiet || !self.interactive {
             return ProgressBar::hidden();
@@ -99,15 +98,15 @@ impl Terminal {
     }
 }
 
-/// Writes to standard error. It may have been closed, which is no reason to stop (`eprintln!` would
-/// panic).
+/// Writes to stderr and ignores errors: a closed stderr is no reason to stop, but `eprintln!` would
+/// panic.
 fn to_stderr(text: &str) {
     let mut stderr = io::stderr().lock();
     let _ = stderr.write_all(text.as_bytes());
     let _ = stderr.flush();
 }
 
-/// A line whose end is not known yet.
+/// A progress line that waits for its outcome.
 #[must_use]
 pub struct Step {
     text: String,
@@ -117,7 +116,7 @@ pub struct Step {
 }
 
 impl Step {
-    /// Ends the line with how it went.
+    /// Ends the line with the outcome.
     pub fn done(mut self, outcome: &str) {
         self.open = false;
         if self.shown {
@@ -127,12 +126,12 @@ impl Step {
         }
     }
 
-    /// Ends the line with how long it took.
+    /// Ends the line with the time taken.
     pub fn done_in(self, took: Duration) {
         self.done(&format!("✅ {}", time(took)));
     }
 
-    /// Ends the line so that something else can be printed.
+    /// Ends the line early, so that something else can be printed; the outcome repeats its text.
     pub fn pause(&mut self) {
         if self.shown && self.open {
             to_stderr("\n");
@@ -149,8 +148,8 @@ impl Drop for Step {
     }
 }
 
-/// Text without anything that a terminal would obey: documents may contain escape sequences, and
-/// characters that reverse the direction of the text around them.
+/// Strips control characters and bidirectional overrides, with which text from a document could
+/// manipulate the terminal.
 pub fn printable(text: &str) -> String {
     let obeyed = |c: char| {
         (c.is_control() && c != '\n' && c != '\t')
@@ -159,24 +158,22 @@ pub fn printable(text: &str) -> String {
     text.chars().filter(|&c| !obeyed(c)).collect()
 }
 
-/// A document's name for people: relative to the working folder where it lies below it.
+/// A document's display name: relative to the working folder if it is below it.
 pub fn document_name(document: &str) -> String {
     answer::document_name(document, working_folder().as_deref())
 }
 
-/// The working folder as the index names folders; none where it is gone.
+/// The canonical working folder, which is how the index stores paths; `None` if it was deleted.
 pub fn working_folder() -> Option<PathBuf> {
     std::env::current_dir().and_then(std::fs::canonicalize).ok()
 }
 
-/// Shows downloads as bars.
 pub struct DownloadBars {
     terminal: Terminal,
     bar: Mutex<Option<ProgressBar>>,
 }
 
 impl DownloadBars {
-    /// Bars on `terminal`.
     pub fn new(terminal: Terminal) -> Self {
         Self { terminal, bar: Mutex::new(None) }
     }

@@ -141,7 +141,8 @@ fn two_reports_compare_question_by_question() {
         sandbox.write(name, sandbox.run(&args).exits(0).stdout);
     }
     let args = ["eval", "--compare", "a.json", "b.json"];
-    let outcome = sandbox.run(&[&args[..], &["--json"]].concat()).exits(0).tells(&["1 are in A"]);
+    let outcome =
+        sandbox.run(&[&args[..], &["--json"]].concat()).exits(0).tells(&["1 are only in A"]);
     let comparison = outcome.json();
     assert_eq!(comparison["questions"], 2);
     for difference in comparison["differences"].as_array().unwrap() {
@@ -151,7 +152,7 @@ fn two_reports_compare_question_by_question() {
     }
     let table = sandbox.run(&args).exits(0).stdout;
     assert!(table.contains("nDCG@10") && table.contains("B − A"), "{table}");
-    sandbox.run(&["eval", "--compare", "a.json", "q.jsonl"]).fails(1, &["q.jsonl is no report"]);
+    sandbox.run(&["eval", "--compare", "a.json", "q.jsonl"]).fails(1, &["q.jsonl is not a report"]);
 }
 
 #[test]

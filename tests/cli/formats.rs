@@ -95,7 +95,7 @@ fn a_file_without_extension_is_what_it_holds() {
     assert_eq!([&summary["indexed"], &summary["binary"]], [7, 1], "{summary}");
     assert_eq!(best(&sandbox, SENTENCE)["document"], "notes/README");
     assert_eq!(best(&sandbox, CHAPTER)["document"], "notes/book");
-    sandbox.run(&["index", "notes"]).exits(0).tells(&["7 unchanged", "1 binary files passed over"]);
+    sandbox.run(&["index", "notes"]).exits(0).tells(&["7 unchanged", "1 binary files skipped"]);
     sandbox
         .run(&["index", "notes/program"])
         .exits(1)

@@ -52,7 +52,7 @@ fn documents_are_removed_whether_or_not_their_files_exist() {
     let left = sandbox.run(&["index", "list"]).exits(0).stdout;
     assert_eq!(left.lines().count(), 2, "{left}");
     sandbox.run(&["index", "verify"]).exits(0);
-    sandbox.run(&["index", "remove", "notes/nowhere.md"]).exits(1).tells(&["no document there"]);
+    sandbox.run(&["index", "remove", "notes/nowhere.md"]).exits(1).tells(&["no documents there"]);
     // A folder, which is then added again.
     assert_eq!(sandbox.run(&["--json", "index", "remove", "notes"]).exits(0).json()["removed"], 2);
     let again = sandbox.run(&["--json", "index", "notes"]).exits(0).json();
@@ -249,5 +249,5 @@ fn a_changed_byte_in_any_file_is_found() {
         fs::remove_file(file).unwrap();
         fs::write(file, &whole).unwrap();
     }
-    sandbox.run(&["index", "verify"]).exits(0).tells(&["the index is whole: 5 documents"]);
+    sandbox.run(&["index", "verify"]).exits(0).tells(&["the index is intact: 5 documents"]);
 }

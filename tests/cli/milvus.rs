@@ -525,7 +525,7 @@ fn a_writer_that_slept_for_long_stops_when_another_took_its_place() {
     thread::sleep(Duration::from_millis(500));
     kill(process, Signal::SIGSTOP).unwrap();
     let name = format!("process {process} on ");
-    run(&sandbox, &index, &["index", "notes"]).exits(0).tells(&[&name, "some seconds will tell"]);
+    run(&sandbox, &index, &["index", "notes"]).exits(0).tells(&[&name, "waiting a few seconds"]);
     kill(process, Signal::SIGCONT).unwrap();
     let outcome = Outcome::of(sleeper.wait_with_output().unwrap());
     outcome.fails(1, &["another took its place", "goes on from there"]);

@@ -112,7 +112,7 @@ fn piped_questions_take_turns_and_skip_a_server_that_is_down() {
 
     let outcome = ask(&format!("openai:{},{},{}#m", a.url(), nobody(), b.url()));
     assert_eq!(outcome.stderr.matches("cannot be reached").count(), 2, "{outcome:#?}");
-    outcome.tells(&[&format!("Asking {}", b.host())]);
+    outcome.tells(&[&format!("Trying {}", b.host())]);
     assert_eq!((a.requests().len(), b.requests().len()), (5, 7));
 }
 
@@ -304,7 +304,7 @@ fn an_encrypted_server_is_asked_if_its_certificate_is_trusted() {
     let untrusted = ask("127.0.0.1", Path::new(""));
     let parts = ["certificate of the LLM server https://127.0.0.1", "UnknownIssuer"];
     let untrusted = untrusted.fails(1, &parts).tells(&["name a file", "SSL_CERT_FILE"]);
-    assert!(!untrusted.stderr.contains("Asking"), "{untrusted:#?}");
+    assert!(!untrusted.stderr.contains("Trying"), "{untrusted:#?}");
     assert_eq!(server.requests().len(), 2);
 
     // A list that cannot be read is reported before anything is loaded, and only if it is needed.

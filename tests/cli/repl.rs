@@ -20,7 +20,7 @@ fn questions_and_commands() {
     let mut pty = dialogue(&sandbox, &[]);
 
     pty.send("/sources\r");
-    pty.wait_for("There is no answer yet.");
+    pty.wait_for("No answer yet.");
     pty.wait_for(PROMPT);
 
     pty.send(&format!("{VIETNAMESE}\r"));
@@ -38,11 +38,11 @@ fn questions_and_commands() {
     for command in ["/help ", "/sources ", "/new ", "/quit "] {
         pty.wait_for(command);
     }
-    pty.wait_for("leave");
+    pty.wait_for("quit");
     pty.wait_for(PROMPT);
 
     pty.send("/dance\r");
-    pty.wait_for("there is no command /dance");
+    pty.wait_for("unknown command /dance");
     pty.wait_for(PROMPT);
 
     pty.send("/quit\r");
@@ -84,7 +84,7 @@ fn ctrl_c_stops_the_answer_and_not_the_dialogue() {
     pty.send(CTRL_C);
     pty.wait_for(PROMPT);
     pty.send("/help\r");
-    pty.wait_for("leave");
+    pty.wait_for("quit");
     pty.wait_for(PROMPT);
     pty.send(CTRL_D);
     let (status, screen) = pty.end();
@@ -157,7 +157,7 @@ fn a_follow_up_is_searched_for_with_what_it_goes_on_from_until_new() {
     pty.wait_for(PROMPT);
 
     pty.send("/new\r");
-    pty.wait_for("The conversation is forgotten.");
+    pty.wait_for("Started a new conversation.");
     pty.wait_for(PROMPT);
     pty.send("and its drawbacks?\r");
     let forgotten = pty.wait_for("\"searched\":null");

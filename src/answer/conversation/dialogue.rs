@@ -1,4 +1,4 @@
-//! What is remembered of a conversation, and what a follow-up means after it.
+//! Conversation history, and resolving follow-ups against it.
 
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicBool;
@@ -10,30 +10,30 @@ use crate::answer::Event;
 use crate::prompt::line_of;
 use crate::text::language::Language;
 
-/// Turns that are remembered.
+/// Turns kept in the history.
 const MAX_TURNS: usize = 3;
-/// The turns of a conversation.
+/// The history of a conversation.
 #[derive(Debug, Clone, Default)]
 pub struct Dialogue {
-    /// The oldest first.
+    /// Oldest first.
     turns: VecDeque<Turn>,
-    /// The last question that can be understood by itself.
+    /// The last standalone question.
     topic: Option<String>,
 }
 
-/// What to search for after a question.
+/// What to search for in response to a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RewrittenQuery {
-    /// The question as it is.
+    /// The question unchanged.
     AsAsked,
-    /// What the LLM made of it.
+    /// The LLM's rewrite.
     ByLlm(String),
-    /// The question that it goes on from, and then itself.
+    /// The last standalone question followed by the follow-up.
     Joined(String),
 }
 
 impl RewrittenQuery {
-    /// The text to search for, where it is not the question itself.
+    /// The query text, if it differs from the question.
     pub fn text(&self) -> Option<&str> {
         match self {
             Self::AsAsked => None,
@@ -43,8 +43,8 @@ impl RewrittenQuery {
 }
 
 impl Dialogue {
-    /// What to search for to answer `question`. What the LLM writes is used only if it looks like
-    /// the question that was asked. Whatever goes wrong, there is something to search for.
+    /// Resolves `question` to a search query. The LLM's rewrite is used only if it is plausible; on
+    /// any failure this falls back to a rule, so there is always something to search for.
     pub fn understand<'r>(
         &self,
         question: &str,
@@ -70,12 +70,12 @@ impl Dialogue {
         }
     }
 
-    /// Remembers an answer, and forgets the oldest.
+    /// Adds a turn and drops the oldest if the history is full.
     pub fn remember(&mut self, question: &str, searched: &RewrittenQuery, answer: &str) {
         let understood = match searched {
             RewrittenQuery::AsAsked => Some(question),
             RewrittenQuery::ByLlm(rewritten) => Some(rewritten.as_str()),
-            // Else one topic would be put before another without end.
+            // Keep the old topic, or joined questions would keep growing.
             RewrittenQuery::Joined(_) => None,
         };
         if let Some(understood) = understood {
@@ -118,11 +118,11 @@ mod tests {
         let mut dialogue = after(&[("Transformer là gì?", "Một kiến trúc.")]);
         let joined = RewrittenQuery::Joined("Transformer là gì? còn nhược điểm?".to_owned());
         assert_eq!(understood(&dialogue, "còn nhược điểm?"), joined);
-        // The topic stays through several follow-ups.
+        // The topic survives several follow-ups.
         dialogue.remember("còn nhược điểm?", &joined, "Tốn bộ nhớ.");
         let next = RewrittenQuery::Joined("Transformer là gì? còn ưu điểm?".to_owned());
         assert_eq!(understood(&dialogue, "còn ưu điểm?"), next);
-        // A new question is a new topic.
+        // A standalone question replaces the topic.
         assert_eq!(understood(&dialogue, "BERT là gì?"), RewrittenQuery::AsAsked);
         dialogue.remember("BERT là gì?", &RewrittenQuery::AsAsked, "");
         let other = RewrittenQuery::Joined("BERT là gì? Nó là gì?".to_owned());
@@ -148,7 +148,7 @@ mod tests {
         }
     }
 
-    /// A random model writes nonsense, whatever is said: the rule steps in.
+    /// A model with random weights produces nonsense; the rule must take over.
     #[test]
     fn nonsense_of_the_llm_is_not_searched_for() {
         let file =

@@ -1,17 +1,17 @@
-//! Whether a question needs what was said before it.
+//! Detects questions that depend on earlier turns.
 //!
-//! This is decided by conservative rules: a question that stands by itself must never be changed,
-//! whereas a follow-up that is missed is merely searched for as it was typed. So only short questions
-//! count, and a pronoun only where nothing before it can be what it stands for. Of the 2,380
-//! questions of XQuAD in Vietnamese and English the rules take 9, each of which asks about a "he" or
-//! "this …" that its paragraph names (docs/prompt.md; `benches/rewriting.rs` counts them).
+//! The rules are deliberately conservative: rewriting a standalone question is worse than missing a
+//! follow-up, which is merely searched for as typed. So only short questions qualify, and a pronoun
+//! counts only if nothing before it could be its antecedent. Of the 2,380 Vietnamese and English
+//! questions in XQuAD, 9 are flagged; each asks about a "he" or "this …" that its paragraph names
+//! (docs/prompt.md; counted by `benches/rewriting.rs`).
 
 use std::collections::BTreeSet;
 
 use crate::text::analyze::{is_unmarked, words};
 use crate::text::language::Language;
 
-/// Beginnings that continue something.
+/// Openings that continue an earlier turn.
 const GOES_ON: &[&str] = &[
     "and",
     "but",
@@ -44,9 +44,9 @@ const GOES_ON: &[&str] = &[
     "nếu vậy",
     "nếu thế",
 ];
-/// After `còn` at the beginning, these ask what remains, and continue nothing.
+/// After a leading `còn`, these ask about what remains rather than continue a turn.
 const LEFT: &[&str] = &["bao", "lại", "mấy", "ai", "gì", "sống", "tồn", "nguyên", "trinh"];
-/// Vietnamese words that stand for something said before.
+/// Vietnamese anaphora.
 const STANDS_FOR: &[&str] = &[
     "nó",
     "chúng",
@@ -71,12 +71,12 @@ const STANDS_FOR: &[&str] = &[
     "phương pháp này",
     "phương pháp đó",
 ];
-/// English words that do.
+/// English anaphora.
 const PRONOUNS: &[&str] = &[
     "it", "its", "they", "them", "their", "theirs", "he", "him", "his", "she", "her", "hers",
     "this", "that", "these", "those",
 ];
-/// After these, `it` stands for nothing: "how long does it take".
+/// After these, `it` is expletive: "how long does it take".
 const EXPLETIVE: &[&str] = &[
     "take",
     "takes",
@@ -106,7 +106,7 @@ const EXPLETIVE: &[&str] = &[
     "rain",
     "rains",
 ];
-/// Words without content, which no pronoun stands for.
+/// Words that cannot be a pronoun's antecedent.
 const FUNCTION_WORDS: &[&str] = &[
     "what", "which", "who", "whom", "whose", "when", "where", "why", "how", "is", "are", "was",
     "were", "does", "do", "did", "can", "could", "should", "would", "will", "has", "have", "had",
@@ -119,14 +119,14 @@ const FUNCTION_WORDS: &[&str] = &[
     "vậy", "tên", "ví", "dụ", "nữa", "thêm", "giải", "thích",
 ];
 
-/// The longest follow-up, in words (in Vietnamese, syllables).
+/// Maximum length of a follow-up, in words (syllables in Vietnamese).
 const MAX_WORDS: usize = 10;
-/// The longest follow-up that is one because it has no content at all, in words.
+/// Maximum length, in words, at which a question without any content word is a follow-up.
 const MAX_WORDS_WITHOUT_CONTENT: usize = 4;
-/// How many words may precede a pronoun that stands at the end or after "… của".
+/// Maximum words before a pronoun that ends the question or follows "… của".
 const MAX_WORDS_BEFORE_PRONOUN: usize = 5;
 
-/// Whether `question` cannot be understood without what was said before.
+/// Whether `question` depends on earlier turns.
 pub fn is_follow_up(question: &str) -> bool {
     let written: Vec<&str> = words(question).into_iter().map(|(_, word)| word).collect();
     let words: Vec<String> = written.iter().map(|word| word.to_lowercase()).collect();
@@ -137,14 +137,14 @@ pub fn is_follow_up(question: &str) -> bool {
     if goes_on(&words) || (without_content && words.len() <= MAX_WORDS_WITHOUT_CONTENT) {
         return true;
     }
-    // "he dieu hanh" is hệ điều hành: an English pronoun is one in English only.
+    // English pronouns count only in English: "he dieu hanh" is unmarked "hệ điều hành".
     match Language::of(question) {
         Language::English => stands_for_in_english(&written, &words),
         _ => stands_for_in_vietnamese(&written, &words),
     }
 }
 
-/// The words of a text that carry its content, in lower case.
+/// The content words of a text, lower-cased.
 pub fn content(text: &str) -> BTreeSet<String> {
     let words = words(text).into_iter().map(|(_, word)| word.to_lowercase());
     let empty = |word: &str| {
@@ -158,12 +158,12 @@ fn is_function_word(word: &str) -> bool {
 }
 
 fn goes_on(words: &[String]) -> bool {
-    // The longest that fits: "vậy còn" and not "vậy".
+    // Longest match first: "vậy còn" before "vậy".
     let beginnings = GOES_ON.iter().filter(|beginning| begins(words, beginning));
     let Some(beginning) = beginnings.max_by_key(|beginning| beginning.len()) else { return false };
     match (*beginning, words.get(1)) {
         ("còn", Some(next)) => !LEFT.contains(&next.as_str()),
-        // "Hay" alone is "interesting".
+        // On its own, "hay" means "interesting".
         ("or" | "hay", None) => false,
         _ => true,
     }
@@ -213,7 +213,7 @@ fn stands_for_in_vietnamese(written: &[&str], words: &[String]) -> bool {
     })
 }
 
-/// A word within a question that names something.
+/// Whether a word inside a question looks like a proper name.
 fn is_name(word: &&str) -> bool {
     *word != "I" && word.starts_with(|c: char| c.is_uppercase() || c.is_numeric())
 }
@@ -297,7 +297,7 @@ mod tests {
         }
     }
 
-    /// The labelled questions of the sample notes stand by themselves.
+    /// The labelled questions about the sample notes are all standalone.
     #[test]
     fn no_question_about_the_notes_is_taken_for_a_follow_up() {
         let questions = include_str!("../../../tests/questions-notes.jsonl");

@@ -1,8 +1,8 @@
-//! A conversation: questions that follow on each other, each answered by one call.
+//! A conversation: a sequence of questions, each answered by one call.
 //!
-//! Documents are searched for a question that can be understood by itself. "And its drawbacks?"
-//! becomes one by the LLM, if it is loaded already; else the question before is put in front of it.
-//! The answer says what was searched for.
+//! Retrieval needs a standalone question. A follow-up such as "And its drawbacks?" is rewritten by
+//! the LLM if that is already loaded; otherwise the last standalone question is prepended. The
+//! answer reports what was searched for.
 
 mod dialogue;
 mod follow_up;
@@ -23,25 +23,25 @@ pub use dialogue::{Dialogue, RewrittenQuery};
 pub use follow_up::is_follow_up;
 pub use rewrite::{RewriteTemplate, Rewriter};
 
-/// Questions that follow on each other. It holds its own turns only; any number of conversations
-/// may go on at once over one [`Answerer`], from any number of threads.
+/// A conversation over one [`Answerer`]. It owns only its own turns, so any number of conversations
+/// can share an answerer across threads.
 pub struct Conversation<'a> {
     answerer: &'a Answerer<'a>,
     dialogue: Dialogue,
 }
 
 impl<'a> Conversation<'a> {
-    /// Begins a conversation; loads nothing.
+    /// Starts an empty conversation; loads no model.
     pub fn new(answerer: &'a Answerer<'a>) -> Self {
         Self { answerer, dialogue: Dialogue::default() }
     }
 
-    /// Answers a question, after those before it, and remembers both. Tells `watch` what happens
-    /// on the way, and stops soon after `interrupted` becomes true.
+    /// Answers a question in the context of earlier turns and adds it to the history. Reports
+    /// progress to `watch`, and stops soon after `interrupted` becomes true.
     ///
     /// # Errors
-    /// The question is none ([`QuestionError`](question::QuestionError)), a model cannot be loaded
-    /// or fails, or the index cannot be read. What failed is not remembered.
+    /// Fails if the question is invalid ([`QuestionError`](question::QuestionError)), a model fails
+    /// to load or run, or the index cannot be read. A failed turn is not added to the history.
     pub fn ask(
         &mut self,
         question: &str,
@@ -69,7 +69,7 @@ impl<'a> Conversation<'a> {
         Ok(answer)
     }
 
-    /// Forgets all that was asked.
+    /// Clears the history.
     pub fn forget(&mut self) {
         self.dialogue = Dialogue::default();
     }

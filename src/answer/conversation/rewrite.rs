@@ -1,4 +1,4 @@
-//! Rewriting a follow-up as a question that can be understood by itself, by an LLM.
+//! Rewrites a follow-up as a standalone question, with an LLM.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
@@ -16,14 +16,14 @@ use crate::generation::remote::PoolEvent;
 use crate::prompt::{Messages, TemplateSource, line_of};
 use crate::text::language::Language;
 
-/// Tokens in a rewritten question.
+/// Token limit of a rewrite.
 const MAX_TOKENS: usize = 64;
 
 const WHAT: &str = "rewriting template";
-/// What a template may use beside Jinja's own names.
+/// Variables a template may use besides Jinja's built-ins.
 const VARIABLES: [&str; 4] = ["role", "language", "question", "turns"];
 
-/// A template that was tried out.
+/// A rewrite template that has been validated by rendering it.
 #[derive(Debug, Clone)]
 pub struct RewriteTemplate(TemplateSource);
 
@@ -34,18 +34,18 @@ impl Default for RewriteTemplate {
 }
 
 impl RewriteTemplate {
-    /// Reads a template and tries it out.
+    /// Reads and validates a template.
     ///
     /// # Errors
-    /// The file cannot be read, is not valid, uses an unknown variable, or leaves out the follow-up or
-    /// the questions before it. The error names the file, and the line if it is known.
+    /// Fails if the file cannot be read, is not valid Jinja, uses an unknown variable, or omits the
+    /// follow-up or the earlier questions. The error names the file, and the line if known.
     pub fn load(path: &Path) -> Result<Self> {
         let template = Self(TemplateSource::read(WHAT, path, &VARIABLES)?);
         template.try_out()?;
         Ok(template)
     }
 
-    /// Renders two questions with their answers, and a follow-up.
+    /// Renders a sample history and follow-up to catch errors early.
     fn try_out(&self) -> Result<()> {
         let turn = |question: &str| Turn { question: question.to_owned(), answer: "47010".into() };
         let turns = VecDeque::from([turn("47012?"), turn("47013?")]);
@@ -87,17 +87,17 @@ impl RewriteTemplate {
     }
 }
 
-/// An LLM that rewrites, and how it is asked.
+/// An LLM that rewrites follow-ups, and its prompt.
 #[derive(Clone, Copy)]
 pub struct Rewriter<'a> {
-    /// An LLM that writes the language of the question.
+    /// An LLM that supports the question's language.
     pub generator: Generator<'a>,
-    /// What it is asked with.
+    /// The rewrite prompt.
     pub template: &'a RewriteTemplate,
 }
 
 impl Rewriter<'_> {
-    /// The question after these turns, rewritten; `None` if what the LLM writes cannot be used.
+    /// Rewrites `question` in the context of `turns`; `None` if the output is unusable.
     pub(super) fn rewrite(
         self,
         question: &str,
@@ -111,7 +111,7 @@ impl Rewriter<'_> {
         if prompt.tokens() + MAX_TOKENS > generator.context() {
             return Ok(None);
         }
-        // Words of the turns before should come again, so repetition is not penalized.
+        // Words from earlier turns should recur, so repetition is not penalized.
         let options = SamplingOptions {
             max_tokens: MAX_TOKENS,
             temperature: 0.0,
@@ -129,7 +129,7 @@ impl Rewriter<'_> {
     }
 }
 
-/// The first line of a text, if it is complete. Models like to go on with a remark.
+/// The first line of a text, if it is complete. Models tend to append remarks.
 fn first_line(text: &str, whole: bool) -> Option<&str> {
     match text.trim_start().split_once('\n') {
         Some((line, _)) => Some(line),
@@ -137,9 +137,9 @@ fn first_line(text: &str, whole: bool) -> Option<&str> {
     }
 }
 
-/// A rewritten question if it can be used: it must not be too long, must be in the language of the
-/// question as far as that can be told, and must have all content words of the question and at least
-/// one that only the turns before have.
+/// Returns the rewrite if it is usable: not too long, in the question's language as far as can be
+/// detected, containing all of the question's content words and at least one that occurs only in
+/// earlier turns.
 fn accept(written: &str, question: &str, turns: &VecDeque<Turn>) -> Option<String> {
     let written = written.trim().trim_matches(['"', '“', '”', '>', ' ']);
     let rewritten = line_of(written, MAX_CHARACTERS);
@@ -265,7 +265,7 @@ mod tests {
         ] {
             assert_eq!(used(bad), None, "{bad}");
         }
-        // What was cut may lack its end.
+        // Truncated output may lack its end.
         assert_eq!(first_line(good, false), None);
         assert_eq!(first_line(&format!("{good}\nWh"), false), Some(good));
         let turns = after(&[("Transformer là gì?", "Một kiến trúc mạng nơ-ron.")]);

@@ -19,7 +19,7 @@ const TEXTS: [&str; 2] = [
 const QUESTIONS: [&str; 2] =
     ["When is the coffee machine cleaned?", "What is on the second floor?"];
 
-/// An LLM of random weights that counts how often it is loaded.
+/// An LLM with random weights that counts its loads.
 fn llm(loads: &Arc<AtomicUsize>) -> LazyGenerator {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/tiny-llama/model.gguf");
     let loads = Arc::clone(loads);
@@ -104,7 +104,7 @@ fn conversations_at_once_share_the_models_and_nothing_else() {
     let talk = |question: &str| {
         let mut conversation = Conversation::new(&answerer);
         let first = ask(&mut conversation, question);
-        // Whoever has turns of both would join or rewrite with either.
+        // If conversations shared turns, each would now join or rewrite with the other's.
         both_asked.wait();
         (first.answered, ask(&mut conversation, "and its drawbacks?").searched)
     };

@@ -1,9 +1,9 @@
-//! What is remembered of one question.
+//! One turn of a conversation's history.
 
-/// How much of a question or an answer is remembered, in characters.
+/// Characters kept of a question or an answer.
 pub(super) const MAX_CHARACTERS: usize = 300;
 
-/// A question and its answer, one line each.
+/// A question and its answer, each on one line.
 #[derive(Debug, Clone)]
 pub(super) struct Turn {
     pub question: String,

@@ -1,5 +1,5 @@
-//! `rag-query bench`: the speed of the profile's models and of the index, beside the most that the
-//! machine can do. Gathers a report, then prints it as text or JSON.
+//! `rag-query bench`: the speed of the profile's models and of the index, compared with the
+//! machine's peak. Gathers a report, then prints it as text or JSON.
 
 mod table;
 
@@ -20,18 +20,18 @@ use crate::profile::Models;
 use crate::retrieval::Retrieval;
 use crate::retrieval::rerank::{LateInteraction, QueryToken, Reranker};
 
-/// Seconds to spend on each figure, if a single run takes no longer.
+/// Seconds to spend on each figure; a single run may take longer.
 const BUDGET_SECONDS: f64 = 1.0;
-/// Tokens of the question, including those that the embedder adds.
+/// Tokens per question, including the embedder's special tokens.
 const QUESTION_TOKENS: usize = 12;
-/// Tokens of a passage to embed, and tokens to embed on each core.
+/// Lengths of passages to embed, and the total tokens per core, which fixes their number.
 const PASSAGE_TOKENS: [usize; 2] = [64, 256];
 const TOKENS_PER_CORE: usize = 1024;
-/// Passages to rerank, as many as a search reranks, and the tokens of each.
+/// Passages to rerank (as many as a search does), and the tokens of each.
 const RERANKED: (usize, usize) = (30, 200);
-/// Questions to search for after a first one, and the words of each.
+/// Questions to search for, after a first one that supplies them, and the words of each.
 const QUESTIONS: (usize, usize) = (20, 8);
-/// Tokens for the LLM to read and to write.
+/// Tokens for the LLM to prefill and to decode.
 const PROMPT_TOKENS: u32 = 256;
 const ANSWER_TOKENS: usize = 33;
 
@@ -54,7 +54,7 @@ struct Report {
     llm: Option<LlmReport>,
 }
 
-/// Speeds are in 10⁹ operations or bytes a second.
+/// Speeds are in 10⁹ operations or bytes per second.
 #[derive(Serialize)]
 struct Machine {
     cpu: &'static str,
@@ -95,7 +95,7 @@ struct RerankerReport {
 #[derive(Serialize)]
 struct SearchReport {
     index: String,
-    /// Absent if there is no index that fits the profile.
+    /// Absent if no index matches the profile.
     figures: Option<SearchFigures>,
     problem: Option<Problem>,
 }
@@ -124,12 +124,13 @@ struct LlmReport {
     load_ms: f64,
     prompt_tokens: usize,
     prefill_tokens_per_s: f64,
-    /// Absent if the model ends its answers at once.
+    /// Absent if the model ends every answer at once.
     decode_tokens_per_s: Option<f64>,
     weights_bytes: Option<u64>,
-    /// Every token reads all weights, except for the other rows of the token embeddings.
+    /// Estimated as decode rate × size of the weights: each token reads all of them, except most of
+    /// the token embeddings.
     decode_gb_per_s: Option<f64>,
-    /// Share of the speed of the CPU's memory; absent on a GPU, which has its own.
+    /// Share of main memory bandwidth; absent on a GPU, which has its own memory.
     share_of_memory: Option<f64>,
 }
 
@@ -145,10 +146,10 @@ pub fn run(setup: &Setup, with_llm: bool) -> Result<Exit> {
 
 fn gather(setup: &Setup, with_llm: bool) -> Result<Report> {
     let machine = timed(setup, ("bộ xử lý", "the processor"), || Ok(machine()))?;
-    // First, so that an LLM that cannot be loaded is reported before the long measurements.
+    // First, so that a failure to load the LLM shows up before the long measurements.
     let measure_llm = || timed(setup, ("LLM", "the LLM"), || llm(setup, machine.memory_gb_per_s));
     let llm = with_llm.then(measure_llm).transpose()?;
-    // Loaded once before, so that the files are in the page cache.
+    // Warms the page cache, so that load times do not depend on the disk.
     load(&setup.models()?)?;
     let models = setup.models()?;
     let (embedder_ms, reranker_ms) = load(&models)?;
@@ -169,7 +170,7 @@ fn gather(setup: &Setup, with_llm: bool) -> Result<Report> {
     })
 }
 
-/// Tells on standard error what is being measured, and how long it took.
+/// Runs `work`, reporting what is measured and the time taken on standard error.
 fn timed<T>(setup: &Setup, (vi, en): (&str, &str), work: impl FnOnce() -> Result<T>) -> Result<T> {
     let step = setup.terminal.begin(&setup.terminal.lang.measuring(vi, en));
     let start = Instant::now();
@@ -188,7 +189,7 @@ fn machine() -> Machine {
     }
 }
 
-/// Loads the embedder, then the reranker; milliseconds of each.
+/// Loads the embedder, then the reranker; returns the milliseconds each took.
 fn load(models: &Models) -> Result<(f64, Option<f64>)> {
     let start = Instant::now();
     models.embedder.get()?;
@@ -279,7 +280,7 @@ fn reranker(
     }))
 }
 
-/// Searches for the beginnings of passages. That there is no index is a finding, not a failure.
+/// Searches for the beginnings of indexed passages. A missing index is reported, not an error.
 fn search(setup: &Setup, models: &Models) -> Result<SearchReport> {
     let index = setup.index.to_string();
     let opened = match setup.open_index(models) {
@@ -319,10 +320,10 @@ fn llm(setup: &Setup, memory_gb_per_s: f64) -> Result<LlmReport> {
     let llm = models.llm.local()?;
     let load_ms = ms(start.elapsed());
     let prompt_tokens = PROMPT_TOKENS.min(llm.context() as u32 / 2).max(1);
-    // Run once before, so that kernels are loaded and weights are in memory.
+    // Warm-up: loads kernels and brings weights into memory.
     generate(llm, &prompt(llm, prompt_tokens, ATTEMPTS), 1)?;
     let answer = longest(llm, prompt_tokens, ANSWER_TOKENS)?;
-    // The first token comes with the prompt; each of the others takes a pass of its own.
+    // Prefill yields the first token; each of the others takes a decoding step.
     let decoded = answer.tokens.len().saturating_sub(1);
     let decode = (decoded > 0).then(|| decoded as f64 / answer.decode.as_secs_f64());
     let outlook = models.llm_request.outlook(&setup.store).transpose()?;
@@ -342,7 +343,7 @@ fn llm(setup: &Setup, memory_gb_per_s: f64) -> Result<LlmReport> {
     })
 }
 
-/// The median time of some work in seconds, or its error.
+/// Median time of `work` in seconds, or its first error.
 fn seconds(mut work: impl FnMut() -> Result<()>) -> Result<f64> {
     let mut result = Ok(());
     let seconds = median_seconds(BUDGET_SECONDS, 1, || {
@@ -353,7 +354,7 @@ fn seconds(mut work: impl FnMut() -> Result<()>) -> Result<f64> {
     result.map(|()| seconds)
 }
 
-/// `count` different passages of at most `tokens` tokens, and the tokens of each.
+/// `count` different passages of at most `tokens` tokens, and their actual lengths.
 fn passages(
     model: &Embedder,
     spec: &EmbedderSpec,
@@ -363,8 +364,8 @@ fn passages(
     (0..count).map(|first| text(model, &spec.passage_prefix, tokens, first)).unzip()
 }
 
-/// As many words, from the word `first` on, as fit into `tokens` together with the prefix and the two
-/// special tokens; and the tokens of all that.
+/// As many words of [`TEXT`], starting at word `first`, as fit into `tokens` with the prefix and
+/// two special tokens. Also returns the resulting number of tokens.
 fn text(model: &Embedder, prefix: &str, tokens: usize, first: usize) -> (String, usize) {
     let count = |words: &str| 2 + model.count_tokens(&format!("{prefix}{words}"));
     let (mut fits, mut too_many) = (1, tokens.max(2));

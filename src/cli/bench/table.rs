@@ -1,10 +1,10 @@
-//! The report of `rag-query bench` for people, in both languages.
+//! The report of `rag-query bench` as text, in both languages.
 
 use super::{EmbedderReport, LlmReport, Report, RerankerReport, SearchReport};
 use crate::models::catalogue::Precision;
 use crate::terminal::Lang;
 
-/// The width of the labels, in columns.
+/// Width of the labels, in columns.
 const LABEL: usize = 30;
 
 pub fn text(report: &Report, lang: Lang) -> String {
@@ -25,15 +25,15 @@ pub fn text(report: &Report, lang: Lang) -> String {
             machine.cpu
         ),
         row(
-            lang.pick("nhanh nhất, f32", "peak in f32"),
+            lang.pick("nhanh nhất, f32", "peak f32"),
             &rate(machine.peak_f32_gflops, Precision::F32),
         ),
         row(
-            lang.pick("nhanh nhất, int8", "peak in int8"),
+            lang.pick("nhanh nhất, int8", "peak int8"),
             &rate(machine.peak_int8_gflops, Precision::Int8),
         ),
         row(
-            lang.pick("đọc bộ nhớ", "reading memory"),
+            lang.pick("đọc bộ nhớ", "memory read bandwidth"),
             &format!("{:.1} GB/s", machine.memory_gb_per_s),
         ),
     ];
@@ -43,7 +43,7 @@ pub fn text(report: &Report, lang: Lang) -> String {
     lines.extend(match &report.llm {
         Some(llm) => self::llm(llm, lang),
         None => vec![
-            lang.pick("LLM: không đo; thêm --with-llm để đo", "LLM: not measured; --with-llm does")
+            lang.pick("LLM: không đo; thêm --with-llm để đo", "LLM: not measured; add --with-llm")
                 .to_owned(),
         ],
     });
@@ -131,7 +131,7 @@ fn llm(report: &LlmReport, lang: Lang) -> Vec<String> {
     lines.extend(report.decode_tokens_per_s.map(|tokens| {
         let bytes = report.decode_gb_per_s.map(|bytes| format!(", {bytes:.1} GB/s"));
         let share = report.share_of_memory.map(|share| {
-            format!(", {} {}", percent(share), lang.pick("tốc độ bộ nhớ", "of the memory's speed"))
+            format!(", {} {}", percent(share), lang.pick("tốc độ bộ nhớ", "of memory bandwidth"))
         });
         let value = speed(tokens) + &bytes.unwrap_or_default() + &share.unwrap_or_default();
         row(lang.pick("viết", "writing"), &value)
@@ -144,10 +144,10 @@ fn row(label: &str, value: &str) -> String {
 }
 
 fn loading(lang: Lang) -> &'static str {
-    lang.pick("nạp (tệp đã trong bộ nhớ)", "loading (file in memory)")
+    lang.pick("nạp (tệp đã trong bộ nhớ)", "loading (files cached)")
 }
 
-/// Short times need more digits than long ones.
+/// Short times get more digits than long ones.
 fn time(ms: f64) -> String {
     if ms < 10.0 { format!("{ms:.2} ms") } else { format!("{ms:.0} ms") }
 }

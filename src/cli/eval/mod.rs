@@ -1,5 +1,5 @@
-//! `rag-query eval`: how good retrieval and answers are on one's own labelled questions. Gathers a
-//! report, then prints it as a table or JSON; compares two of them.
+//! `rag-query eval`: measures retrieval and answers on the user's own labelled questions. Gathers a
+//! report, then prints it as a table or JSON; also compares two reports.
 
 mod table;
 
@@ -14,22 +14,22 @@ use super::setup::Setup;
 use crate::measure::eval::{self, Documents, Evaluator, Report};
 use crate::support::bounded;
 
-/// Limit of a report, in bytes; a question takes about one kilobyte.
+/// Size limit of a report in bytes; a question takes about 1 KB.
 const MAX_REPORT_BYTES: u64 = 1 << 30;
 
 pub fn run(setup: &Setup, cli: &Cli, args: &EvalArgs) -> Result<Exit> {
     match (&args.compare[..], &args.questions) {
         ([a, b], _) => compare(setup, a, b),
         (_, Some(questions)) => measure(setup, cli, args, questions),
-        // The parser requires one of them.
-        _ => bail!("there is no file of questions"),
+        // Unreachable: clap requires one of them.
+        _ => bail!("no question file was given"),
     }
 }
 
 fn measure(setup: &Setup, cli: &Cli, args: &EvalArgs, path: &Path) -> Result<Exit> {
     ensure!(
         !(args.with_llm && setup.global.extractive),
-        "`--with-llm` and `--extractive` contradict each other; leave one of them out"
+        "`--with-llm` and `--extractive` contradict each other; drop one of them"
     );
     let options = setup.answer_options(&cli.sampling)?;
     interrupt::install();
@@ -98,11 +98,11 @@ fn compare(setup: &Setup, a: &Path, b: &Path) -> Result<Exit> {
     Ok(Exit::Answered)
 }
 
-/// A report that `eval --json` wrote.
+/// Reads a report written by `eval --json`.
 fn read_report(path: &Path) -> Result<Report> {
     let text = bounded::read(path, MAX_REPORT_BYTES)
-        .with_context(|| format!("{} cannot be read", path.display()))?;
+        .with_context(|| format!("cannot read {}", path.display()))?;
     serde_json::from_slice(&text).with_context(|| {
-        format!("{} is no report; make one with `rag-query eval --json`", path.display())
+        format!("{} is not a report; create one with `rag-query eval --json`", path.display())
     })
 }

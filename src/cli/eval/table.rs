@@ -1,11 +1,11 @@
-//! Reports and comparisons for people, in both languages.
+//! Reports and comparisons as text, in both languages.
 
 use std::fmt::Write;
 
 use crate::measure::eval::{Answers, Comparison, Estimate, Refusal, Report};
 use crate::terminal::Lang;
 
-/// Points of the refusal curve that are shown.
+/// Most points shown of the refusal curve.
 const MAX_POINTS: usize = 8;
 
 pub fn report(report: &Report, lang: Lang) -> String {
@@ -93,13 +93,13 @@ fn answers(answers: &Answers, lang: Lang) -> Vec<String> {
         ),
         row(lang.pick("do LLM viết", "written by the LLM"), &answers.generated.to_string()),
         row(lang.pick("trùng khớp", "exact match"), &estimate(&answers.exact_match)),
-        row(lang.pick("F1 theo từ", "F1 of the words"), &estimate(&answers.f1)),
+        row(lang.pick("F1 theo từ", "word F1"), &estimate(&answers.f1)),
         row(
             lang.pick("trích dẫn đúng tài liệu", "citation precision"),
             &estimate(&answers.citation_precision),
         ),
         row(
-            lang.pick("câu trả lời có trích dẫn", "answers that cite"),
+            lang.pick("câu trả lời có trích dẫn", "answers with citations"),
             &share(Some(answers.citing)),
         ),
         row(lang.pick("thời gian, trung vị", "time, median"), &time(answers.median_ms)),

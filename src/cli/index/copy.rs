@@ -1,4 +1,4 @@
-//! `index copy`: copies an index to another place without embedding again.
+//! `index copy`: copies an index without embedding its passages again.
 
 use std::path::Path;
 use std::time::Instant;
@@ -18,7 +18,7 @@ pub fn run(setup: &Setup, source: &Path, target: &Path) -> Result<Exit> {
     struct Copied {
         documents: usize,
         chunks: usize,
-        /// Documents that the target had already.
+        /// Documents that the target already had.
         unchanged: usize,
         interrupted: bool,
     }

@@ -1,4 +1,4 @@
-//! `index list`, `info`, `names`, `remove`, `verify` and `compact`, none of which loads a model.
+//! `index list`, `info`, `names`, `remove`, `verify` and `compact`. None of them loads a model.
 
 use std::fs;
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ pub fn list(setup: &Setup) -> Result<Exit> {
     struct Listed<'a> {
         document: &'a str,
         chunks: u64,
-        /// Size of the file that it is from.
+        /// Size of the file it comes from.
         bytes: Option<u64>,
     }
     let ledger = setup.index.open()?.ledger()?;
@@ -36,18 +36,18 @@ pub fn list(setup: &Setup) -> Result<Exit> {
     Ok(Exit::Answered)
 }
 
-/// What `index info` prints.
+/// The output of `index info`.
 #[derive(Serialize)]
 struct Info {
     index: String,
     files: usize,
     documents: usize,
     chunks: usize,
-    /// Rows whose chunks were removed, until the next compaction.
+    /// Rows of removed chunks, which the next compaction frees.
     dead_rows: usize,
-    /// Size of all its files; absent if only a server knows.
+    /// Size of all index files; absent for an index on a server.
     bytes: Option<u64>,
-    /// Since the last change; absent if only a server knows.
+    /// Time since the last change; absent for an index on a server.
     age_seconds: Option<u64>,
     #[serde(flatten)]
     settings: Settings,

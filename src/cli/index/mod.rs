@@ -45,8 +45,7 @@ fn update(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
     let (terminal, lang) = (setup.terminal, setup.terminal.lang);
     let models = setup.models()?;
     let begun = Instant::now();
-    // Before the embedder is loaded, so that a path or an index that cannot be used is reported at
-    // once.
+    // Before the embedder loads, so that an unusable path or index is reported at once.
     let walk = walk(args)?;
     let start = if args.rebuild { Start::Rebuild } else { Start::Update };
     let settings = models.index_settings.clone();

@@ -1,4 +1,4 @@
-//! `index --dry-run`: the passages that documents would be cut into.
+//! `index --dry-run`: shows the passages that documents would be split into.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -10,7 +10,7 @@ use crate::index::Passage;
 use crate::index::update::preview;
 use crate::terminal::document_name;
 
-/// A passage in JSON, with its size in the embedder's tokens.
+/// A passage in JSON, with its length in the embedder's tokens.
 #[derive(Serialize)]
 struct Shown<'a> {
     #[serde(flatten)]

@@ -197,7 +197,6 @@ pub struct Tile<'a, T> {
     pub rows: Range<usize>,
     /// Its columns in the matrix.
     pub columns: Range<usize>,
-    /// What it holds.
     pub values: TileMut<'a, T>,
 }
 

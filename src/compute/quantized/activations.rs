@@ -74,7 +74,6 @@ pub struct RmsNorm<'a> {
 }
 
 impl Activations {
-    /// No rows yet.
     pub fn new(isa: Isa) -> Self {
         Self {
             isa,
@@ -278,7 +277,6 @@ impl Output<'_> {
     }
 }
 
-/// A block's values.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn vectors(values: &[f32]) -> [__m256; 4] {

@@ -105,7 +105,6 @@ impl Matrix {
         self.columns
     }
 
-    /// The bytes of `rows`.
     fn bytes_of(&self, rows: Range<usize>) -> &[u8] {
         let row_bytes = self.columns / self.kernels.weights * self.kernels.bytes;
         &(*self.bytes).as_ref()[rows.start * row_bytes..rows.end * row_bytes]

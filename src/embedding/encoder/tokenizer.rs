@@ -17,7 +17,7 @@ use tokenizers::{
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 use super::unigram::{Unigram, Vocabulary};
-use crate::models::json;
+use crate::models::{json, tokenizer};
 
 /// Texts are cut to this many bytes before anything looks at their tokens: a window of 8,192
 /// tokens is never longer, and a megabyte without a space costs nothing.
@@ -89,17 +89,9 @@ impl TextTokenizer {
             let words = number(tokenizer.get_pre_tokenizer());
             return Ok(Self { kind: TokenizerKind::Unigram(Box::new(tokenizer)), words });
         }
-        Self::library(&json).map_err(|error| {
-            anyhow!("cannot use the tokenizer in {}: {error}; download it again", path.display())
-        })
-    }
-
-    fn library(json: &[u8]) -> tokenizers::Result<Self> {
-        let mut tokenizer = Tokenizer::from_bytes(json)?;
+        let mut tokenizer = tokenizer::parse(&json, path)?;
         tokenizer.with_padding(None);
-        tokenizer.with_truncation(None)?;
-        // A document that contains `</s>` is data, not the end of a sequence.
-        tokenizer.set_encode_special_tokens(true);
+        tokenizer.with_truncation(None).map_err(|error| anyhow!("cannot truncate: {error}"))?;
         let words = number(tokenizer.get_pre_tokenizer());
         Ok(Self { kind: TokenizerKind::Library(Box::new(tokenizer)), words })
     }
@@ -323,6 +315,18 @@ mod tests {
         assert_eq!(encoding.get_special_tokens_mask(), [1, 0, 0, 0, 0, 0, 1]);
         assert_eq!(tokenizer.count("a</s>"), 5);
         assert_eq!(tokenizer.vocabulary(), 9);
+    }
+
+    /// The tokenizers library panics where a merge is shorter than the prefix of continued words.
+    #[test]
+    fn merges_that_make_the_library_panic_are_an_error() {
+        let json = r#"{"version":"1.0","truncation":null,"padding":null,"added_tokens":[],
+            "normalizer":null,"pre_tokenizer":null,"post_processor":null,"decoder":null,
+            "model":{"type":"BPE","dropout":null,"unk_token":null,"end_of_word_suffix":null,
+              "continuing_subword_prefix":"@@@@@@","fuse_unk":false,"byte_fallback":false,
+              "vocab":{"a":0,"b":1},"merges":["a b"]}}"#;
+        let error = load(json).err().unwrap().to_string();
+        assert!(error.contains("merges") && error.contains("tokenizer.json"), "{error}");
     }
 
     /// What one thread has counted is remembered for all threads, but not for other tokenizers.

@@ -1,4 +1,4 @@
-//! The Llama of candle-transformers as a second opinion on ours, for prompts that no golden has.
+//! Compares our Llama with that of candle-transformers, for prompts without goldens.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use super::goldens::{TOLERANCE, goldens, largest};
 use super::{DeviceChoice, Llm, LlmFiles};
 use crate::support::random::SplitMix64;
 
-/// Reads a prompt at once and returns the logits after its last token.
+/// Processes a prompt in one pass and returns the logits after its last token.
 struct CandleLlama {
     model: candle::Llama,
     config: candle::Config,

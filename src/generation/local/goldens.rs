@@ -1,6 +1,6 @@
-//! The whole model against transformers, on a tiny random Llama with `llama3` RoPE scaling.
+//! Compares the whole model with transformers, on a tiny random Llama with `llama3` RoPE scaling.
 //!
-//! `tests/goldens/llama.py` made the files and the numbers.
+//! `tests/goldens/llama.py` generated the files and expected values.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ struct Message {
     content: String,
 }
 
-/// Those after the token at a position.
+/// The logits after the token at a position.
 #[derive(Deserialize)]
 pub(crate) struct Logits {
     pub position: usize,
@@ -44,7 +44,7 @@ struct Tied {
     greedy: Vec<u32>,
 }
 
-/// The largest difference that float32 in another order of sums may make.
+/// The largest difference explained by a different summation order in float32.
 pub(crate) const TOLERANCE: f32 = 1e-3;
 
 pub(crate) fn goldens() -> PathBuf {
@@ -67,7 +67,8 @@ fn load(files: &LlmFiles) -> Llm {
     Llm::load(files, DeviceChoice::Cpu, 1024).unwrap()
 }
 
-/// The largest difference at the golden positions, reading the prompt `chunk` tokens at a time.
+/// The largest difference at the golden positions, processing the prompt in chunks of `chunk`
+/// tokens.
 pub(crate) fn largest_difference(
     model: &Llama,
     golden: &[Logits],
@@ -86,7 +87,7 @@ pub(crate) fn largest_difference(
     difference
 }
 
-/// The largest distance of two values at the same place.
+/// The largest absolute difference between corresponding values.
 pub(crate) fn largest(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
     assert!(found.iter().all(|value| value.is_finite()));
@@ -112,8 +113,8 @@ fn logits_equal_transformers_in_both_formats_and_any_chunks() {
     }
 }
 
-/// Decode on a fast GPU waits for kernel launches as much as for memory: 32 layers of 15 at 5 µs
-/// are 2.4 ms a token. A plain port needs about 30 a layer.
+/// On a fast GPU, decode is bound by kernel launches as much as by memory: 15 launches for each of
+/// 32 layers, at 5 µs each, take 2.4 ms per token. A naive port needs about 30 per layer.
 #[test]
 fn a_token_takes_15_launches_a_layer_of_a_q4_k_m_file() {
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -123,12 +124,14 @@ fn a_token_takes_15_launches_a_layer_of_a_q4_k_m_file() {
         let mut cache = llm.model.cache(64).unwrap();
         llm.model.forward(&[1, 2, 3], &mut cache).unwrap();
         let (_, count) = probe::launches_of(|| llm.model.forward(&[4], &mut cache).unwrap());
-        // Besides the layers: embedding, the last norm, and the logits with two.
+        // Outside the layers: one launch each for the embedding and the final norm, two for the
+        // logits.
         assert_eq!(count, 15 * llm.model.layers() + 4);
     });
 }
 
-/// The same model with the types of a `Q4_K_M` file: `Q6_K` for V and the way down, else `Q4_K`.
+/// Requantizes the model like a `Q4_K_M` file: `Q6_K` for the V and down projections, `Q4_K`
+/// otherwise.
 fn requantize(from: &Path, to: &Path) {
     use candle_core::quantized::{GgmlDType, QTensor, gguf_file};
     let gguf = Gguf::open(from).unwrap();
@@ -167,7 +170,7 @@ fn what_a_gpu_runs_equals_transformers() {
     });
 }
 
-/// Beyond the 8,192 positions that Llama 3 had before its scaling.
+/// Beyond the 8,192 positions that Llama 3 had without scaling.
 #[test]
 fn logits_far_into_a_long_text_equal_transformers() {
     let golden = golden();
@@ -176,7 +179,7 @@ fn logits_far_into_a_long_text_equal_transformers() {
     let text: Vec<u32> = (0..=last).map(|i| ((i * i + 7 * i) % 376) as u32).collect();
     for files in [gguf("model.gguf"), folder()] {
         let llm = Llm::load(&files, DeviceChoice::Cpu, text.len()).unwrap();
-        // One pass over the text gives both: what is read before a position does not change.
+        // One pass covers both: later tokens do not affect earlier positions.
         let mut cache = llm.model.cache(text.len()).unwrap();
         let mut read = 0;
         for Logits { position, logits: expected } in &golden.long {
@@ -211,7 +214,8 @@ fn greedy_text_equals_transformers_also_for_the_second_question() {
     }
 }
 
-/// The tests above would notice if `rope_freqs.weight` were ignored, as candle-transformers does.
+/// Guards the tests above: they must fail if `rope_freqs.weight` is ignored, as in
+/// candle-transformers.
 #[test]
 fn without_the_frequency_factors_the_logits_are_wrong() {
     let golden = golden();
@@ -267,7 +271,7 @@ fn an_answer_stops_when_told_to() {
     assert_eq!((generation.stop, generation.tokens.len()), (Stop::Interrupted, 0));
 }
 
-/// Any of them ends it, and none of them is in the text.
+/// Any of them ends the answer, and none appears in its text.
 #[test]
 fn an_answer_stops_at_every_end_of_text() {
     let golden = golden();

@@ -1,7 +1,7 @@
-//! The real tokenizer and chat template of Llama 3.1 against Meta's reference code.
+//! Compares Llama 3.1's real tokenizer and chat template with Meta's reference code.
 //!
-//! `models/prepare-test-tokenizer` fetches them; the test command runs it.
-//! `tests/goldens/llama31_tokenizer.py` made the numbers.
+//! `models/prepare-test-tokenizer` downloads them; the test command runs it.
+//! `tests/goldens/llama31_tokenizer.py` generated the expected values.
 
 use std::fmt::Write;
 use std::fs;
@@ -19,7 +19,7 @@ use super::tokenizer::{LlmTokenizer, Piece};
 #[derive(Deserialize)]
 struct Golden {
     vocabulary: usize,
-    /// Number and digest of a line's ids.
+    /// Token count and digest of each line's ids.
     lines: Vec<(usize, String)>,
     texts: Vec<Text>,
     chats: Vec<Chat>,
@@ -38,7 +38,7 @@ struct Chat {
     ids: Vec<u32>,
 }
 
-/// The ids of `<|begin_of_text|>` and the other special tokens are these and higher.
+/// `<|begin_of_text|>` and the other special tokens have ids from here on.
 const FIRST_SPECIAL: u32 = 128_000;
 
 fn golden(name: &str) -> String {
@@ -59,7 +59,7 @@ fn prepared(file: &str) -> PathBuf {
     path
 }
 
-/// As a GGUF file and a Hugging Face folder carry it.
+/// As stored in a GGUF file and in a Hugging Face folder.
 static TOKENIZERS: LazyLock<[(&str, LlmTokenizer); 2]> = LazyLock::new(|| {
     let gguf = Gguf::open(&prepared("llama-3.1-tokenizer/vocab.gguf")).unwrap();
     let json = prepared("llama-3.1-tokenizer/tokenizer.json");
@@ -73,7 +73,7 @@ fn encode(tokenizer: &LlmTokenizer, text: &str) -> Vec<u32> {
     tokenizer.encode(&[Piece::Text(text.to_owned())]).unwrap()
 }
 
-/// Hundred lines each in Vietnamese, English, Arabic, German, Russian, Thai, Chinese, Hindi,
+/// A hundred lines each in Vietnamese, English, Arabic, German, Russian, Thai, Chinese, Hindi,
 /// Japanese and Korean.
 #[test]
 fn a_thousand_lines_in_ten_languages_equal_the_reference() {
@@ -92,7 +92,7 @@ fn a_thousand_lines_in_ten_languages_equal_the_reference() {
     }
 }
 
-/// The test above would notice another cut of the text into words.
+/// Guards the test above: it must fail if text is pre-tokenized differently.
 #[test]
 fn another_pre_tokenizer_gives_other_ids() {
     let mut gguf = Gguf::open(&prepared("llama-3.1-tokenizer/vocab.gguf")).unwrap();
@@ -104,7 +104,8 @@ fn another_pre_tokenizer_gives_other_ids() {
     assert!(different.count() > 100);
 }
 
-/// Special tokens written out, other scripts, control characters, endless words and spaces.
+/// Spelled-out special tokens, other scripts, control characters, very long words and runs of
+/// spaces.
 #[test]
 fn hostile_texts_equal_the_reference_and_hold_no_special_token() {
     for (name, tokenizer) in &*TOKENIZERS {
@@ -117,7 +118,7 @@ fn hostile_texts_equal_the_reference_and_hold_no_special_token() {
     }
 }
 
-/// No text made of a special token and its surroundings becomes special.
+/// No text that combines a special token with its surroundings is encoded as a special token.
 #[test]
 fn no_special_token_can_be_written() {
     for (name, tokenizer) in &*TOKENIZERS {
@@ -147,7 +148,8 @@ fn decoding_gives_the_text_back() {
     }
 }
 
-/// The official template, rendered by us and encoded, and the same messages by `chat_format.py`.
+/// Renders and encodes the official template, and compares with `chat_format.py` on the same
+/// messages.
 #[test]
 fn the_chat_prompt_equals_the_reference_token_by_token() {
     let source = fs::read_to_string(prepared("llama-3.1-chat-template/llama3_1.jinja")).unwrap();

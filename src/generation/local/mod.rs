@@ -1,4 +1,4 @@
-//! An LLM on this machine: loaded once, on the device that was asked for, it writes token by token.
+//! A local LLM: loaded once, on the requested device; generates token by token.
 
 #[cfg(test)]
 mod adversarial_tests;
@@ -35,33 +35,33 @@ pub use tokenizer::chat::JOB as CHAT_TEMPLATE_JOB;
 
 use placement::gpu::{self, Moment};
 
-/// Prompt tokens in one pass: enough for matrix products at full speed, few enough that their
-/// activations stay small and Ctrl-C is heard.
+/// Prompt tokens per pass: enough for matrix products at full speed, few enough that activations
+/// stay small and Ctrl-C takes effect quickly.
 const PREFILL_CHUNK: usize = 512;
 
-/// Why an answer ended.
+/// Why generation stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// The model ended it.
+    /// The model ended the text.
     EndOfText,
-    /// It reached the limit on its tokens.
+    /// The token limit was reached.
     MaxTokens,
     /// The user interrupted it.
     Interrupted,
 }
 
-/// A written answer.
+/// The result of a generation.
 #[derive(Debug, Clone)]
 pub struct Generation {
     pub text: String,
-    /// The chosen tokens.
+    /// The generated tokens.
     pub tokens: Vec<u32>,
     pub prompt_tokens: usize,
-    /// Time to read the prompt.
+    /// Time spent processing the prompt.
     pub prefill: Duration,
-    /// Time to write the answer.
+    /// Time spent generating.
     pub decode: Duration,
-    /// Why it ended.
+    /// Why generation stopped.
     pub stop: Stop,
 }
 
@@ -72,18 +72,18 @@ pub struct Llm {
     template: ChatTemplate,
     end_of_text: Vec<u32>,
     context: usize,
-    /// For one generation at a time; its memory is taken once.
+    /// One generation at a time; its memory is allocated once.
     cache: Mutex<Cache>,
     placement: Placement<'static>,
     placed: Placed,
 }
 
 impl Llm {
-    /// Loads the model onto the chosen device, for prompts and answers of up to `context` tokens
-    /// together (fewer if the model cannot).
+    /// Loads the model onto the chosen device, for up to `context` tokens of prompt plus answer
+    /// (fewer if the model supports fewer).
     ///
     /// # Errors
-    /// Among others [`placement::gpu::GpuError`], when the GPU asked for cannot be used.
+    /// Among others [`placement::gpu::GpuError`], if the requested GPU cannot be used.
     pub fn load(files: &LlmFiles, device: DeviceChoice, context: usize) -> Result<Self> {
         let Opened { checkpoint, config, tokenizer, template, end_of_text } =
             checkpoint::files::open(files)?;
@@ -105,7 +105,8 @@ impl Llm {
             Ok((model, cache))
         };
         let (model, cache) = load().map_err(|error| {
-            // What was loaded so far is given back only now.
+            // Complete the freeing of what was already loaded, so that the error reports accurate
+            // memory figures.
             let _ = device.synchronize();
             placement.explain(error, Moment::Loading)
         })?;
@@ -114,7 +115,7 @@ impl Llm {
         Ok(Self { model, tokenizer, template, end_of_text, context, cache, placement, placed })
     }
 
-    /// What [`Llm::load`] would need and where it would load. Reads the model's files but not its
+    /// What [`Llm::load`] would need, and where it would load. Reads the model's files except the
     /// weights.
     pub fn outlook(files: &LlmFiles, device: DeviceChoice, context: usize) -> Result<Outlook> {
         let Opened { checkpoint, config, .. } = checkpoint::files::open(files)?;
@@ -122,34 +123,34 @@ impl Llm {
         Ok(placement::outlook(gpu::driver(), device, demand, context.min(config.context)))
     }
 
-    /// Where the model is, and the memory it had taken there once it was loaded.
+    /// The model's device, and the memory it took right after loading.
     pub fn placed(&self) -> &Placed {
         &self.placed
     }
 
-    /// The same, measured now: answers have needed workspace since then.
+    /// Same as [`Llm::placed`], but measured now: generation allocates workspace.
     pub fn measure(&self) -> Placed {
         self.placement.placed(self.model.device())
     }
 
-    /// Tokens that prompt and answer may have together.
+    /// Limit on prompt plus answer, in tokens.
     pub fn context(&self) -> usize {
         self.context
     }
 
-    /// The model's tokenizer.
+    /// The model's tokenizer, with which prompts are encoded.
     pub fn tokenizer(&self) -> &LlmTokenizer {
         &self.tokenizer
     }
 
-    /// The prompt for one question, in the model's own chat format. `system` and `user` are data:
-    /// what looks like a special token in them is encoded as ordinary text.
+    /// Encodes a question in the model's chat format. `system` and `user` are data: text that looks
+    /// like a special token is encoded as ordinary text.
     pub fn encode_chat(&self, system: &str, user: &str) -> Result<Vec<u32>> {
         self.tokenizer.encode(&self.template.prompt(system, user))
     }
 
-    /// Logits of the token after a prompt, `[vocabulary]`, the prompt read in passes of `chunk`
-    /// tokens. For tests and benches that compare devices; answers come from [`Llm::generate`].
+    /// Logits of the token after `prompt`, `[vocabulary]`, with the prompt processed `chunk` tokens
+    /// at a time. For tests and benches that compare devices; answers use [`Llm::generate`].
     pub fn logits(&self, prompt: &[u32], chunk: usize) -> Result<Vec<f32>> {
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         cache.reset();
@@ -160,8 +161,8 @@ impl Llm {
         Ok(logits.context("the prompt is empty")?.to_vec1()?)
     }
 
-    /// Writes the answer to a prompt, handing each piece of text to `on_text` as it comes. Stops
-    /// soon after `interrupted` becomes true.
+    /// Generates an answer to a prompt, passing each piece of text to `on_text` as it is produced.
+    /// Stops soon after `interrupted` becomes true.
     pub fn generate(
         &self,
         prompt: &[u32],

@@ -1,7 +1,7 @@
-//! Every tensor type that GGUF files of Llama 3.1 come in, on a tiny random model: against numpy and
-//! transformers, which know the exact result, and against llama.cpp, which rounds as we do.
+//! Every tensor type found in GGUF files of Llama 3.1, on a tiny random model: compared with numpy
+//! and transformers, which are exact, and with llama.cpp, which rounds as we do.
 //!
-//! `tests/goldens/vs_llama_cpp.py` made the file and the numbers.
+//! `tests/goldens/vs_llama_cpp.py` generated the file and the expected values.
 
 use std::fs;
 use std::path::PathBuf;
@@ -19,9 +19,9 @@ use crate::generation::local::*;
 struct Golden {
     tensors: Vec<Matrix>,
     prompt_ids: Vec<u32>,
-    /// Of transformers, with the file's weights in float32.
+    /// From transformers, with the file's weights in float32.
     exact: Vec<Logits>,
-    /// Of llama.cpp.
+    /// From llama.cpp.
     tiny: Tiny,
 }
 
@@ -30,14 +30,14 @@ struct Matrix {
     name: String,
     #[serde(rename = "type")]
     kind: String,
-    /// Of the first rows, weighted with cos(0.1 column²).
+    /// Of the first rows, weighted by cos(0.1 column²).
     sums: Vec<f64>,
 }
 
 #[derive(Deserialize)]
 struct Tiny {
     logits: Vec<Logits>,
-    /// How far llama.cpp's logits are off the exact ones, at most, over the whole text.
+    /// The largest error of llama.cpp's logits relative to the exact ones, over the whole text.
     noise: f32,
     greedy: Vec<u32>,
 }
@@ -54,7 +54,7 @@ fn load() -> Llm {
     Llm::load(&LlmFiles::Gguf(file()), DeviceChoice::Cpu, 1024).unwrap()
 }
 
-/// What multiplies the columns in the golden's sums.
+/// Column weights of the golden sums.
 fn weights(columns: usize) -> Vec<f32> {
     (0..columns).map(|column| (0.1 * (column * column) as f64).cos() as f32).collect()
 }
@@ -84,8 +84,8 @@ fn every_tensor_type_is_read_as_numpy_reads_it() {
     assert_eq!(kinds.join(" "), all);
 }
 
-/// For one token and for many, which take different kernels. Activations rounded to 8 bits are off by a few thousandths of the row's length; a wrong nibble or scale
-/// by hundreds.
+/// One token and many use different kernels. Rounding activations to 8 bits causes errors of a few
+/// thousandths of the row's norm; a wrong nibble or scale causes hundreds of times as much.
 #[test]
 fn every_tensor_type_multiplies() {
     const TOLERANCE: f64 = 0.015;
@@ -118,8 +118,9 @@ fn named(gguf: &str) -> Name {
     names.find(|name| name.gguf() == gguf).unwrap()
 }
 
-/// The exact logits, nearly as near as llama.cpp comes to them, in pieces of any size. (Measured
-/// with float32 activations: 0.35 off; llama.cpp: 0.42.) Read differently, they are off by several.
+/// The error relative to the exact logits must be close to llama.cpp's, for any chunk size.
+/// (Measured with float32 activations: 0.35; llama.cpp: 0.42.) Misreading the file causes errors of
+/// several units.
 #[test]
 fn logits_are_as_near_to_the_exact_ones_as_llama_cpps() {
     let golden = golden();

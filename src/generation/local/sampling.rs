@@ -1,35 +1,36 @@
-//! How the next token is chosen from the logits.
+//! Samples the next token from the logits.
 //!
-//! The rules apply in llama.cpp's order: repeat penalty, top-k, top-p, min-p, temperature. So top-p
-//! and min-p look at the model's own probabilities, and a high temperature flattens only what they
-//! left.
+//! Steps are applied in llama.cpp's order: repeat penalty, top-k, top-p, min-p, temperature. So
+//! top-p and min-p see the model's own probabilities, and a high temperature flattens only what
+//! they keep.
 
 use anyhow::{Context, Result};
 use candle_core::Tensor;
 
 use crate::support::random::SplitMix64;
 
-/// Tokens that the repeat penalty looks back on.
+/// Number of recent tokens subject to the repeat penalty.
 const REPEAT_WINDOW: usize = 64;
 
-/// How tokens are chosen.
+/// Sampling parameters.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SamplingOptions {
-    /// The longest answer, in tokens.
+    /// Maximum length of the answer, in tokens.
     pub max_tokens: usize,
-    /// Divides the logits; 0 always takes the likeliest token (greedy).
+    /// Divides the logits; 0 means greedy decoding.
     pub temperature: f64,
-    /// Only among the k likeliest.
+    /// Keep only the k most likely tokens.
     pub top_k: Option<usize>,
-    /// Only among the likeliest that together reach this probability (nucleus sampling, Holtzman
-    /// et al. 2020).
+    /// Keep only the most likely tokens that together reach this probability (nucleus sampling,
+    /// Holtzman et al. 2020).
     pub top_p: Option<f64>,
-    /// Only among those at least this many times as likely as the likeliest (Nguyen et al. 2024).
+    /// Keep only tokens at least this fraction as likely as the most likely one (Nguyen et al.
+    /// 2024).
     pub min_p: Option<f64>,
-    /// Makes the answer's last tokens less likely: divides their logits where positive, multiplies
-    /// them where negative (Keskar et al. 2019); 1 does nothing. At least 1.
+    /// Penalizes the answer's most recent tokens: divides positive logits and multiplies negative
+    /// ones (Keskar et al. 2019). At least 1, which disables it.
     pub repeat_penalty: f32,
-    /// Seed of the random numbers.
+    /// Seed of the random number generator.
     pub seed: u64,
 }
 
@@ -47,7 +48,7 @@ impl Default for SamplingOptions {
     }
 }
 
-/// Chooses the tokens of one answer.
+/// Samples the tokens of one answer.
 pub struct Sampler<'a> {
     options: &'a SamplingOptions,
     random: SplitMix64,
@@ -55,7 +56,7 @@ pub struct Sampler<'a> {
     weights: Vec<f32>,
 }
 
-/// A token that may come next.
+/// A candidate for the next token.
 #[derive(Debug, Clone, Copy)]
 struct Candidate {
     id: u32,
@@ -63,7 +64,7 @@ struct Candidate {
 }
 
 impl Candidate {
-    /// Likeliest first; ties by id, so that a seed always gives the same answer.
+    /// Most likely first; ties by id, so that a seed always yields the same answer.
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that sorting asks for")]
     fn by_rank(&self, other: &Self) -> std::cmp::Ordering {
         other.logit.total_cmp(&self.logit).then(self.id.cmp(&other.id))
@@ -80,10 +81,10 @@ impl<'a> Sampler<'a> {
         }
     }
 
-    /// The token after `answer`, by `logits`, `[vocabulary]` in `f32` on any device.
+    /// Samples the token after `answer`, given `logits`, `[vocabulary]` in `f32` on any device.
     ///
     /// # Errors
-    /// When no logit is a number, as from damaged weights.
+    /// Fails if no logit is finite, as with damaged weights.
     pub fn next(&mut self, logits: &Tensor, answer: &[u32]) -> Result<u32> {
         let recent = &answer[answer.len().saturating_sub(REPEAT_WINDOW)..];
         if !logits.device().is_cpu()
@@ -94,9 +95,9 @@ impl<'a> Sampler<'a> {
         self.choose(&mut logits.to_vec1::<f32>()?, recent)
     }
 
-    /// The next token, if it is known without copying all logits from the device: sampling is
-    /// greedy, and the likeliest token is not penalized. The penalty only lowers logits, so that
-    /// token stays the likeliest whatever else is penalized.
+    /// Picks the next token without copying all logits from the device, if possible: decoding is
+    /// greedy and the most likely token is not penalized. The penalty only lowers logits, so that
+    /// token stays the most likely whatever else is penalized.
     fn choose_on_device(&self, logits: &Tensor, recent: &[u32]) -> Result<Option<u32>> {
         if self.options.temperature > 0.0 {
             return Ok(None);
@@ -107,8 +108,8 @@ impl<'a> Sampler<'a> {
         Ok((finite && !penalized).then_some(best))
     }
 
-    /// The next token, by logits on the host. `recent` tokens are penalized in them. A logit that
-    /// is not finite is never chosen.
+    /// Samples from logits on the host, after penalizing `recent` tokens in place. Non-finite
+    /// logits are never chosen.
     fn choose(&mut self, logits: &mut [f32], recent: &[u32]) -> Result<u32> {
         penalize(logits, recent, self.options.repeat_penalty);
         let best = argmax(logits).context(
@@ -134,7 +135,7 @@ impl<'a> Sampler<'a> {
         Ok(self.draw(best))
     }
 
-    /// Draws by the probabilities at the temperature. `best` is the likeliest.
+    /// Draws a candidate at the configured temperature. `best` is the most likely one.
     fn draw(&mut self, best: Candidate) -> u32 {
         let temperature = self.options.temperature as f32;
         let weight = |candidate: &Candidate| ((candidate.logit - best.logit) / temperature).exp();
@@ -148,11 +149,11 @@ impl<'a> Sampler<'a> {
                 return candidate.id;
             }
         }
-        best.id // rounding alone leads here
+        best.id // reached only through rounding
     }
 }
 
-/// Lowers the logits of `recent` tokens, once each.
+/// Lowers the logits of `recent` tokens, each at most once.
 fn penalize(logits: &mut [f32], recent: &[u32], penalty: f32) {
     if penalty <= 1.0 {
         return;
@@ -167,7 +168,7 @@ fn penalize(logits: &mut [f32], recent: &[u32], penalty: f32) {
     }
 }
 
-/// The likeliest token with a finite logit, the first of equal ones.
+/// The most likely token with a finite logit; the first on ties.
 fn argmax(logits: &[f32]) -> Option<Candidate> {
     let mut best = Candidate { id: 0, logit: f32::NEG_INFINITY };
     for (id, &logit) in logits.iter().enumerate() {
@@ -178,7 +179,7 @@ fn argmax(logits: &[f32]) -> Option<Candidate> {
     best.logit.is_finite().then_some(best)
 }
 
-/// Leaves the `k` likeliest, at least one.
+/// Keeps the `k` most likely candidates, at least one.
 fn keep_top_k(candidates: &mut Vec<Candidate>, k: usize) {
     let k = k.max(1);
     if k < candidates.len() {
@@ -187,16 +188,16 @@ fn keep_top_k(candidates: &mut Vec<Candidate>, k: usize) {
     }
 }
 
-/// Leaves the fewest likeliest that together have the probability `p`, at least one. `best` is the
-/// highest logit.
+/// Keeps the smallest set of most likely candidates with total probability `p`, at least one.
+/// `best` is the highest logit.
 fn keep_top_p(candidates: &mut Vec<Candidate>, p: f64, best: f32) {
     if p >= 1.0 {
         return;
     }
     let weight = |candidate: &Candidate| f64::from((candidate.logit - best).exp());
     let total: f64 = candidates.iter().map(weight).sum();
-    // All tokens less likely than this have less than 1 - p together, so what is above them is
-    // enough. Most of a vocabulary goes here, and only the rest is sorted.
+    // All tokens below this threshold together have a probability below 1 - p, so the others
+    // suffice. This drops most of the vocabulary before sorting.
     let min_logit = best + ((1.0 - p) * total / candidates.len() as f64).ln() as f32;
     candidates.retain(|candidate| candidate.logit >= min_logit);
     candidates.sort_unstable_by(Candidate::by_rank);
@@ -214,7 +215,7 @@ mod tests {
 
     use super::*;
 
-    /// Not in order, with a tie (the two 0.5) and some that are hardly ever drawn.
+    /// Unsorted, with a tie (the two 0.5) and some tokens that are hardly ever drawn.
     const LOGITS: [f32; 10] = [0.5, 2.0, -1.0, 1.2, 0.5, -8.0, 1.9, 0.0, -0.3, 1.0];
     const DRAWS: u32 = 100_000;
 
@@ -231,7 +232,7 @@ mod tests {
         counts
     }
 
-    /// Probabilities of `logits` at a temperature; −∞ is left out.
+    /// Probabilities of `logits` at a temperature; −∞ is excluded.
     fn softmax(logits: &[f64], temperature: f64) -> Vec<f64> {
         let weights: Vec<f64> = logits.iter().map(|logit| (logit / temperature).exp()).collect();
         let total: f64 = weights.iter().sum();
@@ -242,15 +243,15 @@ mod tests {
         LOGITS.iter().map(|&logit| logit.into()).collect()
     }
 
-    /// `LOGITS` without all but these.
+    /// `LOGITS` with all other tokens excluded.
     fn only(kept: &[usize]) -> Vec<f64> {
         let left_out = |(id, logit)| if kept.contains(&id) { logit } else { f64::NEG_INFINITY };
         logits().into_iter().enumerate().map(left_out).collect()
     }
 
-    /// Pearson's statistic over the tokens that can be drawn, those expected fewer than five times
-    /// together in one cell (Cochran's rule); and its degrees of freedom. A token that cannot be
-    /// drawn but was makes it infinite.
+    /// Pearson's chi-square statistic over the tokens that can be drawn, and its degrees of
+    /// freedom. Tokens expected fewer than five times share one cell (Cochran's rule). It is
+    /// infinite if an impossible token was drawn.
     fn chi_square(counts: &[u32], probabilities: &[f64]) -> (f64, usize) {
         let (mut statistic, mut cells) = (0.0, 0);
         let (mut rare_count, mut rare_expected) = (0.0, 0.0);
@@ -273,7 +274,7 @@ mod tests {
         (statistic, cells - 1)
     }
 
-    /// What the statistic exceeds by chance once in 1,000 seeds, by degrees of freedom (the 0.999
+    /// Critical values by degrees of freedom, exceeded by chance for one seed in 1,000 (the 0.999
     /// quantile in any table of the χ² distribution).
     const CRITICAL: [f64; 10] =
         [0.0, 10.828, 13.816, 16.266, 18.467, 20.515, 22.458, 24.322, 26.124, 27.877];
@@ -297,7 +298,7 @@ mod tests {
         }
     }
 
-    /// The tests here would notice another temperature, or a token too many.
+    /// Guards these tests: they must detect a different temperature, or one token too many.
     #[test]
     fn chi_square_notices_small_differences() {
         for wrong in [softmax(&logits(), 1.03), softmax(&only(&[0, 1, 2, 3, 4, 6, 7, 9]), 1.0)] {
@@ -320,7 +321,7 @@ mod tests {
     #[test]
     fn top_p_leaves_the_fewest_that_reach_it_at_temperature_1() {
         let options = |p| SamplingOptions { top_p: Some(p), temperature: 2.0, ..options() };
-        // Running sums of the probabilities, likeliest first: 0.290, 0.552, 0.682, 0.788, …
+        // Cumulative probabilities, most likely first: 0.290, 0.552, 0.682, 0.788, …
         assert_drawn_by(&softmax(&only(&[1]), 2.0), &options(0.28), &[]);
         assert_drawn_by(&softmax(&only(&[1, 6]), 2.0), &options(0.30), &[]);
         assert_drawn_by(&softmax(&only(&[1, 6, 3]), 2.0), &options(0.60), &[]);
@@ -357,15 +358,15 @@ mod tests {
         let options = SamplingOptions {
             repeat_penalty: 1.8,
             top_k: Some(5),
-            top_p: Some(0.73), // running sums over what top-k left: 0.384, 0.575, 0.749, …
-            min_p: Some(0.4),  // leaves these three; in another order a fourth passes
+            top_p: Some(0.73), // cumulative after top-k: 0.384, 0.575, 0.749, …
+            min_p: Some(0.4),  // keeps these three; in another order a fourth would pass
             temperature: 1.5,
             ..options()
         };
         assert_drawn_by(&softmax(&left, 1.5), &options, &[1]);
     }
 
-    /// Not all of a vocabulary is sorted; a full sort gives the same.
+    /// Only part of the vocabulary is sorted; the result must equal that of a full sort.
     #[test]
     fn top_p_equals_a_full_sort_on_a_large_vocabulary() {
         let mut random = SplitMix64::new(9);
@@ -422,7 +423,7 @@ mod tests {
         }
     }
 
-    /// NaN and infinities do not disturb how the others are drawn.
+    /// NaN and infinite logits must not affect how the others are drawn.
     #[test]
     fn sampling_skips_logits_that_are_not_finite() {
         let options = SamplingOptions { top_k: Some(3), top_p: Some(1.0), ..options() };
@@ -433,7 +434,7 @@ mod tests {
         }
     }
 
-    /// The penalty looks back on 64 tokens.
+    /// The penalty covers the last 64 tokens.
     #[test]
     fn older_tokens_are_not_penalized() {
         let logits = Tensor::new(&[1.0f32, 0.9], &Device::Cpu).unwrap();

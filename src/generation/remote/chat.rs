@@ -1,6 +1,6 @@
-//! The protocol: what is asked for, and what the events of the answer say.
+//! The request body, and parsing of the response events.
 //!
-//! OpenAI's chat completions, and of them only what vLLM, Ollama, llama-server and llama-cpp-python
+//! The subset of OpenAI's chat completions that vLLM, Ollama, llama-server and llama-cpp-python
 //! have in common.
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::generation::local::SamplingOptions;
 use crate::prompt::Messages;
 
-/// How much of a server's own words an error quotes, in characters.
+/// Maximum length of a quoted server message, in characters.
 const MAX_MESSAGE_CHARS: usize = 300;
 
 /// The body of a request.
@@ -26,7 +26,7 @@ pub struct Request<'a> {
     seed: Option<u64>,
 }
 
-/// Plain strings: not every server takes a list of parts.
+/// Plain strings: not every server accepts a list of parts.
 #[derive(Debug, Serialize)]
 struct Message<'a> {
     role: &'static str,
@@ -39,14 +39,14 @@ struct StreamOptions {
 }
 
 impl<'a> Request<'a> {
-    /// Greedy, or sampled as the options say. What they leave out is off, as it is for a local LLM, and
-    /// not left to the server's defaults.
+    /// Omitted sampling options are sent as disabled, as for a local LLM, instead of leaving them
+    /// to the server's defaults.
     pub fn new(model: &'a str, messages: &'a Messages, options: &SamplingOptions) -> Self {
         let sampled = options.temperature > 0.0;
         Self {
             model,
             messages: [
-                // Trimmed, as local chat templates get them.
+                // Trimmed, as for local chat templates.
                 Message { role: "system", content: messages.system.trim() },
                 Message { role: "user", content: messages.user.trim() },
             ],
@@ -60,9 +60,9 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Sampling options that differ from the default and that the protocol cannot express.
+/// Names of non-default sampling options that the protocol cannot express.
 pub fn unsupported(options: &SamplingOptions) -> Vec<&'static str> {
-    // Off, or the default of a local LLM.
+    // Disabled, or the default of a local LLM.
     let unchanged =
         [1.0, SamplingOptions::default().repeat_penalty].contains(&options.repeat_penalty);
     [
@@ -75,29 +75,29 @@ pub fn unsupported(options: &SamplingOptions) -> Vec<&'static str> {
     .collect()
 }
 
-/// An event that continues the answer.
+/// An event with part of the answer.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Piece {
     /// May be empty.
     pub text: String,
-    /// `stop`, `length` and so on, in the event that ends the answer.
+    /// `stop`, `length` and so on, in the final event.
     pub finish: Option<String>,
-    /// Tokens of prompt and answer, where the event counts them.
+    /// Prompt and answer tokens, if the event reports them.
     pub usage: Option<(usize, usize)>,
 }
 
-/// An event that does not continue the answer.
+/// An event without a part of the answer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum NoPiece {
-    /// `[DONE]`.
+    /// The end-of-stream marker `[DONE]`.
     Done,
-    /// The server's words for an error.
+    /// An error message from the server.
     Error(String),
     /// Not a chat completion.
     Malformed,
 }
 
-/// Reads the data of one event.
+/// Parses the data of one event.
 pub fn piece(data: &str) -> Result<Piece, NoPiece> {
     if data.trim() == "[DONE]" {
         return Err(NoPiece::Done);
@@ -141,9 +141,8 @@ struct Usage {
     completion_tokens: usize,
 }
 
-/// The part of an error's body that is meant for people, in one line and cut short: OpenAI's
-/// `error.message`, vLLM's older `message`, FastAPI's `detail`, Ollama's plain `error`, or the whole
-/// text.
+/// The human-readable part of an error body, truncated to one line: OpenAI's `error.message`,
+/// vLLM's older `message`, FastAPI's `detail`, Ollama's plain `error`, or else the whole text.
 pub fn error_message(body: &str) -> String {
     let json: Option<serde_json::Value> = serde_json::from_str(body).ok();
     let message = json.as_ref().and_then(|json| {
@@ -158,9 +157,8 @@ pub fn error_message(body: &str) -> String {
     }
 }
 
-/// Whether an error's body says that prompt and answer are too long. `context_length_exceeded` is
-/// OpenAI's code for it, `exceed_context_size_error` is llama-server's type; vLLM has nothing but
-/// words.
+/// Whether an error body says that prompt plus answer are too long. `context_length_exceeded` is
+/// OpenAI's code, `exceed_context_size_error` llama-server's type; vLLM only has a message.
 pub fn is_context_exceeded(body: &str) -> bool {
     let body = body.to_lowercase();
     ["context_length_exceeded", "exceed_context_size_error", "exceeds the available context"]
@@ -169,14 +167,14 @@ pub fn is_context_exceeded(body: &str) -> bool {
         .any(|sign| body.contains(sign))
 }
 
-/// Whether an error's body says that there is no such model.
+/// Whether an error body says that the model does not exist.
 pub fn is_unknown_model(body: &str) -> bool {
     let body = body.to_lowercase();
     body.contains("model_not_found")
         || (body.contains("model") && (body.contains("not exist") || body.contains("not found")))
 }
 
-/// The names that `GET models` lists.
+/// Parses the model names in a response to `GET models`.
 pub fn models(body: &str) -> Option<Vec<String>> {
     #[derive(Deserialize)]
     struct List {

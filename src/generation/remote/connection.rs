@@ -1,7 +1,7 @@
-//! One HTTP request, whose answer arrives in pieces and can be abandoned at any moment.
+//! An HTTP request whose response is streamed and can be abandoned at any time.
 //!
-//! The client blocks, so a separate thread reads. Dropping the [`Connection`] closes
-//! the socket, which ends that thread and tells the server to stop writing.
+//! The HTTP client blocks, so a separate thread reads. Dropping the [`Connection`] closes the
+//! socket, which ends that thread and tells the server to stop generating.
 
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,14 +15,14 @@ use ureq::{Agent, Body};
 
 use super::Key;
 
-/// A server that takes longer to accept a connection cannot be reached.
+/// Limit on connecting; slower servers count as unreachable.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How soon Ctrl-C takes effect.
+/// Latency of Ctrl-C.
 const TICK: Duration = Duration::from_millis(20);
-/// Pieces of the answer that may wait to be read; then the server has to wait.
+/// Chunks of the response buffered before the server is throttled.
 const MAX_WAITING: usize = 64;
 
-/// The beginning of an answer.
+/// Status and headers of a response.
 #[derive(Debug)]
 pub struct Head {
     /// The HTTP status.
@@ -35,55 +35,55 @@ pub struct Head {
     pub retry_after: Option<u64>,
 }
 
-/// What arrives.
+/// A part of a response.
 #[derive(Debug)]
 pub enum Incoming {
-    /// Always first.
+    /// Always the first part.
     Head(Head),
-    /// Some bytes of the body.
+    /// Bytes of the body.
     Bytes(Vec<u8>),
     /// The body is complete.
     End,
-    /// The connection could not be made, or broke.
+    /// Connecting failed, or the connection broke.
     Failed(Failure),
 }
 
-/// Why a connection could not be made, or broke.
+/// Why connecting failed, or the connection broke.
 #[derive(Debug)]
 pub struct Failure {
-    /// The transport's own words.
+    /// The transport's error message.
     pub reason: String,
-    /// The server's certificate is not trusted.
+    /// Whether the server's certificate is not trusted.
     pub untrusted: bool,
 }
 
-/// Why nothing arrived.
+/// Why no part arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NothingCame {
-    /// The user interrupted.
+    /// The user interrupted the run.
     Interrupted,
     /// The deadline passed.
     Silent,
 }
 
-/// A request under way.
+/// A request in progress.
 pub struct Connection {
     incoming: Receiver<Incoming>,
     agent: Option<Agent>,
 }
 
 impl Connection {
-    /// Sends a GET. An encrypted server must be one that `roots` vouch for.
+    /// Sends a GET request. TLS certificates are verified against `roots`.
     pub fn get(url: &str, key: Option<&Key>, roots: &RootCerts) -> Self {
         Self::open(url, key, roots, None)
     }
 
-    /// Sends a POST of JSON, as [`Connection::get`] sends a GET.
+    /// Same as [`Connection::get`] for a POST request with a JSON body.
     pub fn post(url: &str, key: Option<&Key>, roots: &RootCerts, json: Vec<u8>) -> Self {
         Self::open(url, key, roots, Some(json))
     }
 
-    /// Redirects are not followed, so that the key goes to this address only.
+    /// Redirects are not followed, so that the key is sent only to this address.
     fn open(url: &str, key: Option<&Key>, roots: &RootCerts, json: Option<Vec<u8>>) -> Self {
         let config = Agent::config_builder()
             .user_agent(concat!("rag-query/", env!("CARGO_PKG_VERSION")))
@@ -113,13 +113,13 @@ impl Connection {
                 }
                 request.call()
             };
-            // It fails when the connection was dropped, and then nobody wants to know.
+            // Fails if the connection was dropped; then nobody needs the result.
             let _ = forward(response, &sender);
         });
         Self { incoming, agent: Some(agent) }
     }
 
-    /// Waits for what comes next, until `deadline`.
+    /// Waits for the next part, until `deadline`.
     pub fn next(
         &mut self,
         interrupted: &AtomicBool,
@@ -178,8 +178,7 @@ fn forward(
     }
 }
 
-/// Strips the client's name for the kind of error. Only these words say that a certificate is at
-/// fault.
+/// Strips the client's error-kind prefix. Certificate errors can only be told by their text.
 fn failure(words: &str) -> Failure {
     let words = words.strip_prefix("io: ").unwrap_or(words);
     let certificate = words.split_once("invalid peer certificate: ");

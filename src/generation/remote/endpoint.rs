@@ -1,4 +1,4 @@
-//! The address of a server, with a model: `openai:http://host:port/v1#model`.
+//! A server's address with a model: `openai:http://host:port/v1#model`.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,53 +6,54 @@ use std::net::IpAddr;
 use thiserror::Error;
 use ureq::http::Uri;
 
-/// Begins every such address, so that it cannot be taken for a path.
+/// Prefix of every such address, so that it cannot be mistaken for a path.
 const SCHEME: &str = "openai:";
 
-/// Why a text is not the address of a server. The text is not repeated: it may hold a password.
+/// Why a server address is invalid. Does not repeat the address, which may contain a password.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum EndpointError {
-    /// Not `http://…` or `https://…`.
+    /// Not of the form `http://…` or `https://…`.
     #[error("a server is `openai:http://HOST:PORT/v1#MODEL` (or https)")]
     Form,
-    /// `user:password@`.
+    /// Contains `user:password@`.
     #[error(
         "a server's address holds no user name or password; put the key into RAG_QUERY_LLM_KEY"
     )]
     Credentials,
-    /// `?key=…`.
+    /// Contains a query, such as `?key=…`.
     #[error("a server's address has no `?`; only `http://HOST:PORT/PATH#MODEL`")]
     Query,
-    /// No `#model`.
+    /// Lacks `#model`.
     #[error(
         "the server's address names no model: add `#MODEL`, one of those that `curl ADDRESS/models` lists"
     )]
     NoModel,
-    /// An empty list.
+    /// The list is empty.
     #[error("no server is named; `openai:http://HOST:PORT/v1#MODEL` names one")]
     NoServer,
 }
 
-/// A server, and the model to ask for there.
+/// A server, and the model to request from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// `http://host:port/v1`, without a trailing slash.
     base: String,
     /// `host:port`, or `host` if the address names no port.
     host: String,
-    /// The model's name on the server.
+    /// Name of the model on the server.
     model: String,
     encrypted: bool,
     loopback: bool,
 }
 
 impl Endpoint {
-    /// Whether a text is meant as the address of a server.
+    /// Whether `text` is intended as a server address.
     pub fn is_meant(text: &str) -> bool {
         [SCHEME, "http://", "https://"].iter().any(|prefix| text.starts_with(prefix))
     }
 
-    /// One or several servers, separated by commas. A server without a model gets the last one named.
+    /// Parses one or more comma-separated servers. A server without a model uses the last one
+    /// named.
     pub fn parse_list(text: &str) -> Result<Vec<Self>, EndpointError> {
         let text = text.strip_prefix(SCHEME).ok_or(EndpointError::Form)?;
         let parts: Vec<&str> = text
@@ -97,12 +98,12 @@ impl Endpoint {
         })
     }
 
-    /// `host:port`.
+    /// `host:port`, or `host` if the address has no port.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The model's name on the server.
+    /// Name of the model on the server.
     pub fn model(&self) -> &str {
         &self.model
     }
@@ -112,7 +113,7 @@ impl Endpoint {
         format!("{}/{method}", self.base)
     }
 
-    /// Whether the connection is encrypted.
+    /// Whether the connection uses TLS.
     pub fn is_encrypted(&self) -> bool {
         self.encrypted
     }

@@ -1,36 +1,36 @@
-//! What can go wrong with a server; every error names the next step.
+//! Errors of LLM servers; each names the next step.
 
 use thiserror::Error;
 
-/// Why a server did not answer. Servers are named by their address, which holds no credentials.
+/// Why a server did not answer. Servers are identified by address, which contains no credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RemoteError {
-    /// No connection, or it broke before anything was answered.
+    /// Connecting failed, or the connection broke before any response.
     #[error(
         "the LLM server {server} cannot be reached: {reason}; start it, or correct its address in `--llm`"
     )]
     Unreachable {
         server: String,
-        /// The transport's own words.
+        /// The transport's error message.
         reason: String,
     },
-    /// Nobody who is trusted signed its certificate, or it is for another address.
+    /// Its certificate is not signed by a trusted authority, or is for another host.
     #[error(
         "the certificate of the LLM server {server} is not trusted: {reason}; if an authority of your own signed it, name a file with that authority's certificate in SSL_CERT_FILE"
     )]
     Untrusted {
         server: String,
-        /// The verifier's own words.
+        /// The verifier's error message.
         reason: String,
     },
-    /// Nothing came for too long.
+    /// The server sent nothing within the timeout.
     #[error(
         "the LLM server {server} has been silent for {seconds} s; look at its log and its load, or allow more with `--llm-timeout`"
     )]
     Silent {
         server: String,
-        /// For how long.
+        /// The timeout in seconds.
         seconds: u64,
     },
     /// 401 or 403.
@@ -39,56 +39,56 @@ pub enum RemoteError {
         server: String,
         /// 401 or 403.
         status: u16,
-        /// The variable that the key came from; `None` where no key was sent.
+        /// The environment variable the key came from; `None` if no key was sent.
         sent_from: Option<&'static str>,
     },
-    /// 404, or an error that says the same.
+    /// 404, or an equivalent error.
     #[error(
         "the LLM server {server} does not know the model `{model}`, or has no chat at this address{message}; `rag-query doctor` lists its models, and the address mostly ends with /v1"
     )]
     NoModel {
         server: String,
-        /// The model asked for.
+        /// The requested model.
         model: String,
-        /// What the server says about it.
+        /// The server's error message.
         message: ServerMessage,
     },
-    /// Prompt and answer are longer than the model's context.
+    /// Prompt plus answer exceed the model's context.
     #[error(
         "the prompt does not fit into the model's context on the LLM server {server}{message}; name the model's context with `--context`, ask a shorter question, or allow a smaller `--max-tokens`"
     )]
     ContextExceeded {
         server: String,
-        /// What the server says about it.
+        /// The server's error message.
         message: ServerMessage,
     },
-    /// It redirects. Neither documents nor key follow.
+    /// The server redirects. Neither documents nor key are sent there.
     #[error(
         "the LLM server {server} redirects to {to}, which is not followed; name that address in `--llm` if it is the right one"
     )]
     Redirected {
         server: String,
-        /// The target without its query.
+        /// The redirect target, without its query.
         to: String,
     },
-    /// Any other status.
+    /// Any other HTTP status.
     #[error("the LLM server {server} answered HTTP {status}{message}; {}", next_step(*status))]
     Status {
         server: String,
         status: u16,
-        /// What the server says about it.
+        /// The server's error message.
         message: ServerMessage,
-        /// Seconds that the server asks us to wait.
+        /// The server's `Retry-After`, in seconds.
         retry_after: Option<u64>,
     },
-    /// An error instead of the answer's text.
+    /// The stream contained an error instead of text.
     #[error("the LLM server {server} failed{message}; look at its log")]
     Failed {
         server: String,
-        /// What the server says about it.
+        /// The server's error message.
         message: ServerMessage,
     },
-    /// No stream of chat completions.
+    /// The response is not a stream of chat completions.
     #[error(
         "the LLM server {server} gave an answer that cannot be used: {what}; check that its address is that of an OpenAI-compatible API, mostly ending with /v1"
     )]
@@ -97,30 +97,30 @@ pub enum RemoteError {
         /// What is wrong with it.
         what: String,
     },
-    /// The answer began and did not end. It is not asked for again, because a part of it was shown.
+    /// The answer was cut off. It is not retried, because part of it has already been shown.
     #[error(
         "the LLM server {server} broke off in mid-answer ({reason}); what was written is not the whole answer: ask again, and look at the server's log if it happens twice"
     )]
     BrokenOff {
         server: String,
-        /// What happened.
+        /// The cause.
         reason: String,
     },
-    /// The answer ended before it began.
+    /// The stream ended before the answer began.
     #[error(
         "the LLM server {server} closed the stream before the answer began; its log says why. If the prompt is too long for it, name its context with `--context`"
     )]
     NothingCame { server: String },
-    /// An option that servers do not have.
+    /// A sampling option that the protocol does not support.
     #[error("an LLM on a server has no {0}; leave it out")]
     Unsupported(String),
-    /// The command needs the LLM's files.
+    /// The command needs a local LLM.
     #[error("this measures an LLM on this machine; leave out `--llm openai:…`")]
     NotHere,
 }
 
 impl RemoteError {
-    /// Whether another server, or the same one a little later, may do better.
+    /// Whether another server, or the same one a little later, may succeed.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
             Self::Unreachable { .. }
@@ -134,7 +134,7 @@ impl RemoteError {
         }
     }
 
-    /// Whether it is worth asking the same server again soon. A silent one was given enough time.
+    /// Whether to retry the same server soon. One that timed out had enough time.
     pub(crate) fn is_worth_repeating(&self) -> bool {
         let lasts =
             matches!(self, Self::Untrusted { .. } | Self::Silent { .. } | Self::BadAnswer { .. });
@@ -142,7 +142,7 @@ impl RemoteError {
     }
 }
 
-/// What a server says about an error, as errors quote it; may be empty.
+/// A server's error message, as quoted in errors; may be empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServerMessage(pub String);
 

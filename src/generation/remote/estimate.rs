@@ -1,15 +1,15 @@
-//! How many tokens a prompt has for a model whose tokenizer is on a server.
+//! Estimates a prompt's token count for a model whose tokenizer is on a server.
 //!
-//! Every letter counts by its script, with weights fitted to the tokenizers of Llama 3.1, GPT-4o,
-//! Qwen 3, Gemma 3 and DeepSeek V3 on seven languages, so that the estimate is rather too high than
-//! too low (docs/remote.md). `benches/token-estimate` measures it.
+//! Each character counts by script, with weights fitted to the tokenizers of Llama 3.1, GPT-4o,
+//! Qwen 3, Gemma 3 and DeepSeek V3 on seven languages. The estimate errs on the high side
+//! (docs/remote.md); `benches/token-estimate` measures it.
 
 use crate::prompt::Messages;
 
-/// Tokens that a chat format puts around two messages. Llama 3's puts some 40, with its dates.
+/// Tokens a chat format adds around two messages. Llama 3's adds about 40, including its dates.
 const CHAT_FORMAT: usize = 64;
 
-/// An estimate of the tokens of `messages`, rather too high than too low.
+/// Estimates the tokens of `messages`, erring on the high side.
 pub fn estimate(messages: &Messages) -> usize {
     CHAT_FORMAT + tokens(&messages.system) + tokens(&messages.user)
 }
@@ -18,19 +18,19 @@ fn tokens(text: &str) -> usize {
     text.chars().map(hundredths).sum::<usize>().div_ceil(100)
 }
 
-/// What a letter adds, in hundredths of a token.
+/// Cost of a character, in hundredths of a token.
 fn hundredths(c: char) -> usize {
     match c {
         _ if c.is_ascii_alphabetic() => 30,
         _ if c.is_ascii_whitespace() => 15,
-        // Some tokenizers make a token of every digit.
+        // Some tokenizers use one token per digit.
         _ if c.is_ascii_digit() => 100,
         _ if c.is_ascii() => 125,
-        // Latin letters with marks, at which words break into more tokens.
+        // Latin letters with diacritics, which split words into more tokens.
         'À'..='ɏ' | '\u{300}'..='\u{36f}' | 'Ḁ'..='ỿ' => 100,
         // Greek, Cyrillic, Hebrew, Arabic.
         'Ͱ'..='\u{7ff}' => 55,
-        // Punctuation and symbols that ASCII lacks, and what lies beyond the first plane.
+        // Non-ASCII punctuation and symbols, and everything outside the Basic Multilingual Plane.
         '\u{80}'..='\u{bf}'
         | '\u{2000}'..='\u{2bff}'
         | '\u{3000}'..='\u{303f}'

@@ -1,4 +1,4 @@
-//! The key that a server asks for: it comes from the environment and is shown to nobody else.
+//! A server's API key. It comes from the environment and is sent only to that server.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -7,17 +7,17 @@ use thiserror::Error;
 
 use super::Endpoint;
 
-/// Set for this program, so it may go to any server that the user names.
+/// Set specifically for this program, so it may be sent to any server the user names.
 const OURS: &str = "RAG_QUERY_LLM_KEY";
-/// Set for every program that talks to OpenAI.
+/// Set for any program that talks to OpenAI.
 const COMMON: &str = "OPENAI_API_KEY";
 
-/// A key that cannot be sent. The error does not repeat it.
+/// Why a key cannot be sent. Does not repeat the key.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the key in {0} has characters that no key has; set it again, without line breaks")]
 pub struct KeyError(&'static str);
 
-/// A secret, which only [`Key::header`] reveals.
+/// A secret, revealed only by [`Key::header`].
 #[derive(Clone)]
 pub struct Key {
     secret: String,
@@ -46,23 +46,23 @@ impl Key {
         Ok(None)
     }
 
-    /// The environment variable that it comes from.
+    /// The environment variable it came from.
     pub fn variable(&self) -> &'static str {
         self.variable
     }
 
-    /// Whether a server may have the key. A key that was set for other programs too is not sent where
+    /// Whether the key may be sent to a server. A key meant for other programs is not sent where
     /// others could read it.
     pub fn may_go_to(&self, server: &Endpoint) -> bool {
         self.variable == OURS || !server.is_readable_by_others()
     }
 
-    /// The value of `Authorization`.
+    /// The value of the `Authorization` header.
     pub fn header(&self) -> String {
         format!("Bearer {}", self.secret)
     }
 
-    /// `text` without the secret, in case a server repeats it.
+    /// Removes the secret from `text`, in case a server echoes it.
     pub fn redact(&self, text: &str) -> String {
         text.replace(&self.secret, "…")
     }

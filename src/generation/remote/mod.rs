@@ -1,7 +1,8 @@
-//! An LLM on a server that speaks OpenAI's chat completions: vLLM, Ollama, llama-server.
+//! A remote LLM behind OpenAI's chat completions API: vLLM, Ollama, llama-server.
 //!
-//! An [`Endpoint`] names a server, and a [`Key`] opens it. A [`connection`] brings bytes, [`sse`] splits
-//! them into events, and [`chat`] knows what these say. A [`Pool`] asks several servers in turn.
+//! An [`Endpoint`] names a server, and a [`Key`] authenticates with it. [`connection`] transfers
+//! bytes, [`sse`] splits them into events, and [`chat`] parses these. A [`Pool`] balances over
+//! several servers.
 
 pub mod chat;
 pub mod connection;

@@ -1,4 +1,4 @@
-//! Several servers that take turns and stand in for each other.
+//! Load balancing and failover over several servers.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
@@ -14,32 +14,32 @@ use super::{Endpoint, EndpointError, Key, RemoteError};
 use crate::generation::local::SamplingOptions;
 use crate::prompt::Messages;
 
-/// The pause after the first round; it doubles after each.
+/// Pause after the first round; doubles with each round.
 const PAUSE: Duration = Duration::from_millis(500);
-/// The longest pause, even where a server asks for more.
+/// Maximum pause, even if a server requests more.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// How soon a pause reacts to Ctrl-C.
+/// Latency of Ctrl-C during a pause.
 const TICK: Duration = Duration::from_millis(20);
-/// How long a server may take to list its models.
+/// Time limit for a server to list its models.
 const PROBE: Duration = Duration::from_secs(5);
 
-/// Something that happens while a question is asked.
+/// A progress event while waiting for an answer.
 #[derive(Debug)]
 pub enum PoolEvent<'a> {
     /// A piece of the answer.
     Text(&'a str),
-    /// A server did not answer; `next` is asked after a pause.
+    /// A server failed; `next` will be tried after a pause.
     Failed {
-        /// Why.
+        /// The failure.
         error: &'a RemoteError,
-        /// `host:port`.
+        /// `host:port` of the server to try next.
         next: &'a str,
-        /// Zero unless every server has been asked in this round.
+        /// Zero unless every server has been tried in this round.
         pause: Duration,
     },
 }
 
-/// The servers of one `--llm`.
+/// The servers of one `--llm` option.
 #[derive(Debug)]
 pub struct Pool {
     servers: Vec<Endpoint>,
@@ -50,14 +50,14 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// How often all servers are asked before a question is given up.
+    /// How many times all servers are tried before giving up.
     pub const ROUNDS: u32 = 3;
 
-    /// Servers that may be silent for `patience`. Encrypted ones are trusted where `roots` vouch for
-    /// them. Connects to none.
+    /// Servers with a silence timeout of `patience`. TLS certificates are verified against `roots`.
+    /// Does not connect.
     ///
     /// # Errors
-    /// The list is empty.
+    /// Fails if the list is empty.
     pub fn new(
         servers: Vec<Endpoint>,
         key: Option<Key>,
@@ -67,18 +67,18 @@ impl Pool {
         if servers.is_empty() {
             return Err(EndpointError::NoServer);
         }
-        // Many users with one question each are spread over the servers too.
+        // A random start, so that many users with one question each are spread over the servers
+        // too.
         let next = AtomicUsize::new(RandomState::new().hash_one(0) as usize % 0x1_0000);
         Ok(Self { servers, key, roots, patience, next })
     }
 
-    /// Asks the servers, beginning with the next in turn, until one begins to answer; each at most
-    /// `rounds` times.
+    /// Tries the servers in turn until one starts to answer, each at most `rounds` times.
     ///
-    /// A server that cannot be reached, is overloaded or is broken is passed over. A pause follows
-    /// each round; after the last round, the error of the last server is returned. What another
-    /// server could not do better (a wrong key, an unknown model) ends the search at once, and so
-    /// does an answer that breaks off.
+    /// Servers that are unreachable, overloaded or broken are skipped. Each round is followed by a
+    /// pause; after the last round, the last server's error is returned. Errors that another server
+    /// would not fix (a wrong key, an unknown model) are returned immediately, and so are answers
+    /// that are cut off.
     pub fn ask(
         &self,
         messages: &Messages,
@@ -123,7 +123,7 @@ impl Pool {
         }
     }
 
-    /// Every server with the models that it lists.
+    /// Every server with its list of models.
     pub fn models(&self) -> Vec<(&Endpoint, Result<Vec<String>, RemoteError>)> {
         let nobody = AtomicBool::new(false);
         let models = |endpoint| {
@@ -133,13 +133,13 @@ impl Pool {
         self.servers.iter().map(models).collect()
     }
 
-    /// `remote:HOST:PORT`, or several hosts separated by commas.
+    /// `remote:HOST:PORT`; several servers are separated by commas.
     pub fn place(&self) -> String {
         let hosts: Vec<&str> = self.servers.iter().map(Endpoint::host).collect();
         format!("remote:{}", hosts.join(","))
     }
 
-    /// The names of the models, each once.
+    /// The names of the models, without duplicates.
     pub fn model(&self) -> String {
         let mut names: Vec<&str> = Vec::new();
         for server in &self.servers {
@@ -150,7 +150,7 @@ impl Pool {
         names.join(", ")
     }
 
-    /// `host:port` of the servers to which documents travel readable by others.
+    /// `host:port` of the servers to which documents are sent in plain text over a network.
     pub fn readable_by_others(&self) -> impl Iterator<Item = &str> {
         self.servers.iter().filter(|server| server.is_readable_by_others()).map(Endpoint::host)
     }
@@ -161,13 +161,13 @@ impl Pool {
     }
 }
 
-/// Doubles from round to round, unless a server asked for more.
+/// Doubles with each round, unless a server requested more.
 fn pause_after(round: u32, asked_to_wait: Option<Duration>) -> Duration {
     let pause = PAUSE * 2_u32.pow(round - 1);
     asked_to_wait.map_or(pause, |asked_for| pause.max(asked_for).min(LONGEST_PAUSE))
 }
 
-/// Waits; false where the user interrupts it.
+/// Waits; false if the user interrupts.
 fn wait(pause: Duration, interrupted: &AtomicBool) -> bool {
     let end = Instant::now() + pause;
     while Instant::now() < end {
@@ -183,7 +183,7 @@ fn wait(pause: Duration, interrupted: &AtomicBool) -> bool {
 mod tests {
     use super::*;
 
-    /// Asking an empty list never ended.
+    /// Regression test: asking an empty list looped forever.
     #[test]
     fn a_pool_without_servers_is_refused() {
         let pool = Pool::new(vec![], None, RootCerts::WebPki, Duration::from_secs(1));

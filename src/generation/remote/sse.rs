@@ -1,10 +1,9 @@
-//! Server-sent events, as the HTML standard (9.2.6) defines them: bytes, cut anywhere → the data of
-//! events.
+//! Server-sent events as in the HTML standard (9.2.6): bytes, split anywhere → event data.
 
-/// The longest line, and the longest data of one event, in bytes.
+/// Limit on a line and on an event's data, in bytes.
 const MAX_BYTES: usize = 1 << 20;
 
-/// A line or an event does not end.
+/// A line or an event exceeds the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLong;
 
@@ -13,13 +12,13 @@ pub struct TooLong;
 pub struct Events {
     line: Vec<u8>,
     data: Vec<u8>,
-    /// The last line ended with a carriage return, whose line feed may still follow.
+    /// The last line ended with a carriage return; a line feed may still follow.
     after_return: bool,
 }
 
 impl Events {
-    /// Takes the next bytes and returns the data of the events that they complete. Characters may be
-    /// cut between two calls; what is not UTF-8 becomes replacement characters.
+    /// Consumes the next bytes and returns the data of all events completed by them. A character
+    /// may be split across calls; invalid UTF-8 becomes replacement characters.
     pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<String>, TooLong> {
         let mut events = Vec::new();
         for &byte in bytes {
@@ -49,7 +48,7 @@ impl Events {
             let data = data.strip_suffix(b"\n").map(|data| String::from_utf8_lossy(data).into());
             return Ok(data);
         }
-        // Other fields (`event`, `id`, `retry`) and comments say nothing about the text.
+        // Other fields (`event`, `id`, `retry`) and comments do not carry text.
         let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line);
         if let Some(data) = line.strip_prefix(b"data:") {
             let data = data.strip_prefix(b" ").unwrap_or(data);

@@ -1,4 +1,4 @@
-//! One question to one server.
+//! A single request to a single server.
 
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -12,33 +12,34 @@ use super::{Endpoint, Key, RemoteError, ServerMessage};
 use crate::generation::local::{SamplingOptions, Stop};
 use crate::prompt::Messages;
 
-/// How much of an error's body is read, in bytes.
+/// How much of an error body is read, in bytes.
 const MAX_BODY_BYTES: usize = 64 << 10;
-/// How long that may take.
+/// Time limit for reading it.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// No token is longer, in bytes: a longer answer has more tokens than were asked for.
+/// Upper bound on a token's length in bytes: longer text must exceed the requested number of
+/// tokens.
 const MAX_TOKEN_BYTES: usize = 256;
-/// Events without text that even a short answer may have: reasoning, which is not shown, takes events
+/// Events without text allowed even for a short answer: reasoning, which is not shown, has events
 /// of its own.
 const MAX_SILENT_EVENTS: usize = 10_000;
 
-/// An answer, as far as it came.
+/// An answer, possibly partial.
 #[derive(Debug, Clone)]
 pub struct Reply {
     /// `host:port`.
     pub server: String,
-    /// The model that was asked for.
+    /// The requested model.
     pub model: String,
     pub text: String,
-    /// Tokens of the prompt; 0 where the server does not tell.
+    /// Tokens in the prompt; 0 if the server does not report it.
     pub prompt_tokens: usize,
-    /// Tokens of the answer; its pieces, where the server does not count tokens.
+    /// Tokens in the answer; the number of pieces if the server does not report it.
     pub tokens: usize,
-    /// Time until the first text.
+    /// Time to the first text.
     pub first: Duration,
     /// Time from the first text to the end.
     pub rest: Duration,
-    /// Why it ended.
+    /// Why generation stopped.
     pub stop: Stop,
 }
 
@@ -58,20 +59,20 @@ impl Reply {
     }
 }
 
-/// A server and what may be sent to it.
+/// A server, with the credentials and settings for requests to it.
 pub(crate) struct Server<'a> {
     pub endpoint: &'a Endpoint,
-    /// Absent where the server may not have it.
+    /// Absent if it may not be sent to this server.
     pub key: Option<&'a Key>,
-    /// Who may vouch for an encrypted server.
+    /// Trusted certificate authorities.
     pub roots: &'a RootCerts,
     /// How long the server may be silent.
     pub patience: Duration,
 }
 
 impl Server<'_> {
-    /// Asks, and hands each piece of the answer to `on_text` as it comes. From the first piece on,
-    /// every error is a [`RemoteError::BrokenOff`].
+    /// Sends the request and passes each piece of the answer to `on_text` as it arrives. After the
+    /// first piece, every error is a [`RemoteError::BrokenOff`].
     pub fn ask(
         &self,
         messages: &Messages,
@@ -92,7 +93,7 @@ impl Server<'_> {
         let mut reading = Reading::new(options.max_tokens, on_text);
         let read = self.read(&mut connection, interrupted, &mut reading);
         reply.stop = read.map_err(|error| match reading.first_text {
-            // A part of the answer was shown: asking again would show two answers.
+            // Part of the answer has been shown: a retry would show two answers.
             Some(_) => self.broken_off(&error),
             None => error,
         })?;
@@ -116,7 +117,7 @@ impl Server<'_> {
         chat::models(&body).ok_or_else(|| self.bad("it lists no models".to_owned()))
     }
 
-    /// The head of the answer; `None` where the user interrupts.
+    /// The head of the response; `None` if the user interrupts.
     fn head(
         &self,
         connection: &mut Connection,
@@ -150,7 +151,7 @@ impl Server<'_> {
         }
     }
 
-    /// Reads events until the answer is over, and says why it ended.
+    /// Reads events until the answer is complete, and returns why it ended.
     fn read(
         &self,
         connection: &mut Connection,
@@ -158,14 +159,15 @@ impl Server<'_> {
         reading: &mut Reading,
     ) -> Result<Stop, RemoteError> {
         let mut events = Events::default();
-        // Only events move it: a server that sends nothing but comments is silent too.
+        // Only events extend it: a server that sends nothing but comments counts as silent.
         let mut deadline = Instant::now() + self.patience;
         loop {
             let bytes = match connection.next(interrupted, deadline) {
                 Ok(Incoming::Bytes(bytes)) => bytes,
                 Ok(Incoming::Head(_) | Incoming::End) => return self.end(reading, Ending::Closed),
                 Err(NothingCame::Interrupted) => return Ok(Stop::Interrupted),
-                // Once the server has said why the answer ends, nothing can go wrong with it.
+                // The answer is complete once the server has sent a finish reason; ignore later
+                // failures.
                 Ok(Incoming::Failed(_)) | Err(NothingCame::Silent)
                     if reading.finish_reason.is_some() =>
                 {
@@ -187,7 +189,7 @@ impl Server<'_> {
         }
     }
 
-    /// Takes in one event; says why the answer ended where this was its last.
+    /// Processes one event; returns why the answer ended if it was the last.
     fn handle(&self, data: &str, reading: &mut Reading) -> Result<Option<Stop>, RemoteError> {
         let piece = match chat::piece(data) {
             Ok(piece) => piece,
@@ -210,8 +212,8 @@ impl Server<'_> {
         }
     }
 
-    /// Why the answer ended. A stream that gives no reason was cut off, unless it ends with `[DONE]`
-    /// after some text.
+    /// Why the answer ended. A stream without a finish reason was cut off, unless it has text and
+    /// ends with `[DONE]`.
     fn end(&self, reading: &Reading, ending: Ending) -> Result<Stop, RemoteError> {
         match (reading.finish_reason.as_deref(), ending) {
             (Some("length"), _) => Ok(Stop::MaxTokens),
@@ -221,7 +223,7 @@ impl Server<'_> {
         }
     }
 
-    /// What a status other than 200 means.
+    /// The error for a status other than 200.
     fn refusal(
         &self,
         head: &Head,
@@ -255,9 +257,9 @@ impl Server<'_> {
         self.endpoint.to_string()
     }
 
-    /// Words of the server, in one line and without the key.
+    /// A server message on one line, without the key.
     fn message(&self, body: &str) -> ServerMessage {
-        // The key goes first: cut short, a part of it would stay.
+        // Redact before truncating, or part of the key could remain.
         let body = self.key.map_or_else(|| body.to_owned(), |key| key.redact(body));
         ServerMessage(chat::error_message(&body))
     }
@@ -297,7 +299,7 @@ impl Server<'_> {
     }
 }
 
-/// How a stream came to its end.
+/// How a stream ended.
 #[derive(Clone, Copy)]
 enum Ending {
     /// With `[DONE]`.
@@ -306,24 +308,24 @@ enum Ending {
     Closed,
 }
 
-/// An answer that is being read.
+/// The state of an answer in progress.
 struct Reading<'a> {
     on_text: &'a mut dyn FnMut(&str),
     text: String,
-    /// When the first text came.
+    /// When the first text arrived.
     first_text: Option<Instant>,
-    /// `stop`, `length` and so on, once the server has sent it. Only the usage should follow.
+    /// `stop`, `length` and so on, once received. Only the usage should follow.
     finish_reason: Option<String>,
-    /// Tokens of prompt and answer.
+    /// Prompt and answer tokens.
     usage: Option<(usize, usize)>,
     /// Events with text.
     pieces: usize,
     events: usize,
-    /// More bytes of text are more tokens than were asked for.
+    /// Longer text must exceed the requested number of tokens.
     max_bytes: usize,
 }
 
-/// Whether a server sends no more than was asked for.
+/// Whether a server has sent no more than requested.
 enum Amount {
     Expected,
     TooMuchText,
@@ -362,7 +364,7 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// The beginning of a body, replacement characters for what is not UTF-8.
+/// The beginning of a body; invalid UTF-8 becomes replacement characters.
 fn body(connection: &mut Connection, interrupted: &AtomicBool) -> String {
     let deadline = Instant::now() + BODY_TIMEOUT;
     let mut body = Vec::new();

@@ -1,4 +1,4 @@
-//! BM25 of one question, by tantivy.
+//! BM25 scoring of a question with tantivy.
 
 use tantivy::query::{
     Bm25StatisticsProvider, BooleanQuery, EnableScoring, Query, TermQuery, Weight,
@@ -10,7 +10,7 @@ use super::fields::Fields;
 use crate::index::LexicalQuery;
 use crate::index::lexical::QuestionTerms;
 
-/// Looks up how many chunks contain each term of a question.
+/// Looks up the document frequency of each term of a question.
 pub(crate) fn weigh(
     searcher: &Searcher,
     fields: &Fields,
@@ -29,7 +29,7 @@ pub(crate) fn weigh(
     Ok(question.weighed(&doc_freqs, chunks))
 }
 
-/// The `limit` best chunks and their BM25 scores, best first.
+/// The `limit` best chunks with their BM25 scores, best first.
 pub(crate) fn top(
     searcher: &Searcher,
     fields: &Fields,
@@ -41,13 +41,13 @@ pub(crate) fn top(
         return Ok(best);
     }
     let weight = weight(searcher, fields, query)?;
-    // A hit in one segment has to beat what was found in those before it.
+    // Carried across segments: later hits must beat those found so far.
     let mut floor = f32::MIN;
     for (ordinal, segment) in (0..).zip(searcher.segment_readers()) {
         let alive = segment.alive_bitset();
         weight.for_each_pruning(floor, segment, &mut |doc, score| {
             if score > floor && alive.is_none_or(|alive| alive.is_alive(doc)) {
-                // Behind its equals: they are earlier in the index.
+                // After equal scores, to keep index order on ties.
                 let at = best.partition_point(|&(other, _)| other >= score);
                 best.insert(at, (score, DocAddress::new(ordinal, doc)));
                 best.truncate(limit);
@@ -61,7 +61,7 @@ pub(crate) fn top(
     Ok(best)
 }
 
-/// BM25 scores of the given chunks, in their order; 0 where no term occurs.
+/// BM25 scores of `chunks`, in the same order; 0 if no term occurs.
 pub(crate) fn scores(
     searcher: &Searcher,
     fields: &Fields,
@@ -73,7 +73,7 @@ pub(crate) fn scores(
         return Ok(scores);
     }
     let weight = weight(searcher, fields, query)?;
-    // A segment's scorer only moves forwards.
+    // A segment's scorer only moves forward.
     let mut order: Vec<usize> = (0..chunks.len()).collect();
     order.sort_by_key(|&i| chunks[i]);
     for group in order.chunk_by(|&a, &b| chunks[a].segment_ord == chunks[b].segment_ord) {
@@ -114,7 +114,7 @@ fn weight(
     union.weight(EnableScoring::enabled_from_statistics_provider(&counts, searcher))
 }
 
-/// The counts that BM25 asks for, those of the terms as they are in the query.
+/// Statistics for BM25, with the document frequencies already counted for the query.
 struct Counts<'a> {
     searcher: &'a Searcher,
     terms: &'a [(Term, u64)],
@@ -135,7 +135,7 @@ impl Bm25StatisticsProvider for Counts<'_> {
     }
 }
 
-/// Deleted chunks count until their segment is merged, as they do in the counts of terms.
+/// Includes deleted chunks until their segment is merged, like tantivy's document frequencies.
 fn chunks(searcher: &Searcher) -> u64 {
     searcher.segment_readers().iter().map(|segment| u64::from(segment.max_doc())).sum()
 }

@@ -1,4 +1,4 @@
-//! `chunks.bin`: what belongs to a row besides its vector, one record of fixed size per row.
+//! `chunks.bin`: per-row metadata, one fixed-size record per row.
 //!
 //! Append-only, like the vector files ([`super::flat`]).
 
@@ -10,17 +10,17 @@ use memmap2::Mmap;
 use super::flat::{Appender, HEADER, RecordLayout};
 use crate::index::IndexError;
 
-/// In bytes: key, first token, number of tokens.
+/// In bytes: key, first token, token count.
 const RECORD: usize = 16 + 8 + 4;
 const LAYOUT: RecordLayout = RecordLayout { magic: b"RQCHUNKS", number: 0x100, record: RECORD };
 
-/// A text that was embedded: the beginning of its BLAKE3 hash. Within one index, equal keys mean
+/// Identifies an embedded text by a prefix of its BLAKE3 hash. Within one index, equal keys imply
 /// equal vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct TextKey([u8; 16]);
 
 impl TextKey {
-    /// The key of a text for the embedder.
+    /// The key of the text passed to the embedder.
     pub(crate) fn of(text: &str) -> Self {
         let mut key = [0; 16];
         key.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..16]);
@@ -28,7 +28,7 @@ impl TextKey {
     }
 }
 
-/// What belongs to a row besides its vector.
+/// Metadata of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ChunkRecord {
     pub key: TextKey,
@@ -60,7 +60,7 @@ impl ChunkRecord {
     }
 }
 
-/// The records of a file, mapped for reading.
+/// A memory-mapped chunk table.
 pub(crate) struct ChunkTable {
     map: Mmap,
 }
@@ -75,7 +75,7 @@ impl ChunkTable {
         ((self.map.len() - HEADER) / RECORD) as u64
     }
 
-    /// The record of `row`, if there is one.
+    /// The record of `row`, if it exists.
     pub(crate) fn get(&self, row: u64) -> Option<ChunkRecord> {
         self.map[HEADER..]
             .as_chunks()
@@ -84,22 +84,22 @@ impl ChunkTable {
             .map(ChunkRecord::from_bytes)
     }
 
-    /// Digest of records `from..to`, as [`ChunkTableWriter::digest`] gives it.
+    /// Digest of records `from..to`, matching [`ChunkTableWriter::digest`].
     pub(crate) fn digest(&self, from: u64, to: u64) -> Option<blake3::Hash> {
         LAYOUT.digest(&self.map, from, to)
     }
 }
 
-/// Appends records, and finds the rows of texts that were embedded before.
+/// Appends records, and finds rows of texts that were embedded before.
 pub(crate) struct ChunkTableWriter {
     file: Appender,
     rows: u64,
-    /// Rows and records by key, read from the file when first needed.
+    /// Rows and records by key, loaded on first use.
     known: Option<HashMap<TextKey, (u64, ChunkRecord)>>,
 }
 
 impl ChunkTableWriter {
-    /// Opens the file, or makes it, and cuts it to the `committed` records.
+    /// Opens or creates the file and truncates it to `committed` records.
     pub(crate) fn open(path: &Path, committed: u64) -> Result<Self, IndexError> {
         Ok(Self { file: LAYOUT.append(path, committed)?, rows: committed, known: None })
     }
@@ -114,7 +114,7 @@ impl ChunkTableWriter {
         Ok(())
     }
 
-    /// A row that was made from the text with `key`, even if its chunk was removed since.
+    /// A row embedded from the text with `key`, even if its chunk has been removed.
     pub(crate) fn find(&mut self, key: TextKey) -> Result<Option<(u64, ChunkRecord)>, IndexError> {
         if self.known.is_none() {
             self.file.flush()?;
@@ -125,12 +125,12 @@ impl ChunkTableWriter {
         Ok(self.known.as_ref().and_then(|known| known.get(&key)).copied())
     }
 
-    /// Puts everything appended so far on disk.
+    /// Syncs all appended records to disk.
     pub(crate) fn sync(&mut self) -> Result<(), IndexError> {
         self.file.sync()
     }
 
-    /// Digest of the records appended since this was last called.
+    /// Digest of the records appended since the previous call.
     pub(crate) fn digest(&mut self) -> blake3::Hash {
         self.file.digest()
     }

@@ -1,4 +1,4 @@
-//! What a commit makes valid.
+//! The payload of a commit: the valid extent of each file.
 
 use std::path::Path;
 
@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 use super::errors::write_error;
 use crate::index::IndexError;
 
-/// What a commit makes valid, kept in tantivy's own commit.
+/// The valid extent of each file, stored as the payload of tantivy's commit.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Committed {
-    /// Rows in the vector file and records in the chunk table.
+    /// Rows in the vector file; also records in the chunk table.
     pub rows: u64,
     /// Rows in the token file.
     pub tokens: u64,
-    /// Number of the log.
+    /// Number of the current log file.
     pub log: u32,
     pub log_bytes: u64,
     /// Documents with at least one chunk.
@@ -22,7 +22,7 @@ pub(crate) struct Committed {
 }
 
 impl Committed {
-    /// What the last commit of `index`, the lexical part at `path`, says.
+    /// Reads the payload of the last commit of `index`, the lexical part at `path`.
     pub(crate) fn read(index: &tantivy::Index, path: &Path) -> Result<Self, IndexError> {
         let damaged = |what: String| IndexError::Damaged { path: path.to_owned(), what };
         let metas = index.load_metas().map_err(write_error(path))?;

@@ -1,13 +1,12 @@
-//! Tantivy's panics, as errors.
+//! Turns tantivy's panics into errors.
 //!
-//! Tantivy panics on many files that are not what it wrote. The files of a small index are compared
-//! with their checksums before tantivy sees them; a large one would take too long to open. There a
-//! panic is caught, the checksums tell which file it was, and the index is an error like any
-//! damaged one.
+//! Tantivy panics on many kinds of file corruption. For a small index, checksums are verified
+//! before tantivy reads anything; for a large one that would make opening too slow. There a panic
+//! is caught, checksums identify the corrupt file, and the caller gets an ordinary error.
 //!
-//! A panic's message is printed by the process's panic hook before anything can catch it, and a hook
-//! is the process's own affair. So the library only catches; a program that does not want to see
-//! these messages asks [`is_contained`] in its hook, as the command-line tool does.
+//! The panic hook prints its message before a panic can be caught, and the hook belongs to the
+//! program, not to a library. So this module only catches; a program that wants to suppress these
+//! messages checks [`is_contained`] in its hook, as the command-line tool does.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -21,25 +20,26 @@ thread_local! {
     static CONTAINED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether a panic of this thread would become an error, and so needs no message.
+/// Whether a panic on this thread will be turned into an error, so that its message can be
+/// suppressed.
 pub fn is_contained() -> bool {
     CONTAINED.get()
 }
 
-/// What `work` returns, which has tantivy read the lexical part at `path`; an error that names the
-/// damaged file where tantivy panics.
+/// Runs `work`, which reads the lexical part at `path` through tantivy. If tantivy panics, returns
+/// an error that names the corrupt file.
 pub(crate) fn contained<T>(
     path: &Path,
     work: impl FnOnce() -> Result<T, IndexError>,
 ) -> Result<T, IndexError> {
     let outer = CONTAINED.replace(true);
-    // Unwind-safe: a reader changes nothing that is used afterwards.
+    // Unwind-safe: readers leave no state that is used afterwards.
     let outcome = catch_unwind(AssertUnwindSafe(work));
     CONTAINED.set(outer);
     outcome.unwrap_or_else(|panic| Err(damage(path, &*panic)))
 }
 
-/// The file whose checksum differs; where none does, what tantivy said.
+/// The file whose checksum does not match; failing that, tantivy's panic message.
 fn damage(path: &Path, panic: &(dyn Any + Send)) -> IndexError {
     let message = panic.downcast_ref::<String>().map(String::as_str);
     let message = message.or_else(|| panic.downcast_ref::<&str>().copied());

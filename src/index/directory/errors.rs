@@ -1,4 +1,4 @@
-//! What tantivy's errors mean for the index in a directory.
+//! Maps tantivy's errors to errors of a directory index.
 
 use std::io;
 use std::path::Path;
@@ -7,14 +7,14 @@ use tantivy::TantivyError;
 
 use crate::index::IndexError;
 
-/// The error of a reader of tantivy's part at `path`.
+/// Maps an error from reading tantivy's files at `path`.
 pub(crate) fn read_error(path: &Path) -> impl Fn(TantivyError) -> IndexError + use<> {
     let path = path.to_owned();
     move |source| IndexError::Lexical { path: path.clone(), source: Box::new(source) }
 }
 
-/// The error of a writer. Where tantivy only says that one of its threads gave up, no file is
-/// damaged: the system refused to write.
+/// Maps a write error. If tantivy only reports that one of its threads died, the cause is a failed
+/// write, not corruption.
 pub(crate) fn write_error(path: &Path) -> impl Fn(TantivyError) -> IndexError + use<> {
     let path = path.to_owned();
     move |source| match source {

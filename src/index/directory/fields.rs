@@ -1,4 +1,4 @@
-//! The fields that tantivy has of a chunk.
+//! The tantivy schema of a chunk.
 
 use tantivy::schema::{
     FAST, Field, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions,
@@ -7,16 +7,16 @@ use tantivy::tokenizer::{TextAnalyzer, TokenizerManager};
 
 use crate::text::analyze::{TermKind, TermTokenizer};
 
-/// Handles of the schema's fields.
+/// Handles to the schema's fields.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fields {
-    /// Identity of the document that the chunk is part of.
+    /// Id of the chunk's document.
     pub document: Field,
-    /// Words of heading and text, marks kept.
+    /// Words of headings and text, with diacritics.
     pub exact: Field,
-    /// The same, marks folded.
+    /// The same words without diacritics.
     pub folded: Field,
-    /// Pairs of them, marks folded.
+    /// Pairs of adjacent words, without diacritics.
     pub pairs: Field,
     /// Row of the chunk in the vector file.
     pub row: Field,
@@ -25,7 +25,7 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
-    /// The field with the terms of this kind.
+    /// The field that holds terms of this kind.
     pub(crate) fn of_kind(&self, kind: TermKind) -> Field {
         match kind {
             TermKind::Exact => self.exact,

@@ -1,7 +1,7 @@
-//! Append-only files of records of one size, with a header.
+//! Append-only files of fixed-size records, with a header.
 //!
-//! Records after the last commit are left-overs of an interrupted run; the next writer cuts them
-//! off.
+//! Records past the last commit are leftovers of an interrupted run; the next writer truncates
+//! them.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
@@ -12,21 +12,21 @@ use memmap2::Mmap;
 use crate::index::IndexError;
 use crate::support::mmap;
 
-/// Magic, then a number as a little-endian `u32`, then zeros.
+/// Magic, a little-endian `u32`, zero padding.
 pub(crate) const HEADER: usize = 16;
 
-/// What a file consists of.
+/// The layout of a record file.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RecordLayout {
     pub magic: &'static [u8; 8],
-    /// Follows the magic: the size of what the file holds, or a version.
+    /// Stored after the magic: a vector size or a format version.
     pub number: u32,
-    /// Bytes of a record.
+    /// Record size in bytes.
     pub record: usize,
 }
 
 impl RecordLayout {
-    /// Where record `count` would begin; `None` for more records than any file has.
+    /// Offset at which record `count` would start; `None` on overflow.
     pub(crate) fn end(self, count: u64) -> Option<u64> {
         count.checked_mul(self.record as u64)?.checked_add(HEADER as u64)
     }
@@ -49,7 +49,8 @@ impl RecordLayout {
         Ok(())
     }
 
-    /// Opens a file that has at least `count` records for reading, and says where they end.
+    /// Opens a file with at least `count` records for reading; also returns the offset where they
+    /// end.
     pub(crate) fn open(self, path: &Path, count: u64) -> Result<(File, usize), IndexError> {
         let unreadable = |source: io::Error| match source.kind() {
             io::ErrorKind::NotFound => {
@@ -67,7 +68,7 @@ impl RecordLayout {
         Ok((file, end as usize))
     }
 
-    /// Opens a file for appending, or makes it, and cuts it to `count` records.
+    /// Opens or creates a file for appending and truncates it to `count` records.
     pub(crate) fn append(self, path: &Path, count: u64) -> Result<Appender, IndexError> {
         let unwritable =
             |source: io::Error| IndexError::Unwritable { path: path.to_owned(), source };
@@ -97,26 +98,26 @@ impl RecordLayout {
         })
     }
 
-    /// Maps the first `count` records of a file, and its header.
+    /// Maps the header and the first `count` records.
     pub(crate) fn map(self, path: &Path, count: u64) -> Result<Mmap, IndexError> {
         let (file, end) = self.open(path, count)?;
-        // Writers only append behind the committed records, or cut off what is behind them.
+        // Writers only append after the committed records, or truncate what follows them.
         mmap::map_start(&file, end)
             .map_err(|source| IndexError::Unreadable { path: path.to_owned(), source })
     }
 
-    /// Digest of records `from..to` of a mapping, as [`Appender::digest`] gives it; `None` if it
-    /// has fewer.
+    /// Digest of records `from..to` of a mapping, matching [`Appender::digest`]; `None` if it has
+    /// fewer.
     pub(crate) fn digest(self, map: &[u8], from: u64, to: u64) -> Option<blake3::Hash> {
         map.get(self.end(from)? as usize..self.end(to)? as usize).map(blake3::hash)
     }
 }
 
-/// A file that grows.
+/// A file opened for appending.
 pub(crate) struct Appender {
     file: BufWriter<File>,
     pub path: PathBuf,
-    /// What was written since the last digest.
+    /// Hash of everything written since the last digest.
     appended: blake3::Hasher,
 }
 
@@ -126,11 +127,11 @@ impl Appender {
         self.file.write_all(bytes).map_err(|source| self.unwritable(source))
     }
 
-    /// Appends a copy of the `length` bytes from `start` on.
+    /// Appends a copy of the `length` bytes at `start`.
     pub(crate) fn copy(&mut self, start: u64, length: usize) -> Result<(), IndexError> {
         let mut bytes = vec![0; length];
         let read = |file: &mut BufWriter<File>, bytes: &mut [u8]| {
-            // This writes what is buffered first.
+            // Seeking flushes the buffer first.
             file.seek(SeekFrom::Start(start))?;
             file.get_mut().read_exact(bytes)?;
             file.seek(SeekFrom::End(0))
@@ -140,17 +141,17 @@ impl Appender {
         self.write(&bytes)
     }
 
-    /// Digest of what was written since this was last called.
+    /// Digest of what was written since the previous call.
     pub(crate) fn digest(&mut self) -> blake3::Hash {
         std::mem::take(&mut self.appended).finalize()
     }
 
-    /// Hands everything written so far to the system, so that readers see it.
+    /// Flushes buffered writes to the OS, so that readers see them.
     pub(crate) fn flush(&mut self) -> Result<(), IndexError> {
         self.file.flush().map_err(|source| self.unwritable(source))
     }
 
-    /// Puts everything written so far on disk.
+    /// Syncs all writes to disk.
     pub(crate) fn sync(&mut self) -> Result<(), IndexError> {
         let synced = self.file.flush().and_then(|()| self.file.get_ref().sync_data());
         synced.map_err(|source| self.unwritable(source))

@@ -7,13 +7,13 @@ use super::fields::tokenizers;
 use super::sealed::SealedDirectory;
 use crate::index::IndexError;
 
-/// Opens tantivy's part and checks all of it, as a writer has to: what tantivy merges gets a new
-/// checksum, which would hide the damage.
+/// Opens tantivy's part and verifies all of it. Writers need this: a merge would give corrupt data
+/// a fresh checksum and hide the damage.
 pub(crate) fn open(path: &Path) -> Result<tantivy::Index, IndexError> {
     open_checked(path, u64::MAX)
 }
 
-/// Opens tantivy's part, and checks it unless it has more than `limit` bytes.
+/// Opens tantivy's part, and verifies it unless it is larger than `limit` bytes.
 pub(crate) fn open_checked(path: &Path, limit: u64) -> Result<tantivy::Index, IndexError> {
     let failed = read_error(path);
     let directory = SealedDirectory::open(path)?;

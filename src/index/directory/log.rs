@@ -1,8 +1,8 @@
-//! `documents-N.log`: the ledger of an index in a directory, and the extent of each commit.
+//! `documents-N.log`: the ledger of a directory index, and the extent of each commit.
 //!
-//! One line for each change, of which the last one counts; each line begins with a checksum. A
-//! commit names the file and how many of its bytes are valid. Once most lines are outdated, a
-//! commit starts a new file with the present state.
+//! One line per change; the last line for an item wins. Each line starts with a checksum. A commit
+//! records the file's name and valid length. Once most lines are obsolete, a commit starts a new
+//! file with the current state.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
@@ -13,25 +13,26 @@ use serde::{Deserialize, Serialize};
 use crate::index::{DocumentState, FileState, IndexError, Ledger};
 use crate::support::bounded;
 
-/// Hexadecimal digits of a line's checksum, the beginning of its BLAKE3 hash.
+/// Hexadecimal digits of a line's checksum, a prefix of its BLAKE3 hash.
 const CHECKSUM: usize = 16;
-/// Longer lines are damage: a path and some numbers need far less. In bytes.
+/// Line length limit in bytes. A path and a few numbers need far less, so a longer line means
+/// corruption.
 const MAX_LINE: u64 = 1 << 20;
-/// A file with fewer lines than this is never worth rewriting.
+/// Files with fewer lines are not worth rewriting.
 const MIN_REWRITTEN: u64 = 4096;
 
-/// What one commit appended to the row files.
+/// What one commit appended to the record files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Extent {
-    /// Rows in the vector file from then on.
+    /// Rows in the vector file after the commit.
     pub rows: u64,
-    /// Digest of the new rows of the vector file.
+    /// Digest of the new vector rows.
     pub vectors: String,
-    /// Digest of the new records of the chunk table.
+    /// Digest of the new chunk records.
     pub chunks: String,
-    /// Rows in the token file from then on.
+    /// Rows in the token file after the commit.
     pub tokens: u64,
-    /// Digest of the new rows of the token file, if there is one.
+    /// Digest of the new token rows, if the index has a token file.
     pub token_vectors: Option<String>,
 }
 
@@ -45,12 +46,12 @@ enum Change {
     Extent(Extent),
 }
 
-/// The state that a log describes.
+/// The state described by a log.
 #[derive(Default)]
 pub(crate) struct Log {
     pub ledger: Ledger,
     pub extents: Vec<Extent>,
-    /// Lines that were read or written, outdated ones included.
+    /// Lines read or written, including obsolete ones.
     lines: u64,
 }
 
@@ -90,7 +91,7 @@ impl Log {
         self.lines += 1;
     }
 
-    /// Lines that a log with nothing outdated would have.
+    /// Number of lines in a log without obsolete ones.
     fn lines_needed(&self) -> u64 {
         (self.ledger.files().len() + self.ledger.documents().len() + self.extents.len()) as u64
     }
@@ -98,7 +99,7 @@ impl Log {
 
 /// Appends to a log.
 pub(crate) struct LogWriter {
-    /// The state with all changes, written or not.
+    /// The state including all changes, written or not.
     log: Log,
     dir: PathBuf,
     number: u32,
@@ -107,13 +108,12 @@ pub(crate) struct LogWriter {
     waiting: Vec<u8>,
 }
 
-/// The name of log number `number`.
 pub(crate) fn file_name(number: u32) -> String {
     format!("documents-{number}.log")
 }
 
 impl LogWriter {
-    /// Opens log `number` in `dir`, or makes it, and cuts it to the `committed` bytes.
+    /// Opens or creates log `number` in `dir` and truncates it to `committed` bytes.
     pub(crate) fn open(dir: &Path, number: u32, committed: u64) -> Result<Self, IndexError> {
         let path = dir.join(file_name(number));
         let unwritable = |source| IndexError::Unwritable { path: path.clone(), source };
@@ -131,7 +131,7 @@ impl LogWriter {
         Ok(Self { log, dir, number, file, bytes: committed, waiting: Vec::new() })
     }
 
-    /// What the index holds, with all changes, written or not.
+    /// The ledger including all changes, written or not.
     pub(crate) fn ledger(&self) -> &Ledger {
         &self.log.ledger
     }
@@ -165,13 +165,13 @@ impl LogWriter {
         self.log.apply(change);
     }
 
-    /// Whether there are changes that are not on disk.
+    /// Whether any changes are not on disk yet.
     pub(crate) fn has_changes(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// Puts all changes on disk; returns the number of the log and its length in bytes, for the
-    /// commit that makes them valid.
+    /// Syncs all changes to disk; returns the log's number and its length in bytes, for the commit
+    /// payload.
     pub(crate) fn sync(&mut self) -> Result<(u32, u64), IndexError> {
         if self.log.lines > MIN_REWRITTEN && self.log.lines > 4 * self.log.lines_needed() {
             self.rewrite()?;
@@ -186,7 +186,7 @@ impl LogWriter {
         Ok((self.number, self.bytes))
     }
 
-    /// Starts a new log with the present state. The old one stays until [`Self::remove_old`].
+    /// Starts a new log with the current state. The old one is kept until [`Self::remove_old`].
     fn rewrite(&mut self) -> Result<(), IndexError> {
         let mut next = Self::open(&self.dir, self.number.wrapping_add(1), 0)?;
         for (path, state) in self.log.ledger.files() {
@@ -202,7 +202,7 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Removes the logs of other numbers, which no commit refers to any more.
+    /// Removes all other logs, which no commit refers to any more.
     pub(crate) fn remove_old(&self) {
         let current = file_name(self.number);
         for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
@@ -241,7 +241,7 @@ fn checksum(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex()[..CHECKSUM].to_owned()
 }
 
-/// Opens a log that a commit names: one that is missing is damage.
+/// Opens a log named by a commit; a missing one is corruption.
 pub(crate) fn open(path: &Path) -> Result<File, IndexError> {
     File::open(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => {
@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(ledger, *writer.ledger());
         assert_eq!(ledger.documents()["/a.md"], document(4));
         assert!(!ledger.documents().contains_key("/b.jsonl#1"));
-        // What was written after a commit is not part of it.
+        // Anything written after a commit is not part of it.
         writer.record_document("/c.md", document(5));
         writer.sync().unwrap();
         assert_eq!(read(dir.path(), number, bytes).unwrap(), ledger);

@@ -1,4 +1,4 @@
-//! `manifest.json`: what an index was built with, and which generation of its data is current.
+//! `manifest.json`: the settings of an index, and its current generation of data.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -10,9 +10,9 @@ use crate::index::{IndexError, Settings};
 
 const FORMAT: u32 = 2;
 const FILE: &str = "manifest.json";
-/// In a generation that is not current yet: the settings it is being built with.
+/// In an unpublished generation: the settings it is being built with.
 const PENDING: &str = "pending.json";
-/// In bytes; a manifest needs a few hundred.
+/// Size limit in bytes; a manifest takes a few hundred.
 const MAX_BYTES: u64 = 64 << 10;
 
 /// The manifest of an index directory.
@@ -20,15 +20,15 @@ const MAX_BYTES: u64 = 64 << 10;
 pub struct Manifest {
     format: u32,
     generation: String,
-    /// What the index was built with.
+    /// The settings the index was built with.
     #[serde(flatten)]
     pub settings: Settings,
-    /// BLAKE3 of this manifest's JSON with this field empty.
+    /// BLAKE3 of this manifest's JSON with an empty checksum.
     checksum: String,
 }
 
 impl Manifest {
-    /// A manifest for a fresh generation of data in `dir`, not written yet.
+    /// A manifest for a new generation in `dir`; not written yet.
     pub(crate) fn fresh(dir: &Path, settings: Settings) -> Self {
         let taken = |name: &String| dir.join(name).exists();
         let generation =
@@ -49,7 +49,7 @@ impl Manifest {
         blake3::hash(&json).to_hex().to_string()
     }
 
-    /// A generation in `dir` that was begun with `settings` and not finished, if there is one.
+    /// An unfinished generation in `dir` that was started with `settings`, if any.
     pub(crate) fn unfinished(dir: &Path, settings: &Settings) -> Option<Self> {
         let mut generations: Vec<String> = fs::read_dir(dir)
             .ok()?
@@ -68,14 +68,14 @@ impl Manifest {
         })
     }
 
-    /// Marks this generation, whose directory exists, as one that a later rebuild can continue.
+    /// Marks this generation, whose directory exists, as resumable by a later rebuild.
     pub(crate) fn mark_unfinished(&self, dir: &Path) -> Result<(), IndexError> {
         let path = self.data(dir).join(PENDING);
         let json = serde_json::to_vec(&self.settings).expect("settings are plain data");
         fs::write(&path, json).map_err(|source| IndexError::Unwritable { path, source })
     }
 
-    /// Whether `dir` holds an index of ours, even a damaged one or one of another version.
+    /// Whether `dir` holds an index, even a corrupt one or one of another format version.
     pub fn exists(dir: &Path) -> bool {
         !matches!(Self::read(dir), Err(IndexError::Missing(_)))
     }
@@ -109,7 +109,7 @@ impl Manifest {
         }
         let manifest: Self =
             serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
-        // The name becomes a path, so only names of our own making are accepted.
+        // The name becomes a path, so only accept names this program generates.
         if !is_generation(&manifest.generation) {
             return Err(damaged(format!(
                 "it names a strange generation {:?}",
@@ -122,7 +122,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Replaces the directory's manifest: a temporary file beside it, synced, then renamed.
+    /// Replaces the directory's manifest atomically: write a temporary file, sync, rename.
     pub(crate) fn write(&self, dir: &Path) -> Result<(), IndexError> {
         let path = dir.join(FILE);
         let temporary = dir.join(format!("{FILE}.new"));
@@ -139,28 +139,28 @@ impl Manifest {
         Ok(())
     }
 
-    /// Whether the file in `dir` is byte for byte what would be written.
+    /// Whether the file in `dir` is byte-for-byte what [`Self::write`] would write.
     pub(crate) fn is_as_written(&self, dir: &Path) -> bool {
         let json = serde_json::to_vec_pretty(self).expect("a manifest is plain data");
         fs::read(dir.join(FILE)).is_ok_and(|stored| stored == json)
     }
 
-    /// Whether both manifests name the same data.
+    /// Whether both manifests refer to the same data.
     pub(crate) fn is_same_generation(&self, other: &Self) -> bool {
         self.generation == other.generation
     }
 
-    /// The directory of the current data.
+    /// The directory of the current generation.
     pub(crate) fn data(&self, dir: &Path) -> PathBuf {
         dir.join(&self.generation)
     }
 
-    /// Removes the data of other generations. Failures are ignored: the data are only left-overs.
+    /// Removes all other generations. Errors are ignored, since these are only leftovers.
     pub(crate) fn remove_other_generations(&self, dir: &Path) {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
-            // The directory may hold the user's own files too.
+            // The directory may also hold the user's own files.
             if is_generation(name)
                 && name != self.generation
                 && entry.path().join("lexical").is_dir()
@@ -171,8 +171,7 @@ impl Manifest {
     }
 }
 
-/// Bytes of the manifest and the data in an index directory, which may hold the user's own files
-/// as well.
+/// Size in bytes of the index in `dir`, which may also hold the user's own files.
 pub fn size(dir: &Path) -> u64 {
     fn below(path: &Path) -> u64 {
         let Ok(metadata) = path.symlink_metadata() else { return 0 };
@@ -187,7 +186,7 @@ pub fn size(dir: &Path) -> u64 {
     entries.map(|entry| below(&entry.path())).sum()
 }
 
-/// `generation-` and a number.
+/// Whether `name` is `generation-` followed by a number.
 fn is_generation(name: &str) -> bool {
     let number = name.strip_prefix("generation-");
     number.is_some_and(|n| !n.is_empty() && n.len() < 10 && n.bytes().all(|b| b.is_ascii_digit()))

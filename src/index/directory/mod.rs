@@ -1,22 +1,22 @@
-//! The index in a directory of this machine.
+//! An index in a local directory.
 //!
-//! `manifest.json` says what the index was built with and names the generation, a sub-directory
-//! with the data:
+//! `manifest.json` holds the settings and names the current generation, a sub-directory with the
+//! data:
 //!
-//! | file | what it holds |
+//! | file | contents |
 //! |---|---|
-//! | `lexical/` | tantivy: terms for BM25, and each chunk's text and place |
+//! | `lexical/` | tantivy: terms for BM25, and each chunk's text and source |
 //! | `vectors.i8` | one row per chunk: its embedding, the high bytes of 12-bit values |
 //! | `vectors.low` | their low bits |
-//! | `chunks.bin` | one record per row: the hash of what was embedded, and which tokens it has |
-//! | `tokens.i8` | one row per token: its contextual vector, only where the reranker needs it |
-//! | `documents-N.log` | which files and documents were read, and what they held |
+//! | `chunks.bin` | one record per row: a hash of the embedded text, and its range of token rows |
+//! | `tokens.i8` | one row per token: its contextual vector, only if the reranker needs it |
+//! | `documents-N.log` | the ledger of files and documents |
 //!
-//! All files but tantivy's are only appended to. New data is synced first, then tantivy commits
-//! with a note of how much of each file is valid: that one commit makes it part of the index, and
-//! a crash at any moment leaves the previous state readable. A rebuild or a compaction writes a new
-//! generation and then renames its manifest over the old one. Every byte has a checksum, which
-//! [`verify()`] compares.
+//! All files except tantivy's are append-only. New data is synced first; then tantivy commits, with
+//! a payload that records the valid length of each file. That single commit makes the data part of
+//! the index, so a crash at any point leaves the previous state readable. A rebuild or a compaction
+//! writes a new generation and then renames its manifest over the old one. Every byte is covered by
+//! a checksum, which [`verify()`] checks.
 
 mod bm25;
 mod chunk_table;

@@ -1,5 +1,4 @@
-//! Exact search: all rows are scored by their high bytes, and the best of these again at full
-//! precision.
+//! Exact search: scores all rows by their high bytes, then rescores the best at full precision.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -8,21 +7,19 @@ use crate::compute::dense::scan;
 use crate::compute::{SimdLevel, pool};
 use crate::index::api::best_first;
 
-/// Rows that are scored before their scores are compared: both fit into a core's own cache.
+/// Rows scored per block: rows and scores fit in a core's private cache.
 const BLOCK: usize = 256;
 
-/// Rows to score at full precision for `limit` hits. Rounding moves a score by about 6e-4 (one
-/// standard deviation, unit vectors of 384 values), and few rows lie that close to the last hit.
+/// Rows to rescore at full precision for `limit` hits. Rounding changes a score by about 6e-4 (one
+/// standard deviation, unit vectors of 384 values), and few rows are that close to the last hit.
 fn candidates(limit: usize) -> usize {
     limit.saturating_mul(4).saturating_add(64)
 }
 
-/// A row and its score.
 pub type Scored = (u64, f32);
 
-/// The `limit` rows with the largest dot products with `query`, `[dim]`, best first, among those
-/// that `is_live` says are part of the index. Runs on all cores; the result does not depend on
-/// their number.
+/// The `limit` rows with the largest dot products with `query`, `[dim]`, best first, among the rows
+/// for which `is_live` is true. Runs on all cores; the result does not depend on their number.
 pub fn nearest(
     rows: &VectorFile,
     query: &[f32],
@@ -56,12 +53,12 @@ pub fn nearest(
     hits
 }
 
-/// The best of the rows that were added.
+/// The best rows so far.
 struct Best {
     limit: usize,
-    /// At most twice the limit: then the worse half is dropped.
+    /// Holds up to twice the limit, then drops the worse half.
     hits: Vec<Scored>,
-    /// A row with at most this score is not among the best.
+    /// Rows that score no higher are not among the best.
     floor: f32,
 }
 
@@ -70,7 +67,7 @@ impl Best {
         Self { limit, hits: Vec::new(), floor: f32::NEG_INFINITY }
     }
 
-    /// Rows are added in their order: of two with equal scores the later one is worse.
+    /// Rows must be added in order: on ties, the earlier one wins.
     fn add(&mut self, hit: Scored) {
         self.hits.push(hit);
         if self.hits.len() >= self.limit.saturating_mul(2) {
@@ -84,7 +81,7 @@ impl Best {
         self.cut();
     }
 
-    /// Keeps the best, the worst of them last.
+    /// Keeps the best `limit` hits, the worst of them last.
     fn cut(&mut self) {
         if self.limit < self.hits.len() {
             self.hits.select_nth_unstable_by(self.limit - 1, best_first);
@@ -105,7 +102,7 @@ mod tests {
 
     const DIM: usize = 48;
 
-    /// Unit vectors around a few centres.
+    /// Unit vectors clustered around a few centres.
     fn vectors(count: usize, seed: u64) -> Vec<Vec<f32>> {
         let mut random = SplitMix64::new(seed);
         let mut value = move || 2.0 * random.next() as f32 - 1.0;

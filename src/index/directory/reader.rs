@@ -1,4 +1,4 @@
-//! Reading: one consistent state of an index, for any number of questions.
+//! A consistent read-only snapshot of an index.
 
 use std::fs::File;
 use std::ops::ControlFlow;
@@ -25,20 +25,19 @@ use crate::index::{
     ChunkId, Index, IndexError, Ledger, LexicalQuery, Passage, Searched, Settings, StoredChunk,
 };
 
-/// A lexical part of up to this many bytes is checked completely when a reader opens it, which takes
-/// about 0.1 s. Tantivy panics on files that are not what it wrote; in larger parts such a panic is
-/// [`contained`].
+/// A lexical part up to this size in bytes is fully verified on opening, which takes about 0.1 s.
+/// In a larger one, tantivy's panics on corrupt files are [`contained`].
 const CHECKED_BYTES: u64 = 256 << 20;
-/// Number of token vectors that is enough to estimate their mean.
+/// Number of token vectors sampled to estimate their mean.
 const MEAN_SAMPLE: u64 = 16_384;
-/// How often a reader tries again when a writer has replaced what it was about to open. Another
-/// attempt fails only if yet another generation was published in the meantime.
+/// Retries when a writer replaces the generation being opened. A retry fails only if yet another
+/// generation was published in the meantime.
 const ATTEMPTS: usize = 20;
 
-/// An index in a directory, open.
+/// A directory index, opened for reading.
 pub struct DirectoryIndex {
     manifest: Manifest,
-    /// Where the data of this generation are.
+    /// Directory of this generation's data.
     data: PathBuf,
     committed: Committed,
     searcher: Searcher,
@@ -47,12 +46,12 @@ pub struct DirectoryIndex {
     tokens: Option<VectorFile>,
     table: ChunkTable,
     log: File,
-    /// Where tantivy has the chunk of each row; [`GONE`] for rows whose chunk was removed.
+    /// Tantivy's address of each row's chunk; [`GONE`] if the chunk was removed.
     addresses: Vec<DocAddress>,
     live: usize,
 }
 
-/// The address of a chunk that was removed.
+/// The address of a removed chunk.
 const GONE: DocAddress = DocAddress { segment_ord: u32::MAX, doc_id: u32::MAX };
 
 /// A row as it is stored.
@@ -63,7 +62,7 @@ pub(crate) struct StoredRow<'a> {
 }
 
 impl DirectoryIndex {
-    /// Opens the index in `dir` as it is now. Later commits do not change what is seen.
+    /// Opens the current state of the index in `dir`. Later commits are not visible.
     pub fn open(dir: &Path) -> Result<Self, IndexError> {
         let mut attempt = 1;
         loop {
@@ -72,8 +71,8 @@ impl DirectoryIndex {
                 Ok(index) => return Ok(index),
                 Err(error) => error,
             };
-            // A writer may just have replaced this generation and removed it: then its new one
-            // counts. Any other error is real.
+            // If a writer has replaced and removed this generation meanwhile, retry with the new
+            // one. Any other error is genuine.
             let replaced = Manifest::read(dir).is_ok_and(|now| !now.is_same_generation(&manifest));
             let removed = matches!(&error, IndexError::Damaged { path, .. } if !path.exists());
             if attempt == ATTEMPTS || !(replaced || removed) {
@@ -83,8 +82,8 @@ impl DirectoryIndex {
         }
     }
 
-    /// Opens the data that `manifest` names, whether they are current or not. Checks tantivy's part
-    /// unless it has more than `checked` bytes.
+    /// Opens the data named by `manifest`, current or not. Verifies tantivy's part unless it is
+    /// larger than `checked` bytes.
     pub(crate) fn open_generation(
         dir: &Path,
         manifest: &Manifest,
@@ -131,18 +130,18 @@ impl DirectoryIndex {
         })
     }
 
-    /// What the index was built with.
+    /// The index's manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// Every chunk, in the order in which they were added.
+    /// Every chunk, in insertion order.
     pub fn chunks(&self) -> impl Iterator<Item = ChunkId> {
         let rows = self.addresses.iter().enumerate();
         rows.filter(|(_, address)| **address != GONE).map(|(row, _)| ChunkId(row as u64))
     }
 
-    /// The `limit` chunks nearest to `query` (`[dim]`, unit length) by cosine, best first.
+    /// The `limit` nearest chunks to `query` (`[dim]`, unit length) by cosine, best first.
     pub fn nearest(&self, query: &[f32], limit: usize) -> Vec<(ChunkId, f32)> {
         let is_live = |row: u64| self.addresses[row as usize] != GONE;
         let hits = nearest(&self.vectors, query, limit, is_live);
@@ -169,7 +168,7 @@ impl DirectoryIndex {
         Ok(hits)
     }
 
-    /// A chunk's row and those of its tokens, as they are stored.
+    /// The stored rows of a chunk and its tokens.
     pub(crate) fn stored(&self, chunk: ChunkId) -> Result<StoredRow<'_>, IndexError> {
         let truncated = |name: &str| IndexError::Truncated { path: self.data.join(name) };
         let record = self.table.get(chunk.0).ok_or_else(|| truncated("chunks.bin"))?;
@@ -183,18 +182,18 @@ impl DirectoryIndex {
         Ok(StoredRow { vector, tokens, record })
     }
 
-    /// The row files, for comparison with their digests: vectors, chunk table and token vectors.
+    /// The vector file, chunk table and token file, for verification against their digests.
     pub(crate) fn row_files(&self) -> (&VectorFile, &ChunkTable, Option<&VectorFile>) {
         (&self.vectors, &self.table, self.tokens.as_ref())
     }
 
-    /// The log as of this state's commit.
+    /// Reads the log as of this snapshot's commit.
     pub(crate) fn read_log(&self) -> Result<Log, IndexError> {
         let path = self.data.join(log::file_name(self.committed.log));
         Log::read(&self.log, &path, self.committed.log_bytes)
     }
 
-    /// Where the data of this generation are.
+    /// Directory of this generation's data.
     pub(crate) fn data(&self) -> &Path {
         &self.data
     }
@@ -203,17 +202,17 @@ impl DirectoryIndex {
         self.data.join("lexical")
     }
 
-    /// Has tantivy read something; its errors and panics become errors that name the index.
+    /// Runs `work`, turning tantivy's errors and panics into errors that name the index.
     fn with_tantivy<T>(&self, work: impl FnOnce() -> tantivy::Result<T>) -> Result<T, IndexError> {
         let path = self.lexical_path();
         contained(&path, || work().map_err(read_error(&path)))
     }
 
-    /// The vectors of a chunk's tokens, `[tokens, dim]`; none if the index keeps none.
+    /// The token vectors of a chunk, `[tokens, dim]`; empty if the index does not store any.
     fn token_vectors_of(&self, chunk: ChunkId) -> Vec<Vec<f32>> {
         let rows = self.tokens.as_ref().zip(self.table.get(chunk.0));
         let Some((rows, ChunkRecord { first_token, tokens, .. })) = rows else { return Vec::new() };
-        // Past the file's end there is nothing, whatever a damaged table says.
+        // A corrupt table must not point past the end of the file.
         let end = first_token.saturating_add(u64::from(tokens)).min(rows.len());
         (first_token..end).map(|row| rows.vector(row)).collect()
     }
@@ -328,7 +327,7 @@ impl Index for DirectoryIndex {
     }
 }
 
-/// Where each of `rows` rows is; `None` if a chunk has a row that is not among them.
+/// The address of each of `rows` rows; `None` if a chunk's row is out of range.
 fn addresses(searcher: &Searcher, rows: u64) -> tantivy::Result<Option<Vec<DocAddress>>> {
     let mut addresses = vec![GONE; rows as usize];
     for (ordinal, segment) in searcher.segment_readers().iter().enumerate() {
@@ -343,15 +342,15 @@ fn addresses(searcher: &Searcher, rows: u64) -> tantivy::Result<Option<Vec<DocAd
     Ok(Some(addresses))
 }
 
-/// The segments of a commit, and what else it makes valid.
+/// The segments of the last commit, and its payload.
 fn one_commit(index: &tantivy::Index, path: &Path) -> Result<(Searcher, Committed), IndexError> {
     let failed = read_error(path);
     let mut committed = Committed::read(index, path)?;
     loop {
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into();
         let reader: IndexReader = reader.map_err(&failed)?;
-        // Each commit notes something else, so the segments are this one's if it is still the
-        // last. A writer commits far less often than this loop runs.
+        // Every commit has a different payload, so an unchanged payload means that the segments
+        // belong to it. Writers commit far less often than this loop iterates.
         let now = Committed::read(index, path)?;
         if now == committed {
             return Ok((reader.searcher(), committed));
@@ -360,10 +359,10 @@ fn one_commit(index: &tantivy::Index, path: &Path) -> Result<(Searcher, Committe
     }
 }
 
-/// The row of every chunk of a segment, the deleted ones included.
+/// The row of each chunk in a segment, including deleted ones.
 fn rows_of(segment: &SegmentReader) -> tantivy::Result<Vec<u64>> {
     let column = segment.fast_fields().u64("row")?;
-    // A chunk without a row is damage; no row has this number, so it is noticed.
+    // A chunk without a row is corrupt; this out-of-range value makes the caller notice.
     let mut rows = vec![u64::MAX; segment.max_doc() as usize];
     if column.get_cardinality() == Cardinality::Full
         && column.values.num_vals() as usize == rows.len()
@@ -384,7 +383,7 @@ mod tests {
     use crate::index::{DocumentState, EmbedderIdentity, IndexWriter, Start};
     use crate::support::random::SplitMix64;
 
-    /// An index of some chunks in words of a small vocabulary.
+    /// Builds an index of chunks over a small vocabulary.
     fn build(dir: &Path) {
         let settings = Settings {
             embedder: EmbedderIdentity {
@@ -417,7 +416,7 @@ mod tests {
         writer.finish().unwrap();
     }
 
-    /// Reads all that a search reads of tantivy's part.
+    /// Reads everything that a search reads from tantivy's part.
     fn read_all(dir: &Path) -> Result<(), IndexError> {
         let manifest = Manifest::read(dir)?;
         let index = DirectoryIndex::open_generation(dir, &manifest, 0)?;
@@ -430,7 +429,7 @@ mod tests {
         chunks.iter().step_by(10).try_for_each(|&chunk| index.passage(chunk).map(drop))
     }
 
-    /// As in an index whose lexical part is too large to be checked at each opening.
+    /// As for an index whose lexical part is too large to verify on opening.
     #[test]
     fn damage_to_an_unchecked_lexical_part_never_panics() {
         let folder = tempfile::tempdir().unwrap();
@@ -442,7 +441,7 @@ mod tests {
         let (mut found, mut named) = (0, 0);
         let files = fs::read_dir(&lexical).unwrap();
         let mut files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
-        // Their names differ from run to run.
+        // File names differ from run to run.
         files.sort_by_key(|path| path.extension().map(ToOwned::to_owned));
         for path in files {
             let Ok(whole) = fs::read(&path) else { continue };
@@ -451,7 +450,7 @@ mod tests {
                 match round % 3 {
                     _ if bytes.is_empty() => {}
                     0 => bytes[random.below(whole.len())] ^= 1 << random.below(8),
-                    // The footers are at the ends.
+                    // Footers are at the end of the file.
                     1 => bytes[whole.len() - 1 - random.below(whole.len().min(64))] = 0xff,
                     _ => bytes.truncate(random.below(whole.len())),
                 }
@@ -462,7 +461,8 @@ mod tests {
                 if let Some(IndexError::Damaged { path: blamed, .. }) = &error {
                     named += usize::from(*blamed == path);
                 }
-                // A writer would write what it has read with a new checksum, so it opens none of it.
+                // A writer would rewrite corrupt data under a fresh checksum, so it must refuse to
+                // open it.
                 if bytes != whole && round < 6 && path.extension().is_some_and(|it| it != "lock") {
                     assert!(DirectoryWriter::open_existing(dir).is_err(), "{}", path.display());
                 }

@@ -1,8 +1,8 @@
-//! Tantivy's directory, with a checksum at the end of every file.
+//! A tantivy directory that appends a checksum to every file.
 //!
-//! Tantivy checks none of its files when it opens them and panics on many that are damaged, so
-//! each file ends with a checksum of ours, which tantivy never sees. Small files that are read
-//! whole (`meta.json`) are checked at each reading, the others by [`SealedDirectory::check`].
+//! Tantivy verifies nothing on opening and panics on much of the corruption it meets. So each file
+//! ends with our own checksum, hidden from tantivy. Small files that are read whole (`meta.json`)
+//! are verified on every read, the others by [`SealedDirectory::check`].
 
 use std::fmt;
 use std::fs::File;
@@ -22,14 +22,14 @@ use super::errors::read_error;
 use crate::index::IndexError;
 use crate::index::error::CHECKSUM_DIFFERS;
 
-/// Bytes of the checksum: the beginning of a BLAKE3 hash.
+/// Checksum length in bytes; a prefix of a BLAKE3 hash.
 const SEAL: usize = 16;
 
-/// A memory-mapped directory of sealed files, which can be read without its lock.
+/// A memory-mapped directory of sealed files that can be read without a lock file.
 ///
-/// Tantivy's reader takes a lock file so that no writer removes segments between the moment it
-/// reads their names and the moment it opens them. Where it may not create that file (somebody
-/// else's index, a read-only disk), it reads without the lock.
+/// Tantivy's reader takes a lock file so that no writer removes segments between listing and
+/// opening them. If the file cannot be created (someone else's index, a read-only file system), it
+/// reads without the lock.
 #[derive(Debug, Clone)]
 pub(crate) struct SealedDirectory {
     files: MmapDirectory,
@@ -43,8 +43,8 @@ impl SealedDirectory {
         Ok(Self { files, path: path.to_owned() })
     }
 
-    /// Compares the files among `names` that exist with their checksums; the first that differs is
-    /// an error. Checks none if together they have more than `limit` bytes.
+    /// Verifies the checksums of those `names` that exist; returns an error for the first mismatch.
+    /// Skips verification if the files exceed `limit` bytes in total.
     pub(crate) fn check(
         &self,
         names: impl IntoIterator<Item = PathBuf>,
@@ -60,7 +60,7 @@ impl SealedDirectory {
             match seal_holds(&path) {
                 Ok(true) => {}
                 Ok(false) => return Err(IndexError::checksum(path)),
-                // A writer has replaced it; whoever still needs it will report it.
+                // A writer has replaced it; if it is still needed, opening it will fail.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => return Err(IndexError::Unreadable { path, source }),
             }
@@ -75,7 +75,7 @@ fn seal(content: &blake3::Hasher) -> [u8; SEAL] {
     seal
 }
 
-/// Whether the file at `path` ends with the checksum of what comes before.
+/// Whether the checksum at the end of the file matches its content.
 fn seal_holds(path: &Path) -> io::Result<bool> {
     let mut file = File::open(path)?;
     let Some(content) = file.metadata()?.len().checked_sub(SEAL as u64) else { return Ok(false) };
@@ -86,19 +86,19 @@ fn seal_holds(path: &Path) -> io::Result<bool> {
     Ok(stored == seal(&hasher))
 }
 
-/// Parts of a file up to this size are read and not mapped, in bytes: as much as Linux maps around
-/// a page that is touched (`fault_around_bytes`), so mapping a smaller part saves no memory.
+/// Parts of a file up to this size, in bytes, are read instead of mapped. Linux maps this much
+/// around a touched page (`fault_around_bytes`), so mapping a smaller part would save no memory.
 #[cfg(any(unix, test))]
 const SMALL: usize = 64 << 10;
 
 /// A file without its checksum.
 ///
-/// Posting lists and stored texts are many and small, and scattered over their files. Each mapped
-/// one leaves the pages around it in the process; one that is read leaves nothing.
+/// Posting lists and stored texts are small, numerous and scattered. Mapping one also makes the
+/// surrounding pages resident; reading it does not.
 struct Content {
     file: Arc<dyn FileHandle>,
     len: usize,
-    /// The file again, where small parts of it are read.
+    /// A second handle to the file, for reading small parts.
     #[cfg(unix)]
     parts: Option<File>,
 }
@@ -130,7 +130,7 @@ impl FileHandle for Content {
     }
 }
 
-/// Writes a file, and its checksum last.
+/// Writes a file followed by its checksum.
 struct Sealing<W> {
     file: W,
     hasher: blake3::Hasher,
@@ -162,7 +162,7 @@ impl Directory for SealedDirectory {
         #[cfg(unix)]
         let parts = {
             let has_small_parts = path.extension().is_some_and(|it| it == "idx" || it == "store");
-            // A process that may open no more files maps all of it.
+            // If no more files can be opened, fall back to the mapping.
             has_small_parts.then(|| File::open(self.path.join(path)).ok()).flatten()
         };
         Ok(Arc::new(Content {
@@ -252,7 +252,7 @@ mod tests {
                 let read = file.read_bytes(range.clone()).unwrap();
                 assert_eq!(read.as_slice(), &content[range.clone()], "{name} {range:?}");
             }
-            // The checksum after the content cannot be read.
+            // The checksum after the content must not be readable.
             assert!(file.read_bytes(end - 1..end + 1).is_err());
         }
     }

@@ -1,12 +1,12 @@
-//! Flat append-only files of vectors: the dense side of the index.
+//! Flat append-only vector files: the dense half of the index.
 //!
-//! A row is an `f32` scale and `dim` signed bytes, `value = scale · byte`. Rows of 12 bits keep four
-//! more bits of each value in a second file beside it, two values to a byte, the first in its lower
-//! half: `value = scale · (byte + four / 16)`. A search reads all of the first file, and of the
-//! second only what it has found. Both are little-endian and begin with a header.
+//! A row is an `f32` scale and `dim` signed bytes: `value = scale · byte`. With 12 bits, a second
+//! file holds four more bits per value, two values per byte, low nibble first:
+//! `value = scale · (byte + nibble / 16)`. A search scans all of the first file, and reads only the
+//! rows it found from the second. Both are little-endian and start with a header.
 //!
-//! Exact, so there is no graph to build and an update is an append. Rows past the last commit are
-//! left-overs of an interrupted run; the next writer cuts them off.
+//! Search is exact, so there is no graph to build and an update is an append. Rows past the last
+//! commit are leftovers of an interrupted run; the next writer truncates them.
 
 use std::fs::File;
 use std::io;
@@ -20,33 +20,33 @@ use crate::compute::dense::scan;
 use crate::index::IndexError;
 
 const SCALE: usize = size_of::<f32>();
-/// Steps of the low four bits to one step of the high byte.
+/// Steps of the low nibble per step of the high byte.
 const LOW_STEPS: f32 = 16.0;
 /// The largest high byte.
 const MAX_HIGH: f32 = 127.0;
-/// No embedder has longer vectors, and a scan's 32-bit sums hold this many products.
+/// Larger than any embedder's vectors, and small enough for the 32-bit sums of a scan.
 const MAX_DIM: usize = 1 << 16;
 
-/// How precisely values are kept.
+/// Storage precision of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bits {
-    /// One file: an error of at most 1/254 of the row's largest value.
+    /// One file; the error is at most 1/254 of the row's largest value.
     Eight,
-    /// Two files: an error of at most 1/4,064 of it.
+    /// Two files; the error is at most 1/4,064 of the row's largest value.
     Twelve,
 }
 
-/// The layout of scales and high bytes.
+/// Layout of the file with scales and high bytes.
 fn high(dim: usize) -> RecordLayout {
     RecordLayout { magic: b"RQROWS\x00\x02", number: dim as u32, record: SCALE + dim }
 }
 
-/// The layout of low bits.
+/// Layout of the file with low bits.
 fn low(dim: usize) -> RecordLayout {
     RecordLayout { magic: b"RQLOWS\x00\x02", number: dim as u32, record: dim.div_ceil(2) }
 }
 
-/// Refuses vectors that are longer than any embedder's.
+/// Rejects vectors larger than any embedder's.
 fn check_size(path: &Path, dim: usize) -> Result<(), IndexError> {
     if dim > MAX_DIM {
         let what = format!("it cannot hold vectors of {dim} values");
@@ -55,34 +55,34 @@ fn check_size(path: &Path, dim: usize) -> Result<(), IndexError> {
     Ok(())
 }
 
-/// The file of low bits beside the one at `path`.
+/// Path of the low-bits file next to `path`.
 fn low_path(path: &Path) -> PathBuf {
     path.with_extension("low")
 }
 
-/// A row as it is stored.
+/// A row in its stored form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawVector<'a> {
     high: &'a [u8],
     low: Option<Vec<u8>>,
 }
 
-/// One digest of what two files hold.
+/// One digest that covers both files.
 fn both(high: blake3::Hash, low: Option<blake3::Hash>) -> blake3::Hash {
     let Some(low) = low else { return high };
     blake3::hash(&[*high.as_bytes(), *low.as_bytes()].concat())
 }
 
-/// The rows of a file, mapped for reading.
+/// A memory-mapped vector file.
 pub struct VectorFile {
     map: Mmap,
-    /// Not mapped: each of the few values that a search reads would keep a whole page in memory.
+    /// Not mapped: a search reads a few values here and there, and each would keep a page resident.
     low: Option<File>,
     dim: usize,
 }
 
 impl VectorFile {
-    /// Opens the first `committed` rows at `path`, which are vectors of `dim` values.
+    /// Opens the first `committed` rows at `path`, vectors of `dim` values each.
     pub fn open(path: &Path, bits: Bits, dim: usize, committed: u64) -> Result<Self, IndexError> {
         check_size(path, dim)?;
         let map = high(dim).map(path, committed)?;
@@ -115,8 +115,8 @@ impl VectorFile {
         values
     }
 
-    /// Row `row` as it is stored, for [`VectorFileWriter::append_raw`]; `None` if it cannot be read. The
-    /// row must be below [`VectorFile::len`].
+    /// Row `row` in stored form, for [`VectorFileWriter::append_raw`]; `None` if it cannot be read.
+    /// The row must be below [`VectorFile::len`].
     pub fn raw(&self, row: u64) -> Option<RawVector<'_>> {
         let layout = high(self.dim);
         let start = HEADER + row as usize * layout.record;
@@ -132,7 +132,8 @@ impl VectorFile {
         Some(RawVector { high: self.map.get(start..start + layout.record)?, low })
     }
 
-    /// Digest of rows `from..to`, as [`VectorFileWriter::digest`] gives it; `None` if they cannot be read.
+    /// Digest of rows `from..to`, matching [`VectorFileWriter::digest`]; `None` if they cannot be
+    /// read.
     pub fn digest(&self, from: u64, to: u64) -> Option<blake3::Hash> {
         const BLOCK: u64 = 1 << 20;
         let high = high(self.dim).digest(&self.map, from, to)?;
@@ -149,8 +150,8 @@ impl VectorFile {
         Some(both(high, Some(low.finalize())))
     }
 
-    /// Writes the dot products of `query` with the rows from `first` on into `scores`, by their high
-    /// bytes alone. The rows must be below [`VectorFile::len`].
+    /// Writes the dot products of `query` with the rows from `first` onwards into `scores`, using
+    /// only their high bytes. The rows must be below [`VectorFile::len`].
     pub fn scan(&self, level: SimdLevel, query: &scan::Query, first: u64, scores: &mut [f32]) {
         const BLOCK: usize = 64;
         let stride = high(self.dim).record;
@@ -173,8 +174,7 @@ impl VectorFile {
         (scale(row), &row[SCALE..])
     }
 
-    /// The low bits of a row, each as a signed byte. If the disk cannot be read, all that is lost is
-    /// precision.
+    /// The low bits of a row as signed bytes. A read error costs only precision.
     fn low(&self, row: u64) -> Option<Vec<u8>> {
         let layout = low(self.dim);
         let mut bytes = vec![0u8; layout.record];
@@ -188,7 +188,6 @@ impl VectorFile {
     }
 }
 
-/// The scale that a row begins with.
 fn scale(row: &[u8]) -> f32 {
     f32::from_le_bytes([row[0], row[1], row[2], row[3]])
 }
@@ -211,7 +210,7 @@ fn read_at(file: &File, mut bytes: &mut [u8], mut start: u64) -> io::Result<()> 
     Ok(())
 }
 
-/// `sum(row * query)`, in independent lanes so that the compiler can use vector registers.
+/// `sum(row * query)`, in independent lanes so that the compiler can vectorize it.
 fn dot(row: &[u8], query: &[f32]) -> f32 {
     const LANES: usize = 16;
     let mut sums = [0f32; LANES];
@@ -226,7 +225,7 @@ fn dot(row: &[u8], query: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + rest.map(|(&r, q)| f32::from(r.cast_signed()) * q).sum::<f32>()
 }
 
-/// Appends vectors.
+/// Appends vectors to a file.
 pub struct VectorFileWriter {
     high: Appender,
     low: Option<Appender>,
@@ -235,7 +234,7 @@ pub struct VectorFileWriter {
 }
 
 impl VectorFileWriter {
-    /// Opens what is at `path`, or makes it, and cuts it to the `committed` rows.
+    /// Opens or creates the file at `path` and truncates it to `committed` rows.
     pub fn open(path: &Path, bits: Bits, dim: usize, committed: u64) -> Result<Self, IndexError> {
         check_size(path, dim)?;
         let high = high(dim).append(path, committed)?;
@@ -257,8 +256,8 @@ impl VectorFileWriter {
             (code * (LOW_STEPS / steps)) as i32
         };
         let codes: Vec<i32> = vector.iter().map(code).collect();
-        // The high byte is rounded, so that alone it is as good as it can be; the rest of the code
-        // is its lowest four bits, as a signed number.
+        // Round the high byte so that it is as accurate as possible on its own; the remainder, as a
+        // signed nibble, refines it.
         let mut row = scale.to_le_bytes().to_vec();
         row.extend(codes.iter().map(|code| ((code + 8) >> 4) as u8));
         self.high.write(&row)?;
@@ -272,7 +271,7 @@ impl VectorFileWriter {
         Ok(self.rows - 1)
     }
 
-    /// Appends a row of another file of this kind, unchanged.
+    /// Appends a row copied verbatim from another file with the same layout.
     pub fn append_raw(&mut self, row: &RawVector<'_>) -> Result<(), IndexError> {
         self.high.write(row.high)?;
         if let (Some(file), Some(low)) = (&mut self.low, &row.low) {
@@ -282,8 +281,8 @@ impl VectorFileWriter {
         Ok(())
     }
 
-    /// Appends copies of `count` rows of this file, committed or not, and returns the number of the
-    /// first copy.
+    /// Appends copies of `count` rows of this file, committed or not, and returns the row number of
+    /// the first copy.
     pub fn copy(&mut self, first: u64, count: u64) -> Result<u64, IndexError> {
         let is_there = first.checked_add(count).is_some_and(|end| end <= self.rows);
         let files = [(Some(&mut self.high), high(self.dim)), (self.low.as_mut(), low(self.dim))];
@@ -298,7 +297,7 @@ impl VectorFileWriter {
         Ok(self.rows - count)
     }
 
-    /// Digest of the rows appended since this was last called.
+    /// Digest of the rows appended since the previous call.
     pub fn digest(&mut self) -> blake3::Hash {
         both(self.high.digest(), self.low.as_mut().map(Appender::digest))
     }
@@ -308,7 +307,7 @@ impl VectorFileWriter {
         self.rows
     }
 
-    /// Puts everything appended so far on disk.
+    /// Syncs all appended rows to disk.
     pub fn sync(&mut self) -> Result<(), IndexError> {
         self.high.sync()?;
         self.low.as_mut().map_or(Ok(()), Appender::sync)
@@ -361,10 +360,10 @@ mod tests {
         let eight = write(&dir.path().join("eight"), Bits::Eight, &vectors);
         let twelve = write(&dir.path().join("twelve"), Bits::Twelve, &vectors);
         let differing = eight.map.iter().zip(&twelve.map[..]).filter(|(a, b)| a != b).count();
-        // Values between two steps are rounded twice: one in 32.
+        // Double rounding changes values near the midpoint of two steps: about one in 32.
         assert!(differing <= 50 * DIM / 16, "{differing}");
         assert!(!dir.path().join("eight.low").exists());
-        // Header and scales aside, 580 bytes for 384 values.
+        // 580 bytes for 384 values, plus header and scales.
         let low = std::fs::metadata(dir.path().join("twelve.low")).unwrap();
         assert_eq!(
             low.len() as usize + twelve.map.len(),

@@ -1,4 +1,4 @@
-//! Checks an index completely: every byte against its checksum, every chunk against its document.
+//! Verifies an index completely: every byte against its checksum, every chunk against its document.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,7 +9,7 @@ use super::manifest::Manifest;
 use super::reader::DirectoryIndex;
 use crate::index::{Index, IndexError, Ledger};
 
-/// Checks the index in `dir` completely. The first fault found is the error.
+/// Verifies the index in `dir` completely. Fails on the first fault found.
 pub fn verify(dir: &Path) -> Result<DirectoryIndex, IndexError> {
     let manifest = Manifest::read(dir)?;
     if !manifest.is_as_written(dir) {
@@ -18,7 +18,7 @@ pub fn verify(dir: &Path) -> Result<DirectoryIndex, IndexError> {
             what: "it is not what was written".to_owned(),
         });
     }
-    // A writer may have replaced it in the meantime: then the new generation counts.
+    // If a writer has replaced the generation meanwhile, verify the new one.
     match generation(dir, &manifest) {
         Err(_) if Manifest::read(dir).is_ok_and(|now| !now.is_same_generation(&manifest)) => {
             generation(dir, &Manifest::read(dir)?)
@@ -27,7 +27,7 @@ pub fn verify(dir: &Path) -> Result<DirectoryIndex, IndexError> {
     }
 }
 
-/// Checks the data that `manifest` names.
+/// Verifies the data named by `manifest`.
 pub(crate) fn generation(dir: &Path, manifest: &Manifest) -> Result<DirectoryIndex, IndexError> {
     let index = DirectoryIndex::open_generation(dir, manifest, u64::MAX)?;
     let log = index.read_log()?;
@@ -36,7 +36,7 @@ pub(crate) fn generation(dir: &Path, manifest: &Manifest) -> Result<DirectoryInd
     Ok(index)
 }
 
-/// Compares the row files with the digests that each commit recorded.
+/// Verifies the record files against the digests recorded with each commit.
 fn check_extents(index: &DirectoryIndex, extents: &[Extent]) -> Result<(), IndexError> {
     let (vectors, table, tokens) = index.row_files();
     let expect = |name: &str, is_intact: bool| match is_intact {
@@ -61,7 +61,7 @@ fn check_extents(index: &DirectoryIndex, extents: &[Extent]) -> Result<(), Index
     expect("tokens.i8", tokens.is_none_or(|tokens| tokens.len() == token))
 }
 
-/// Compares the chunks with their documents and with their rows.
+/// Verifies that chunks match their documents and rows.
 fn check_chunks(index: &DirectoryIndex, ledger: &Ledger) -> Result<(), IndexError> {
     let damaged = |what: String| IndexError::Damaged { path: index.data().to_owned(), what };
     let mut found: BTreeMap<String, u64> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Writing: one process at a time, one commit point.
+//! Writing a directory index: one process at a time, one commit point.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
@@ -21,10 +21,10 @@ use crate::index::{
     Start,
 };
 
-/// Tantivy's memory for a segment in the making, in bytes; it accepts no less than 15 MB.
+/// Tantivy's memory budget for a segment, in bytes; its minimum is 15 MB.
 const LEXICAL_MEMORY: usize = 64 << 20;
 
-/// The one writer of an index in a directory.
+/// The sole writer of a directory index.
 pub struct DirectoryWriter {
     generation: Generation,
     lexical: tantivy::IndexWriter,
@@ -36,25 +36,25 @@ pub struct DirectoryWriter {
     log: LogWriter,
     /// Documents with at least one chunk.
     documents: u64,
-    /// Chunks that were not removed.
+    /// Chunks that have not been removed.
     live: u64,
     /// Rows at the last commit; `None` before the first.
     committed: Option<u64>,
 }
 
-/// The generation of data that a writer works on.
+/// The generation that a writer works on.
 struct Generation {
     dir: PathBuf,
     manifest: Manifest,
-    /// Whether the directory's manifest names this generation.
+    /// Whether the manifest names this generation.
     is_current: bool,
     start: Start,
-    /// Held for as long as the writer lives.
+    /// Held for the writer's lifetime.
     lock: WriteLock,
 }
 
 impl Generation {
-    /// Starts this generation, of which nothing exists yet.
+    /// Creates this generation from scratch.
     fn create(self) -> Result<DirectoryWriter, IndexError> {
         let path = self.lexical_path();
         fs::create_dir_all(&path).map_err(unwritable(&path))?;
@@ -68,7 +68,7 @@ impl Generation {
         self.write(index, None)
     }
 
-    /// Goes on from the last commit of this generation.
+    /// Resumes this generation from its last commit.
     fn resume(self) -> Result<DirectoryWriter, IndexError> {
         let path = self.lexical_path();
         let index = lexical::open(&path)?;
@@ -100,10 +100,10 @@ impl Generation {
         };
         let log = LogWriter::open(&data, committed.log, committed.log_bytes)?;
         let live = log.ledger().documents().values().map(|document| document.chunks).sum();
-        // One thread: embedding is what takes the time, and segments come out the same each run.
+        // One thread: embedding dominates the run time, and segments are reproducible this way.
         let lexical: tantivy::IndexWriter =
             lexical.writer_with_num_threads(1, LEXICAL_MEMORY).map_err(&failed)?;
-        // The left-overs of a writer that was killed would be in the way: file names repeat.
+        // Remove what a killed writer left behind, since file names can recur.
         lexical.garbage_collect_files().wait().map_err(&failed)?;
         Ok(DirectoryWriter {
             generation: self,
@@ -124,7 +124,7 @@ impl Generation {
         self.manifest.data(&self.dir).join("lexical")
     }
 
-    /// Has the directory's manifest name this generation, and removes all others.
+    /// Points the manifest at this generation and removes all others.
     fn make_current(&mut self) -> Result<(), IndexError> {
         if self.is_current {
             return Ok(());
@@ -141,7 +141,7 @@ impl Generation {
 }
 
 impl DirectoryWriter {
-    /// Opens the index in `dir` for writing, or starts one with `settings`.
+    /// Opens the index in `dir` for writing, or creates one with `settings`.
     pub fn open(dir: &Path, settings: Settings, start: Start) -> Result<Self, IndexError> {
         fs::create_dir_all(dir).map_err(unwritable(dir))?;
         let lock = lock(dir)?;
@@ -165,7 +165,7 @@ impl DirectoryWriter {
             }
             (None, Start::Update) => generation(Manifest::fresh(dir, settings), false).create(),
             (current, Start::Rebuild) => {
-                // Data that a crash may have damaged is not built upon.
+                // Resume only if the data is intact: a crash may have damaged it.
                 let unfinished = Manifest::unfinished(dir, &settings)
                     .filter(|begun| current.is_none_or(|now| !now.is_same_generation(begun)))
                     .filter(|begun| verify::generation(dir, begun).is_ok());
@@ -177,10 +177,10 @@ impl DirectoryWriter {
         }
     }
 
-    /// Opens the index in `dir`, which exists, with the settings that it has.
+    /// Opens the existing index in `dir` with its own settings.
     pub fn open_existing(dir: &Path) -> Result<Self, IndexError> {
-        // Read twice: no lock file is made where there is no index, and another writer may replace
-        // the index before the lock is ours.
+        // First read: do not create a lock file where there is no index. Second read: another
+        // writer may have replaced the index before we took the lock.
         Manifest::read(dir)?;
         let lock = lock(dir)?;
         let manifest = Manifest::read(dir)?;
@@ -188,7 +188,7 @@ impl DirectoryWriter {
         Generation { dir, manifest, is_current: true, start: Start::Update, lock }.resume()
     }
 
-    /// Adds what belongs to the row that was appended last.
+    /// Adds the metadata of the row appended last.
     fn add_record(&mut self, passage: &Passage, record: ChunkRecord) -> Result<(), IndexError> {
         self.table.append(record)?;
         let mut document = TantivyDocument::default();
@@ -232,22 +232,22 @@ impl DirectoryWriter {
         Ok(())
     }
 
-    /// Waits for tantivy's merges in the background, so that they are not cut off.
+    /// Waits for tantivy's background merges, so that they are not cut off.
     pub fn finish(self) -> Result<(), IndexError> {
         let failed = write_error(&self.lexical_path);
         self.lexical.wait_merging_threads().map_err(&failed)
     }
 
-    /// Rewrites the index without the rows whose chunks were removed. Commits first.
+    /// Commits, then rewrites the index without the rows of removed chunks.
     pub fn compact(mut self) -> Result<(), IndexError> {
         self.commit()?;
         let Self { generation, lexical, lexical_path, log, .. } = self;
         let Generation { dir, lock, .. } = generation;
-        // The old generation is only read from here on.
+        // From here on the old generation is only read.
         lexical.wait_merging_threads().map_err(write_error(&lexical_path))?;
         let old = DirectoryIndex::open(&dir)?;
         let manifest = Manifest::fresh(&dir, old.manifest().settings.clone());
-        // Not a rebuild that could be continued: it is worth nothing before it is complete.
+        // Not marked as resumable: a partial compaction is worthless.
         let new = Generation { dir, manifest, is_current: false, start: Start::Update, lock };
         let mut new = new.create()?;
         for chunk in old.chunks() {
@@ -383,12 +383,12 @@ fn unwritable(path: &Path) -> impl FnOnce(std::io::Error) -> IndexError + use<> 
     move |source| IndexError::Unwritable { path, source }
 }
 
-/// The operating system's lock on an open file, which goes with the process however that ends.
+/// An OS file lock, released when the process exits for any reason.
 struct WriteLock(File);
 
 impl Drop for WriteLock {
-    /// Closing the file may not be enough: a child that another thread is starting has it too, until
-    /// it becomes another program.
+    /// Unlock explicitly: a child being spawned by another thread holds a duplicate of the
+    /// descriptor until it calls exec, so closing ours may not release the lock.
     fn drop(&mut self) {
         let _ = self.0.unlock();
     }

@@ -1,34 +1,34 @@
-//! `milvus://[user:password@]host[:port]/collection`: where a collection is, and who asks for it.
+//! Parses `milvus://[user:password@]host[:port]/collection`.
 
 use std::fmt;
 
 /// Milvus' default.
 const PORT: u16 = 19530;
-/// Milvus allows 255; the suffixes of our collections' names need room.
+/// Milvus allows 255; the rest is for the suffixes of our collection names.
 const MAX_NAME: usize = 200;
 
-/// A collection on a server.
+/// A collection on a server, with credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
-    /// Whether the connection is encrypted.
+    /// Whether to use TLS.
     pub tls: bool,
-    /// Host name or IP address, one of version 6 in brackets.
+    /// Host name or IP address, IPv6 in brackets.
     pub host: String,
     /// TCP port.
     pub port: u16,
-    /// The name of the index there.
+    /// Name of the index on the server.
     pub collection: String,
-    /// `user:password` or an API key. Never shown.
+    /// `user:password` or an API key. Never displayed.
     pub token: Option<String>,
 }
 
-/// Whether `text` names a collection rather than a directory.
+/// Whether `text` denotes a collection rather than a directory.
 pub fn is_address(text: &str) -> bool {
     text.starts_with("milvus://") || text.starts_with("milvus+tls://")
 }
 
 impl Address {
-    /// Parses an address. The error says what is wrong with it, without its secrets.
+    /// Parses an address. Errors omit secrets.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (tls, rest) = match (text.strip_prefix("milvus+tls://"), text.strip_prefix("milvus://"))
         {
@@ -36,7 +36,7 @@ impl Address {
             (_, Some(rest)) => (false, rest),
             _ => return Err("it does not begin with milvus:// or milvus+tls://".to_owned()),
         };
-        // A password may hold a `/` or an `@`; a collection's name may not.
+        // A password may contain `/` or `@`; a collection name may not.
         let (server, collection) =
             rest.rsplit_once('/').ok_or("it names no collection: milvus://host:port/collection")?;
         let (token, server) = match server.rsplit_once('@') {
@@ -44,7 +44,7 @@ impl Address {
             None => (None, server),
         };
         let (host, port) = match server.rsplit_once(':') {
-            // The colons of an IPv6 address are within brackets.
+            // Colons of an IPv6 address are inside brackets.
             Some((host, port)) if !port.contains(']') => {
                 (host, port.parse().map_err(|_| "its port is not a number below 65536")?)
             }
@@ -69,7 +69,7 @@ impl Address {
         Ok(Self { tls, host, port, collection, token })
     }
 
-    /// The URL of the server, for the client.
+    /// The server URL for the client.
     #[cfg(feature = "milvus")]
     pub fn url(&self) -> String {
         let scheme = if self.tls { "https" } else { "http" };
@@ -77,7 +77,7 @@ impl Address {
     }
 }
 
-/// `%40` → `@`.
+/// Percent-decodes, such as `%40` → `@`.
 fn decoded(text: &str) -> Result<String, String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -95,7 +95,7 @@ fn decoded(text: &str) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| "its password is not UTF-8".to_owned())
 }
 
-/// Without secrets, so that it can be shown.
+/// Omits secrets, so that it is safe to display.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "milvus+tls" } else { "milvus" };

@@ -1,4 +1,4 @@
-//! BM25 of texts that the server has found, and how rare a word is by the server's own scores.
+//! BM25 of texts found by the server, and document frequencies recovered from its scores.
 
 use std::collections::HashMap;
 
@@ -7,11 +7,11 @@ use crate::index::lexical::K1;
 use crate::index::lexical::QueryTerm;
 use crate::text::analyze::{TermKind, terms};
 
-/// BM25's b, as tantivy has it.
+/// BM25's b, as in tantivy.
 pub const B: f32 = 0.75;
 
-/// BM25 of a text by itself; `mean` tells how many terms of a kind a chunk has on average. As in a
-/// directory, but for the lengths, which tantivy rounds.
+/// BM25 of a single text; `mean` gives the average number of terms of a kind per chunk. Matches a
+/// directory index except that tantivy rounds lengths.
 pub fn score(query: &LexicalQuery, text: &str, mean: impl Fn(TermKind) -> f32) -> f32 {
     let counted = [query.words, TermKind::Pairs].map(|kind| {
         let mut counts: HashMap<String, u32> = HashMap::new();
@@ -37,7 +37,7 @@ pub fn saturation(occurrences: usize, length: usize, mean: f32) -> f32 {
     occurrences * (K1 + 1.0) / (occurrences + K1 * (1.0 - B + B * norm))
 }
 
-/// How many of `chunks` contain a term with this idf: ln(1 + x), x = (N − n + ½) / (n + ½).
+/// How many of `chunks` contain a term with this idf: inverts ln(1 + x), x = (N − n + ½) / (n + ½).
 pub fn doc_freq(idf: f32, chunks: u64) -> u64 {
     let x = f64::from(idf).exp_m1();
     let doc_freq = (chunks as f64 + 0.5 - 0.5 * x) / (1.0 + x);

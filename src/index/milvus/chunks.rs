@@ -17,34 +17,33 @@ use super::server::Server;
 use super::terms;
 use crate::index::{IndexError, Passage};
 
-/// Bytes of token vectors in one row. Divisible by three, so that its Base64 fills a text field:
-/// 49,140 / 3 · 4 = 65,520.
+/// Bytes of token vectors per row. Divisible by three, so that Base64 fills a text field: 49,140 /
+/// 3 · 4 = 65,520.
 const PART: usize = 49_140;
-/// Rows of token vectors in one message: with 65,520 bytes each, about 3 MiB of the 4 MiB that the
-/// client takes.
+/// Token-vector rows per message: at 65,520 bytes each, about 3 MiB of the client's 4 MiB limit.
 const TOKEN_ROWS: usize = 48;
-/// Chunks in one answer: few enough for the 4 MiB that the client takes.
+/// Chunks per response, to stay below the client's 4 MiB limit.
 const PAGE: usize = 128;
 
 #[derive(Debug, Clone)]
 pub struct ChunkRow {
-    /// [`chunk_key`].
+    /// See [`chunk_key`].
     pub id: i64,
-    /// [`document_key`].
+    /// See [`document_key`].
     pub document: i64,
-    /// [`text_key`].
+    /// See [`text_key`].
     pub text: i64,
-    /// Bytes of its token vectors.
+    /// Size of its packed token vectors in bytes.
     pub token_bytes: usize,
-    /// [`checksum`].
+    /// See [`checksum`].
     pub checksum: i64,
     pub passage: Passage,
-    /// `[dim]`.
+    /// Embedding, `[dim]`.
     pub vector: Vec<f32>,
 }
 
 impl ChunkRow {
-    /// The row of a chunk with packed token vectors.
+    /// The row of a chunk, given its packed token vectors.
     pub fn new(passage: &Passage, vector: &[f32], tokens: &[u8]) -> Self {
         Self {
             id: chunk_key(passage),
@@ -57,13 +56,13 @@ impl ChunkRow {
         }
     }
 
-    /// Where its token vectors are.
+    /// The handle to its token vectors.
     pub fn token_vectors(&self) -> TokenVectors {
         TokenVectors { chunk: self.id, bytes: self.token_bytes }
     }
 }
 
-/// The token vectors of a chunk, by which they are found: rows of [`PART`] bytes each.
+/// Identifies a chunk's token vectors, which are stored in rows of [`PART`] bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct TokenVectors {
     pub chunk: i64,
@@ -76,20 +75,20 @@ impl TokenVectors {
     }
 }
 
-/// A chunk that is to be written.
+/// A chunk to be written.
 pub struct NewChunk {
     pub row: ChunkRow,
-    /// Packed.
+    /// Packed token vectors.
     pub tokens: Vec<u8>,
 }
 
-/// The fields by which a row is scored and shown.
+/// Fields needed to score and display a row.
 pub const SCORED: [&str; 4] = ["id", "token_bytes", "passage", "dense"];
-/// All fields but the words.
+/// All fields except the search terms.
 const WHOLE: [&str; 7] =
     ["id", "document_key", "text_key", "token_bytes", "checksum", "passage", "dense"];
 
-/// The rows of an answer that has the fields of [`SCORED`] or [`WHOLE`].
+/// Decodes the rows of a response with the fields of [`SCORED`] or [`WHOLE`].
 pub fn rows(fields: &[FieldData]) -> Answered<Vec<ChunkRow>> {
     if is_empty(fields) {
         return Ok(Vec::new());
@@ -120,9 +119,9 @@ pub fn rows(fields: &[FieldData]) -> Answered<Vec<ChunkRow>> {
         .collect()
 }
 
-/// All of these calls block, and all can be repeated.
+/// All calls block and are safe to retry.
 impl Server {
-    /// Writes chunks with their words and token vectors.
+    /// Writes chunks with their terms and token vectors.
     pub fn put_chunks(
         &self,
         names: &CollectionNames,
@@ -131,7 +130,7 @@ impl Server {
         if chunks.is_empty() {
             return Ok(());
         }
-        // Token vectors first, so that a chunk which is seen has them.
+        // Token vectors first, so that any visible chunk has them.
         self.put_tokens(names, chunks)?;
         let numbers = |name: &str, of: &dyn Fn(&ChunkRow) -> i64| {
             FieldData::int64(name, chunks.iter().map(|chunk| of(&chunk.row)).collect())
@@ -183,7 +182,7 @@ impl Server {
         Ok(())
     }
 
-    /// Removes chunks with their token vectors.
+    /// Removes chunks and their token vectors.
     pub fn delete_chunks(
         &self,
         names: &CollectionNames,
@@ -195,7 +194,7 @@ impl Server {
         if parts.is_empty() { Ok(()) } else { self.delete(&names.tokens(), &parts) }
     }
 
-    /// The chunks of some documents, each with the key of its document.
+    /// The chunks of the given documents, each with its document's key.
     pub fn chunks_of(
         &self,
         names: &CollectionNames,
@@ -220,7 +219,7 @@ impl Server {
         Ok(found)
     }
 
-    /// The chunks with one of some texts.
+    /// The chunks whose text is one of those given.
     pub fn chunks_with(
         &self,
         names: &CollectionNames,
@@ -236,7 +235,7 @@ impl Server {
         Ok(found)
     }
 
-    /// Chunks by key, in any order, as far as they exist.
+    /// Chunks by key, in any order; missing ones are skipped.
     pub fn chunks(
         &self,
         names: &CollectionNames,
@@ -251,7 +250,8 @@ impl Server {
         Ok(found)
     }
 
-    /// The `limit` chunks with the smallest keys: a random sample, and always the same one.
+    /// The `limit` chunks with the smallest keys: a random sample (keys are hashes), yet
+    /// reproducible.
     pub fn first_chunks(
         &self,
         names: &CollectionNames,
@@ -268,8 +268,8 @@ impl Server {
         Ok(found)
     }
 
-    /// Passes all chunks to `take` in pages, ordered by key, so that copies of equal indexes are
-    /// equal; until it breaks off.
+    /// Passes all chunks to `take` in pages until it breaks; ordered by key, so that copies of
+    /// equal indexes are equal.
     pub fn each_page(
         &self,
         names: &CollectionNames,
@@ -282,7 +282,7 @@ impl Server {
         })
     }
 
-    /// The packed token vectors of each of these chunks, in their order.
+    /// The packed token vectors of `chunks`, in the same order.
     pub fn tokens_of(
         &self,
         names: &CollectionNames,

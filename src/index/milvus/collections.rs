@@ -1,4 +1,4 @@
-//! The collections of an index: their fields, and how they are made, loaded and removed.
+//! The collections of an index: schema, creation, loading and removal.
 
 use std::collections::HashMap;
 use std::thread::sleep;
@@ -24,24 +24,24 @@ use super::server::Server;
 use crate::index::lexical::K1;
 use crate::index::{IndexError, Settings};
 
-/// Bytes that Milvus keeps in one text field at most.
+/// Milvus' limit on a text field, in bytes.
 pub const MAX_TEXT: usize = 65_535;
-/// How often to look for a collection that another process is making: for 4 s in all.
+/// How often to check for a collection that another process is creating: 4 s in total.
 const CREATION_LOOKS: u32 = 20;
-/// After each of these looks.
+/// Delay between these checks.
 const CREATION_WAIT: Duration = Duration::from_millis(200);
-/// In milliseconds; flushing takes a cluster about a second.
+/// In milliseconds; a cluster takes about a second to flush.
 const FLUSH_MS: i64 = 60_000;
 
-/// Milvus' codes for a collection and for an alias that do not exist. No other error may pass for a
-/// missing index: a new one would take its place.
+/// Milvus' codes for a missing collection and a missing alias. Treating any other error as a
+/// missing index would overwrite an existing one.
 const NO_ALIAS: [i32; 2] = [100, 1600];
 
 fn number_field(name: &str) -> FieldSchema {
     FieldSchema::new().name(name).data_type(DataType::Int64)
 }
 
-/// Text is read for few chunks of many: query nodes map it from their disks.
+/// Text is read for only a few chunks, so let query nodes map it from disk.
 fn text_field(name: &str) -> FieldSchema {
     let field = FieldSchema::new().name(name).data_type(DataType::VarChar);
     field.max_length(MAX_TEXT as u32).type_param("mmap.enabled", "true")
@@ -59,10 +59,10 @@ fn with(index: IndexParam, params: &serde_json::Value) -> IndexParam {
     index.extra_params(HashMap::from([("params".to_owned(), params.to_string())]))
 }
 
-/// Milvus demands a vector in every collection; this one is never searched.
+/// Milvus requires a vector field in every collection; this one is never searched.
 const UNUSED: &str = "unused";
 
-/// The column of that vector, for `rows` rows.
+/// Values of that field for `rows` rows.
 pub fn unused(rows: usize) -> FieldData {
     FieldData::float_vector(UNUSED, vec![vec![0.0, 1.0]; rows])
 }
@@ -121,9 +121,9 @@ fn tokens_schema() -> (CollectionSchema, Vec<IndexParam>) {
     (schema, vec![unused_index()])
 }
 
-/// All of these calls block, and all can be repeated.
+/// All calls block and are safe to retry.
 impl Server {
-    /// The generation that is in use, if there is an index.
+    /// The current generation, if there is an index.
     pub fn current(&self) -> Result<Option<CollectionNames>, IndexError> {
         let alias = &self.address.collection;
         let found = self.call("look for the index", |client| async move {
@@ -139,17 +139,17 @@ impl Server {
         names.ok_or_else(|| self.damaged(format!("the alias {alias} is not of an index of ours")))
     }
 
-    /// Makes the ledger of a generation unless it exists, and loads it.
+    /// Creates a generation's ledger if it does not exist, and loads it.
     pub fn create_ledger(&self, names: &CollectionNames) -> Result<(), IndexError> {
         self.create_collection(&names.ledger(), &ledger_schema())?;
         Ok(self.load(names, None)?)
     }
 
-    /// Makes those collections of an index with `settings` that do not exist yet.
+    /// Creates the missing collections of an index with `settings`.
     pub fn create(&self, names: &CollectionNames, settings: &Settings) -> Result<(), IndexError> {
         self.create_collection(&names.ledger(), &ledger_schema())?;
-        // Before the collections that depend on them: a writer that is stopped in between leaves
-        // none that does not fit the settings.
+        // Settings first: a writer stopped midway must not leave collections that do not match
+        // them.
         self.put_settings(names, settings)?;
         if settings.token_vectors {
             self.create_collection(&names.tokens(), &tokens_schema())?;
@@ -173,7 +173,7 @@ impl Server {
                 client.create_collection(request).await
             });
             match made {
-                // Another process may be making it at the same moment.
+                // Another process may be creating it concurrently.
                 Err(error @ MilvusError::Server { .. }) if !self.appears(name)? => {
                     return Err(error);
                 }
@@ -181,8 +181,8 @@ impl Server {
                 made => return made,
             }
         }
-        // Whoever made it may have been stopped before making its indexes. A server that has them
-        // answers with an error, and one that lacks them fails when it has to load the collection.
+        // Its creator may have stopped before building the indexes. If they exist, the server
+        // returns an error here; if they are still missing, loading the collection fails later.
         let made = self.call("index a collection", |client| async move {
             let request = CreateIndexRequest::builder().collection_name(name);
             let request = request.index_params(indexes.clone()).sync(false);
@@ -194,7 +194,7 @@ impl Server {
         }
     }
 
-    /// Waits for a collection that another process makes; false if it does not appear.
+    /// Waits for a collection that another process is creating; false if it does not appear.
     fn appears(&self, name: &str) -> Result<bool, MilvusError> {
         for _ in 0..CREATION_LOOKS {
             if self.has(name)? {
@@ -212,7 +212,7 @@ impl Server {
         })
     }
 
-    /// Has the server load collections that it may have released: the ledger, or with `settings`
+    /// Loads collections that the server may have released: the ledger, or, given `settings`,
     /// everything else.
     pub fn load(
         &self,
@@ -230,7 +230,7 @@ impl Server {
         Ok(())
     }
 
-    /// Puts a generation into use.
+    /// Makes a generation the current one.
     pub fn make_current(&self, names: &CollectionNames) -> Result<(), IndexError> {
         let (alias, collection) = (&names.alias, &names.chunks());
         let now = self.current()?;
@@ -253,7 +253,7 @@ impl Server {
         }
     }
 
-    /// Removes the collections of a generation.
+    /// Drops the collections of a generation.
     pub fn drop_generation(&self, names: &CollectionNames) -> Result<(), MilvusError> {
         for name in &names.all() {
             if self.has(name)? {
@@ -266,7 +266,7 @@ impl Server {
         Ok(())
     }
 
-    /// Has the server write what it holds in memory to its storage.
+    /// Flushes the server's in-memory data to storage.
     pub fn flush(&self, names: &CollectionNames, settings: &Settings) -> Result<(), MilvusError> {
         let mut collections = vec![names.chunks(), names.ledger()];
         if settings.token_vectors {

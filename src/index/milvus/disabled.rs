@@ -1,4 +1,4 @@
-//! Without the feature `milvus`: the same functions, which return an error that says so.
+//! Stubs for builds without the `milvus` feature; each returns an error that says so.
 
 use super::{Address, MilvusError};
 use crate::index::{Index, IndexError, IndexWriter, Notify, Settings, Shard, Start};

@@ -1,4 +1,4 @@
-//! Why an index on a Milvus server cannot be used.
+//! Errors of an index on a Milvus server.
 
 use thiserror::Error;
 
@@ -6,70 +6,70 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum MilvusError {
-    /// The server does not answer.
+    /// The server does not respond.
     #[error("cannot {what} on {address}: it does not answer")]
     Unreachable {
-        /// The index, without secrets.
+        /// Address of the index, without secrets.
         address: String,
-        /// What was asked.
+        /// The operation that failed.
         what: String,
-        /// The client's reason.
+        /// The client's error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// Something listens, but an encrypted connection was not established in time.
+    /// Something accepts connections, but TLS could not be established in time.
     #[error("something listens at {address}, but no encrypted connection came about")]
     NotEncrypted {
-        /// The index, without secrets.
+        /// Address of the index, without secrets.
         address: String,
-        /// The client's reason.
+        /// The client's error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The server does not let this user in.
+    /// Authentication or authorization failed.
     #[error("{address} does not let you in")]
     Refused {
-        /// The index, without secrets.
+        /// Address of the index, without secrets.
         address: String,
-        /// The server's reason.
+        /// The server's error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The server cannot do what it was asked.
+    /// The server returned an error.
     #[error("cannot {what} on {address}")]
     Server {
-        /// The index, without secrets.
+        /// Address of the index, without secrets.
         address: String,
-        /// What was asked.
+        /// The operation that failed.
         what: String,
-        /// The server's reason.
+        /// The server's error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The server has no room for a passage as long as this one.
+    /// A passage exceeds the size of a text field.
     #[error("a passage of {document} has {bytes} bytes, and Milvus keeps {limit} at most")]
     TooLong {
-        /// The document.
+        /// Id of the passage's document.
         document: String,
-        /// The passage's size.
+        /// Size of the passage in bytes.
         bytes: usize,
-        /// Milvus' limit.
+        /// Milvus' limit in bytes.
         limit: usize,
     },
-    /// The address cannot be read.
+    /// The address is not valid.
     #[error("this is no address of an index on Milvus: {0}")]
     BadAddress(String),
-    /// This program was built without the client.
+    /// This program was built without the `milvus` feature.
     #[error("this rag-query was built without Milvus")]
     NotBuilt,
     /// Another process is writing to the same files of the index.
     #[error("another process is writing to {address}: {writer}")]
     Busy {
-        /// The index, without secrets.
+        /// Address of the index, without secrets.
         address: String,
-        /// The other process.
+        /// Host and process id of the other writer.
         writer: String,
     },
-    /// Another process took this one for dead and took over.
+    /// Another process presumed this one dead and took over.
     #[error("this process was not heard of for so long that another took its place at {address}")]
     Overtaken {
-        /// The index, without secrets.
+        /// Address of the index, without secrets.
         address: String,
     },
 }

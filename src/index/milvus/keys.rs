@@ -1,9 +1,9 @@
-//! Keys of rows: hashes of what they identify, so that adding the same twice is adding it once.
+//! Row keys: hashes of what a row identifies, so that inserts are idempotent.
 
 use crate::index::Passage;
 
-/// A positive number for the parts of a key. Among 10⁹ keys two are equal with a probability of
-/// 5 %; `index verify` would find them.
+/// Hashes the parts of a key to a positive number. Among 10⁹ keys, the probability of a collision
+/// is 5 %; `index verify` would detect one.
 pub fn key(parts: &[&[u8]]) -> i64 {
     let mut hasher = blake3::Hasher::new();
     for part in parts {
@@ -15,8 +15,7 @@ pub fn key(parts: &[&[u8]]) -> i64 {
     i64::from_le_bytes(bytes) & i64::MAX
 }
 
-/// The key of a chunk: the same chunk of the same document has the same key, however often it is
-/// added.
+/// The key of a chunk: the same chunk of the same document always gets the same key.
 pub fn chunk_key(passage: &Passage) -> i64 {
     let (start, end) = passage.span;
     let span = [(start as u64).to_le_bytes(), (end as u64).to_le_bytes()].concat();
@@ -27,22 +26,22 @@ pub fn document_key(id: &str) -> i64 {
     key(&[id.as_bytes()])
 }
 
-/// The key of a text that was embedded.
+/// The key of an embedded text.
 pub fn text_key(passage: &Passage) -> i64 {
     key(&[passage.text_to_embed().as_bytes()])
 }
 
-/// The key of an entry in a ledger.
+/// The key of a ledger entry.
 pub fn entry_key(kind: i64, name: &str) -> i64 {
     key(&[&kind.to_le_bytes(), name.as_bytes()])
 }
 
-/// The key of a part of a chunk's token vectors.
+/// The key of one part of a chunk's token vectors.
 pub fn token_key(chunk: i64, part: usize) -> i64 {
     key(&[&chunk.to_le_bytes(), &(part as u64).to_le_bytes()])
 }
 
-/// A hash of everything that was computed for a chunk.
+/// A hash of the vectors computed for a chunk.
 pub fn checksum(vector: &[f32], tokens: &[u8]) -> i64 {
     let vector: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
     key(&[&vector, tokens])

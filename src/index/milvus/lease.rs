@@ -1,13 +1,13 @@
-//! Keeps two writers that might change the same documents from working at once.
+//! A lease that keeps two writers from changing the same documents concurrently.
 //!
-//! Milvus has no locks. A writer puts a claim into the ledger and then looks for other claims: of
-//! two writers that come at once, the one that looks last sees the other's. While it works, it
-//! keeps counting up its claim. A claim that does not change for 15 seconds, by the clock of the
-//! one who waits, belongs to a writer that was killed, and is removed.
+//! Milvus has no locks. A writer adds a claim to the ledger and then checks for other claims: if
+//! two writers start together, whichever checks last sees the other's. While working, it keeps
+//! incrementing its claim's counter. A claim that stays unchanged for 15 seconds by the waiting
+//! writer's clock belongs to a dead writer and is removed.
 //!
-//! The index stays consistent because chunks have keys (see the writer), even if a machine was
-//! suspended for longer and finds its claim gone. The lease keeps two writers from embedding the
-//! same texts, and from leaving chunks of two versions of one document.
+//! Consistency does not depend on the lease: chunk keys ensure it (see the writer), even if a
+//! suspended machine wakes up to find its claim gone. The lease avoids duplicate embedding work,
+//! and chunks from two versions of one document.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,30 +31,30 @@ use super::server::Server;
 use crate::index::{IndexError, Notice, Settings, Shard};
 use crate::support::random::SplitMix64;
 
-/// How often a writer counts up its claim.
+/// How often a writer renews its claim.
 const BEAT_INTERVAL: Duration = Duration::from_secs(2);
-/// How often to look whether other writers are still at work.
+/// How often to check whether other writers are still alive.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-/// A claim that has not changed for this many looks is dead: 15 s, in which seven beats would have
-/// come. Looks are counted and not time, because no claim changes while a server is down.
+/// Checks without a change after which a claim is dead: 15 s, the time of seven beats. Counted in
+/// checks rather than time, because no claim changes while a server is down.
 const DEAD_AFTER: u32 = 30;
-/// After this many looks the user is told what is being waited for.
+/// Checks after which the user is told what is being waited for.
 const NOTICE_AFTER: u32 = 10;
-/// How often two writers that come at once give way to each other.
+/// How often two writers that start together back off from each other.
 const MAX_TRIES: u32 = 20;
-/// Time for taking back a claim at the end.
+/// Time allowed for removing the claim at the end.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a writer says about itself.
+/// A writer's entry in the ledger.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Claim {
-    /// The files that it works on.
+    /// The files it works on.
     shard: Shard,
-    /// A hash of its settings: two writers must not begin an index with different ones.
+    /// A hash of its settings: two writers must not start an index with different ones.
     settings: i64,
     host: String,
     process: u32,
-    /// Counted up while the writer lives.
+    /// Incremented while the writer is alive.
     beat: u64,
 }
 
@@ -63,7 +63,7 @@ impl Claim {
         self.shard.overlaps(other.shard) || self.settings != other.settings
     }
 
-    /// The writer, for messages.
+    /// Describes the writer in messages.
     fn writer(&self) -> String {
         let Self { shard, host, process, .. } = self;
         let part = if shard.is_whole() { String::new() } else { format!(" with --shard {shard}") };
@@ -76,21 +76,21 @@ impl Claim {
     }
 }
 
-/// The right to write, until it is dropped.
+/// The right to write, held until dropped.
 pub struct Lease {
     server: Arc<Server>,
     ledger: String,
-    /// The name of the claim.
+    /// Name of the claim's entry.
     name: String,
-    /// Set when somebody else has removed the claim.
+    /// Set if another writer has removed the claim.
     lost: Arc<AtomicBool>,
-    /// Dropping the sender ends the beats.
+    /// Dropping the sender stops the beats.
     beats: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
 impl Lease {
-    /// Waits for the right to write to the files in `shard`. That another writer is certainly at work
-    /// is an error. The ledger of `names` must exist.
+    /// Waits for the right to write to the files in `shard`. Fails if another writer is known to be
+    /// alive. The ledger of `names` must exist.
     pub fn take(
         server: &Arc<Server>,
         names: &CollectionNames,
@@ -107,7 +107,7 @@ impl Lease {
             address: server.address.to_string(),
             writer: other.writer(),
         };
-        // The last beat of each claim in the way, and for how many looks it was the same.
+        // For each conflicting claim: its last beat, and how many checks it has been unchanged.
         let mut watched: HashMap<String, (u64, u32)> = HashMap::new();
         let mut tries = 0;
         loop {
@@ -155,7 +155,7 @@ impl Lease {
         Self { server: server.clone(), ledger, name, lost, beats: Some((stop, beats)) }
     }
 
-    /// Fails if another writer took this one for dead.
+    /// Fails if another writer presumed this one dead.
     pub fn check(&self) -> Result<(), MilvusError> {
         if self.lost.load(Ordering::SeqCst) {
             return Err(MilvusError::Overtaken { address: self.server.address.to_string() });
@@ -165,13 +165,13 @@ impl Lease {
 }
 
 impl Drop for Lease {
-    /// Takes back the claim if the server answers, so that others need not wait until it is dead.
+    /// Removes the claim if the server responds, so that others need not wait for it to expire.
     fn drop(&mut self) {
         let Some((stop, beats)) = self.beats.take() else { return };
         drop(stop);
         let filter = one_of("id", &[entry_key(CLAIM, &self.name)]);
         let gone = async {
-            // A later beat would bring the claim back.
+            // A late beat would recreate the claim.
             let _ = beats.await;
             self.server.delete_once(&self.ledger, &filter).await
         };
@@ -179,7 +179,7 @@ impl Drop for Lease {
     }
 }
 
-/// Counts up a claim until `stopped`, or until it is gone. A beat that fails is skipped.
+/// Renews a claim until `stopped`, or until it is gone. Failed beats are skipped.
 async fn beats(
     client: ClientV2,
     ledger: String,
@@ -200,7 +200,7 @@ async fn beats(
                 lost.store(true, Ordering::SeqCst);
                 return;
             }
-            // A server that was restarted may not have loaded the ledger.
+            // After a restart, the server may not have loaded the ledger.
             Err(_) => {
                 let request = LoadCollectionRequest::builder().collection_name(&ledger).build();
                 if let Ok(request) = request {
@@ -211,7 +211,7 @@ async fn beats(
     }
 }
 
-/// Writes a claim unless it is gone; returns whether it was there.
+/// Renews a claim unless it is gone; returns whether it still existed.
 async fn beat(client: &ClientV2, ledger: &str, name: &str, claim: &Claim) -> Answered<bool> {
     let filter = one_of("id", &[entry_key(CLAIM, name)]);
     let found = client.query(strong(ledger, &filter, &["id"])?).await?;
@@ -222,7 +222,7 @@ async fn beat(client: &ClientV2, ledger: &str, name: &str, claim: &Claim) -> Ans
     Ok(true)
 }
 
-/// A name that no other claim has, and the same as a seed.
+/// A unique claim name, and a random seed derived from it.
 fn unique(claim: &Claim) -> (String, u64) {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -237,7 +237,7 @@ fn unique(claim: &Claim) -> (String, u64) {
 }
 
 impl Server {
-    /// The claims of other writers that exclude `claim`, whose name is `name`.
+    /// Claims of other writers that conflict with `claim`, whose name is `name`.
     fn claims_against(
         &self,
         names: &CollectionNames,

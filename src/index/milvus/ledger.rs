@@ -1,4 +1,4 @@
-//! The ledger of an index on the server: what was read and with which settings, and who is writing.
+//! The ledger on the server: documents, files, settings and active writers.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -14,7 +14,7 @@ use super::requests::{KEYS, is_empty, numbers, texts};
 use super::server::Server;
 use crate::index::{DocumentState, FileState, IndexError, Ledger, Settings, Shard, file_of};
 
-/// Version of what is kept on the server.
+/// Format version of the data on the server.
 const FORMAT: u32 = 1;
 
 /// Kinds of entries.
@@ -22,7 +22,7 @@ const SETTINGS: i64 = 0;
 const DOCUMENT: i64 = 1;
 const FILE: i64 = 2;
 pub const STATISTICS: i64 = 3;
-/// Of a writer that is at work: see [`super::lease`].
+/// An active writer's claim: see [`super::lease`].
 pub const CLAIM: i64 = 4;
 
 /// An entry of the ledger.
@@ -30,13 +30,13 @@ pub struct Entry<'a> {
     pub kind: i64,
     /// Unique within its kind.
     pub name: &'a str,
-    /// Number of chunks of a document.
+    /// For a document, its number of chunks.
     pub chunks: i64,
     /// JSON.
     pub body: String,
 }
 
-/// Entries as the client sends them.
+/// Entries as columns for the client.
 pub fn entry_columns(entries: &[Entry]) -> [FieldData; 6] {
     let numbers = |name: &str, of: &dyn Fn(&Entry) -> i64| {
         FieldData::int64(name, entries.iter().map(of).collect())
@@ -58,15 +58,15 @@ struct StoredSettings {
     settings: Settings,
 }
 
-/// What settings of every format have.
+/// The part of the settings common to all formats.
 #[derive(Deserialize)]
 struct Versioned {
     format: u32,
 }
 
-/// All of these calls block, and all can be repeated.
+/// All calls block and are safe to retry.
 impl Server {
-    /// The generation in use, with its settings.
+    /// The current generation and its settings.
     pub fn existing(&self) -> Result<(CollectionNames, Settings), IndexError> {
         let missing = || IndexError::Missing(self.address.to_string().into());
         let names = self.current()?.ok_or_else(missing)?;
@@ -74,13 +74,13 @@ impl Server {
         Ok((names, settings))
     }
 
-    /// The settings of the generation in use, which must have some.
+    /// The settings of the current generation, which must exist.
     pub fn settings_in_use(&self, names: &CollectionNames) -> Result<Settings, IndexError> {
         self.load(names, None)?;
         self.settings(names)?.ok_or_else(|| self.damaged("it has no settings"))
     }
 
-    /// The settings that a generation was begun with; `None` if there are none.
+    /// The settings a generation was started with, if any.
     pub fn settings(&self, names: &CollectionNames) -> Result<Option<Settings>, IndexError> {
         let Some(body) = self.entry(names, SETTINGS, "manifest")? else { return Ok(None) };
         let unreadable = |error: serde_json::Error| self.damaged(format!("its settings: {error}"));
@@ -106,7 +106,7 @@ impl Server {
         self.put_entries(names, &[Entry { kind: SETTINGS, name: "manifest", chunks: 0, body }])
     }
 
-    /// The body of an entry; `None` if there is no such entry.
+    /// The body of an entry, if it exists.
     pub fn entry(
         &self,
         names: &CollectionNames,
@@ -118,7 +118,7 @@ impl Server {
         Ok(bodies.and_then(|bodies| bodies.first().cloned()))
     }
 
-    /// The names and bodies of all entries of a kind that has few.
+    /// Names and bodies of all entries of a kind that has few.
     pub fn entries(
         &self,
         names: &CollectionNames,
@@ -134,7 +134,7 @@ impl Server {
         Ok(column("name")?.iter().cloned().zip(column("body")?.iter().cloned()).collect())
     }
 
-    /// Adds entries, or replaces those of the same kind and name.
+    /// Inserts entries, replacing those of the same kind and name.
     pub fn put_entries(
         &self,
         names: &CollectionNames,
@@ -165,7 +165,7 @@ impl Server {
             chunks: 0,
             body: serde_json::to_string(state).expect("a state is plain data"),
         });
-        // Documents first, so that all documents of a recorded file are there.
+        // Documents first, so that a recorded file always has all its documents.
         self.put_entries(names, &documents.chain(files).collect::<Vec<Entry>>())
     }
 
@@ -181,7 +181,7 @@ impl Server {
         self.delete(&names.ledger(), &files.chain(documents).collect::<Vec<i64>>())
     }
 
-    /// Reads which documents and files there are, those of `shard`.
+    /// Reads the documents and files of `shard`.
     pub fn ledger(&self, names: &CollectionNames, shard: Shard) -> Result<Ledger, IndexError> {
         let mut ledger = Ledger::default();
         let wanted = ["id", "kind", "name", "body"];
@@ -210,7 +210,7 @@ impl Server {
         Ok(ledger)
     }
 
-    /// Number of documents with a chunk.
+    /// Number of documents with at least one chunk.
     pub fn document_count(&self, names: &CollectionNames) -> Result<usize, IndexError> {
         self.count(&names.ledger(), &format!("kind == {DOCUMENT} and chunks > 0"))
     }

@@ -1,10 +1,10 @@
 //! An index on a Milvus server: `milvus://host:port/collection`.
 //!
-//! The server stores chunks, and finds candidates by vector and by word. Text is analysed here, and
-//! the candidates are scored here, by the same code as those of a directory. docs/milvus.md says
-//! what is kept where and why.
+//! The server stores chunks and finds candidates by vector and by term. Text is analysed and
+//! candidates are scored on the client, with the same code as for a directory index. docs/milvus.md
+//! explains what is stored where, and why.
 //!
-//! Without the feature `milvus` the same functions return an error that says so.
+//! Without the `milvus` feature, the same functions return an error that says so.
 
 #![cfg_attr(
     feature = "milvus",

@@ -1,8 +1,8 @@
-//! What the collections of an index are called.
+//! Collection names of an index.
 //!
-//! An index `notes` is the alias `notes` of a generation, three collections: `notes_g1` has the
-//! chunks, `notes_g1_ledger` what was read and with which settings, and `notes_g1_tokens` the
-//! token vectors, if there are any. A rebuild fills the next generation and moves the alias.
+//! An index `notes` is an alias `notes` for the current generation, which has three collections:
+//! `notes_g1` holds the chunks, `notes_g1_ledger` the ledger and settings, and `notes_g1_tokens`
+//! the token vectors, if any. A rebuild fills the next generation and moves the alias.
 
 /// The collections of one generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,13 +14,12 @@ pub struct CollectionNames {
 }
 
 impl CollectionNames {
-    /// Generation `generation` of the index `alias`.
     pub fn new(alias: &str, generation: u32) -> Self {
         Self { alias: alias.to_owned(), generation }
     }
 
-    /// The generation of the index `alias` whose chunks are in `collection`; `None` if that is not
-    /// a name of ours.
+    /// The generation of index `alias` whose chunks are in `collection`; `None` if the name is not
+    /// one of ours.
     pub fn from_chunks(alias: &str, collection: &str) -> Option<Self> {
         let generation = collection.strip_prefix(alias)?.strip_prefix("_g")?.parse().ok()?;
         Some(Self::new(alias, generation))
@@ -30,12 +29,12 @@ impl CollectionNames {
         format!("{}_g{}", self.alias, self.generation)
     }
 
-    /// Documents, files, settings and statistics.
+    /// The collection of documents, files, settings and statistics.
     pub fn ledger(&self) -> String {
         format!("{}_ledger", self.chunks())
     }
 
-    /// Token vectors.
+    /// The collection of token vectors.
     pub fn tokens(&self) -> String {
         format!("{}_tokens", self.chunks())
     }

@@ -1,4 +1,5 @@
-//! Token vectors as bytes: each a scale and `dim` signed bytes, as in a directory's `tokens.i8`.
+//! Token vectors as bytes: a scale and `dim` signed bytes each, as in a directory index's
+//! `tokens.i8`.
 
 /// Packs `[tokens, dim]`.
 pub fn pack(tokens: &[Vec<f32>]) -> Vec<u8> {
@@ -13,7 +14,7 @@ pub fn pack(tokens: &[Vec<f32>]) -> Vec<u8> {
     bytes
 }
 
-/// Reverses [`pack`], but for the rounding.
+/// Inverse of [`pack`], up to rounding.
 pub fn unpack(bytes: &[u8], dim: usize) -> Vec<Vec<f32>> {
     bytes
         .chunks_exact(4 + dim)

@@ -1,9 +1,9 @@
-//! Reading: the server finds candidates, and they are scored here, like those of a directory.
+//! Reading: the server finds candidates, and the client scores them as for a directory index.
 //!
-//! A server tells how well a chunk matches all words of a question, but not how rare each word is.
-//! So that is asked in the same round trip: the best chunk for each word alone. Its BM25 is the
-//! word's idf times a factor that the chunk's text alone decides, so the idf follows, and from it
-//! the number of chunks that contain the word.
+//! The server reports how well a chunk matches all terms of a question, but not each term's
+//! document frequency. So the same round trip also asks for the best chunk for each term alone. Its
+//! BM25 score is the term's idf times a factor that depends only on the chunk's text; dividing by
+//! it gives the idf, and from that the document frequency.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -32,12 +32,12 @@ use crate::index::{
 };
 use crate::text::analyze::{TermKind, terms};
 
-/// Words to ask about in one message.
+/// Terms per message.
 const MAX_WORDS: usize = 256;
-/// Rows to keep for later questions; beyond that all are dropped.
+/// Rows cached for later questions; when exceeded, the cache is cleared.
 const MAX_KEPT: usize = 4096;
-/// HNSW's `ef`, how thoroughly the graph of vectors is searched; never below the number of hits.
-/// For a published recall with as many see docs/milvus.md.
+/// HNSW's `ef`, the breadth of the graph search; never below the number of hits. docs/milvus.md
+/// cites the recall published for this value.
 const MIN_EF: usize = 256;
 
 /// Opens the index at `address` for reading.
@@ -45,7 +45,7 @@ pub fn open(address: &Address, notify: &Notify) -> Result<Box<dyn Index>, IndexE
     Ok(Box::new(MilvusIndex::open(address, notify)?))
 }
 
-/// An index on a server.
+/// An index on a server, opened for reading.
 pub struct MilvusIndex {
     pub server: Server,
     pub names: CollectionNames,
@@ -56,7 +56,7 @@ pub struct MilvusIndex {
 }
 
 impl MilvusIndex {
-    /// Connects and reads what the index was built with.
+    /// Connects and reads the index's settings.
     pub fn open(address: &Address, notify: &Notify) -> Result<Self, IndexError> {
         let server = Server::connect(address, notify)?;
         let (names, settings) = server.existing()?;
@@ -64,13 +64,13 @@ impl MilvusIndex {
         let chunks = server.chunk_count(&names)?;
         let statistics = match server.statistics(&names)? {
             Some(statistics) => statistics,
-            // Its first writer is still at work or was stopped.
+            // The first writer is still running, or was stopped early.
             None => Statistics::sample(&server, &names, &settings)?,
         };
         Ok(Self { server, names, settings, chunks, statistics, rows: Mutex::default() })
     }
 
-    /// Rows by chunk; those that are not kept here come from the server.
+    /// The rows of `chunks`; those not cached are fetched from the server.
     fn rows(&self, chunks: &[ChunkId]) -> Result<Vec<Arc<ChunkRow>>, IndexError> {
         let id = |chunk: &ChunkId| chunk.0.cast_signed();
         let missing: Vec<i64> = {
@@ -89,8 +89,8 @@ impl MilvusIndex {
         chunks.iter().map(row).collect()
     }
 
-    /// Drops the kept rows if they have become too many. Between two questions only: what one of
-    /// them has found stays until it is answered.
+    /// Clears the row cache if it has grown too large. Called only between questions, so that a
+    /// question's rows stay cached until it is answered.
     fn limit_kept(&self) {
         let mut kept = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() > MAX_KEPT {
@@ -137,7 +137,7 @@ impl MilvusIndex {
             .await
     }
 
-    /// How many chunks contain each term.
+    /// Document frequency of each term.
     async fn doc_freqs(&self, terms: &[(TermKind, String)]) -> Result<Vec<u64>, MilvusError> {
         let mut doc_freqs = Vec::with_capacity(terms.len());
         for asked in terms.chunks(MAX_WORDS) {
@@ -154,13 +154,13 @@ impl MilvusIndex {
         Ok(doc_freqs)
     }
 
-    /// How many chunks contain a term, given the one with the best score for it.
+    /// Document frequency of a term, given the chunk that scores best for it.
     fn doc_freq(&self, kind: TermKind, term: &str, best: &Passage, score: f32) -> u64 {
         let text = best.text_to_embed();
         let occurrences = count(&terms(&text, kind), term);
         let length: usize = KINDS.iter().map(|&kind| terms(&text, kind).len()).sum();
         let mean: f32 = self.statistics.lengths.iter().sum();
-        // milvus-lite returns distances, which fall as scores rise.
+        // milvus-lite returns distances, which decrease as scores increase.
         let idf = score.abs() / bm25::saturation(occurrences, length, mean).max(f32::MIN_POSITIVE);
         bm25::doc_freq(idf, self.chunks as u64)
     }
@@ -209,7 +209,7 @@ impl Index for MilvusIndex {
             }
             self.nearest("sparse", &text, limit).await
         };
-        // All three at once, so that they take one round trip.
+        // All three concurrently, in one round trip.
         let (near, matching, doc_freqs) = self.server.wait(async {
             let by_vector = self.nearest("dense", &dense, limit);
             tokio::join!(by_vector, by_word, self.doc_freqs(&question.terms))
@@ -231,7 +231,7 @@ impl Index for MilvusIndex {
             matching: best(matching, scores, limit),
             lexical,
             dense: took,
-            // Part of the same round trip.
+            // Included in the same round trip.
             bm25: Duration::ZERO,
         })
     }

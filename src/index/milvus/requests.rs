@@ -1,4 +1,4 @@
-//! Reading and writing rows, of whatever collection.
+//! Reading and writing rows of any collection.
 
 use std::ops::ControlFlow;
 
@@ -11,13 +11,13 @@ use super::error::MilvusError;
 use super::server::Server;
 use crate::index::IndexError;
 
-/// Keys that one request names at most: some 10 KB of its filter.
+/// Maximum keys per request: about 10 KB of filter text.
 pub const KEYS: usize = 512;
 
-/// What a consumer of pages returns: whether it wants more.
+/// Result of a page callback: whether to continue.
 pub type Taken = Result<ControlFlow<()>, IndexError>;
 
-/// A field of an answer by name.
+/// A field of a response by name.
 pub fn field<'a>(fields: &'a [FieldData], name: &str) -> Answered<&'a FieldData> {
     let found = fields.iter().find(|field| field.name() == name);
     found.ok_or_else(|| Error::MalformedResponse(format!("it lacks the field {name}")))
@@ -33,24 +33,24 @@ pub fn texts<'a>(fields: &'a [FieldData], name: &str) -> Answered<&'a [String]> 
     values.ok_or_else(|| Error::MalformedResponse(format!("{name} has no text")))
 }
 
-/// Whether nothing was found. A server may leave out the fields then.
+/// Whether nothing was found. A server may then omit the fields.
 pub fn is_empty(fields: &[FieldData]) -> bool {
     fields.iter().all(FieldData::is_empty)
 }
 
-/// A filter for rows with one of some keys.
+/// A filter for rows whose key is one of `keys`.
 pub fn one_of(field: &str, keys: &[i64]) -> String {
     let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
     format!("{field} in [{}]", keys.join(","))
 }
 
-/// Adds rows, or replaces those with the same keys.
+/// Inserts rows, replacing those with the same keys.
 pub fn upsert(collection: &str, columns: &[FieldData]) -> Answered<UpsertRequest> {
     let rows = InsertRequest::builder().collection_name(collection).columns(columns.to_vec());
     UpsertRequest::builder().insert(rows.build()?).build()
 }
 
-/// Reads rows with strong consistency: the answer includes everything written before.
+/// A query with strong consistency: it sees everything written before.
 pub fn strong(collection: &str, filter: &str, fields: &[&str]) -> Answered<QueryRequest> {
     QueryRequest::builder()
         .collection_name(collection)
@@ -60,7 +60,7 @@ pub fn strong(collection: &str, filter: &str, fields: &[&str]) -> Answered<Query
         .build()
 }
 
-/// All of these calls block, and all can be repeated.
+/// All calls block and are safe to retry.
 impl Server {
     pub fn put(&self, collection: &str, columns: &[FieldData]) -> Result<(), MilvusError> {
         self.call("write to the index", |client| async move {
@@ -80,7 +80,7 @@ impl Server {
         Ok(())
     }
 
-    /// Removes what `filter` finds, without a second attempt.
+    /// Removes the rows matching `filter`, without retrying.
     pub async fn delete_once(&self, collection: &str, filter: &str) -> Answered<()> {
         let request =
             DeleteRequest::builder().collection_name(collection).filter(filter).build()?;
@@ -108,10 +108,10 @@ impl Server {
         self.query(collection, &one_of("id", keys), fields)
     }
 
-    /// Passes all rows to `take`, about `size` at a time, until it breaks off.
+    /// Passes all rows to `take`, about `size` at a time, until it breaks.
     ///
-    /// Keys are hashes, so a range of keys has a proportional share of the rows: the server needs
-    /// neither an order nor a cursor, and a page that fails is asked for again.
+    /// Keys are hashes, so a range of keys holds a proportional share of the rows. That needs
+    /// neither ordering nor a cursor, and a failed page can be requested again.
     pub fn pages(
         &self,
         collection: &str,
@@ -133,7 +133,7 @@ impl Server {
         Ok(())
     }
 
-    /// Number of rows that `filter` finds.
+    /// Number of rows matching `filter`.
     pub fn count(&self, collection: &str, filter: &str) -> Result<usize, IndexError> {
         let answer = self.query(collection, filter, &["count(*)"])?;
         let count = answer.get_output_fields().first().and_then(|field| field.as_int64());
@@ -141,7 +141,7 @@ impl Server {
         count.ok_or_else(|| self.damaged("the server does not count"))
     }
 
-    /// An error about an answer that does not have what was asked for.
+    /// The error for a response that lacks what was requested.
     pub fn malformed(&self, error: Error) -> MilvusError {
         MilvusError::Server {
             address: self.address.to_string(),

@@ -1,5 +1,4 @@
-//! A connection to a server: calls that block, a limited number of retries, and errors that say
-//! what to do.
+//! A server connection: blocking calls, bounded retries, and actionable errors.
 
 use std::future::Future;
 use std::net::{TcpStream, ToSocketAddrs};
@@ -17,30 +16,30 @@ use super::address::Address;
 use super::error::MilvusError;
 use crate::index::{IndexError, Notice, Notify, Retry};
 
-/// Time for one answer, unless `RAG_QUERY_MILVUS_TIMEOUT` gives another, in seconds.
+/// Response timeout, unless `RAG_QUERY_MILVUS_TIMEOUT` sets another, in seconds.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Time for a connection.
+/// Connection timeout.
 const CONNECT: Duration = Duration::from_secs(3);
-/// How often a call is made at most: with the waits between, for 6 s.
+/// Maximum attempts per call: 6 s including the delays.
 const ATTEMPTS: u32 = 6;
-/// How often to try to connect, each time for [`CONNECT`].
+/// Maximum connection attempts, each limited to [`CONNECT`].
 const CONNECT_ATTEMPTS: u32 = 3;
-/// Before the second attempt; doubled before each further one.
+/// Delay before the second attempt; doubles for each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 
 /// A connected server.
 pub struct Server {
-    /// Where the server is, and which of its collections is the index.
+    /// The server, and the collection that is the index.
     pub address: Address,
     client: ClientV2,
     notify: Notify,
     timeout: Duration,
-    /// Last, so that it outlives the client.
+    /// Declared last, so that it outlives the client.
     runtime: Runtime,
 }
 
 impl Server {
-    /// Connects to the server at `address`. `notify` is called before every retry.
+    /// Connects to the server at `address`. Calls `notify` before every retry.
     pub fn connect(address: &Address, notify: &Notify) -> Result<Self, MilvusError> {
         let timeout = timeout();
         let retry = RetryConfig::new().max_attempts(1);
@@ -50,12 +49,12 @@ impl Server {
             .rpc_timeout(timeout)
             .retry(retry)
             .telemetry(TelemetryConfig::new().enabled(false));
-        // The environment takes precedence: an address can be seen in the list of processes.
+        // The environment takes precedence because addresses are visible in process listings.
         let token = std::env::var("RAG_QUERY_MILVUS_TOKEN").ok().or_else(|| address.token.clone());
         if let Some(token) = token {
             config = config.token(token);
         }
-        // With a certificate the client encrypts, whatever the address says.
+        // Given a certificate, the client uses TLS whatever the address says.
         if address.tls
             && let Ok(file) = std::env::var("RAG_QUERY_MILVUS_CA")
         {
@@ -77,7 +76,7 @@ impl Server {
         Ok(Self { address: address.clone(), client, notify: notify.clone(), timeout, runtime })
     }
 
-    /// Waits for an answer. `what` names the call, as in "cannot …".
+    /// Makes a call and waits for its response. `what` describes it, to follow "cannot …".
     pub fn call<T, F>(&self, what: &str, call: impl Fn(ClientV2) -> F) -> Result<T, MilvusError>
     where
         F: Future<Output = Answered<T>>,
@@ -90,7 +89,7 @@ impl Server {
         &self.client
     }
 
-    /// Runs something in the background, until the server is dropped.
+    /// Runs a background task until the server is dropped.
     pub fn spawn<F>(&self, work: impl FnOnce(ClientV2) -> F) -> JoinHandle<()>
     where
         F: Future<Output = ()> + Send + 'static,
@@ -102,12 +101,12 @@ impl Server {
         (self.notify.0)(notice);
     }
 
-    /// Waits for one or several calls of [`Self::answer`].
+    /// Waits for one or more calls of [`Self::answer`].
     pub fn wait<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
     }
 
-    /// The answer to a call, for calls that wait together.
+    /// The response to a call, for calls that are awaited together.
     pub async fn answer<T, F>(
         &self,
         what: &str,
@@ -121,8 +120,8 @@ impl Server {
         retrying.call(what, || call(self.client.clone())).await
     }
 
-    /// The same for a call that needs `collection` in the server's memory. If it is not there because
-    /// the server was restarted, it is loaded first.
+    /// Same as [`Self::answer`] for a call that needs `collection` loaded. Loads it first if it is
+    /// not, which happens after a server restart.
     pub async fn answer_from<T, F>(
         &self,
         collection: &str,
@@ -141,7 +140,7 @@ impl Server {
         }
     }
 
-    /// Has the server load a collection, and waits until it is loaded.
+    /// Loads a collection and waits until it is available.
     pub async fn load_collection(&self, collection: &str) -> Result<(), MilvusError> {
         self.answer("load the index", |client| async move {
             let request = LoadCollectionRequest::builder().collection_name(collection);
@@ -150,13 +149,13 @@ impl Server {
         .await
     }
 
-    /// The error for data on the server that are not as they should be.
+    /// The error for corrupt data on the server.
     pub fn damaged(&self, what: impl Into<String>) -> IndexError {
         IndexError::Damaged { path: self.address.to_string().into(), what: what.into() }
     }
 }
 
-/// Whether something accepts connections there.
+/// Whether anything accepts connections at `address`.
 fn listens(address: &Address) -> bool {
     let host = address.host.trim_start_matches('[').trim_end_matches(']');
     let connects = |one| TcpStream::connect_timeout(&one, CONNECT).is_ok();
@@ -178,8 +177,8 @@ struct Retrying<'a> {
 }
 
 impl Retrying<'_> {
-    /// Repeats a call while that may help. Every call can be repeated: what it adds has its key, and
-    /// what it removes stays removed.
+    /// Retries a call while that may help. All calls are idempotent: inserts are keyed, and deletes
+    /// can be repeated.
     async fn call<T, F>(&self, what: &str, call: impl Fn() -> F) -> Result<T, MilvusError>
     where
         F: Future<Output = Answered<T>>,
@@ -189,7 +188,7 @@ impl Retrying<'_> {
         let mut wait = FIRST_WAIT;
         let mut attempt = 1;
         loop {
-            // The client has the same limit, but does not apply it everywhere.
+            // The client has the same limit, but does not enforce it everywhere.
             let limit = self.timeout + FIRST_WAIT;
             let error = match tokio::time::timeout(limit, call()).await {
                 Ok(Ok(answer)) => return Ok(answer),
@@ -219,8 +218,8 @@ impl Retrying<'_> {
         if meaning::is_refusal(&error) {
             return MilvusError::Refused { address, source: error.into() };
         }
-        // The client reports a timeout even if it does not trust the certificate or the server
-        // does not encrypt.
+        // The client also reports a timeout if it does not trust the certificate, or if the server
+        // does not use TLS.
         let in_vain = self.connecting && matches!(error, Error::Timeout(_));
         if in_vain && self.address.tls && listens(self.address) {
             return MilvusError::NotEncrypted { address, source: meaning::brief(&error).into() };
@@ -233,11 +232,11 @@ impl Retrying<'_> {
     }
 }
 
-/// What the errors of the client mean.
+/// Classifies the client's errors.
 mod meaning {
     use super::Error;
 
-    /// The part of an error that is of use to a person: no headers of the answer.
+    /// The readable part of an error, without response headers.
     pub fn brief(error: &Error) -> String {
         match error {
             Error::Grpc(status) => format!("{}: {}", status.code().description(), status.message()),
@@ -245,7 +244,7 @@ mod meaning {
         }
     }
 
-    /// Whether the same call may succeed soon.
+    /// Whether retrying soon may succeed.
     pub fn is_temporary(error: &Error) -> bool {
         match error {
             Error::Timeout(_) => true,
@@ -253,7 +252,7 @@ mod meaning {
             Error::Grpc(status) => matches!(
                 status.code() as i32,
                 // Cancelled, Unknown, DeadlineExceeded, ResourceExhausted, Aborted, Internal,
-                // Unavailable (grpc.io, status codes).
+                // Unavailable (gRPC status codes).
                 1 | 2 | 4 | 8 | 10 | 13 | 14
             ),
             // Rate limit.
@@ -262,7 +261,7 @@ mod meaning {
         }
     }
 
-    /// Whether the server has the collection, but not in its memory.
+    /// Whether the server has the collection but has not loaded it.
     pub fn is_not_loaded(error: &(dyn std::error::Error + 'static)) -> bool {
         const NOT_LOADED: i32 = 101;
         match error.downcast_ref() {
@@ -271,13 +270,13 @@ mod meaning {
         }
     }
 
-    /// Whether the server does not let this user in.
+    /// Whether authentication or authorization failed.
     pub fn is_refusal(error: &Error) -> bool {
         match error {
             Error::RetryExhausted { source, .. } => is_refusal(source),
             // PermissionDenied, Unauthenticated.
             Error::Grpc(status) => matches!(status.code() as i32, 7 | 16),
-            // Milvus' own: permission denied, and not authenticated.
+            // Milvus' own codes for permission denied and unauthenticated.
             Error::Server(error) => {
                 error.code() == 1401 || error.reason().contains("auth check failure")
             }

@@ -1,4 +1,4 @@
-//! Figures about a corpus that change slowly, which writers leave for readers.
+//! Slow-changing corpus statistics that writers store for readers.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,25 +12,24 @@ use super::terms::KINDS;
 use crate::index::{IndexError, Settings};
 use crate::text::analyze::terms;
 
-/// Chunks whose texts are measured.
+/// Chunks sampled for text lengths.
 const SAMPLED_TEXTS: usize = 512;
-/// Chunks whose token vectors are averaged.
+/// Chunks sampled for the mean token vector.
 const SAMPLED_TOKENS: usize = 64;
 
-/// Figures about a corpus.
+/// Corpus statistics.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Statistics {
-    /// Mean number of terms in a chunk, of each of [`KINDS`].
+    /// Mean number of terms per chunk, for each of [`KINDS`].
     pub lengths: [f32; 3],
     /// Mean token vector, `[dim]`; empty without token vectors.
     pub mean_token: Vec<f32>,
-    /// Number of chunks at the time: another number now means that the figures are outdated.
+    /// Number of chunks when sampled; if it has changed, the statistics are stale.
     pub chunks: usize,
 }
 
 impl Statistics {
-    /// Figures of a sample of the chunks: the first ones by key. Keys are hashes, so that these
-    /// are no particular chunks.
+    /// Statistics of a sample: the first chunks by key. Keys are hashes, so the sample is unbiased.
     pub fn sample(
         server: &Server,
         names: &CollectionNames,
@@ -69,7 +68,7 @@ impl Statistics {
 }
 
 impl Server {
-    /// The statistics that the last writer left.
+    /// The statistics stored by the last writer.
     pub fn statistics(&self, names: &CollectionNames) -> Result<Option<Statistics>, MilvusError> {
         let body = self.entry(names, STATISTICS, "statistics")?;
         Ok(body.and_then(|body| serde_json::from_str(&body).ok()))

@@ -1,26 +1,26 @@
-//! Our own terms, written so that a server's analyzer takes each as one word and changes none.
+//! Encodes our terms so that a server-side analyzer keeps each as a single, unchanged word.
 //!
-//! Text is analysed here, as for an index in a directory, and the server gets the terms with spaces
-//! between them. Its `standard` tokenizer, which every Milvus has, splits at everything that is not
-//! a letter or digit and lowers letters; so letters of alphabets and digits stay, and all other
-//! characters are spelled out.
+//! Text is analysed on the client, as for a directory index, and the server gets space-separated
+//! terms. Its `standard` tokenizer, available in every Milvus, splits on anything but letters and
+//! digits and lower-cases letters; so alphabetic letters and digits are kept, and all other
+//! characters are escaped.
 
 use std::fmt::Write;
 
 use crate::text::analyze::{TermKind, terms};
 
-/// Joins the syllables of a pair: a letter to every analyzer that occurs in hardly any text, the
-/// dental click.
+/// Joins the syllables of a pair. The dental click is a letter to every analyzer, and hardly occurs
+/// in text.
 const JOINT: char = 'ǀ';
-/// Before and after a spelled-out character.
+/// Delimiters of an escaped character.
 const ESCAPE: (char, char) = ('ǃ', 'ǂ');
-/// In bytes. Some analyzers cut longer words, so these are replaced by a hash.
+/// In bytes. Some analyzers truncate longer words, so these are replaced by a hash.
 const MAX_BYTES: usize = 200;
 
-/// The kinds of terms by which a chunk is found.
+/// The kinds of terms stored for a chunk.
 pub const KINDS: [TermKind; 3] = [TermKind::Exact, TermKind::Folded, TermKind::Pairs];
 
-/// The word that stands for a term of ours.
+/// Encodes a term as a word for the server.
 pub fn word(kind: TermKind, term: &str) -> String {
     let mut word = String::with_capacity(term.len() + 2);
     word.push(match kind {
@@ -44,14 +44,14 @@ pub fn word(kind: TermKind, term: &str) -> String {
     word
 }
 
-/// All words of a text, of all kinds.
+/// All terms of a text, of all kinds, encoded.
 pub fn words(text: &str) -> String {
     let of_kind = |kind| terms(text, kind).into_iter().map(move |term| word(kind, &term));
     KINDS.into_iter().flat_map(of_kind).collect::<Vec<String>>().join(" ")
 }
 
-/// Whether every analyzer takes `c` as part of a word and leaves it unchanged: digits, and
-/// lower-case letters of scripts that put spaces between words.
+/// Whether every analyzer treats `c` as part of a word and leaves it unchanged: digits, and
+/// lower-case letters of scripts that separate words by spaces.
 fn is_plain(c: char) -> bool {
     let alphabet = matches!(c, '\u{df}'..='\u{17f}' | '\u{1a0}'..='\u{1b0}' | '\u{370}'..='\u{3ff}'
         | '\u{400}'..='\u{481}' | '\u{48a}'..='\u{52f}' | '\u{1ea0}'..='\u{1eff}');

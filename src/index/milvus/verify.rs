@@ -1,4 +1,4 @@
-//! Checks an index on a server: every chunk against its keys and hashes, and all of them against
+//! Verifies an index on a server: every chunk against its keys and hashes, and all chunks against
 //! the ledger.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use super::reader::MilvusIndex;
 use super::server::Server;
 use crate::index::{Index, IndexError, Ledger, Notify};
 
-/// Checks the index at `address` completely. The first fault found is the error.
+/// Verifies the index at `address` completely. Fails on the first fault found.
 pub fn verify(address: &Address, notify: &Notify) -> Result<Box<dyn Index>, IndexError> {
     let index = MilvusIndex::open(address, notify)?;
     let (server, names) = (&index.server, &index.names);
@@ -56,7 +56,7 @@ fn check_row(server: &Server, row: &ChunkRow, tokens: &[u8]) -> Result<(), Index
     Ok(())
 }
 
-/// Compares the number of chunks found of each document with the ledger.
+/// Compares the number of chunks found for each document with the ledger.
 fn check_ledger(
     server: &Server,
     ledger: &Ledger,

@@ -1,10 +1,9 @@
-//! Writing to a server, which has no transactions: unfinished work is marked as such and done again.
+//! Writing to a server without transactions: unfinished work is marked as such and redone.
 //!
-//! Before the chunks of a document change, the document is recorded as unfinished and its file is
-//! forgotten; afterwards it is recorded with its hash. A writer that was stopped in between leaves a
-//! document that the next run reads again. Keys come from content, so adding a chunk twice is adding
-//! it once. Several writers may work on one index at once, but only on different files: a lease sees
-//! to that.
+//! Before a document's chunks change, the document is recorded as unfinished and its file is
+//! forgotten; afterwards it is recorded with its hash. If a writer stops in between, the next run
+//! reads the document again. Keys derive from content, so inserts are idempotent. Several writers
+//! may work on one index at once, but only on disjoint sets of files, which the lease enforces.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -22,17 +21,16 @@ use crate::index::{
     Start, file_of,
 };
 
-/// Chunks to send together.
+/// Chunks per batch.
 const BATCH: usize = 128;
-/// Bytes of token vectors to collect before they are sent.
+/// Bytes of token vectors after which a batch is sent.
 const BATCH_BYTES: usize = 8 << 20;
-/// Finished documents and files to collect before they are sent.
+/// Finished documents and files after which they are sent.
 const BATCH_STATES: usize = 512;
-/// How often statistics are taken again while other writers add chunks.
+/// How often statistics are resampled while other writers add chunks.
 const MAX_SAMPLES: u32 = 3;
 
-/// Opens the index at `address` for writing, or starts one with `settings`, for the files in
-/// `shard`.
+/// Opens the index at `address` for writing the files in `shard`, or creates one with `settings`.
 pub fn write(
     address: &Address,
     notify: &Notify,
@@ -59,10 +57,10 @@ pub fn write(
                 settings.clone()
             }
         };
-        // Claims are in the ledger in use, including those of a rebuild that will replace it.
+        // All claims live in the current ledger, including those of a rebuild that will replace it.
         let lease = Lease::take(&server, &home, shard, &settings)?;
         if server.current()? != current {
-            // A rebuild or a first run ended while this one waited.
+            // A rebuild or a first run finished while this one waited.
             continue;
         }
         let names = match (&current, start) {
@@ -73,7 +71,7 @@ pub fn write(
         };
         if current.as_ref() != Some(&names) {
             server.create_ledger(&names)?;
-            // An unfinished generation with the same settings is continued.
+            // Resume an unfinished generation if its settings are the same.
             if server.settings(&names)?.is_some_and(|begun| begun != settings) {
                 server.drop_generation(&names)?;
                 continue;
@@ -88,7 +86,7 @@ pub fn write(
     }
 }
 
-/// Opens the index at `address`, which exists, with the settings that it has.
+/// Opens the existing index at `address` with its own settings.
 pub fn write_existing(
     address: &Address,
     notify: &Notify,
@@ -104,7 +102,7 @@ pub fn write_existing(
     }
 }
 
-/// The generation that a writer works on, with the right to do so.
+/// The generation that a writer works on, and the lease on it.
 struct Target {
     server: Arc<Server>,
     lease: Lease,
@@ -120,7 +118,7 @@ impl Target {
         let Self { server, names, .. } = &self;
         server.load(names, Some(&self.settings))?;
         let ledger = server.ledger(names, shard)?;
-        // Also if a writer was stopped before it left any.
+        // Zero if a writer stopped before storing any, which also marks them as stale.
         let counted = server.statistics(names)?.map_or(0, |statistics| statistics.chunks);
         let is_unsettled = counted != server.chunk_count(names)?;
         let recorded = ledger.files().keys().cloned().collect();
@@ -143,7 +141,7 @@ impl Target {
     }
 }
 
-/// What was computed for a text.
+/// The vectors computed for a text.
 struct Known {
     vector: Vec<f32>,
     tokens: Vec<Vec<f32>>,
@@ -151,23 +149,22 @@ struct Known {
 
 struct Writer {
     target: Target,
-    /// Of the writer's own files, with all changes, sent or not.
+    /// Only the writer's own files; includes all changes, sent or not.
     ledger: Ledger,
-    /// Whether the statistics that readers see are outdated.
+    /// Whether the stored statistics are stale.
     is_unsettled: bool,
-    /// Files that the server has an entry for.
+    /// Files recorded on the server.
     recorded: HashSet<String>,
-    /// Files that it had an entry for before their documents were touched.
+    /// Files that were recorded before their documents were touched.
     unrecorded: BTreeSet<String>,
-    /// What [`IndexWriter::look_up`] has found, by text.
+    /// Results of [`IndexWriter::look_up`], by text key.
     known: HashMap<i64, Known>,
     /// Chunks to be sent.
     waiting: Vec<NewChunk>,
     waiting_bytes: usize,
-    /// Documents that were begun and are not finished.
+    /// Documents that were started but not finished.
     begun: BTreeSet<String>,
-    /// The server's chunks of documents that were touched, without those that stay: the size of the
-    /// token vectors by chunk.
+    /// Obsolete chunks on the server, by touched document: chunk key → size of its token vectors.
     stale: BTreeMap<String, HashMap<i64, usize>>,
     finished: BTreeMap<String, DocumentState>,
     removed: BTreeSet<String>,
@@ -191,7 +188,7 @@ impl Writer {
         if enough { self.send() } else { Ok(()) }
     }
 
-    /// Sends everything that waits. Readers and the next writer rely on the order.
+    /// Sends everything pending. Readers and the next writer rely on the order of the steps.
     fn send(&mut self) -> Result<(), IndexError> {
         self.target.lease.check()?;
         let mut touched: BTreeSet<&String> = self.removed.iter().chain(&self.begun).collect();
@@ -206,7 +203,7 @@ impl Writer {
             }
         }
         self.waiting_bytes = 0;
-        // Documents that are complete.
+        // Completed documents.
         let done: Vec<String> =
             self.stale.keys().filter(|id| !self.begun.contains(*id)).cloned().collect();
         let stale = done.iter().filter_map(|id| self.stale.remove(id)).flatten();
@@ -231,7 +228,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Restores the entries of files that only lost a document: they are as they were.
+    /// Restores the entries of files that merely lost a document and are otherwise unchanged.
     fn record_again(&mut self) {
         let begun: HashSet<&str> = self.begun.iter().map(|id| file_of(id)).collect();
         for path in self.unrecorded.extract_if(.., |path| !begun.contains(path.as_str())) {
@@ -241,7 +238,7 @@ impl Writer {
         }
     }
 
-    /// Records documents as unfinished, and looks up which chunks the server has of them.
+    /// Records documents as unfinished, and looks up their chunks on the server.
     fn mark(&mut self, documents: &[String]) -> Result<(), IndexError> {
         if documents.is_empty() {
             return Ok(());
@@ -274,13 +271,13 @@ impl Writer {
         Ok(())
     }
 
-    /// Leaves statistics, and has the server write what it holds in memory.
+    /// Stores statistics and flushes the server.
     fn settle(&mut self) -> Result<(), IndexError> {
         self.send()?;
         if self.is_unsettled {
             self.target.server.flush(&self.target.names, &self.target.settings)?;
-            // Other parts may be written at the same time. The last writer to end sees all of them;
-            // of two that end at once, one sees here that the other's chunks are missing.
+            // Other writers may be running. The last to finish sees all chunks; if two finish
+            // together, at least one sees here that the count has changed.
             for _ in 0..MAX_SAMPLES {
                 let statistics = Statistics::sample(
                     &self.target.server,
@@ -323,14 +320,14 @@ impl IndexWriter for Writer {
         let texts: HashSet<i64> = passages.iter().map(|passage| text_key(passage)).collect();
         let texts: Vec<i64> = texts.into_iter().collect();
         let mut found = self.target.server.chunks_with(&self.target.names, &texts)?;
-        // Of equal texts, any one will do.
+        // Any of several equal texts will do.
         found.sort_by_key(|row| row.text);
         found.dedup_by_key(|row| row.text);
         let tokens: Vec<TokenVectors> = found.iter().map(ChunkRow::token_vectors).collect();
         let packed = self.target.server.tokens_of(&self.target.names, &tokens)?;
         let dim = self.target.settings.embedder.dimension;
         for (row, packed) in found.into_iter().zip(packed) {
-            // A damaged text is embedded again.
+            // Re-embed a text whose stored vectors are corrupt.
             if row.checksum == checksum(&row.vector, &packed) {
                 let tokens = unpack(&packed, dim);
                 self.known.insert(row.text, Known { vector: row.vector, tokens });
@@ -349,7 +346,7 @@ impl IndexWriter for Writer {
         vector: &[f32],
         tokens: &[Vec<f32>],
     ) -> Result<(), IndexError> {
-        // An equal text later in the batch needs no embedding of its own.
+        // An equal text later in the batch can reuse this embedding.
         let known = Known { vector: vector.to_vec(), tokens: tokens.to_vec() };
         self.known.insert(text_key(passage), known);
         self.add_row(passage, vector, tokens)
@@ -373,7 +370,7 @@ impl IndexWriter for Writer {
         self.waiting.retain(|chunk| chunk.row.passage.document != id);
         self.begun.remove(id);
         self.finished.remove(id);
-        // To be looked up again: some of its chunks may have been sent.
+        // Look it up again later: some of its chunks may have been sent.
         self.stale.remove(id);
         self.removed.insert(id.to_owned());
     }
@@ -415,7 +412,7 @@ impl IndexWriter for Writer {
         self.settle()
     }
 
-    /// The server compacts by itself.
+    /// No-op: the server compacts by itself.
     fn compact(self: Box<Self>) -> Result<(), IndexError> {
         self.finish()
     }

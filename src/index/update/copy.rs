@@ -1,4 +1,4 @@
-//! Copies one index to another: its ledger, and chunks with everything that was computed for them.
+//! Copies an index: its ledger, and its chunks with all computed vectors.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -8,21 +8,21 @@ use anyhow::Result;
 
 use crate::index::{DocumentState, Index, IndexWriter};
 
-/// What a copy did.
+/// The outcome of a copy.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Copied {
-    /// Documents that were copied.
+    /// Documents copied.
     pub documents: usize,
-    /// Chunks that they have.
+    /// Chunks of the copied documents.
     pub chunks: usize,
-    /// Documents that the target had already.
+    /// Documents the target already had.
     pub unchanged: usize,
-    /// Whether the copy was stopped before its end; a second one continues from there.
+    /// Whether the copy was interrupted; another run resumes it.
     pub interrupted: bool,
 }
 
-/// Copies what `source` holds to `target`, until `stop` is set. Other documents of the target stay.
-/// `watch` is called with the number of chunks that are done.
+/// Copies the contents of `source` to `target` until `stop` is set. Other documents of the target
+/// are kept. `watch` receives the number of chunks processed so far.
 pub fn copy(
     source: &dyn Index,
     mut target: Box<dyn IndexWriter>,
@@ -31,7 +31,7 @@ pub fn copy(
 ) -> Result<Copied> {
     let ledger = source.ledger()?;
     let mut copied = Copied::default();
-    // The number of chunks that are still missing of each document.
+    // Chunks still missing, per document.
     let mut missing: BTreeMap<&String, (u64, &DocumentState)> = BTreeMap::new();
     for (id, state) in ledger.documents() {
         if target.ledger().documents().get(id) == Some(state) {

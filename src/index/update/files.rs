@@ -1,4 +1,5 @@
-//! From a file to passages: which files to read, and reading, cutting and hashing them on any thread.
+//! From files to passages: selects the files to read, then reads, chunks and hashes them on any
+//! thread.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, Metadata};
@@ -13,21 +14,21 @@ use crate::chunks::{ChunkSettings, chunk};
 use crate::documents::{self, Document, ReadError, Walk};
 use crate::index::{FileState, Ledger, Passage, file_of};
 
-/// Two changes within this time may leave the same time stamp: file systems count in steps of up to
-/// two seconds (FAT).
+/// Two changes this close together may have the same time stamp: file systems have a resolution of
+/// up to two seconds (FAT).
 const COARSEST_CLOCK: Duration = Duration::from_secs(2);
 
-/// The files to look at, and what is known about the others.
+/// The files to read, and counts for the others.
 pub struct FilePlan {
     pub jobs: Vec<FileJob>,
-    /// Documents of the files that need no look.
+    /// Documents of the files that can be skipped.
     pub unchanged: usize,
-    /// Files whose names the index cannot use.
+    /// Files whose names the index cannot represent.
     pub problems: Vec<String>,
 }
 
 impl FilePlan {
-    /// Compares the files in `walk` with what the ledger knows of them.
+    /// Compares the files in `walk` with the ledger.
     pub fn new(walk: &Walk, ledger: &Ledger) -> Self {
         let mut plan = Self { jobs: Vec::new(), unchanged: 0, problems: Vec::new() };
         for path in &walk.files {
@@ -50,33 +51,33 @@ pub struct FileJob {
     path: PathBuf,
     /// Its absolute path, as the index names it.
     pub id: String,
-    /// In bytes.
+    /// Size in bytes.
     pub size: u64,
     modified: Option<u64>,
     known: Option<FileState>,
-    /// Content hashes of the documents that the index has of it, by id.
+    /// Content hashes of the file's indexed documents, by id.
     documents: BTreeMap<String, String>,
 }
 
-/// What reading a file yields, in this order: documents and problems, then one of the last two.
+/// An event from reading a file: first documents and problems, then either `SameBytes` or `End`.
 pub enum FileEvent {
-    /// A document that is as it was.
+    /// An unchanged document.
     Unchanged { id: String },
-    /// A document that is new or has changed. `hash` is of its content.
+    /// A new or changed document; `hash` covers its content.
     Changed { id: String, hash: String, passages: Vec<Passage> },
-    /// The file cannot be read, or a part of it.
+    /// All or part of the file cannot be read.
     Problem(ReadError),
-    /// The file has the bytes that it had, so its documents were not read.
+    /// The file's bytes are unchanged, so its documents were not parsed.
     SameBytes(FileState),
-    /// The end of the file; with its state if all of it could be read.
+    /// End of file; has a state if all of it could be read.
     End(Option<FileState>),
 }
 
 impl FileJob {
-    /// Compares a file with what the index knows of it; `None` if it looks unchanged.
+    /// A job for the file, or `None` if it looks unchanged.
     fn new(path: PathBuf, id: String, ledger: &Ledger) -> Option<Self> {
         let known = ledger.files().get(&id).filter(|state| state.reader == documents::READER);
-        // Why a file has no metadata will be reported when it is read.
+        // If metadata is unavailable, reading the file will report why.
         let metadata = path.metadata().ok();
         let size = metadata.as_ref().map_or(0, Metadata::len);
         let modified = metadata.as_ref().and_then(modified);
@@ -88,7 +89,7 @@ impl FileJob {
         Some(Self { known: known.cloned(), path, id, size, modified, documents })
     }
 
-    /// Reads the file and cuts what is new in it. `count` counts the embedder's tokens.
+    /// Reads the file and chunks its new content. `count` counts tokens as the embedder does.
     pub fn read(
         &self,
         settings: &ChunkSettings,
@@ -147,7 +148,7 @@ impl FileJob {
     }
 }
 
-/// The chunks of a document, as the index keeps them.
+/// The chunks of a document as passages.
 fn passages(
     document: &Document,
     settings: &ChunkSettings,
@@ -166,13 +167,13 @@ fn passages(
         .collect()
 }
 
-/// Whether size and time say that a file is what the index knows, so that it need not be read.
+/// Whether size and modification time match, so that the file need not be read.
 fn looks_unchanged(known: &FileState, size: u64, modified: Option<u64>) -> bool {
     modified.is_some() && known.modified == modified && known.size == size
 }
 
-/// When a file was changed, in nanoseconds since 1970; `None` if a later change could have the
-/// same time stamp.
+/// Modification time in nanoseconds since 1970; `None` if a later change could have the same time
+/// stamp.
 fn modified(metadata: &Metadata) -> Option<u64> {
     let modified = metadata.modified().ok()?;
     let age = SystemTime::now().duration_since(modified).ok()?;
@@ -182,7 +183,7 @@ fn modified(metadata: &Metadata) -> Option<u64> {
     u64::try_from(modified.duration_since(UNIX_EPOCH).ok()?.as_nanos()).ok()
 }
 
-/// A hash of what a document says, in 64 hexadecimal digits.
+/// A hash of a document's content, 64 hexadecimal digits.
 fn content_hash(document: &Document) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(document.title.as_deref().unwrap_or_default().as_bytes());
@@ -191,13 +192,12 @@ fn content_hash(document: &Document) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-/// Every file of which the ledger has something.
+/// Every file that the ledger mentions, directly or through a document.
 pub fn known_files(ledger: &Ledger) -> BTreeSet<&str> {
     let documents = ledger.documents().keys().map(|document| file_of(document));
     ledger.files().keys().map(String::as_str).chain(documents).collect()
 }
 
-/// How many threads read files.
 pub fn threads() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
 }

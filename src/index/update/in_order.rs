@@ -1,21 +1,21 @@
-//! Work on many jobs at once, with the outcomes in the order of the jobs.
+//! Runs jobs in parallel and delivers their outcomes in job order.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 
-/// Outcomes of one job that may wait to be taken: one is taken while the next is made.
+/// Outcomes buffered per job: one is consumed while the next is produced.
 const MAX_WAITING: usize = 2;
-/// Jobs per thread that may be begun before their turn, so that one long job does not stop the
-/// other threads at once.
+/// Jobs per thread that may start ahead of their turn, so that one long job does not stall the
+/// other threads.
 const MAX_AHEAD: usize = 4;
 
-/// Runs `work` on every job, on `threads` threads, and passes what it sends to `take` on this
-/// thread: everything of the first job, then everything of the second. An error of `take` ends the
-/// run; `work` has to return once it cannot send any more.
+/// Runs `work` on every job, on `threads` threads, and passes its outcomes to `take` on the calling
+/// thread: everything from the first job, then everything from the second, and so on. An error from
+/// `take` ends the run; `work` must return once sending fails.
 ///
-/// The number of waiting outcomes is bounded, whichever side is slower.
+/// Buffering is bounded, whichever side is slower.
 pub fn in_order<J: Sync, T: Send, E>(
     jobs: &[J],
     threads: usize,
@@ -42,7 +42,7 @@ pub fn in_order<J: Sync, T: Send, E>(
                 }
             });
         }
-        // Also if `take` fails or panics, so that no worker waits for ever.
+        // A guard, so that no worker waits forever if `take` fails or panics.
         let _end = End(&queue);
         while let Some((at, outcomes)) = queue.next() {
             for outcome in outcomes {
@@ -57,7 +57,7 @@ pub fn in_order<J: Sync, T: Send, E>(
 pub struct Outcomes<T>(SyncSender<T>);
 
 impl<T> Outcomes<T> {
-    /// Hands over an outcome; false if it is not wanted any more.
+    /// Sends an outcome; false if outcomes are no longer wanted.
     pub fn send(&self, outcome: T) -> bool {
         self.0.send(outcome).is_ok()
     }
@@ -65,7 +65,7 @@ impl<T> Outcomes<T> {
 
 struct State<T> {
     next: usize,
-    /// Jobs that were begun and not yet taken, in their order.
+    /// Jobs that were started and not yet consumed, in order.
     begun: VecDeque<(usize, Receiver<T>)>,
     workers: usize,
     ended: bool,
@@ -78,7 +78,7 @@ struct Queue<T> {
 }
 
 impl<T> Queue<T> {
-    /// The next job for a worker, as soon as it may be begun; `None` when there are no more.
+    /// The next job for a worker, once it may start; `None` when there are no more.
     fn begin(&self, jobs: usize) -> Option<(usize, Outcomes<T>)> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let full = |state: &mut State<T>| !state.ended && state.begun.len() >= self.ahead;
@@ -95,7 +95,7 @@ impl<T> Queue<T> {
         Some((at, Outcomes(sender)))
     }
 
-    /// The next job whose outcomes are to be taken; `None` when all were taken or no worker is left.
+    /// The next job to consume; `None` when all are done or no worker is left.
     fn next(&self) -> Option<(usize, Receiver<T>)> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let empty = |state: &mut State<T>| state.begun.is_empty() && state.workers > 0;
@@ -111,7 +111,7 @@ impl<T> Queue<T> {
     }
 }
 
-/// Counts a worker out when it ends, even by a panic.
+/// Deregisters a worker when it ends, even by a panic.
 struct Leave<'a, T>(&'a Queue<T>);
 
 impl<T> Drop for Leave<'_, T> {
@@ -120,7 +120,7 @@ impl<T> Drop for Leave<'_, T> {
     }
 }
 
-/// Tells the workers that nothing is taken any more.
+/// Tells the workers that consumption has ended.
 struct End<'a, T>(&'a Queue<T>);
 
 impl<T> Drop for End<'_, T> {

@@ -1,4 +1,4 @@
-//! One run over the files of some paths: what is new is embedded, what is gone is removed.
+//! One indexing run over given paths: embeds what is new, removes what is gone.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,52 +13,52 @@ use crate::documents::Walk;
 use crate::embedding::{Embedder, Tokens};
 use crate::index::{DocumentState, FileState, IndexWriter, Ledger, Passage, Start};
 
-/// Chunks to embed together: enough to sort them into batches of similar length.
+/// Chunks per embedding batch: enough to sort by length.
 const BATCH: usize = 64;
-/// Chunks after which the work so far is committed, so that an interruption does not lose it.
+/// Chunks between commits, so that an interruption loses little work.
 const COMMIT_INTERVAL: usize = 2048;
-/// The number of dead rows, those without a chunk, that makes a compaction worth while; if they also
-/// outnumber the others.
+/// Minimum number of dead rows (rows of removed chunks) for a compaction; they must also outnumber
+/// live ones.
 const MIN_COMPACTED: u64 = 4096;
 
-/// What an indexing run did.
+/// The outcome of an indexing run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct IndexingSummary {
     /// Documents that are new or changed.
     pub indexed: usize,
-    /// Chunks that they have.
+    /// Chunks of the new and changed documents.
     pub chunks: usize,
-    /// Chunks among them whose text the index had embedded before.
+    /// Chunks among them that reused a stored embedding.
     pub reused: usize,
-    /// Documents that were in the index already, and have not changed.
+    /// Documents that were already indexed and have not changed.
     pub unchanged: usize,
-    /// Documents that were removed because they are gone.
+    /// Documents removed because they no longer exist.
     pub removed: usize,
-    /// What could not be read, and why. Documents of it that were indexed before stay.
+    /// What could not be read, and why. Previously indexed documents of such files are kept.
     pub problems: Vec<String>,
-    /// Files without an extension that were skipped because they are not text.
+    /// Files without an extension that were skipped as binary.
     pub binary: usize,
-    /// Whether the run was stopped before its end; what it had done stays.
+    /// Whether the run was interrupted; work done so far is kept.
     pub interrupted: bool,
 }
 
-/// How far a run has got.
+/// Progress of a run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct IndexingProgress {
-    /// Files done, and files that have to be looked at.
+    /// Files processed, and files to process.
     pub files: (usize, usize),
-    /// Their bytes.
+    /// Bytes processed, and bytes to process.
     pub bytes: (u64, u64),
-    /// Chunks embedded.
+    /// Chunks embedded so far.
     pub chunks: usize,
 }
 
-/// The run was stopped.
+/// Marker error for an interrupted run.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted")]
 struct Interrupted;
 
-/// One run over some files.
+/// One indexing run.
 pub struct Indexer<'a> {
     writer: Box<dyn IndexWriter>,
     embedder: &'a Embedder,
@@ -66,23 +66,23 @@ pub struct Indexer<'a> {
     stop: &'a AtomicBool,
     watch: &'a mut dyn FnMut(IndexingProgress),
     progress: IndexingProgress,
-    /// In the order of the files.
+    /// In file order.
     pending: Vec<Pending>,
     pending_chunks: usize,
     uncommitted: usize,
-    /// Documents of the file that is being read.
+    /// Documents seen so far in the current file.
     seen: BTreeSet<String>,
     summary: IndexingSummary,
 }
 
-/// What waits for the embedder.
+/// An item waiting for the embedder.
 enum Pending {
     Document {
         id: String,
         hash: String,
         passages: Vec<Passage>,
     },
-    /// The end of a file, after all of its documents; these are `seen`.
+    /// The end of a file, after all its documents, which are listed in `seen`.
     File {
         id: String,
         state: FileState,
@@ -91,8 +91,8 @@ enum Pending {
 }
 
 impl<'a> Indexer<'a> {
-    /// A run that writes to `writer`, which was opened for `start`, until `stop` is set. `watch` is
-    /// called with the progress.
+    /// A run that writes to `writer`, which was opened with `start`, until `stop` is set. `watch`
+    /// receives the progress.
     pub fn new(
         writer: Box<dyn IndexWriter>,
         embedder: &'a Embedder,
@@ -115,8 +115,8 @@ impl<'a> Indexer<'a> {
         }
     }
 
-    /// Indexes what is new or changed in `walk`, the files under `paths`, and removes what is gone;
-    /// documents from other places stay.
+    /// Indexes new and changed documents in `walk`, the files under `paths`, and removes those that
+    /// are gone. Documents outside `paths` are kept.
     pub fn update(mut self, paths: &[PathBuf], walk: &Walk) -> Result<IndexingSummary> {
         self.summary.problems.extend(walk.problems.iter().map(ToString::to_string));
         self.summary.binary = walk.binary;
@@ -132,7 +132,7 @@ impl<'a> Indexer<'a> {
         if self.start == Start::Rebuild {
             self.check_replacement(walk)?;
         }
-        // A folder that could not be listed says nothing about its documents.
+        // If a folder could not be listed, its documents may still exist.
         if walk.problems.is_empty() {
             self.remove_missing(paths, walk)?;
         }
@@ -147,7 +147,7 @@ impl<'a> Indexer<'a> {
         Ok(self.summary)
     }
 
-    /// Reads the files that may have changed, and adds what is new in them.
+    /// Reads the files that may have changed and adds their new content.
     fn index_files(&mut self, walk: &Walk) -> Result<()> {
         let FilePlan { jobs, unchanged, problems } = FilePlan::new(walk, self.writer.ledger());
         self.summary.unchanged += unchanged;
@@ -176,7 +176,7 @@ impl<'a> Indexer<'a> {
             FileEvent::Changed { id, hash, passages } => {
                 self.seen.insert(id.clone());
                 let before = self.writer.ledger().documents().get(&id);
-                // A document that has no text now and had none before has not changed.
+                // A document that had no text and still has none is unchanged.
                 let is_new = !passages.is_empty() || before.is_some_and(|before| before.chunks > 0);
                 self.summary.unchanged += usize::from(!is_new);
                 self.summary.indexed += usize::from(is_new);
@@ -211,7 +211,7 @@ impl<'a> Indexer<'a> {
         if self.stop.load(Ordering::SeqCst) { Err(Interrupted.into()) } else { Ok(()) }
     }
 
-    /// Embeds the waiting documents and hands them to the index.
+    /// Embeds the pending documents and adds them to the index.
     fn embed_pending(&mut self) -> Result<()> {
         let pending = std::mem::take(&mut self.pending);
         self.pending_chunks = 0;
@@ -222,7 +222,7 @@ impl<'a> Indexer<'a> {
                 passages.extend(of_document);
             }
         }
-        // In parts: one document may have thousands of chunks, and token vectors are large.
+        // In parts: a document may have thousands of chunks, and token vectors are large.
         for part in passages.chunks(BATCH) {
             let outcome = self.check_stop().and_then(|()| self.add(part));
             if outcome.as_ref().is_err_and(anyhow::Error::is::<Interrupted>) {
@@ -241,7 +241,7 @@ impl<'a> Indexer<'a> {
         Ok(())
     }
 
-    /// Takes back documents of which only a part was added. The embeddings are kept.
+    /// Discards documents that were only partly added. Their embeddings are kept.
     fn abandon(&mut self, pending: &[Pending]) {
         for pending in pending {
             if let Pending::Document { id, .. } = pending {
@@ -250,7 +250,7 @@ impl<'a> Indexer<'a> {
         }
     }
 
-    /// Records a document or a file all of whose chunks were added.
+    /// Records a document or a file whose chunks have all been added.
     fn finish(&mut self, pending: Pending) {
         match pending {
             Pending::Document { id, hash, passages } => {
@@ -269,10 +269,10 @@ impl<'a> Indexer<'a> {
         }
     }
 
-    /// Adds passages to the index, after embedding those whose text it does not know.
+    /// Adds passages to the index, embedding those whose text is new to it.
     fn add(&mut self, passages: &[&Passage]) -> Result<()> {
         self.writer.look_up(passages)?;
-        // Each text once, in order: by the second time the index knows it.
+        // Each text once: by its second occurrence, the index knows it.
         let mut new: Vec<String> = Vec::new();
         for passage in passages {
             let text = passage.text_to_embed();
@@ -303,7 +303,7 @@ impl<'a> Indexer<'a> {
         Ok(())
     }
 
-    /// Checks that what a rebuild has built may replace the old index.
+    /// Checks that the result of a rebuild may replace the old index.
     fn check_replacement(&self, walk: &Walk) -> Result<()> {
         let is_complete = walk.problems.is_empty();
         ensure!(
@@ -319,7 +319,7 @@ impl<'a> Indexer<'a> {
         Ok(())
     }
 
-    /// Removes the documents whose file is gone: under `paths`, or in a rebuild anywhere.
+    /// Removes documents whose files are gone: under `paths`, or anywhere in a rebuild.
     fn remove_missing(&mut self, paths: &[PathBuf], walk: &Walk) -> Result<()> {
         let roots: Vec<PathBuf> = paths
             .iter()
@@ -337,7 +337,7 @@ impl<'a> Indexer<'a> {
     }
 }
 
-/// The files that the ledger knows, are `in_scope`, and were not found by `walk`.
+/// Files in the ledger that are `in_scope` and that `walk` did not find.
 fn missing_files(ledger: &Ledger, walk: &Walk, in_scope: impl Fn(&Path) -> bool) -> Vec<String> {
     let was_found =
         |file: &Path| walk.files.binary_search_by(|found| found.as_path().cmp(file)).is_ok();

@@ -1,8 +1,8 @@
-//! Makes an index match the documents under some paths: documents → chunks → embeddings → index.
+//! Syncs an index with the documents under some paths: documents → chunks → embeddings → index.
 //!
-//! Files are read and cut on all cores ([`files`]) while one thread embeds what has been read and
-//! hands it to the index ([`Indexer`]). What waits between the two is bounded, so memory does not
-//! grow with the corpus.
+//! All cores read and chunk files ([`files`]), while one thread embeds the results and writes them
+//! to the index ([`Indexer`]). The queue between them is bounded, so memory use does not grow with
+//! the corpus.
 
 mod copy;
 mod files;

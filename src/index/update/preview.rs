@@ -1,4 +1,4 @@
-//! Shows what an update would read, without an index.
+//! Previews what an update would read, without an index.
 
 use anyhow::Result;
 
@@ -9,8 +9,8 @@ use crate::documents::Walk;
 use crate::embedding::Embedder;
 use crate::index::{Ledger, Passage};
 
-/// Cuts the documents in `walk` as [`super::Indexer::update`] would, and passes each to `show`, in
-/// order, with its passages. Returns the problems.
+/// Chunks the documents in `walk` as [`super::Indexer::update`] would, and passes each with its
+/// passages to `show`, in order. Returns the problems.
 pub fn preview(
     walk: &Walk,
     settings: &ChunkSettings,

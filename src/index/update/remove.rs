@@ -1,4 +1,4 @@
-//! Removes documents from an index at the user's request.
+//! Removes documents from an index on request.
 
 use std::path::{Path, PathBuf};
 
@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use super::files::known_files;
 use crate::index::IndexWriter;
 
-/// Removes what the index has of the files and folders `paths`, whether these still exist or not;
-/// returns the number of documents.
+/// Removes the indexed documents of the files and folders in `paths`, which need not exist any
+/// more; returns their number.
 pub fn remove(writer: &mut dyn IndexWriter, paths: &[PathBuf]) -> Result<usize> {
     let mut removed = 0;
     for path in paths {
@@ -23,7 +23,7 @@ pub fn remove(writer: &mut dyn IndexWriter, paths: &[PathBuf]) -> Result<usize> 
             removed += writer.ledger().documents_of(file).count();
             writer.remove_file(file);
         }
-        // A single line of a JSONL file, under the name that `index list` prints.
+        // A single line of a JSONL file, as named by `index list`.
         if let Some(id) = root.to_str().filter(|id| writer.ledger().documents().contains_key(*id)) {
             let id = id.to_owned();
             writer.remove_document(&id);

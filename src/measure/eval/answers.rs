@@ -1,4 +1,4 @@
-//! Answers against the expected ones, as SQuAD compares them (Rajpurkar et al. 2016).
+//! Exact match and F1 of answers, as in SQuAD (Rajpurkar et al. 2016).
 
 use std::collections::BTreeMap;
 
@@ -7,17 +7,17 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::answer::without_citations;
 
-/// How near an answer is to the nearest of the expected ones.
+/// Scores of an answer, each the best over all expected answers.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Likeness {
-    /// 1 where it is the same but for case and punctuation, else 0.
+    /// 1 if equal after normalization, else 0.
     pub exact_match: f64,
-    /// Harmonic mean of the precision and the recall of its words.
+    /// Harmonic mean of word precision and word recall.
     pub f1: f64,
 }
 
-/// Compares an answer with the expected ones; `None` where nothing is expected. English texts
-/// are compared without articles; elsewhere `a` and `an` are words (`an toàn`).
+/// Compares an answer with the expected ones; `None` if there are none. Articles are ignored in
+/// English only: elsewhere `a` and `an` are ordinary words (Vietnamese `an toàn`).
 pub fn likeness(answer: &str, expected: &[String], english: bool) -> Option<Likeness> {
     let words = normalized(&without_citations(answer), english);
     let nearest = expected.iter().map(|expected| {
@@ -48,7 +48,7 @@ fn f1(words: &[String], expected: &[String]) -> f64 {
     2.0 * f64::from(common) / (words.len() + expected.len()) as f64
 }
 
-/// The words of a text: composed, in lower case, without punctuation.
+/// Words in NFC and lower case, without punctuation and, in English, without articles.
 fn normalized(text: &str, english: bool) -> Vec<String> {
     let plain: String = text.nfc().filter(|&c| !is_punctuation(c)).collect::<String>();
     let plain = plain.to_lowercase();
@@ -56,7 +56,7 @@ fn normalized(text: &str, english: bool) -> Vec<String> {
     plain.split_whitespace().filter(|word| !article(word)).map(str::to_owned).collect()
 }
 
-/// ASCII's, and what typography and East Asian scripts have instead.
+/// ASCII, typographic and East Asian punctuation.
 fn is_punctuation(c: char) -> bool {
     c.is_ascii_punctuation()
         || matches!(c,
@@ -92,12 +92,12 @@ mod tests {
 
     #[test]
     fn words_count_as_often_as_they_occur() {
-        // Two of four words and both of two: P = ½, R = 1.
+        // 2 of 4 answer words match, 2 of 2 expected ones: P = ½, R = 1.
         let (exact, f1) = compared("là 24 lần thôi", &["24 lần"], false);
         assert_eq!(exact, 0.0);
         assert!((f1 - 2.0 / 3.0).abs() < 1e-12);
         assert!((compared("lần lần", &["lần"], false).1 - 2.0 / 3.0).abs() < 1e-12);
-        // The nearest of several.
+        // The best of several expected answers counts.
         assert_eq!(compared("bốn", &["bốn lựa chọn", "bốn"], false), (1.0, 1.0));
         assert_eq!(compared("", &["bốn"], false), (0.0, 0.0));
         assert!(likeness("bốn", &[], false).is_none());

@@ -1,27 +1,25 @@
-//! How far a mean over questions may be from that over all questions of the kind.
+//! Confidence intervals for means over questions.
 
 use serde::{Deserialize, Serialize};
 
 use crate::support::random::SplitMix64;
 
-/// Resamples; the ends of the interval then vary by less than a tenth of its width.
+/// Enough that the interval's ends vary by less than a tenth of its width between seeds.
 const RESAMPLES: usize = 2000;
-/// Share of the resamples that lies outside of the interval at either end.
+/// Share of resamples beyond each end of the interval: 2 × 2.5 % leaves 95 %.
 const TAIL: f64 = 0.025;
 const SEED: u64 = 1;
 
 /// A mean with its 95 % confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
-    /// Over the questions that were asked; 0 of none.
+    /// Sample mean; 0 if there are no values.
     pub mean: f64,
-    /// Lower end.
     pub low: f64,
-    /// Upper end.
     pub high: f64,
 }
 
-/// The mean of one value a question, and the percentile interval of its bootstrap (Efron 1979).
+/// Mean of one value per question, with its percentile bootstrap interval (Efron 1979).
 pub fn estimate(values: &[f64]) -> Estimate {
     let mut random = SplitMix64::new(SEED);
     let mut means: Vec<f64> = (0..RESAMPLES)
@@ -35,7 +33,7 @@ pub fn estimate(values: &[f64]) -> Estimate {
     Estimate { mean: mean(values), low: means[outside], high: means[RESAMPLES - 1 - outside] }
 }
 
-/// 0 of none.
+/// Arithmetic mean; 0 if there are no values.
 pub fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len().max(1) as f64
 }
@@ -44,7 +42,7 @@ pub fn mean(values: &[f64]) -> f64 {
 mod tests {
     use super::*;
 
-    /// Of 400 coins, 300 heads: the normal approximation is 0.75 ± 1.96 · √(0.75 · 0.25 / 400).
+    /// 300 heads in 400 tosses: the normal approximation is 0.75 ± 1.96 · √(0.75 · 0.25 / 400).
     #[test]
     fn the_interval_is_that_of_theory() {
         let values: Vec<f64> = (0..400).map(|i| f64::from(u8::from(i % 4 > 0))).collect();

@@ -1,4 +1,4 @@
-//! Two reports on the same questions: what differs, and whether by more than chance.
+//! Compares two reports on the same questions, with a paired significance test for each measure.
 
 use std::collections::BTreeMap;
 
@@ -9,17 +9,17 @@ use super::bootstrap::{Estimate, estimate, mean};
 use super::report::Report;
 use crate::support::random::SplitMix64;
 
-/// Random assignments of signs; p-values are then multiples of 0.0001.
+/// Random sign assignments; with the observed one they make 10⁴, so p is a multiple of 0.0001.
 const PERMUTATIONS: usize = 9999;
 const SEED: u64 = 1;
 
-/// One measure of one stage in both reports.
+/// One measure of one stage, in both reports.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Difference {
     /// The stage, `refusal`, or `answers`.
     pub stage: String,
     pub measure: &'static str,
-    /// Questions that both reports measure.
+    /// Questions with this measure in both reports.
     pub questions: usize,
     /// Mean in the first report.
     pub a: f64,
@@ -28,32 +28,26 @@ pub struct Difference {
     /// b − a.
     #[expect(clippy::struct_field_names, reason = "a key of the JSON")]
     pub difference: Estimate,
-    /// How often chance alone makes a difference as large.
+    /// Two-sided p-value.
     pub p: f64,
 }
 
-/// What two reports say of the questions that both have.
 #[derive(Debug, Clone, Serialize)]
 pub struct Comparison {
-    /// Questions in both.
     pub questions: usize,
-    /// Questions in the first report only.
     pub only_a: usize,
-    /// Questions in the second report only.
     pub only_b: usize,
-    /// Stage by stage.
     pub differences: Vec<Difference>,
 }
 
-/// Reports that say nothing about each other.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the two reports have no question in common; compare runs of the same questions")]
 pub struct NothingInCommon;
 
-/// A stage and a measure.
+/// Stage and measure.
 type Measured = (String, &'static str);
 
-/// Compares two reports, question by question.
+/// Compares two reports over the questions that both contain, matched by id.
 pub fn compare(a: &Report, b: &Report) -> Result<Comparison, NothingInCommon> {
     let of_b: BTreeMap<&str, _> =
         b.per_question.iter().map(|question| (question.id.as_str(), question)).collect();
@@ -65,7 +59,7 @@ pub fn compare(a: &Report, b: &Report) -> Result<Comparison, NothingInCommon> {
     if pairs.is_empty() {
         return Err(NothingInCommon);
     }
-    // In the order in which the first report has them.
+    // Keeps the first report's order, which the map loses.
     let mut order: Vec<Measured> = Vec::new();
     let mut values: BTreeMap<Measured, (Vec<f64>, Vec<f64>)> = BTreeMap::new();
     for (a, b) in &pairs {
@@ -110,10 +104,10 @@ pub fn compare(a: &Report, b: &Report) -> Result<Comparison, NothingInCommon> {
     })
 }
 
-/// Fisher's randomization test of paired differences, two-sided: were there no difference, each
-/// sign would be as likely as the other (Smucker et al. 2007).
+/// Two-sided p-value of Fisher's randomization test on paired differences: under the null
+/// hypothesis both signs of each difference are equally likely (Smucker et al. 2007).
 fn p_value(differences: &[f64]) -> f64 {
-    // Those that are zero stay zero whatever their sign.
+    // Zeros contribute nothing under either sign.
     let differences: Vec<f64> = differences.iter().copied().filter(|d| *d != 0.0).collect();
     let observed = differences.iter().sum::<f64>().abs();
     let mut random = SplitMix64::new(SEED);
@@ -121,7 +115,7 @@ fn p_value(differences: &[f64]) -> f64 {
         .filter(|_| {
             let sum: f64 =
                 differences.iter().map(|d| if random.next() < 0.5 { -d } else { *d }).sum();
-            // Sums of the same values in another order may differ in the last bits.
+            // Tolerates rounding: flipping signs changes the last bits of the sum.
             sum.abs() >= observed - 1e-9
         })
         .count();
@@ -134,10 +128,10 @@ mod tests {
 
     #[test]
     fn p_values_are_those_of_all_assignments() {
-        // Only all signs equal reach the sum: 2 of 2⁸, and 2 of 2³.
+        // Only all signs equal reach the observed sum: 2 of 2⁸ assignments, and 2 of 2³.
         assert!((p_value(&[1.0; 8]) - 2.0 / 256.0).abs() < 0.003);
         assert!((p_value(&[0.1, 0.0, 0.2, 0.0, 0.3]) - 0.25).abs() < 0.02);
-        // +2 −1 −1: the sum is 0, which every assignment reaches.
+        // +2 −1 −1 sums to 0, which every assignment reaches.
         assert_eq!(p_value(&[2.0, -1.0, -1.0]), 1.0);
         assert_eq!(p_value(&[0.0; 5]), 1.0);
     }

@@ -1,4 +1,4 @@
-//! Which document of the index a question file means.
+//! Resolves the document names in a question file to ids in the index.
 
 use std::collections::HashMap;
 
@@ -6,31 +6,23 @@ use thiserror::Error;
 
 use crate::index::file_of;
 
-/// A name that is not the name of one document.
+/// A name that does not identify exactly one document.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DocumentError {
-    /// Of none.
     #[error("no document of the index is called {0:?}")]
     Unknown(String),
-    /// Of several.
     #[error("{name:?} may be {first} or {second}; write more of its path")]
-    Ambiguous {
-        name: String,
-        /// One document.
-        first: String,
-        /// Another one.
-        second: String,
-    },
+    Ambiguous { name: String, first: String, second: String },
 }
 
-/// The documents of an index by all their names: a document is called by its whole id; by the end
-/// of its path, from a `/` on; and, as a line of a JSONL file, by what is after the `#`.
+/// The documents of an index by name. A document goes by its full id; by any suffix of its path
+/// that starts after a `/`; and, if it is a line of a JSONL file, by the part after the `#`.
 pub struct Documents<'a> {
     named: HashMap<&'a str, (&'a str, Option<&'a str>)>,
 }
 
 impl<'a> Documents<'a> {
-    /// Of the ids that an index has.
+    /// Collects the names of documents from their ids.
     pub fn new(ids: impl Iterator<Item = &'a str>) -> Self {
         let mut named: HashMap<&str, (&str, Option<&str>)> = HashMap::new();
         for id in ids {
@@ -50,7 +42,7 @@ impl<'a> Documents<'a> {
                     })
                     .or_insert((id, None));
             }
-            // A whole id is never ambiguous.
+            // A full id is never ambiguous.
             named.insert(id, (id, None));
         }
         Self { named }

@@ -1,28 +1,28 @@
-//! How good a ranking of documents is, with relevance that is yes or no.
+//! Measures of a ranking of documents, with binary relevance.
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-/// How far down a ranking is looked.
+/// The rank at which all measures are cut off.
 const DEPTH: usize = 10;
 
-/// The same four measures of one question, or of many.
+/// Ranking measures: of one question (`f64`), or means over many ([`super::Estimate`]).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Measures<T> {
     /// Whether the first document is relevant.
     pub hit_at_1: T,
-    /// The share of the relevant documents that is among the first ten.
+    /// Share of the relevant documents that rank in the first ten.
     pub recall_at_10: T,
-    /// 1 / rank of the first relevant document, 0 where it is not among the first ten.
+    /// 1 / rank of the first relevant document; 0 if none is in the first ten.
     pub mrr_at_10: T,
-    /// Σ 1 / log₂(rank + 1) over the relevant documents among the first ten, as a share of the
-    /// best possible (Järvelin and Kekäläinen 2002).
+    /// Σ 1 / log₂(rank + 1) over the relevant documents in the first ten, divided by that of an
+    /// ideal ranking (Järvelin and Kekäläinen 2002).
     pub ndcg_at_10: T,
 }
 
 impl<T> Measures<T> {
-    /// With the names that the JSON has.
+    /// With their names in the JSON.
     pub fn named(&self) -> [(&'static str, &T); 4] {
         [
             ("hit_at_1", &self.hit_at_1),
@@ -33,7 +33,7 @@ impl<T> Measures<T> {
     }
 }
 
-/// Measures a ranking, best first, of documents that occur once each. `relevant` is not empty.
+/// Measures a ranking without duplicates, best first. `relevant` must not be empty.
 pub fn measure(ranking: &[String], relevant: &BTreeSet<String>) -> Measures<f64> {
     let found: Vec<usize> = ranking
         .iter()
@@ -70,7 +70,8 @@ mod tests {
         assert_eq!(measured("abcd", "ab"), perfect);
     }
 
-    /// By hand: relevant at ranks 2 and 4 of three; (1/log₂3 + 1/log₂5) / (1 + 1/log₂3 + ½).
+    /// Two of three relevant documents, at ranks 2 and 4:
+    /// nDCG = (1/log₂3 + 1/log₂5) / (1 + 1/log₂3 + ½).
     #[test]
     fn measures_are_those_computed_by_hand() {
         let measures = measured("xaybz", "abc");
@@ -80,7 +81,7 @@ mod tests {
         assert!((measures.ndcg_at_10 - 0.498_189_256_5).abs() < 1e-6, "{measures:?}");
     }
 
-    /// tests/goldens/eval.py made it.
+    /// Golden values from `tests/goldens/eval.py`.
     #[test]
     fn measures_are_those_of_trec_eval() {
         #[derive(Deserialize)]
@@ -104,7 +105,7 @@ mod tests {
     fn nothing_below_the_tenth_counts_and_ten_are_enough() {
         assert_eq!(measured("0123456789a", "a").mrr_at_10, 0.0);
         assert_eq!(measured("012345678a", "a").recall_at_10, 1.0);
-        // Of twelve relevant documents ten can be among the first ten.
+        // With twelve relevant documents, the ideal ranking has ten of them in the first ten.
         assert!((measured("abcdefghij", "abcdefghijkl").ndcg_at_10 - 1.0).abs() < 1e-12);
     }
 }

@@ -1,7 +1,7 @@
-//! Measuring retrieval and answers on labelled questions, for `rag-query eval`.
+//! Evaluates retrieval, refusal and answers on labelled questions, for `rag-query eval`.
 //!
-//! Documents are ranked and not chunks, for that is what people can label. Everything that is
-//! measured of a question is kept, so that two runs can be compared question by question.
+//! Rankings are of documents, not chunks, because documents are what people can label. Scores are
+//! kept per question, so that two runs can be compared with paired tests.
 
 mod answers;
 mod bootstrap;
@@ -36,15 +36,15 @@ use metrics::measure;
 use refusal::{Case, refusal};
 use report::{AnswerScores, CandidateScores};
 
-/// One question with all that was measured of it.
+/// One question and everything measured on it.
 pub struct Asked {
     scores: QuestionScores,
-    /// Milliseconds to the ranking of each stage.
+    /// Milliseconds from the question to each stage's ranking.
     times: BTreeMap<String, f64>,
     answer: Option<AnswerFacts>,
 }
 
-/// What a report says of all answers together.
+/// What the summary of all answers needs from one answer.
 struct AnswerFacts {
     answered: bool,
     cites: bool,
@@ -52,15 +52,13 @@ struct AnswerFacts {
     ms: f64,
 }
 
-/// Asks questions and measures what comes.
 pub struct Evaluator<'a> {
-    /// Ranks, refuses and answers.
     pub answerer: &'a Answerer<'a>,
-    /// Passages that an answer rests on.
+    /// Passages to answer from.
     pub top_k: usize,
-    /// Whether the answers are measured too.
+    /// Whether to generate answers and score them.
     pub with_llm: bool,
-    /// Whether the scores of all candidates are kept.
+    /// Whether to keep the scores of all candidates.
     pub candidates: bool,
 }
 
@@ -101,7 +99,7 @@ impl Evaluator<'_> {
         let start = Instant::now();
         let mut conversation = Conversation::new(self.answerer);
         let answer = conversation.ask(&question.text, interrupted, &mut |event| {
-            // The passages that stand in for citations are none.
+            // Without citations, `answer.citations` lists the passages that were read.
             cites &= !matches!(event, Event::NoCitations);
         })?;
         let ms = 1e3 * start.elapsed().as_secs_f64();
@@ -138,7 +136,7 @@ fn candidates(stages: &Stages, question: &Question) -> Vec<CandidateScores> {
     stages.candidates.iter().map(scores).collect()
 }
 
-/// The means over all questions, stage by stage.
+/// Means over all questions, by stage; stages without scores are left out.
 pub fn stages(asked: &[Asked]) -> Vec<Stage> {
     let stage = |stage: &str| {
         let of_stage: Vec<Measures<f64>> =
@@ -168,7 +166,7 @@ pub fn stages(asked: &[Asked]) -> Vec<Stage> {
     STAGES.into_iter().filter_map(stage).collect()
 }
 
-/// How good refusing was; `None` unless some question has no answer in the documents.
+/// Scores refusal; `None` unless some question has no answer in the documents.
 pub fn refusals(asked: &[Asked], threshold: Option<f32>) -> Option<Refusal> {
     let cases: Vec<Case> = asked
         .iter()
@@ -181,7 +179,7 @@ pub fn refusals(asked: &[Asked], threshold: Option<f32>) -> Option<Refusal> {
     cases.iter().any(|case| !case.answerable).then(|| refusal(&cases, threshold))
 }
 
-/// How good the answers were; `None` where nobody asked for them.
+/// Scores the answers; `None` if none were generated.
 pub fn answers(asked: &[Asked], model: &str) -> Option<Answers> {
     let facts: Vec<&AnswerFacts> = asked.iter().filter_map(|asked| asked.answer.as_ref()).collect();
     if facts.is_empty() {
@@ -204,16 +202,15 @@ pub fn answers(asked: &[Asked], model: &str) -> Option<Answers> {
     })
 }
 
-/// What a report keeps of each question.
 pub fn per_question(asked: Vec<Asked>) -> Vec<QuestionScores> {
     asked.into_iter().map(|asked| asked.scores).collect()
 }
 
-/// `count` of the questions: the first, or some drawn at random, always the same.
+/// `count` of the questions: the first, or a random sample with a fixed seed.
 pub fn some(mut questions: Vec<Question>, count: usize, at_random: bool) -> Vec<Question> {
     if at_random {
         let mut random = SplitMix64::new(1);
-        // Fisher and Yates, as far as is needed.
+        // A partial Fisher–Yates shuffle.
         for i in 0..count.min(questions.len()) {
             let other = i + random.below(questions.len() - i);
             questions.swap(i, other);

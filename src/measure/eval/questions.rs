@@ -12,28 +12,27 @@ use super::documents::{DocumentError, Documents};
 use crate::support::bounded::{self, Line};
 use crate::text::question::{self, QuestionError};
 
-/// Limits of a file, in bytes and in questions.
+/// Limits of a file.
 const MAX_BYTES: u64 = 256 << 20;
 const MAX_QUESTIONS: usize = 100_000;
-/// Limit of a line, in bytes.
+/// In bytes.
 const MAX_LINE: u64 = 1 << 20;
 
-/// A labelled question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
-    /// Its `id`, or else the number of its line.
+    /// Its `id` in the file, or else its line number.
     pub id: String,
-    /// Its text, as every stage gets it.
+    /// Normalized, as every stage sees it.
     pub text: String,
-    /// Ids of the documents in the index that answer it.
+    /// Ids of the indexed documents that answer it.
     pub relevant: BTreeSet<String>,
     /// Whether the documents answer it.
     pub answerable: bool,
-    /// Right answers.
+    /// Expected answers; any of them is right.
     pub answers: Vec<String>,
 }
 
-/// Why a file of questions cannot be used.
+/// Why a question file cannot be used.
 #[derive(Debug, Error)]
 #[error("{}{}", path.display(), line.map_or_else(String::new, |line| format!(", line {line}")))]
 pub struct QuestionsError {
@@ -74,7 +73,7 @@ struct LabelledLine {
     answers: Vec<String>,
 }
 
-/// Reads all questions and looks up their documents.
+/// Reads all questions and resolves the documents they name.
 pub fn read(path: &Path, documents: &Documents) -> Result<Vec<Question>, QuestionsError> {
     let failed = |line, source: Problem| QuestionsError { path: path.to_owned(), line, source };
     let file = File::open(path).map_err(|error| failed(None, error.into()))?;
@@ -96,7 +95,7 @@ pub fn read(path: &Path, documents: &Documents) -> Result<Vec<Question>, Questio
         if bytes > MAX_BYTES || questions.len() == MAX_QUESTIONS {
             return Err(failed(None, Problem::TooLarge));
         }
-        // Some editors begin a file with a byte order mark.
+        // Some editors write a byte order mark.
         let text = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&line);
         if text.trim_ascii().is_empty() {
             continue;

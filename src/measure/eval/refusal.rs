@@ -1,53 +1,48 @@
-//! Refusing: how well the relevance tells questions that the documents answer from others.
+//! Refusal as binary classification: how well relevance separates answerable questions from
+//! unanswerable ones.
 
 use serde::{Deserialize, Serialize};
 
-/// Thresholds on a curve.
+/// Most thresholds on the curve.
 const MAX_POINTS: usize = 40;
 
-/// A question as refusal sees it.
+/// One question's label and outcome.
 #[derive(Debug, Clone, Copy)]
 pub struct Case {
     /// Whether the documents answer it.
     pub answerable: bool,
-    /// What [`crate::retrieval::Retrieval::relevance`] said.
+    /// The `probability` of [`crate::retrieval::Retrieval::relevance`].
     pub relevance: f32,
-    /// Whether it was refused.
     pub refused: bool,
 }
 
-/// How good refusing is; refusing what has no answer is right.
+/// Quality of refusal. The positive class is refusing, which is right for unanswerable questions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// Questions that the documents answer.
     pub answerable: usize,
-    /// Questions that they do not answer.
     pub unanswerable: usize,
-    /// Relevance below which a question is refused; absent: none is.
+    /// Relevance below which questions are refused; absent if none ever is.
     pub threshold: Option<f32>,
-    /// Share of the refused questions that have no answer; absent where none was refused.
+    /// Share of refused questions that are unanswerable; absent if none was refused.
     pub precision: Option<f64>,
-    /// Share of the questions without an answer that were refused; absent without such questions.
+    /// Share of unanswerable questions that were refused; absent if there are none.
     pub recall: Option<f64>,
-    /// Probability that a question with an answer has a higher relevance than one without; absent
-    /// where there are only questions of one kind.
+    /// Probability that an answerable question has a higher relevance than an unanswerable one;
+    /// absent unless there are both kinds.
     pub auroc: Option<f64>,
-    /// What other thresholds would do, in rising order.
+    /// The effect of other thresholds, ascending.
     pub curve: Vec<Point>,
 }
 
-/// A threshold, and what refusing everything below it does.
+/// The effect of refusing everything below a threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Point {
-    /// Relevance.
     pub threshold: f32,
-    /// As in [`Refusal`].
     pub precision: Option<f64>,
-    /// As in [`Refusal`].
     pub recall: Option<f64>,
 }
 
-/// Measures refusal at the configured threshold and at others.
+/// Scores what was refused, and what other thresholds would refuse.
 pub fn refusal(cases: &[Case], threshold: Option<f32>) -> Refusal {
     let answerable = cases.iter().filter(|case| case.answerable).count();
     let (precision, recall) = precision_recall(cases, |case| case.refused);
@@ -82,7 +77,7 @@ fn precision_recall(cases: &[Case], refused: impl Fn(&Case) -> bool) -> (Option<
     (share(count(&refused)), share(count(&|case| !case.answerable)))
 }
 
-/// The Mann–Whitney statistic: every pair of one question of either kind, ties counting half.
+/// The Mann–Whitney U statistic divided by the number of pairs; ties count half.
 fn auroc(cases: &[Case]) -> Option<f64> {
     let mut sorted: Vec<&Case> = cases.iter().collect();
     sorted.sort_by(|a, b| a.relevance.total_cmp(&b.relevance));
@@ -112,10 +107,10 @@ mod tests {
         let cases = cases(&[(true, 5.0), (true, 2.0), (false, 1.0), (false, 2.5), (false, 4.0)]);
         let refusal = refusal(&cases, Some(3.0));
         assert_eq!((refusal.answerable, refusal.unanswerable), (2, 3));
-        // Refused: 2.0, 1.0, 2.5; two of them rightly, of three.
+        // Refused: 2.0, 1.0 and 2.5, the last two rightly, out of three unanswerable ones.
         assert_eq!(refusal.precision, Some(2.0 / 3.0));
         assert_eq!(refusal.recall, Some(2.0 / 3.0));
-        // 5.0 is above all three, 2.0 above one.
+        // Of six pairs, 5.0 wins three and 2.0 wins one.
         assert_eq!(refusal.auroc, Some(4.0 / 6.0));
         let at = |threshold| *refusal.curve.iter().find(|p| p.threshold == threshold).unwrap();
         assert_eq!((at(1.0).precision, at(1.0).recall), (None, Some(0.0)));

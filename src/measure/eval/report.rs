@@ -1,4 +1,4 @@
-//! What an evaluation says, as `--json` prints it and `--compare` reads it.
+//! The report of an evaluation, as `--json` prints it and `--compare` reads it.
 
 use std::collections::BTreeMap;
 
@@ -10,67 +10,61 @@ use super::metrics::Measures;
 use super::refusal::Refusal;
 use crate::retrieval::Signals;
 
-/// All figures of one run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
-    /// Of the program.
+    /// Of rag-query.
     pub version: String,
     pub profile: String,
-    /// The embedder's name.
     pub embedder: String,
-    /// The reranker's name; absent without one.
+    /// Absent with `--no-rerank`.
     pub reranker: Option<String>,
     pub questions_file: String,
-    /// Questions that were asked.
     pub questions: usize,
-    /// The rankings, in the order of the stages; without questions whose documents are known
-    /// there is none.
+    /// In pipeline order; empty if no question names its relevant documents.
     pub stages: Vec<Stage>,
-    /// Absent unless some question has no answer in the documents.
+    /// Absent unless some question is unanswerable.
     pub refusal: Option<Refusal>,
-    /// Absent unless the LLM was asked for.
+    /// Absent without `--with-llm`.
     pub answers: Option<Answers>,
-    /// Question by question.
     pub per_question: Vec<QuestionScores>,
 }
 
-/// How good one stage's ranking is.
+/// Quality of one stage's rankings.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Stage {
     /// `bm25`, `dense`, `fused` or `reranked`.
     #[expect(clippy::struct_field_names, reason = "a key of the JSON")]
     pub stage: String,
-    /// Questions that say which documents are relevant.
+    /// Questions that name their relevant documents.
     pub questions: usize,
     /// Means with 95 % intervals.
     #[serde(flatten)]
     pub measures: Measures<Estimate>,
     /// From the question to this ranking, in milliseconds.
     pub median_ms: f64,
-    /// That of which only one question in twenty takes longer.
     pub p95_ms: f64,
 }
 
-/// How good the LLM's answers are.
+/// Quality of the answers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Answers {
-    /// The LLM.
+    /// The LLM's name.
     pub model: String,
-    /// Questions with expected answers, all of which count; one that was refused has 0.
+    /// Questions with expected answers. All of them count; a refused one scores 0.
     pub questions: usize,
-    /// Mean; absent where no answer is expected anywhere.
+    /// Mean; absent if no question has expected answers.
     pub exact_match: Option<Estimate>,
-    /// Mean; as above.
+    /// As above.
     pub f1: Option<Estimate>,
-    /// Share of the cited passages that are from relevant documents: mean over the answers that
+    /// Share of cited passages that come from relevant documents, averaged over the answers that
     /// cite something.
     pub citation_precision: Option<Estimate>,
-    /// Share of the answers that cite something.
+    /// Share of answers that cite something.
     pub citing: f64,
-    /// Answers that the LLM wrote. The documents' own sentences stand in for it where it does not
-    /// write the question's language.
+    /// Answers written by the LLM; the others are extractive, because the LLM cannot write the
+    /// question's language or read that of any passage.
     pub generated: usize,
-    /// Of an answer, in milliseconds.
+    /// Time to answer, in milliseconds.
     pub median_ms: f64,
 }
 
@@ -79,50 +73,49 @@ pub struct QuestionScores {
     pub id: String,
     /// Whether the documents answer it.
     pub answerable: bool,
-    /// What the threshold is compared with.
+    /// The value that is compared with the threshold.
     pub relevance: f32,
-    /// What that was made from; absent in reports of older versions.
+    /// The inputs of `relevance`; absent in reports of older versions.
     #[serde(default)]
     pub signals: Option<Signals>,
-    /// Whether it was refused.
     pub refused: bool,
-    /// By stage; empty where it is not known which documents are relevant.
+    /// By stage; empty if the question does not name its relevant documents.
     pub scores: BTreeMap<String, Measures<f64>>,
-    /// Absent unless the LLM was asked for.
+    /// Absent without `--with-llm`.
     pub answer: Option<AnswerScores>,
-    /// What the searches brought; empty unless asked for.
+    /// Empty without `--candidates`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<CandidateScores>,
 }
 
-/// A chunk that a search found, to try other ways to rank it.
+/// A chunk that a search found, with its scores, for trying other ways of ranking offline.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CandidateScores {
     pub document: String,
-    /// Whether that is one of those that answer.
+    /// Whether the document is one of the relevant ones.
     pub relevant: bool,
-    /// Cosine of question and passage.
+    /// Cosine similarity of question and passage.
     pub dense: f32,
     pub bm25: f32,
-    /// BM25 as a share of the highest that the question could reach.
+    /// BM25 as a share of the highest score that the question could reach.
     #[serde(rename = "share")]
     pub normalized_bm25: f32,
-    /// The reranker's score; absent where it did not look that far.
+    /// Absent if the chunk was not reranked.
     pub rerank: Option<f32>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AnswerScores {
-    /// The text; empty where the question was refused.
+    /// Empty if the question was refused.
     pub text: String,
-    /// Absent where no answer is expected.
+    /// Absent if the question has no expected answers.
     pub likeness: Option<Likeness>,
-    /// Absent where nothing was cited, or it is not known which documents are relevant.
+    /// Absent if nothing was cited or the question does not name its relevant documents.
     pub citation_precision: Option<f64>,
 }
 
 impl QuestionScores {
-    /// Everything that can be compared: stage, measure and value.
+    /// Everything that can be compared, as (stage, measure, value).
     pub fn values(&self) -> Vec<(String, &'static str, f64)> {
         let mut values: Vec<(String, &'static str, f64)> = Vec::new();
         for stage in STAGES {
@@ -150,5 +143,5 @@ impl QuestionScores {
     }
 }
 
-/// The stages, in their order.
+/// In pipeline order.
 pub const STAGES: [&str; 4] = ["bm25", "dense", "fused", "reranked"];

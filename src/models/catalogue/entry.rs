@@ -1,4 +1,4 @@
-//! Models and profiles, once they are checked.
+//! Validated models and profiles.
 
 use std::path::PathBuf;
 
@@ -9,28 +9,28 @@ use super::role::Role;
 use super::source::ModelSource;
 use super::spec::{EmbedderSpec, LlmSpec, ModelSpec, RerankerSpec};
 
-/// A model whose entry is valid.
+/// A model with a valid catalogue entry.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ModelEntry {
-    /// The entry's key in the catalogue.
+    /// Key of the entry in the catalogue.
     pub id: String,
-    /// Its name for people.
+    /// Display name.
     pub name: String,
-    /// The licence of the weights.
+    /// Licence of the weights.
     pub licence: String,
     /// Language codes, or "multilingual".
     pub languages: Vec<String>,
     /// Where the files come from; `None` for a model without files.
     pub source: Option<ModelSource>,
-    /// The part that depends on the role.
+    /// The role-specific part.
     pub spec: ModelSpec,
 }
 
 impl ModelEntry {
-    /// Names the weights that an index was built with: `multilingual-e5-small@main`.
+    /// Identifies the weights an index was built with: `multilingual-e5-small@main`.
     ///
-    /// The part after `@` is the revision of a hub model, package and version of a prepared one,
-    /// and `local` for a folder.
+    /// The part after `@` is the revision of a hub model, the package and version of a prepared
+    /// one, or `local` for a folder.
     #[must_use]
     pub fn identity(&self) -> String {
         match &self.source {
@@ -50,7 +50,7 @@ impl ModelEntry {
         }
     }
 
-    /// The role that the entry states.
+    /// The role that the entry declares.
     #[must_use]
     pub fn role(&self) -> Role {
         match self.spec {
@@ -60,7 +60,7 @@ impl ModelEntry {
         }
     }
 
-    /// The part that only an embedder has; an error for another role.
+    /// The spec of an embedder; an error for any other role.
     pub fn embedder(&self) -> Result<&EmbedderSpec, CatalogueError> {
         match &self.spec {
             ModelSpec::Embedder(spec) => Ok(spec),
@@ -68,7 +68,7 @@ impl ModelEntry {
         }
     }
 
-    /// The part that only a reranker has; an error for another role.
+    /// The spec of a reranker; an error for any other role.
     pub fn reranker(&self) -> Result<&RerankerSpec, CatalogueError> {
         match &self.spec {
             ModelSpec::Reranker(spec) => Ok(spec),
@@ -76,7 +76,7 @@ impl ModelEntry {
         }
     }
 
-    /// The part that only an LLM has; an error for another role.
+    /// The spec of an LLM; an error for any other role.
     pub fn llm(&self) -> Result<&LlmSpec, CatalogueError> {
         match &self.spec {
             ModelSpec::Llm(spec) => Ok(spec),
@@ -89,33 +89,33 @@ impl ModelEntry {
     }
 }
 
-/// A profile and its three models, each of the right role.
+/// A profile with its three models, each of the right role.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Profile {
-    /// The profile's name.
+    /// Name of the profile.
     pub name: String,
-    /// Whom it is for.
+    /// Whom the profile is for.
     pub about: String,
-    /// Where the LLM runs unless the user says otherwise.
+    /// Default device of the LLM.
     pub device: ProfileDevice,
-    /// The template of the prompt; absent: the built-in one.
+    /// Prompt template; the built-in one if absent.
     pub prompt: Option<PathBuf>,
-    /// The template for rewriting follow-ups; absent: the built-in one.
+    /// Template for rewriting follow-ups; the built-in one if absent.
     pub rewrite_prompt: Option<PathBuf>,
-    /// Text to vectors.
+    /// The model that embeds questions and passages.
     pub embedder: ModelEntry,
-    /// Scores passages.
+    /// The model that rescores candidates.
     pub reranker: ModelEntry,
-    /// Writes the answer.
+    /// The model that writes the answer.
     pub llm: ModelEntry,
 }
 
-/// Where a profile puts its LLM. Embedder and reranker always run on the CPU.
+/// Default device of a profile's LLM. Embedder and reranker always run on the CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProfileDevice {
-    /// The first NVIDIA GPU.
+    /// The NVIDIA GPU with the most free memory.
     Cuda,
-    /// The processor. Only a profile that says so uses it.
+    /// The CPU: an explicit choice, never a fallback.
     Cpu,
 }

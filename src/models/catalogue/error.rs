@@ -1,4 +1,4 @@
-//! What can be wrong with a catalogue, or with a name looked up in it.
+//! Errors in a catalogue, or in looking up a name in it.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,57 +12,57 @@ pub enum CatalogueError {
     /// The user's catalogue could not be read.
     #[error("cannot read the model catalogue {}: {source}; check the path and its permissions", path.display())]
     Read {
-        /// The user's catalogue.
+        /// Path of the user's catalogue.
         path: PathBuf,
-        /// Why.
+        /// The underlying I/O error.
         source: io::Error,
     },
-    /// Not TOML, or not in the form of a catalogue.
+    /// Not valid TOML, or not structured as a catalogue.
     #[error(
         "the model catalogue {origin} is not valid: {reason}; correct it, models/catalogue.toml shows the form"
     )]
     Parse {
         /// The file, or "built in".
         origin: String,
-        /// What the parser says, with the line if it knows it.
+        /// The parser's message, with the line if known.
         reason: String,
     },
-    /// An entry contradicts itself or names something unsafe.
+    /// An entry is inconsistent or contains an unsafe name.
     #[error(
         "the model catalogue's entry `{model}` is not valid: {reason}; correct it, models/catalogue.toml shows the form"
     )]
     Model {
-        /// The entry's key.
+        /// Key of the entry.
         model: String,
-        /// What is wrong.
+        /// What is wrong with it.
         reason: String,
     },
-    /// There is no profile of this name.
+    /// No profile has this name.
     #[error("there is no profile `{name}`; choose one of: {}", known.join(", "))]
     UnknownProfile {
-        /// The name looked up.
+        /// The name that was looked up.
         name: String,
-        /// All names.
+        /// All profile names.
         known: Vec<String>,
     },
-    /// There is no model with this key.
+    /// No model has this key.
     #[error("there is no model `{name}`; choose one of: {}", known.join(", "))]
     UnknownModel {
-        /// The key looked up.
+        /// The key that was looked up.
         name: String,
-        /// All keys.
+        /// All model keys.
         known: Vec<String>,
     },
-    /// A model stands where one of another role belongs.
+    /// A model is used in a place that requires another role.
     #[error(
         "the model `{model}` is {found}, but {wanted} is needed here; change the profile or the model's `role`"
     )]
     WrongRole {
-        /// The model's key.
+        /// Key of the model.
         model: String,
-        /// The role that its entry states.
+        /// The role its entry declares.
         found: Role,
-        /// The role that its place asks for.
+        /// The required role.
         wanted: Role,
     },
 }

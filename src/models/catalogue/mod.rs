@@ -1,8 +1,8 @@
-//! The catalogue: profiles and models as data, checked once when it is read.
+//! The catalogue: profiles and models as data, validated on load.
 //!
-//! The built-in part is `models/catalogue.toml`; a user's file may extend and override it. Everything
-//! that later becomes a path or a URL (repositories, revisions, file names) is checked here, so that
-//! no other module has to distrust it.
+//! The built-in catalogue is `models/catalogue.toml`; a user's file can extend and override it.
+//! Anything that later becomes part of a path or URL (repositories, revisions, file names) is
+//! validated here, so that other modules can trust it.
 
 mod entry;
 mod error;
@@ -31,7 +31,7 @@ pub use spec::{
 
 const BUILT_IN: &str = include_str!("../../../models/catalogue.toml");
 
-/// The largest catalogue of a user, in bytes.
+/// Size limit for a user's catalogue, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// All profiles and models.
@@ -42,11 +42,11 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
-    /// Reads the built-in catalogue, then the user's file, whose entries replace those with the same
-    /// key.
+    /// Reads the built-in catalogue, then the user's file, whose entries override those with the
+    /// same key.
     ///
     /// # Errors
-    /// The user's file cannot be read, is larger than 1 MiB, or is not a valid catalogue.
+    /// Fails if the user's file cannot be read, is larger than 1 MiB, or is not a valid catalogue.
     pub fn load(user_file: Option<&Path>) -> Result<Self, CatalogueError> {
         let Parsed { mut profiles, mut models } = parse("built in", BUILT_IN)?;
         if let Some(path) = user_file {
@@ -59,7 +59,7 @@ impl Catalogue {
                 }
             }
             for file in user.models.values_mut().filter_map(ModelEntry::language_directions) {
-                // Otherwise it names one that comes with the program.
+                // Otherwise the name refers to a built-in file.
                 if folder.join(&*file).exists() {
                     *file = folder.join(&*file);
                 }
@@ -70,10 +70,11 @@ impl Catalogue {
         Ok(Self { profiles, models })
     }
 
-    /// The profile's three models.
+    /// Looks up a profile and its three models.
     ///
     /// # Errors
-    /// There is no such profile (the error lists all), no such model, or a model has another role.
+    /// Fails if there is no such profile (the error lists all), or if a model is missing or has the
+    /// wrong role.
     pub fn profile(&self, name: &str) -> Result<Profile, CatalogueError> {
         let profile = self.profiles.get(name).ok_or_else(|| CatalogueError::UnknownProfile {
             name: name.to_owned(),
@@ -95,10 +96,10 @@ impl Catalogue {
         Ok(resolved)
     }
 
-    /// One model by its key.
+    /// Looks up a model by key.
     ///
     /// # Errors
-    /// There is no such model; the error lists all.
+    /// Fails if there is no such model; the error lists all.
     pub fn model(&self, id: &str) -> Result<&ModelEntry, CatalogueError> {
         self.models.get(id).ok_or_else(|| CatalogueError::UnknownModel {
             name: id.to_owned(),
@@ -106,12 +107,12 @@ impl Catalogue {
         })
     }
 
-    /// All models, by key.
+    /// All models, ordered by key.
     pub fn models(&self) -> impl Iterator<Item = &ModelEntry> {
         self.models.values()
     }
 
-    /// All profile names, in order.
+    /// All profile names, sorted.
     pub fn profile_names(&self) -> impl Iterator<Item = &str> {
         self.profiles.keys().map(String::as_str)
     }

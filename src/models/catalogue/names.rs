@@ -1,6 +1,6 @@
-//! Names that are safe in paths and URLs.
+//! Validates names for use in paths and URLs.
 
-/// Whether `text` is one safe path component, and a URL segment that needs no escaping.
+/// Whether `text` is a safe path component that needs no escaping in a URL.
 pub(crate) fn is_name(text: &str) -> bool {
     (1..=128).contains(&text.len())
         && !text.starts_with('.')
@@ -15,7 +15,7 @@ pub(super) fn is_repository(text: &str) -> bool {
     is_relative_file(text) && text.split('/').count() <= 2 && !text.contains("--")
 }
 
-/// Whether `text` is a SHA-256 in lower-case hexadecimal.
+/// Whether `text` is a SHA-256 digest in lower-case hexadecimal.
 pub(crate) fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }

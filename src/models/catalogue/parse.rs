@@ -1,4 +1,4 @@
-//! From the text of a catalogue to entries that are checked.
+//! Parses and validates the text of a catalogue.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,10 +11,10 @@ use super::names::is_name;
 use super::source::ModelSource;
 use super::spec::{ModelSpec, RerankerSpec};
 
-/// More tokens or dimensions than any model has: a typing error.
+/// Larger token counts or dimensions are typos: no model has them.
 const MAX_COUNT: usize = 1 << 24;
 
-/// The entries of one file. Errors call it `origin`.
+/// Parses the entries of one file; errors refer to it as `origin`.
 pub(super) fn parse(origin: &str, text: &str) -> Result<Parsed, CatalogueError> {
     let raw: RawCatalogue = toml::from_str(text).map_err(|error| CatalogueError::Parse {
         origin: origin.to_owned(),
@@ -51,10 +51,10 @@ pub(super) struct RawProfile {
     pub reranker: String,
     pub llm: String,
     pub device: ProfileDevice,
-    /// Relative to the catalogue's file.
+    /// Relative to the catalogue file.
     #[serde(default)]
     pub prompt: Option<PathBuf>,
-    /// Relative to the catalogue's file.
+    /// Relative to the catalogue file.
     #[serde(default)]
     pub rewrite_prompt: Option<PathBuf>,
 }
@@ -67,8 +67,8 @@ struct Common {
     source: Option<ModelSource>,
 }
 
-/// Serde cannot combine `flatten` with `deny_unknown_fields`, so the common keys are taken out
-/// first, and what remains must be exactly what the role knows.
+/// Serde cannot combine `flatten` with `deny_unknown_fields`. So the common keys are removed first,
+/// and the rest must match the role's keys exactly.
 fn parse_model(id: &str, mut table: toml::Table) -> Result<ModelEntry, String> {
     if !is_name(id) {
         return Err("a key may hold letters, digits, `.`, `_` and `-` only".to_owned());

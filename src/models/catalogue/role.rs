@@ -1,16 +1,16 @@
-//! What a model does: embed, rerank or write.
+//! The role of a model: embedder, reranker or LLM.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// What a model does.
+/// The role of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Text to vectors.
+    /// Turns text into vectors.
     Embedder,
-    /// Scores passages against the question.
+    /// Scores passages against a question.
     Reranker,
     /// Writes the answer.
     Llm,

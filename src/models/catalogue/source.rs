@@ -1,4 +1,4 @@
-//! Where the files of a model come from. Whatever becomes a path or a URL is checked as it is read.
+//! Where a model's files come from. Parts of paths and URLs are validated on parsing.
 
 use std::path::PathBuf;
 
@@ -6,57 +6,57 @@ use serde::{Deserialize, Serialize};
 
 use super::names::{is_name, is_relative_file, is_repository, is_sha256};
 
-/// The registry package that a prepared model is made from.
+/// The registry package from which a prepared model is made.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Package {
-    /// For people: "`PyPI`".
+    /// Display name of the registry, such as "`PyPI`".
     pub registry: String,
-    /// The package's name there.
+    /// Name of the package in the registry.
     pub name: String,
-    /// Its exact version.
+    /// Exact version.
     pub version: String,
-    /// The file inside the package.
+    /// Path of the file inside the package.
     pub file: String,
-    /// That file's size in bytes.
+    /// Size of the file in bytes.
     pub size: u64,
-    /// That file's SHA-256, 64 lower-case hexadecimal digits.
+    /// SHA-256 of the file, 64 lower-case hexadecimal digits.
     pub sha256: String,
 }
 
-/// Where a model's files come from. File names are relative, with `/` between components.
+/// Where a model's files come from. File names are relative and use `/` as separator.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "RawSource", rename_all = "lowercase")]
 pub enum ModelSource {
-    /// A repository of the Hugging Face Hub, or of a hub that speaks its protocol.
+    /// A repository on the Hugging Face Hub, or on a compatible server.
     Hub {
         /// `owner/name`.
         repo: String,
         /// Branch, tag or commit.
         revision: String,
-        /// The files needed, cheapest first.
+        /// Required files, cheapest first.
         files: Vec<String>,
     },
     /// A folder inside a models folder, made from a registry package by `models/prepare-demo`.
     Prepared {
-        /// The folder's name.
+        /// Name of the folder.
         folder: String,
-        /// The files needed.
+        /// Required files.
         files: Vec<String>,
-        /// What it is made from.
+        /// The package it is made from.
         package: Package,
     },
-    /// A folder of the user.
+    /// A folder provided by the user.
     Local {
-        /// Absolute.
+        /// Absolute path.
         folder: PathBuf,
-        /// The files needed.
+        /// Required files.
         files: Vec<String>,
     },
 }
 
 impl ModelSource {
-    /// The files needed, by their names in the repository or folder.
+    /// The required files, by their names in the repository or folder.
     #[must_use]
     pub fn files(&self) -> &[String] {
         match self {

@@ -1,154 +1,154 @@
-//! What an entry says beyond what all models have in common: one type for each role.
+//! The role-specific part of a catalogue entry: one type per role.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// How an embedder makes one vector out of the token vectors.
+/// How an embedder pools token vectors into one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pooling {
-    /// The mean over all tokens that are not padding.
+    /// The mean over all non-padding tokens.
     Mean,
     /// The vector of the first token.
     Cls,
 }
 
-/// How the matrices of an encoder are stored and multiplied.
+/// The number format of an encoder's weight matrices and products.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// 32-bit floating point, the reference.
     #[default]
     F32,
-    /// Integer codes with a scale for each 64: seven bits for weights, rounded once; eight for
-    /// activations, rounded as they come. Everything between the products stays in floating point.
+    /// Integers with one scale per 64 values: 7-bit weights, quantized once, and 8-bit activations,
+    /// quantized on the fly. Everything between the matrix products stays in floating point.
     Int8,
 }
 
-/// What an embedder's entry says beyond the common part.
+/// The embedder-specific part of an entry.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct EmbedderSpec {
-    /// How token vectors become one vector.
+    /// How token vectors are pooled.
     pub pooling: Pooling,
-    /// Put before every question.
+    /// Prefix added to every question.
     pub query_prefix: String,
-    /// Put before every passage.
+    /// Prefix added to every passage.
     pub passage_prefix: String,
-    /// The longest input in tokens, special tokens and prefix included.
+    /// Maximum input length in tokens, including special tokens and prefix.
     pub max_tokens: usize,
-    /// The length of a vector.
+    /// Length of a vector.
     pub dimension: usize,
-    /// How probable it is that the documents answer, given what was found; absent: not calibrated.
+    /// Calibration of the probability that the documents answer; absent if not calibrated.
     #[serde(default)]
     pub relevance: Option<Calibration>,
-    /// When a passage supports a sentence; absent: not calibrated.
+    /// Thresholds for a passage to support a sentence; absent if not calibrated.
     #[serde(default)]
     pub support: Option<SupportThresholds>,
-    /// The fastest precision that measurements showed to be good enough.
+    /// The fastest precision that measurements showed to be accurate enough.
     #[serde(default)]
     pub precision: Precision,
-    /// A file of language directions, which are removed from vectors so that the same meaning has the
-    /// same vector in all languages; absent: vectors stay as the model makes them.
+    /// A file of language directions to remove from vectors, so that equal meanings have equal
+    /// vectors in all languages; if absent, vectors stay as the model produces them.
     #[serde(default)]
     pub language_directions: Option<PathBuf>,
 }
 
-/// The smallest sum of coverage and cosine at which a passage supports a sentence of an answer
+/// Minimum sum of coverage and cosine at which a passage supports a sentence of an answer
 /// (docs/prompt.md).
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct SupportThresholds {
-    /// Of passage and sentence in one language.
+    /// If passage and sentence are in the same language.
     pub same_language: f32,
-    /// Of passage and sentence in two languages, or in unknown ones.
+    /// If passage and sentence are in different or unknown languages.
     pub across_languages: f32,
 }
 
-/// The calibrated relevance of an embedder (docs/retrieval.md): one regression for each situation.
+/// Relevance calibration of an embedder (docs/retrieval.md): one regression per situation.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
-    /// Question and passage in one language, with late interaction.
+    /// Question and passage in the same language, with late interaction.
     pub within: Logistic,
-    /// Question and passage in two languages, with late interaction.
+    /// Question and passage in different languages, with late interaction.
     pub across: Logistic,
     /// A Vietnamese question without diacritics, with late interaction.
     pub unmarked: Logistic,
-    /// Question and passage in one language, by cosine and coverage alone, which say nothing across
-    /// languages.
+    /// Question and passage in the same language, from cosine and coverage alone; these are
+    /// uninformative across languages.
     pub without_late: Logistic,
 }
 
-/// Weights of a logistic regression over what retrieval found.
+/// Weights of a logistic regression over retrieval signals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Logistic {
     /// Weight of the best cosine.
     pub cosine: f32,
-    /// Weight of the share of the question that its best passage covers.
+    /// Weight of the best passage's coverage of the question.
     pub coverage: f32,
-    /// Weight of the best late interaction.
+    /// Weight of the best late-interaction score.
     pub late: f32,
-    /// Added to the weighted sum.
+    /// Intercept.
     pub bias: f32,
-    /// The probability below which a question is refused; at 0, none is.
+    /// Questions with a lower probability are refused; 0 refuses none.
     pub refuse_below: f32,
 }
 
-/// What a reranker's entry says beyond the common part.
+/// The reranker-specific part of an entry.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum RerankerSpec {
     /// A sequence classifier that reads question and passage together.
     CrossEncoder {
-        /// The longest pair in tokens, special tokens included.
+        /// Maximum length of a pair in tokens, including special tokens.
         max_tokens: usize,
-        /// The fastest precision that measurements showed to be good enough.
+        /// The fastest precision that measurements showed to be accurate enough.
         #[serde(default)]
         precision: Precision,
     },
-    /// `MaxSim` over the embedder's token vectors: no files of its own.
+    /// `MaxSim` over the embedder's token vectors; has no files of its own.
     LateInteraction {},
 }
 
-/// The form of an LLM's weights.
+/// File format of an LLM's weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LlmFormat {
-    /// One file with quantized weights, tokenizer and chat template.
+    /// A single file with quantized weights, tokenizer and chat template.
     Gguf,
-    /// A Hugging Face folder.
+    /// A folder in Hugging Face layout.
     Safetensors,
 }
 
-/// What an LLM's entry says beyond the common part.
+/// The LLM-specific part of an entry.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LlmSpec {
-    /// The form of the weights.
+    /// File format of the weights.
     #[serde(rename = "kind")]
     pub format: LlmFormat,
-    /// Prompt plus answer in tokens; absent: what the model file says.
+    /// Limit on prompt plus answer, in tokens; taken from the model file if absent.
     #[serde(default)]
     pub context: Option<usize>,
-    /// Language codes it may write, by trial; absent: any.
+    /// Codes of the languages it writes acceptably in tests; any language if absent.
     #[serde(default)]
     pub answers_in: Option<Vec<String>>,
-    /// How many passages it makes sense of at most, by trial; absent: as many as its context holds.
+    /// Maximum number of passages it copes with in tests; limited only by its context if absent.
     #[serde(default)]
     pub passages: Option<usize>,
 }
 
-/// The part of an entry that depends on the role.
+/// The role-specific part of an entry.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(tag = "role", rename_all = "lowercase")]
 pub enum ModelSpec {
-    /// Text to vectors.
+    /// For a model that turns text into vectors.
     Embedder(EmbedderSpec),
-    /// Scores passages against the question.
+    /// For a model that scores passages against a question.
     Reranker(RerankerSpec),
-    /// Writes the answer.
+    /// For a model that writes the answer.
     Llm(LlmSpec),
 }

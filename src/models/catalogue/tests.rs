@@ -83,7 +83,7 @@ fn a_user_file_replaces_and_adds_entries() {
     assert_eq!(mine.embedder.name, "mine");
     assert_eq!(mine.embedder.embedder().unwrap().max_tokens, 256);
     assert_eq!(mine.llm.identity(), "my-llama@local");
-    // The built-in profiles see the replaced entry, and the others are still there.
+    // Built-in profiles pick up the overridden entry and keep all others.
     assert_eq!(catalogue.profile("default").unwrap().embedder.name, "mine");
     assert!(catalogue.profile("quality").is_ok());
 }

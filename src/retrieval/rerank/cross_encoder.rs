@@ -11,26 +11,25 @@ use crate::embedding::encoder::{
 };
 use crate::models::catalogue::Precision;
 
-/// Tokens in a batch: enough that the cores finish together, few enough that all their vectors fit
-/// into memory.
+/// Tokens per batch: enough to keep all cores busy, few enough that the activations fit in memory.
 const BATCH_TOKENS: usize = 16 << 10;
 
-/// A sequence classifier with one label (Nogueira and Cho 2019).
+/// A single-label sequence classifier (Nogueira and Cho 2019).
 pub struct CrossEncoder {
     tokenizer: TextTokenizer,
     encoder: Encoder,
     head: Head,
 }
 
-/// What turns the first token's vector into a score.
+/// The classification head over the first token's vector.
 struct Head {
     dense: PackedLinear,
     output: PackedLinear,
 }
 
 impl Head {
-    /// BERT keeps the dense layer in its pooler, XLM-RoBERTa in its classifier; both are followed
-    /// by tanh (transformers' `BertPooler` and `XLMRobertaClassificationHead`).
+    /// BERT stores the dense layer in its pooler, XLM-RoBERTa in its classifier; both apply tanh
+    /// afterwards (transformers' `BertPooler` and `XLMRobertaClassificationHead`).
     fn load(config: &EncoderConfig, tensors: &EncoderCheckpoint) -> Result<Self> {
         let (dense, output) = match config.family {
             Family::Bert => ("bert.pooler.dense", "classifier"),
@@ -57,8 +56,8 @@ impl Head {
 }
 
 impl CrossEncoder {
-    /// Loads the model from its three files. Pairs longer than `max_tokens` lose the end of their
-    /// longer part.
+    /// Loads the model from its three files. For pairs longer than `max_tokens`, the longer text is
+    /// truncated.
     pub fn load(
         config: &Path,
         tokenizer: &Path,
@@ -86,7 +85,7 @@ impl CrossEncoder {
         Ok(Self { tokenizer, encoder, head })
     }
 
-    /// One score for each passage: a logit, where higher is more relevant and 0 undecided.
+    /// One logit per passage: higher is more relevant, 0 is undecided.
     pub fn score<S: AsRef<str>>(&self, question: &str, passages: &[S]) -> Result<Vec<f32>> {
         let pairs: Vec<Sequence> = passages
             .iter()

@@ -1,20 +1,20 @@
-//! Late interaction: every token of the question looks for its best match among the passage's
-//! (`MaxSim`, Khattab and Zaharia 2020), on the embedder's own token vectors.
+//! Late interaction: matches every question token with its most similar passage token (`MaxSim`,
+//! Khattab and Zaharia 2020), using the embedder's own token vectors.
 //!
-//! An embedder's token vectors share a large common part; they separate better once the corpus
-//! mean is subtracted. Tokens of rare words weigh more.
+//! The token vectors of an embedder share a large common component and separate better after
+//! subtracting the corpus mean. Rare words get a higher weight.
 
 use crate::embedding::{dot, normalize};
 
 /// A token of the question.
 pub struct QueryToken {
-    /// `[dim]`, as the embedder makes it.
+    /// `[dim]`, as produced by the embedder.
     pub vector: Vec<f32>,
-    /// The idf of the word that it is part of.
+    /// The idf of the word it belongs to.
     pub weight: f32,
 }
 
-/// One question, prepared to be compared with passages.
+/// A question prepared for comparison with passages.
 pub struct LateInteraction<'a> {
     mean: &'a [f32],
     query: Vec<QueryToken>,
@@ -35,8 +35,8 @@ impl<'a> LateInteraction<'a> {
         Self { mean, query }
     }
 
-    /// Mean over the question's tokens, by weight, of the best cosine with a token of the passage, −1
-    /// to 1. `passage` is `[tokens, dim]`.
+    /// The idf-weighted mean, over the question's tokens, of the highest cosine with a passage
+    /// token; −1 to 1. `passage` is `[tokens, dim]`.
     pub fn maxsim(&self, mut passage: Vec<Vec<f32>>) -> f32 {
         if passage.is_empty() {
             return 0.0;
@@ -73,7 +73,7 @@ mod tests {
         let late_interaction =
             LateInteraction::new(&mean, query(&[(&[1.0, 0.0], 1.0), (&[0.0, 1.0], 3.0)]));
         let passage = vec![vec![2.0, 0.0], vec![3.0, 4.0]];
-        // The first finds cosine 1, the second 0.8, weighted 1 : 3.
+        // The first token's best cosine is 1, the second's 0.8, weighted 1 : 3.
         assert!((late_interaction.maxsim(passage) - (0.25 + 0.75 * 0.8)).abs() < 1e-6);
     }
 

@@ -1,4 +1,4 @@
-//! Reranking: a closer look at the best candidates, on the CPU.
+//! Reranking of the best candidates, on the CPU.
 
 mod cross_encoder;
 mod late_interaction;
@@ -10,9 +10,9 @@ use crate::models::LazyModel;
 
 /// How candidates are reranked.
 pub enum Reranker {
-    /// By a model that reads each pair; its scores replace the first stage's.
+    /// A model that reads question and passage together; its scores replace the first stage's.
     CrossEncoder(Box<LazyModel<CrossEncoder>>),
-    /// By the embedder's token vectors, which the index keeps; its scores are added to the first
+    /// The embedder's token vectors, stored in the index; its scores are added to the first
     /// stage's.
     LateInteraction,
 }

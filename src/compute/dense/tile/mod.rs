@@ -41,7 +41,6 @@ pub fn weight_zero(level: SimdLevel) -> i32 {
 #[repr(C, align(64))]
 pub struct Line(pub [f32; PANEL]);
 
-/// Rows of activations.
 #[derive(Clone, Copy)]
 pub struct Rows<'a> {
     /// The last row begins inside.

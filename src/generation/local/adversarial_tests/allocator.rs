@@ -1,4 +1,4 @@
-//! An allocator that counts what each thread holds.
+//! An allocator that tracks the memory held by each thread.
 
 #![allow(unsafe_code, reason = "an allocator is unsafe to write")]
 
@@ -12,7 +12,8 @@ thread_local! {
     static PEAK: Cell<isize> = const { Cell::new(0) };
 }
 
-/// Runs `work` and returns the bytes that this thread held at most, beyond what it held before.
+/// Runs `work`; also returns this thread's peak memory during it, in bytes above the starting
+/// level.
 pub fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = HELD.get();
     PEAK.set(before);
@@ -21,14 +22,15 @@ pub fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
 }
 
 fn count(bytes: isize) {
-    // A thread that is ending has no counters any more.
+    // A terminating thread no longer has its counters.
     let _ = HELD.try_with(|held| {
         held.set(held.get() + bytes);
         PEAK.try_with(|peak| peak.set(peak.get().max(held.get())))
     });
 }
 
-// SAFETY: every call goes to the system's allocator unchanged; counting neither allocates nor panics.
+// SAFETY: every call goes to the system's allocator unchanged; counting neither allocates nor
+// panics.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);

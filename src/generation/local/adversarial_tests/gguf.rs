@@ -28,7 +28,7 @@ fn a_file_that_is_cut_off_is_refused() {
     for cut in start {
         refused(&format!("the file cut at {cut}"), "download", || read(&whole[..cut]));
     }
-    // As a user meets it.
+    // End to end, as a user would see it.
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("cut.gguf");
     for cut in [0, 1, 8, 30, 5_000, whole.len() / 2, whole.len() - 1] {
@@ -100,7 +100,7 @@ fn lists_in_lists_and_many_values_are_bounded() {
         bytes.extend(1u64.to_le_bytes());
     }
     refused("a deep list", "nested", || read(&bytes));
-    // A byte of the file must not become 24 bytes of memory without end.
+    // A list element of one byte must not expand to 24 bytes of memory without limit.
     let mut bytes = b"GGUF\x03\0\0\0".to_vec();
     bytes.extend(0u64.to_le_bytes());
     bytes.extend(1u64.to_le_bytes());
@@ -150,7 +150,7 @@ fn absurd_tensors_are_refused_by_name() {
     refused("a key twice", &twice.metadata[3].0, || read(&twice.bytes()));
 }
 
-/// candle's reader divided by it.
+/// candle's reader divided by this value.
 #[test]
 fn an_alignment_that_is_none_is_refused() {
     for alignment in [0, 1, 3, 4, 48, 1 << 22, u32::MAX] {
@@ -317,7 +317,7 @@ fn tensors_are_compared_with_the_configuration_before_they_are_loaded() {
 
 #[test]
 fn the_header_of_llama_3_1_is_read_in_tens_of_milliseconds() {
-    // As many strings as Llama 3.1 has: 128,256 tokens and 280,147 merges.
+    // As many strings as in Llama 3.1: 128,256 tokens and 280,147 merges.
     let strings =
         |count: usize| Value::Array((0..count).map(|i| string(&format!("Ġtok{i}"))).collect());
     let kinds = Value::Array(vec![Value::I32(1); 128_256]);
@@ -336,7 +336,7 @@ fn the_header_of_llama_3_1_is_read_in_tens_of_milliseconds() {
     assert!(best < Duration::from_millis(250), "{best:?}");
 }
 
-/// Nothing that the loader calls may rely on [`integer`] accepting a sign.
+/// The loader must not rely on [`integer`] accepting negative values.
 #[test]
 fn negative_numbers_are_no_counts() {
     assert_eq!(integer(&Value::I64(-1)), None);

@@ -1,4 +1,4 @@
-//! Writes GGUF files, right or wrong.
+//! Writes GGUF files, valid or corrupt.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use candle_core::quantized::gguf_file::Value;
 use super::tiny;
 use crate::generation::local::checkpoint::gguf::Gguf;
 
-/// A GGUF file to be written, right or wrong.
+/// A GGUF file to write, valid or corrupt.
 #[derive(Clone)]
 pub struct Model {
     pub version: u32,
@@ -19,16 +19,16 @@ pub struct Model {
 #[derive(Clone)]
 pub struct Tensor {
     pub name: String,
-    /// As in the file: columns first.
+    /// In file order: columns first.
     pub shape: Vec<u64>,
     pub kind: u32,
     pub data: Vec<u8>,
-    /// Instead of the right one.
+    /// Overrides the correct offset.
     pub offset: Option<u64>,
 }
 
 impl Model {
-    /// The tiny Llama of the goldens, tensors by name.
+    /// The tiny Llama of the goldens, with tensors by name.
     pub fn tiny() -> Self {
         let gguf = Gguf::open(&tiny().join("model.gguf")).unwrap();
         let metadata: BTreeMap<_, _> = gguf.all_metadata().into_iter().collect();

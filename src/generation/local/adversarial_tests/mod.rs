@@ -1,5 +1,5 @@
-//! Files that are damaged, made for another program, or made to do harm: a clear error, no panic,
-//! and no memory beyond the file's own size.
+//! Corrupt, unsupported and malicious files must produce a clear error, without panics and without
+//! memory use out of proportion to the file size.
 
 mod allocator;
 mod gguf;
@@ -18,12 +18,12 @@ use anyhow::Result;
 use crate::generation::local::checkpoint::files::{Opened, open_gguf};
 use crate::generation::local::checkpoint::gguf::Gguf;
 
-/// What reading any file of these tests may take, in bytes. The files have half a megabyte.
+/// Memory limit for reading any file in these tests, in bytes. The files are about half a megabyte.
 const MAX_MEMORY: usize = 24 << 20;
-/// And how long.
+/// Time limit for the same.
 const MAX_TIME: Duration = Duration::from_secs(5);
 
-/// Runs `work`, which must stay within the bounds of memory and time.
+/// Runs `work` and checks that it stays within both limits.
 fn bounded<T>(what: &str, work: impl FnOnce() -> T) -> T {
     let start = Instant::now();
     let (result, peak) = allocator::peak(work);
@@ -32,7 +32,7 @@ fn bounded<T>(what: &str, work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// The whole chain of an error that must be one and contain `expected`.
+/// Checks that `work` fails with an error chain that contains `expected`, and returns the chain.
 fn refused<T>(what: &str, expected: &str, work: impl FnOnce() -> Result<T>) -> String {
     let message = match bounded(what, work) {
         Ok(_) => panic!("{what} was accepted"),

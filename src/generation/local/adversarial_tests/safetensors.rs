@@ -13,7 +13,7 @@ use crate::generation::local::checkpoint::files::{Opened, open};
 use crate::generation::local::checkpoint::{Checkpoint, shards};
 use crate::support::random::SplitMix64;
 
-/// The tiny Hugging Face folder, in a place where it can be damaged.
+/// A copy of the tiny Hugging Face folder, to be corrupted.
 pub fn folder() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for file in fs::read_dir(tiny()).unwrap() {
@@ -29,7 +29,7 @@ pub fn open_folder(dir: &Path) -> Result<Opened> {
     open(&LlmFiles::at(dir)?)
 }
 
-/// Changes a JSON file of the folder.
+/// Modifies a JSON file of the folder.
 pub fn edit(dir: &Path, file: &str, change: impl FnOnce(&mut serde_json::Value)) {
     let path = dir.join(file);
     let mut json = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
@@ -39,7 +39,7 @@ pub fn edit(dir: &Path, file: &str, change: impl FnOnce(&mut serde_json::Value))
 
 type Json = (serde_json::Map<String, serde_json::Value>, Vec<u8>);
 
-/// Header and data of a safetensors file.
+/// The header and data of a safetensors file.
 fn safetensors(path: &Path) -> Json {
     let bytes = fs::read(path).unwrap();
     let (length, rest) = bytes.split_at(8);
@@ -94,7 +94,7 @@ fn a_json_file_without_end_is_not_read() {
     for file in ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"]
     {
         let dir = folder();
-        // Sparse: it takes no disk.
+        // Sparse, so it occupies no disk space.
         fs::File::create(dir.path().join(file)).unwrap().set_len(1 << 40).unwrap();
         let start = Instant::now();
         let error = open_folder(dir.path()).err().map(|error| format!("{error:#}")).unwrap();
@@ -163,7 +163,7 @@ fn safetensors_are_compared_with_the_configuration_before_they_are_loaded() {
     refused("a bias", "q_proj.bias", || open_folder(dir.path()));
 }
 
-/// Splits the tiny folder's weights in two shards with an index.
+/// Splits the tiny folder's weights into two shards with an index.
 fn shard(dir: &Path) {
     let whole = dir.join("model.safetensors");
     let (header, data) = safetensors(&whole);
@@ -194,7 +194,7 @@ fn a_sharded_model_needs_every_shard_and_nothing_outside_its_folder() {
     let dir = folder();
     shard(dir.path());
     open_folder(dir.path()).unwrap();
-    // Others in the folder are none of its own.
+    // Other weight files in the folder must be ignored.
     fs::copy(tiny().join("model.safetensors"), dir.path().join("consolidated.safetensors"))
         .unwrap();
     let Opened { checkpoint, .. } = open_folder(dir.path()).unwrap();

@@ -1,4 +1,4 @@
-//! Models in several GGUF files.
+//! Models split into several GGUF files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::generation::local::LlmFiles;
 use crate::generation::local::checkpoint::files::{Opened, open};
 use crate::generation::local::checkpoint::gguf::Gguf;
 
-/// Cuts the tiny model in parts, as `gguf-split` does, and returns their paths.
+/// Splits the tiny model as `gguf-split` does, and returns the paths of the parts.
 fn split(dir: &Path, parts: usize) -> Vec<PathBuf> {
     let tiny = Model::tiny();
     let total = tiny.tensors.len();
@@ -19,7 +19,7 @@ fn split(dir: &Path, parts: usize) -> Vec<PathBuf> {
         .map(|number| dir.join(format!("tiny-{number:05}-of-{parts:05}.gguf")))
         .collect();
     for (number, path) in paths.iter().enumerate() {
-        // The first holds no tensors, as with `--no-tensor-first-split`.
+        // The first part holds no tensors, as with `--no-tensor-first-split`.
         let share = |number: usize| number.saturating_sub(1) * total / (parts - 1);
         let tensors = match number {
             0 => vec![],

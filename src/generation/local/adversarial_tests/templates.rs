@@ -1,5 +1,5 @@
-//! Chat templates that are wrong. Here they run on a thread; `tests/cli/chat_templates.rs` has
-//! those that only a process with limits can end.
+//! Invalid chat templates. Here they run on a thread; `tests/cli/chat_templates.rs` covers those
+//! that can only be stopped by limiting a process.
 
 use std::fs;
 
@@ -40,7 +40,7 @@ fn a_template_that_cannot_be_used_is_refused() {
     refused("a long prompt", "bytes", || template(&(FINE.to_owned() + "{{ 'x' * 70000 }}")));
 }
 
-/// As a user meets it.
+/// End to end, as a user would see it.
 #[test]
 fn a_template_that_takes_too_much_is_named_with_its_file_and_the_way_out() {
     let endless = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}";
@@ -61,7 +61,8 @@ fn a_template_that_takes_too_much_is_named_with_its_file_and_the_way_out() {
     }
 }
 
-/// Messages come where the template puts them, in its order, trimmed, and as plain text.
+/// The messages must appear where the template places them, in its order, trimmed, and as plain
+/// text.
 #[test]
 fn messages_go_where_the_template_places_them() {
     let source = "{{ bos_token }}{% for m in messages|reverse %}<|eot_id|>{{ m.role }}: \

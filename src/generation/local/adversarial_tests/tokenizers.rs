@@ -1,4 +1,4 @@
-//! Tokenizers that do not belong to their model, or that make the tokenizers library panic.
+//! Tokenizers that do not match their model, or that make the tokenizers library panic.
 
 use candle_core::quantized::gguf_file::Value;
 
@@ -22,14 +22,14 @@ fn a_tokenizer_of_another_size_is_refused_with_both_sizes() {
     assert!(message.contains("384"), "{message}");
     let fewer = tokens(|list| drop(list.pop()));
     refused("a token fewer", "383", || read(&fewer));
-    // Twice the same token: as many ids, but fewer different tokens.
+    // A duplicate token: the same number of ids, but fewer distinct tokens.
     let again = tokens(|list| list[380] = list[379].clone());
     assert!(read(&again).is_ok());
     let other = tokens(|list| list[5] = Value::U32(5));
     refused("a number among the tokens", "", || read(&other));
 }
 
-/// Found by fuzzing: the tokenizers library panics where a merge is longer than every token.
+/// Found by fuzzing: the tokenizers library panics on a merge longer than every token.
 #[test]
 fn a_merge_longer_than_every_token_is_refused() {
     let long = "a".repeat(300);
@@ -49,7 +49,7 @@ fn a_merge_longer_than_every_token_is_refused() {
         json["model"]["vocab"][&long] = 5.into();
         json["model"]["merges"][0] = serde_json::json!([long, long]);
     });
-    // Not counted: a caught panic may print its backtrace, which takes memory.
+    // Memory is not measured here: a caught panic may print a backtrace, which allocates.
     let error = open_folder(dir.path()).err().map(|error| format!("{error:#}")).unwrap();
     assert!(error.contains("tokenizer.json"), "{error}");
 }

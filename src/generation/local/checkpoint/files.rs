@@ -1,4 +1,4 @@
-//! The files of a model: what they are, and everything in them but the weights.
+//! The files of a model, and everything in them except the weights.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,15 +16,15 @@ use crate::generation::local::tokenizer::chat::ChatTemplate;
 use crate::models::json;
 
 /// How many more rows than tokens the embedding of a Hugging Face checkpoint may have: some models
-/// round the number up to a multiple of a power of two.
+/// pad the vocabulary to a multiple of a power of two.
 const MAX_PADDING: usize = 512;
 
-/// Where the files of a model are, and in which format.
+/// The file format and paths of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LlmFiles {
-    /// One GGUF file with everything, or any part of a split one.
+    /// A single GGUF file with everything, or any part of a split one.
     Gguf(PathBuf),
-    /// A Hugging Face folder's files.
+    /// The files of a Hugging Face folder.
     Safetensors {
         /// `config.json`
         config: PathBuf,
@@ -34,15 +34,15 @@ pub enum LlmFiles {
         tokenizer: PathBuf,
         /// `tokenizer_config.json`
         tokenizer_config: PathBuf,
-        /// `model.safetensors.index.json`, of a sharded model.
+        /// `model.safetensors.index.json` of a sharded model.
         index: Option<PathBuf>,
-        /// `*.safetensors`; only those that the index names, where there is one.
+        /// `*.safetensors`; if there is an index, only the files that it names.
         weights: Vec<PathBuf>,
     },
 }
 
 impl LlmFiles {
-    /// The files of a model on this machine: a GGUF file, or a Hugging Face folder.
+    /// The files of a local model: a GGUF file or a Hugging Face folder.
     pub fn at(path: &Path) -> Result<Self> {
         if !path.is_dir() {
             return Ok(Self::Gguf(path.to_owned()));
@@ -68,13 +68,14 @@ impl LlmFiles {
 }
 
 impl LlmFiles {
-    /// Reads and checks everything but the weights, as loading does before it takes memory.
+    /// Reads and validates everything except the weights, as loading does before it allocates
+    /// memory.
     pub fn check(&self) -> Result<()> {
         open(self).map(drop)
     }
 }
 
-/// Everything read from the files, before any weight is loaded.
+/// Everything read from the files before loading weights.
 pub struct Opened {
     pub checkpoint: Checkpoint,
     pub config: LlamaConfig,
@@ -83,10 +84,11 @@ pub struct Opened {
     pub end_of_text: Vec<u32>,
 }
 
-/// Reads everything but the weights, and checks that they are what the rest describes.
+/// Reads everything except the weights, and checks that the weights match it.
 ///
 /// # Errors
-/// Names the file and what is wrong with it. Nothing as large as the weights was allocated.
+/// Names the file and what is wrong with it. Nothing on the scale of the weights has been
+/// allocated.
 pub fn open(files: &LlmFiles) -> Result<Opened> {
     match files {
         LlmFiles::Gguf(path) => {
@@ -125,10 +127,10 @@ pub fn open(files: &LlmFiles) -> Result<Opened> {
     }
 }
 
-/// [`open`] for a GGUF file.
+/// Same as [`open`] for a GGUF file.
 pub fn open_gguf(gguf: Gguf) -> Result<Opened> {
     let metadata = gguf.metadata();
-    // The cheap checks first: a file for another program should say so at once.
+    // Cheap checks first, so that a file for another program is rejected immediately.
     let config = LlamaConfig::from_gguf(metadata, gguf.vocabulary()?)?;
     inventory::check_gguf(&gguf, &config)?;
     let Some(Value::String(source)) = metadata.get("tokenizer.chat_template") else {
@@ -151,7 +153,7 @@ pub fn open_gguf(gguf: Gguf) -> Result<Opened> {
     check_vocabulary(&tokenizer, &config, 0)?;
     let text = |id: Option<u32>| id.and_then(|id| tokenizer.token(id)).unwrap_or_default();
     let template = ChatTemplate::new(&tokenizer, source, &text(bos), &text(eos))?;
-    // A GGUF file names one end token or two; chat models end a turn with others, too.
+    // GGUF metadata names one or two end tokens, but chat models also end a turn with others.
     let turn_ends = ["<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|im_end|>", "<|endoftext|>"];
     let mut end_of_text: Vec<u32> =
         turn_ends.iter().filter_map(|token| tokenizer.special(token)).collect();
@@ -162,7 +164,7 @@ pub fn open_gguf(gguf: Gguf) -> Result<Opened> {
     Ok(Opened { checkpoint, config, tokenizer, template, end_of_text })
 }
 
-/// Every token must have a row in the model. The model may have up to `padding` rows more.
+/// Every token needs a row in the model, which may have up to `padding` more.
 fn check_vocabulary(tokenizer: &LlmTokenizer, config: &LlamaConfig, padding: usize) -> Result<()> {
     let (tokens, rows) = (tokenizer.vocabulary(), config.vocabulary);
     ensure!(
@@ -188,7 +190,7 @@ fn check_end(end_of_text: &[u32], config: &LlamaConfig) -> Result<()> {
     Ok(())
 }
 
-/// The chat template beside or in a `tokenizer_config.json`, and the text of the eos token.
+/// The chat template in or next to a `tokenizer_config.json`, and the text of the eos token.
 fn template_of(
     tokenizer_config: &Path,
     tokenizer: &LlmTokenizer,
@@ -237,7 +239,7 @@ impl TokenText {
     }
 }
 
-/// One template, or several by name.
+/// A single template, or several by name.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum TemplateSource {

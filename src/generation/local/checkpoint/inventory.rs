@@ -1,4 +1,4 @@
-//! Which tensors a Llama has: compared with those of a checkpoint before any of them is loaded.
+//! Compares a checkpoint's tensors with those of a Llama before any is loaded.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -10,12 +10,11 @@ use super::names::{Name, Part};
 use super::shards;
 use crate::generation::local::model::config::LlamaConfig;
 
-/// Divisors of the rotary frequencies in a GGUF file, `[head_dim / 2]`.
+/// Divisors of the RoPE frequencies in a GGUF file, `[head_dim / 2]`.
 const ROPE_FREQS: &str = "rope_freqs.weight";
 
-/// Checks that a GGUF file has every tensor of a model of this shape, each of the right shape, and
-/// no other: an extra one (a bias, another layer, an expert) belongs to a computation that this
-/// program does not do.
+/// Checks that a GGUF file has exactly the tensors of a model of this shape. An extra tensor (a
+/// bias, another layer, an expert) implies a computation that this program does not implement.
 pub fn check_gguf(gguf: &Gguf, config: &LlamaConfig) -> Result<()> {
     let mut found: HashMap<String, Vec<usize>> =
         gguf.shapes().map(|(name, shape)| (name.to_owned(), shape.to_vec())).collect();
@@ -26,17 +25,17 @@ pub fn check_gguf(gguf: &Gguf, config: &LlamaConfig) -> Result<()> {
     nothing_else(found, BETTER_FILE)
 }
 
-/// [`check_gguf`] for safetensors files, of which only the headers are read.
+/// Same as [`check_gguf`] for safetensors files; reads only their headers.
 pub fn check_safetensors(files: &[PathBuf], config: &LlamaConfig) -> Result<()> {
     const NEXT: &str = "download the whole model again";
     let mut found = shards::shapes(files)?;
     take(&mut found, config, Name::hugging_face, config.tied, NEXT)?;
-    // Old checkpoints carry the frequencies, which follow from the configuration.
+    // Old checkpoints store the frequencies, although they follow from the configuration.
     found.retain(|name, _| !name.ends_with(".rotary_emb.inv_freq"));
     nothing_else(found, "use a Llama 3 model")
 }
 
-/// Takes the model's tensors out of `found`.
+/// Removes the model's tensors from `found`.
 fn take(
     found: &mut HashMap<String, Vec<usize>>,
     config: &LlamaConfig,
@@ -48,7 +47,7 @@ fn take(
         let spelled = spelling(name);
         match found.remove(&spelled) {
             Some(found) => same_shape(&spelled, &found, &shape, next)?,
-            None if name == Name::Output && output_may_lack => {} // the embedding serves
+            None if name == Name::Output && output_may_lack => {} // tied to the embedding
             None => {
                 bail!("there is no tensor {spelled}: the model is not whole, or no Llama; {next}")
             }
@@ -57,10 +56,10 @@ fn take(
     Ok(())
 }
 
-/// Every tensor of a model of this shape, rows first.
+/// All tensors of a model of this shape, rows first.
 fn tensors(config: &LlamaConfig) -> impl Iterator<Item = (Name, Vec<usize>)> {
     let LlamaConfig { hidden, heads, kv_heads, head_dim, feed_forward, vocabulary, .. } = *config;
-    // The configuration bounds both factors.
+    // The configuration bounds both factors, so the product cannot overflow.
     let (q, kv) = (heads * head_dim, kv_heads * head_dim);
     let layer = move |layer| {
         [

@@ -1,7 +1,7 @@
-//! Weights on disk: GGUF or safetensors, under one set of names.
+//! Weights on disk, GGUF or safetensors, behind a common set of names.
 //!
-//! Everything is checked before any of it is loaded: that each tensor is there, has the shape that
-//! the configuration asks for, and lies inside the file.
+//! Everything is validated before anything is loaded: each tensor exists, has the shape implied by
+//! the configuration, and lies within the file.
 
 pub(crate) mod files;
 pub(crate) mod gguf;
@@ -24,26 +24,26 @@ use names::Name;
 
 use crate::support::mmap;
 
-/// Weights of a model, to be loaded onto a device.
+/// The weights of a model on disk.
 pub enum Checkpoint {
-    /// One GGUF file.
+    /// A GGUF model.
     Gguf(Gguf),
     /// The safetensors files of a Hugging Face folder.
     Safetensors(Vec<PathBuf>),
 }
 
-/// Loads the tensors of a checkpoint onto one device.
+/// Loads the tensors of a checkpoint onto a device.
 pub enum Loader<'a> {
     /// From a GGUF file; activations are `f32`.
     Gguf(&'a Gguf, Device),
-    /// From safetensors; activations have the weights' type.
+    /// From safetensors; activations have the type of the weights.
     Safetensors(VarBuilder<'static>),
 }
 
 impl Checkpoint {
-    /// Bytes that the weights take on a device, and how many of them exist twice at most while they
-    /// are loaded. Matrices that are not quantized become `f32`, except those from safetensors on a
-    /// GPU, which become `bf16`.
+    /// Bytes that the weights take on a device, and the largest part of them that exists twice at a
+    /// time during loading. Unquantized matrices become `f32`, or `bf16` if loaded from safetensors
+    /// on a GPU.
     pub fn weight_bytes(&self, on_gpu: bool) -> Result<(u64, u64)> {
         match self {
             Self::Gguf(gguf) => {
@@ -67,7 +67,7 @@ impl Checkpoint {
                     let elements = |n: u64, &dim: &usize| n.saturating_mul(dim as u64);
                     let bytes = shape.iter().fold(size, elements);
                     sum = sum.saturating_add(bytes);
-                    // Gate and up are the largest that become one.
+                    // Gate and up, once concatenated, are the largest matrix.
                     if name.contains(".layers.") {
                         joined = joined.max(bytes.saturating_mul(2));
                     }
@@ -77,7 +77,7 @@ impl Checkpoint {
         }
     }
 
-    /// Whether the weights have less than 16 bits each.
+    /// Whether any weights have fewer than 16 bits.
     pub fn is_quantized(&self) -> bool {
         match self {
             Self::Gguf(gguf) => gguf.contents().any(|(kind, _)| {
@@ -87,8 +87,8 @@ impl Checkpoint {
         }
     }
 
-    /// Type of keys and values in the cache: half precision if the weights are quantized, otherwise
-    /// that of the activations.
+    /// Type of the KV cache: half precision if the weights are quantized, otherwise the type of the
+    /// activations.
     pub fn cache_dtype(&self, on_gpu: bool) -> DType {
         match self {
             _ if self.is_quantized() => DType::F16,
@@ -97,12 +97,12 @@ impl Checkpoint {
         }
     }
 
-    /// Prepares loading onto `device`.
+    /// A loader onto `device`.
     pub fn loader(&self, device: &Device) -> Result<Loader<'_>> {
         match self {
             Self::Gguf(gguf) => Ok(Loader::Gguf(gguf, device.clone())),
             Self::Safetensors(files) => {
-                // The CPU has no bf16 matrix product worth its name.
+                // candle's bf16 matrix product on the CPU is too slow.
                 let dtype = if device.is_cuda() { DType::BF16 } else { DType::F32 };
                 let tensors =
                     mmap::safetensors(files).context("cannot read the safetensors files")?;
@@ -122,7 +122,7 @@ impl Loader<'_> {
         }
     }
 
-    /// Where the tensors go.
+    /// Device that tensors are loaded onto.
     pub fn device(&self) -> &Device {
         match self {
             Self::Gguf(_, device) => device,
@@ -159,8 +159,8 @@ impl Loader<'_> {
         }
     }
 
-    /// Matrices with the same inputs. Away from the mapped file, neighbours of one type become one
-    /// matrix: on a GPU they are one product then.
+    /// Loads matrices that share their input. Except when the mapped file is used in place,
+    /// adjacent ones of the same type are concatenated, which makes them a single product on a GPU.
     pub fn stack(&self, matrices: &[(Name, usize)], columns: usize) -> Result<Stack> {
         let mut linears: Vec<Linear> = Vec::new();
         match self {
@@ -204,7 +204,7 @@ impl Loader<'_> {
         }
     }
 
-    /// Divisors of the rotary frequencies that a GGUF file carries, `[head_dim / 2]`.
+    /// RoPE frequency divisors stored in a GGUF file, `[head_dim / 2]`.
     pub fn rope_divisors(&self, length: usize) -> Result<Option<Vec<f32>>> {
         const NAME: &str = "rope_freqs.weight";
         match self {
@@ -223,7 +223,7 @@ impl Loader<'_> {
     }
 }
 
-/// Matrices of one type as one, one below the other.
+/// Concatenates matrices of the same type along their rows.
 fn joined(
     gguf: &Gguf,
     device: &Device,

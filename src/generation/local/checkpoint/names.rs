@@ -1,13 +1,13 @@
-//! The tensors of a Llama, under the names that each format has for them.
+//! The tensors of a Llama, and their names in each format.
 
 /// A tensor of the Llama architecture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Name {
     /// Token embedding table, `[vocabulary, hidden]`.
     Embedding,
-    /// The last norm, `[hidden]`.
+    /// The final norm, `[hidden]`.
     Norm,
-    /// Logits, `[vocabulary, hidden]`.
+    /// The output matrix, `[vocabulary, hidden]`.
     Output,
     /// A tensor of layer `.0`.
     Layer(usize, Part),

@@ -1,4 +1,4 @@
-//! The safetensors files of a Hugging Face folder: their headers, and the index of a sharded model.
+//! The safetensors files of a Hugging Face folder: their headers, and a sharded model's index.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -12,20 +12,20 @@ use crate::models::{json, safetensors};
 #[derive(Deserialize)]
 struct Index {
     metadata: Option<IndexMetadata>,
-    /// Tensor → file.
+    /// Tensor name → file name.
     weight_map: HashMap<String, String>,
 }
 
 #[derive(Deserialize)]
 struct IndexMetadata {
-    /// Bytes of all tensors. Some writers make it a fraction.
+    /// Total size of the tensors in bytes. Some writers store a float.
     total_size: Option<f64>,
 }
 
-/// The files of a sharded model among `files`: those that its index names, each once, by name.
+/// The files of a sharded model among `files`: those named by its index, deduplicated and sorted.
 ///
 /// # Errors
-/// A file is missing, or the index points out of the folder.
+/// Fails if a file is missing, or if the index points outside the folder.
 pub fn named_by(index: &Path, files: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let Index { metadata, weight_map } = json::read(index)?;
     let names: BTreeSet<&String> = weight_map.values().collect();
@@ -46,7 +46,7 @@ pub fn named_by(index: &Path, files: &[PathBuf]) -> Result<Vec<PathBuf>> {
     }
     let found =
         shards.iter().map(|path| Ok(std::fs::metadata(path)?.len())).sum::<Result<u64>>()?;
-    // The shards are a little larger, by their headers.
+    // The shards must be slightly larger, because of their headers.
     if let Some(total) = metadata.and_then(|metadata| metadata.total_size) {
         ensure!(
             found as f64 >= total,
@@ -58,10 +58,10 @@ pub fn named_by(index: &Path, files: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(shards)
 }
 
-/// Names and shapes of all tensors, from the headers.
+/// Names and shapes of all tensors, read from the headers.
 ///
 /// # Errors
-/// A file is damaged, a tensor is there twice or has a type that this program cannot compute with.
+/// Fails if a file is damaged, or if a tensor is duplicated or has an unsupported type.
 pub fn shapes(files: &[PathBuf]) -> Result<HashMap<String, Vec<usize>>> {
     let mut shapes = HashMap::new();
     for path in files {

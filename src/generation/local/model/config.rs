@@ -1,6 +1,6 @@
-//! The shape of a Llama model, from GGUF metadata or a Hugging Face `config.json`.
+//! The configuration of a Llama model, from GGUF metadata or a Hugging Face `config.json`.
 //!
-//! What is unknown is an error here, at load, and never ignored later.
+//! Unknown features are rejected on load rather than silently ignored.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -14,18 +14,18 @@ use crate::compute::rope::RopeLayout;
 use crate::generation::local::checkpoint::gguf::{BETTER_FILE, integer};
 use crate::models::json;
 
-/// Bounds against nonsense, well above any model of this architecture; they keep products of three
-/// sizes within 64 bits. For sizes of vectors:
+/// Sanity limits far above any model of this architecture; they keep products of three sizes within
+/// 64 bits. For vector lengths:
 const MAX_WIDTH: usize = 1 << 22;
-/// For layers, heads, and values of a head:
+/// For layers, heads and head dimensions:
 const MAX_COUNT: usize = 1 << 12;
 /// For tokens:
 const MAX_CONTEXT: usize = 1 << 31;
 
-/// The key of the norms' epsilon, which a GGUF file must have.
+/// Key of the norms' epsilon, which every GGUF file must have.
 const EPSILON: &str = "llama.attention.layer_norm_rms_epsilon";
 
-/// Keys of computations that a Llama does not do.
+/// Keys that imply computations other than a Llama's.
 const OTHER_COMPUTATIONS: [&str; 10] = [
     "llama.attention.causal",
     "llama.attention.clamp_kqv",
@@ -39,10 +39,10 @@ const OTHER_COMPUTATIONS: [&str; 10] = [
     "llama.residual_scale",
 ];
 
-/// What to download instead of a model that this program does not run.
+/// What to download instead of an unsupported model.
 const A_LLAMA: &str = "a Llama 3 model, such as Llama-3.1-8B-Instruct in Q4_K_M";
 
-/// The shape of a model.
+/// Hyperparameters of a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LlamaConfig {
     pub hidden: usize,
@@ -55,20 +55,20 @@ pub struct LlamaConfig {
     pub norm_epsilon: f64,
     pub rope_theta: f32,
     pub rope_layout: RopeLayout,
-    /// From `config.json`; a GGUF file carries the result as a tensor.
+    /// From `config.json`; a GGUF file stores the resulting divisors as a tensor.
     pub rope_scaling: Option<Llama3Scaling>,
-    /// The embedding serves as the output matrix even if the checkpoint has another.
+    /// Use the embedding as output matrix, even if the checkpoint has a separate one.
     pub tied: bool,
-    /// Tokens that the model was trained to attend to.
+    /// Context length the model was trained for, in tokens.
     pub context: usize,
 }
 
 impl LlamaConfig {
-    /// From the metadata of a GGUF file with `vocabulary` tokens.
+    /// Parses the metadata of a GGUF file with `vocabulary` tokens.
     ///
     /// # Errors
-    /// Names the key that is missing or that describes another computation than a Llama's, and
-    /// what to download instead.
+    /// Names the key that is missing or that implies a computation other than a Llama's, and what
+    /// to download instead.
     pub fn from_gguf(metadata: &HashMap<String, Value>, vocabulary: usize) -> Result<Self> {
         let keys = Keys(metadata);
         match keys.text("general.architecture")? {
@@ -114,10 +114,10 @@ impl LlamaConfig {
         .checked()
     }
 
-    /// From a Hugging Face `config.json`.
+    /// Parses a Hugging Face `config.json`.
     ///
     /// # Errors
-    /// Names what is missing or what describes another computation than a Llama's.
+    /// Names what is missing or what implies a computation other than a Llama's.
     pub fn from_hugging_face(path: &Path) -> Result<Self> {
         let json = json::bytes(path)?;
         let broken = || format!("{} is not a model's configuration", path.display());
@@ -162,7 +162,7 @@ impl LlamaConfig {
         .with_context(|| format!("cannot use {}", path.display()))
     }
 
-    /// Bytes of the KV cache for `context` tokens in `bytes_per_value`.
+    /// Size in bytes of a KV cache for `context` tokens at `bytes_per_value`.
     pub fn kv_cache_bytes(&self, context: usize, bytes_per_value: usize) -> u64 {
         let values = 2 * self.layers * self.kv_heads * self.head_dim;
         (values as u64).saturating_mul(context as u64).saturating_mul(bytes_per_value as u64)
@@ -222,7 +222,7 @@ struct HuggingFaceConfig {
     rms_norm_eps: f64,
     rope_theta: Option<f32>,
     rope_scaling: Option<Scaling>,
-    /// What transformers 5 writes instead, with the base in it.
+    /// transformers 5 writes this instead; it includes the RoPE base.
     rope_parameters: Option<Scaling>,
     max_position_embeddings: usize,
     hidden_act: String,
@@ -238,13 +238,13 @@ struct HuggingFaceConfig {
 struct Quantization {
     quant_method: Option<String>,
 }
-/// The `config.json` of any model: the architecture is looked at before the rest.
+/// The `config.json` of any model, to check the architecture first.
 #[derive(Deserialize)]
 struct AnyConfig {
     model_type: Option<String>,
 }
 impl HuggingFaceConfig {
-    /// Refuses what changes a Llama's computation.
+    /// Rejects settings that would change a Llama's computation.
     fn check_computation(&self, path: &Path) -> Result<()> {
         if let Some(Quantization { quant_method }) = &self.quantization_config {
             bail!(
@@ -273,7 +273,7 @@ fn lacks(key: &str) -> String {
     format!("it has no metadata {key:?}; {BETTER_FILE}")
 }
 
-/// GGUF metadata, by the types that are asked for.
+/// Typed access to GGUF metadata.
 struct Keys<'a>(&'a HashMap<String, Value>);
 
 impl<'a> Keys<'a> {
@@ -306,10 +306,10 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// Refuses what changes a Llama's computation.
+    /// Rejects settings that would change a Llama's computation.
     ///
     /// Source: llama.cpp, which reads these keys for every architecture (`load_hparams` in
-    /// llama-model.cpp). A GGUF file of Llama 3.1 has no scaling type: its scaling is a tensor.
+    /// llama-model.cpp). GGUF files of Llama 3.1 have no scaling type: their scaling is a tensor.
     fn check_computation(&self) -> Result<()> {
         if let Some(kind) = self.text("llama.rope.scaling.type")?.filter(|kind| *kind != "none") {
             bail!(
@@ -318,7 +318,7 @@ impl<'a> Keys<'a> {
             );
         }
         for key in ["llama.rope.scaling.factor", "llama.rope.scale_linear"] {
-            // llama.cpp takes 0 for absent.
+            // llama.cpp treats 0 as absent.
             let neutral = [0.0, 1.0];
             if let Some(factor) = self.real(key)?.filter(|factor| !neutral.contains(factor)) {
                 bail!(

@@ -1,4 +1,4 @@
-//! Keys and values of the tokens so far, and attention over them.
+//! The KV cache, and attention over it.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -16,20 +16,20 @@ use crate::compute::cuda::{self, Projected};
 use crate::compute::quantized::attention::{Attend, AttentionShape, KvCache};
 use crate::compute::rope::RopeTables;
 
-/// Bytes of one block of attention scores when candle's operations compute them.
+/// Memory for one block of attention scores when computed by candle, in bytes.
 pub const SCORES_BYTES: usize = 64 << 20;
 
-/// Keys and values of one layer, in memory taken once for the whole context.
+/// The KV cache of one layer, allocated once for the whole context.
 pub enum LayerCache {
-    /// `[1, kv_heads, context, head_dim]` each, on any device; keys are rotated. Behind the tokens
-    /// so far are leftovers of earlier ones.
+    /// `[1, kv_heads, context, head_dim]` each, on any device; keys are already rotated. Positions
+    /// past the current tokens hold stale data.
     Tensors { k: Tensor, v: Tensor },
     /// On the CPU, for our own kernels.
     Kernels(Box<dyn Attend + Send + Sync>),
 }
 
 impl LayerCache {
-    /// Takes the memory for `context` tokens.
+    /// Allocates memory for `context` tokens.
     pub fn new(
         config: &LlamaConfig,
         context: usize,
@@ -58,10 +58,11 @@ impl LayerCache {
         Ok(Self::Tensors { k: zeros()?, v: zeros()? })
     }
 
-    /// Rotates queries and keys, keeps keys and values, and mixes the values by attention.
+    /// Rotates queries and keys, appends keys and values, and computes attention.
     ///
     /// `qkv` is `[tokens, (heads + 2 · kv_heads) · head_dim]` for the tokens from `position` on, in
-    /// one tensor or several; `masks` are those of this pass. Returns `[tokens, heads · head_dim]`.
+    /// one tensor or several; `masks` caches the masks of this pass.
+    /// Returns `[tokens, heads · head_dim]`.
     pub fn attend(
         &mut self,
         qkv: &[Tensor],
@@ -83,7 +84,7 @@ impl LayerCache {
         }
     }
 
-    /// What our own kernels compute with; `None`: it holds tensors.
+    /// The cache used by our own kernels; `None` if it holds tensors.
     pub fn without_tensors(&mut self) -> Option<&mut dyn Attend> {
         match self {
             Self::Tensors { .. } => None,
@@ -91,7 +92,6 @@ impl LayerCache {
         }
     }
 
-    /// Whether it is on `device`.
     pub fn is_on(&self, device: &Device) -> bool {
         match self {
             Self::Tensors { k, v } => {
@@ -101,7 +101,7 @@ impl LayerCache {
         }
     }
 
-    /// What it takes, in bytes.
+    /// Size in bytes.
     #[cfg(test)]
     pub fn bytes(&self) -> u64 {
         match self {
@@ -140,8 +140,8 @@ fn attend_on_values(
     .reshape((tokens, ()))
 }
 
-/// [`LayerCache::attend`] on a GPU, with kernels of our own for what decode does; a long prompt's
-/// attention is candle's.
+/// [`LayerCache::attend`] on a GPU: our own kernels for decode, candle's attention for long
+/// prompts.
 fn attend_on_gpu(
     (k, v): (&Tensor, &Tensor),
     qkv: &[Tensor],
@@ -151,7 +151,7 @@ fn attend_on_gpu(
     config: &LlamaConfig,
 ) -> Result<Tensor> {
     let LlamaConfig { heads, kv_heads, head_dim, .. } = *config;
-    // The tensor that has a head, and where it begins there.
+    // Finds the tensor that contains a head, and the head's offset in it.
     let projected = |head: usize| {
         let mut start = head * head_dim;
         for tensor in qkv {
@@ -173,7 +173,7 @@ fn attend_on_gpu(
     mix(&q, (k, v), masks, position)
 }
 
-/// Writes keys and values into the cache; returns the rotated queries, divided by `√head_dim`,
+/// Appends keys and values to the cache; returns the rotated queries, scaled by `1/√head_dim`,
 /// `[heads, tokens, head_dim]`.
 fn append(
     (all_k, all_v): (&Tensor, &Tensor),
@@ -200,8 +200,8 @@ fn append(
     (q / (head_dim as f64).sqrt())?.squeeze(0)
 }
 
-/// Attention of `q`, `[heads, tokens, head_dim]`, over the cache up to each token itself: `[tokens,
-/// heads · head_dim]`. In blocks of tokens, so that the scores of a long context stay small.
+/// Causal attention of `q`, `[heads, tokens, head_dim]`, over the cache.
+/// Returns `[tokens, heads · head_dim]`. Runs in blocks of tokens to bound the size of the scores.
 fn mix(
     q: &Tensor,
     (k, v): (&Tensor, &Tensor),
@@ -219,8 +219,8 @@ fn mix(
         let keys = position + first + count;
         let (k, v) = (k.narrow(2, 0, keys)?, v.narrow(2, 0, keys)?);
         let (k, v) = (k.to_dtype(q.dtype())?, v.to_dtype(q.dtype())?);
-        // The query heads of a group share their K and V: they are rows of one product, and
-        // nothing is repeated. [1, kv_heads, group · count, head_dim]
+        // The query heads of a group share K and V, so stack them as rows of one product instead of
+        // repeating K and V. [1, kv_heads, group · count, head_dim]
         let rows = q.narrow(1, first, count)?.contiguous()?;
         let rows = rows.reshape((1, kv_heads, group * count, head_dim))?;
         let mut scores = rows.matmul(&k.t()?)?;
@@ -245,18 +245,18 @@ fn mix(
     }
 }
 
-/// How many tokens' scores over `keys` keys fit into a block.
+/// How many tokens' scores over `keys` keys fit in a block.
 pub fn block_tokens(heads: usize, keys: usize) -> usize {
     (SCORES_BYTES / (heads * keys * size_of::<f32>())).max(1)
 }
 
-/// Masks of what tokens must not see: 0 or −∞, `[tokens, past + tokens]`. A pass needs the same few
-/// in every layer, and a GPU should get each only once.
+/// Causal masks, 0 or −∞, `[tokens, past + tokens]`. All layers of a pass use the same few, which
+/// should be uploaded to a GPU only once.
 #[derive(Default)]
 pub struct Masks(HashMap<(usize, usize), Tensor>);
 
 impl Masks {
-    /// For `tokens` after `past` others, of the type and on the device of `like`.
+    /// The mask for `tokens` tokens after `past` others, with the type and device of `like`.
     fn get(&mut self, tokens: usize, past: usize, like: &Tensor) -> Result<&Tensor> {
         Ok(match self.0.entry((tokens, past)) {
             Entry::Occupied(entry) => entry.into_mut(),

@@ -10,8 +10,8 @@ use super::probe::{count_launches, only_candle};
 use super::values::with_values;
 use crate::compute::quantized::{Activations, Isa, Matrix, Store, gated_product, products};
 
-/// The instructions that our own CPU kernels run with; `None`: candle computes, because the model is
-/// on a GPU or the CPU lacks them.
+/// The instruction set for our own CPU kernels. `None` means that candle computes: the model is on
+/// a GPU, or the CPU lacks the instructions.
 pub fn cpu_kernels(device: &Device) -> Option<Isa> {
     if device.is_cpu() && !only_candle() { Isa::detect() } else { None }
 }
@@ -19,9 +19,9 @@ pub fn cpu_kernels(device: &Device) -> Option<Isa> {
 /// One matrix, `[outputs, inputs]`.
 #[derive(Clone)]
 pub enum Linear {
-    /// candle's, on any device.
+    /// candle's matrix, on any device.
     Candle(QMatMul),
-    /// In the mapped file, with the products of [`crate::compute::quantized`].
+    /// Used in place in the mapped file, by [`crate::compute::quantized`].
     Mapped(Arc<Matrix>),
 }
 
@@ -30,7 +30,7 @@ impl Linear {
     pub fn forward(&self, xs: &Tensor) -> Result<Tensor> {
         match self {
             Self::Candle(matrix) => {
-                // A quantized product first quantizes its input.
+                // A quantized product quantizes its input first.
                 count_launches(if self.is_quantized() { 2 } else { 1 });
                 matrix.forward(xs)
             }
@@ -38,7 +38,7 @@ impl Linear {
         }
     }
 
-    /// Rows of the matrix as vectors, `[ids.len(), inputs]`.
+    /// Selects rows of the matrix, `[ids.len(), inputs]`.
     pub fn rows(&self, ids: &[u32], device: &Device) -> Result<Tensor> {
         match self {
             Self::Candle(matrix) => {
@@ -52,7 +52,7 @@ impl Linear {
         }
     }
 
-    /// Whether it holds less than 16 bits a weight.
+    /// Whether its weights have fewer than 16 bits.
     pub fn is_quantized(&self) -> bool {
         matches!(self, Self::Candle(QMatMul::QTensor(_)) | Self::Mapped(_))
     }
@@ -65,7 +65,6 @@ impl Linear {
         }
     }
 
-    /// Where the matrix is.
     pub fn device(&self) -> Device {
         match self {
             Self::Candle(QMatMul::QTensor(tensor)) => tensor.device(),
@@ -77,11 +76,12 @@ impl Linear {
     }
 }
 
-/// Matrices with the same inputs, one below the other: `[Σ outputs, inputs]`.
+/// Matrices that share their input, stacked along the outputs: `[Σ outputs, inputs]`.
 pub struct Stack(pub Vec<Linear>);
 
 impl Stack {
-    /// `[tokens, inputs]` → `[tokens, outputs]` of one or more matrices each, in order.
+    /// `[tokens, inputs]` → one or more `[tokens, outputs]`, in order; each may cover several
+    /// matrices.
     pub fn forward(&self, xs: &Tensor) -> Result<Vec<Tensor>> {
         if let Some(matrices) = self.mapped() {
             let matrices: Vec<&Matrix> = matrices.into_iter().map(AsRef::as_ref).collect();
@@ -104,13 +104,13 @@ impl Stack {
         })
     }
 
-    /// All of the matrices, if all are in the mapped file.
+    /// All matrices, if all are in the mapped file.
     pub fn mapped(&self) -> Option<Vec<&Arc<Matrix>>> {
         self.0.iter().map(Linear::mapped).collect()
     }
 }
 
-/// `xs`, `[tokens, inputs]`, as the products with `matrix` take them.
+/// Converts `xs`, `[tokens, inputs]`, to the form that products with `matrix` take.
 fn activations(matrix: &Matrix, xs: &Tensor) -> Result<Activations> {
     let mut activations = Activations::new(matrix.isa());
     with_values([xs], |[values]| activations.take(values, matrix.columns(), None))?;

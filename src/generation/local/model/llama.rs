@@ -1,8 +1,8 @@
-//! Llama 3.x (Grattafiori et al. 2024): RMSNorm, rotary positions, grouped-query attention, SwiGLU.
+//! Llama 3.x (Grattafiori et al. 2024): RMSNorm, RoPE, grouped-query attention, SwiGLU.
 //!
-//! candle-transformers has this architecture twice; its GGUF variant leaves out the frequency
-//! scaling of Llama 3.1 (`rope_freqs.weight`), and both grow the KV cache by copying it for every
-//! token. This one serves both file formats.
+//! candle-transformers has two implementations of this architecture; its GGUF variant ignores the
+//! frequency scaling of Llama 3.1 (`rope_freqs.weight`), and both copy the whole KV cache to grow
+//! it for every token. This one serves both file formats.
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
@@ -20,8 +20,7 @@ use crate::compute::rope::RopeTables;
 use crate::generation::local::checkpoint::Loader;
 use crate::generation::local::checkpoint::names::{Name, Part};
 
-/// A loaded model. Nothing in it changes after loading; what a conversation has so far is in its
-/// [`Cache`].
+/// A loaded model. It is immutable after loading; a conversation's state is in its [`Cache`].
 pub struct Llama {
     embedding: Linear,
     layers: Vec<Layer>,
@@ -32,11 +31,11 @@ pub struct Llama {
     dtype: DType,
     cache_dtype: DType,
     device: Device,
-    /// The same without tensors, if every matrix is in the mapped file.
+    /// The fused variant, if every matrix is in the mapped file.
     fused: Option<FusedModel>,
 }
 
-/// Keys and values of the tokens so far, for each layer.
+/// The KV cache of every layer.
 pub struct Cache {
     layers: Vec<LayerCache>,
     tokens: usize,
@@ -45,26 +44,25 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Forgets all tokens; keeps the memory.
+    /// Drops all tokens but keeps the memory.
     pub fn reset(&mut self) {
         self.tokens = 0;
     }
 
-    /// What keys and values take, in bytes.
+    /// Size in bytes.
     #[cfg(test)]
     pub fn bytes(&self) -> u64 {
         self.layers.iter().map(LayerCache::bytes).sum()
     }
 
-    /// Whether all of it is on `device`.
     pub fn is_on(&self, device: &Device) -> bool {
         self.layers.iter().all(|layer| layer.is_on(device))
     }
 }
 
 impl Llama {
-    /// Loads every tensor, for prompts and answers of up to `context` tokens together, whose keys
-    /// and values are kept as `cache_dtype`.
+    /// Loads every tensor, for up to `context` tokens of prompt plus answer, with a KV cache of
+    /// type `cache_dtype`.
     pub fn load(
         loader: &Loader,
         config: LlamaConfig,
@@ -105,7 +103,7 @@ impl Llama {
         Ok(model)
     }
 
-    /// `None`: some matrix is candle's.
+    /// `None` if any matrix is held by candle.
     fn try_fuse(&self) -> candle_core::Result<Option<FusedModel>> {
         let mut layers = Vec::new();
         for layer in &self.layers {
@@ -125,18 +123,18 @@ impl Llama {
         }))
     }
 
-    /// An empty cache for `context` tokens; takes its memory now.
+    /// An empty cache for `context` tokens; allocates its memory immediately.
     pub fn cache(&self, context: usize) -> candle_core::Result<Cache> {
         let layer = || LayerCache::new(&self.config, context, self.cache_dtype, &self.device);
         let layers = self.layers.iter().map(|_| layer()).collect::<candle_core::Result<_>>()?;
         Ok(Cache { layers, tokens: 0, context, workspace: Workspace::default() })
     }
 
-    /// Reads `tokens` after those in `cache` and returns the logits, `[vocabulary]` in `f32`, of
-    /// the last one.
+    /// Appends `tokens` to the cache, and returns the logits of the last one, `[vocabulary]` in
+    /// `f32`.
     ///
     /// # Errors
-    /// When there are no tokens, or more than the cache has room for.
+    /// Fails if there are no tokens, or more than fit in the cache.
     pub fn forward(&self, tokens: &[u32], cache: &mut Cache) -> candle_core::Result<Tensor> {
         let (position, count) = (cache.tokens, tokens.len());
         if count == 0 || position + count > cache.context {
@@ -157,7 +155,7 @@ impl Llama {
         Ok(logits)
     }
 
-    /// `None`: the cache holds tensors.
+    /// `None` if the cache holds tensors.
     fn forward_fused(
         &self,
         fused: &FusedModel,
@@ -179,7 +177,7 @@ impl Llama {
         let (position, count) = (cache.tokens, tokens.len());
         let epsilon = self.config.norm_epsilon as f32;
         let mut hidden = self.embedding.rows(tokens, &self.device)?.to_dtype(self.dtype)?;
-        // What the last block adds, for the next norm to take along.
+        // The last block's output, added to the residual stream by the next norm.
         let mut delta: Option<Tensor> = None;
         let mut normed;
         let mut masks = Masks::default();
@@ -191,7 +189,7 @@ impl Llama {
                 let normed = norm(&hidden, &layer.attention_norm, epsilon)?;
                 (hidden, normed)
             };
-            // In a scope of its own, so that a long prompt's tensors are freed before the feed-forward
+            // A scope of its own, so that a long prompt's tensors are freed before the feed-forward
             // block.
             (hidden, normed) = {
                 let qkv = layer.qkv.forward(&normed)?;
@@ -215,7 +213,7 @@ impl Llama {
         self.layers.len()
     }
 
-    /// The device that every tensor is on.
+    /// The device of all tensors.
     pub fn device(&self) -> &Device {
         &self.device
     }
@@ -263,7 +261,7 @@ impl Layer {
         })
     }
 
-    /// `None`: some matrix is candle's.
+    /// `None` if any matrix is held by candle.
     fn try_fuse(&self) -> candle_core::Result<Option<FusedLayer>> {
         let (Some(&[q, k, v]), Some(&[gate, up]), Some(attention_output), Some(down)) = (
             self.qkv.mapped().as_deref(),

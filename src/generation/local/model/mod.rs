@@ -1,4 +1,4 @@
-//! Llama: its configuration, its layers, and the cache of keys and values.
+//! The Llama model: configuration, layers and KV cache.
 
 pub(crate) mod config;
 pub(crate) mod kv_cache;

@@ -1,5 +1,5 @@
-//! What a layer does between its matrix products: in one launch each on a GPU, and without waking
-//! threads for one row on the CPU.
+//! Operations between a layer's matrix products: one launch each on a GPU; on the CPU, a single row
+//! does not wake the thread pool.
 
 use candle_core::{D, Result, Tensor};
 use candle_nn::ops::silu;
@@ -9,7 +9,7 @@ use super::values::on_values;
 use crate::compute::cuda;
 use crate::compute::norm::rms_norm;
 
-/// `RMSNorm` (Zhang and Sennrich 2019), `[rows, columns]` → the same.
+/// `RMSNorm` (Zhang and Sennrich 2019), `[rows, columns]` → `[rows, columns]`.
 pub fn norm(xs: &Tensor, weight: &Tensor, epsilon: f32) -> Result<Tensor> {
     count_launches(1);
     if xs.device().is_cpu() {
@@ -19,7 +19,7 @@ pub fn norm(xs: &Tensor, weight: &Tensor, epsilon: f32) -> Result<Tensor> {
     candle_nn::ops::rms_norm(&xs.contiguous()?, weight, epsilon)
 }
 
-/// `hidden + delta`, and its norm.
+/// Returns `hidden + delta` and its norm.
 pub fn add_norm(
     hidden: &Tensor,
     delta: &Tensor,

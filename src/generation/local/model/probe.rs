@@ -1,20 +1,20 @@
-//! What tests watch and change while a model runs. Outside of tests, all of it is empty.
+//! Hooks for tests to observe and alter a running model. No-ops outside of tests.
 
 pub use hooks::*;
 
 #[cfg(not(test))]
 mod hooks {
-    /// Counts kernels that a GPU is asked to start: decode waits for these.
+    /// Counts kernel launches on a GPU, which bound the speed of decode.
     #[inline(always)]
     pub fn count_launches(_count: usize) {}
 
-    /// Whether the CPU is to run what a GPU runs.
+    /// Whether the CPU should run the GPU's code path.
     #[inline(always)]
     pub fn only_candle() -> bool {
         false
     }
 
-    /// A layer asks a GPU for memory.
+    /// Marks where a layer allocates GPU memory.
     #[inline(always)]
     #[expect(clippy::unnecessary_wraps, reason = "in tests there may be none left")]
     pub fn layer_memory() -> candle_core::Result<()> {
@@ -33,13 +33,13 @@ mod hooks {
         static ONLY_CANDLE: Cell<bool> = const { Cell::new(false) };
     }
 
-    /// Counted where the code that a GPU runs starts kernels, so that a test on the CPU, which runs
-    /// the same code, sees the same number.
+    /// Counted where the GPU code path launches kernels, so that a test running that path on the
+    /// CPU gets the same number.
     pub fn count_launches(count: usize) {
         LAUNCHES.set(LAUNCHES.get() + count);
     }
 
-    /// The launches of `work`, on this thread.
+    /// Runs `work` and returns its launches on this thread.
     pub fn launches_of<T>(work: impl FnOnce() -> T) -> (T, usize) {
         let before = LAUNCHES.get();
         let result = work();
@@ -50,7 +50,7 @@ mod hooks {
         ONLY_CANDLE.get()
     }
 
-    /// Loads and runs on the CPU what a GPU runs: candle's products and our fused steps.
+    /// Loads and runs on the CPU with the GPU's code path: candle's products and our fused steps.
     pub fn as_on_a_gpu<T>(work: impl FnOnce() -> T) -> T {
         ONLY_CANDLE.set(true);
         let result = work();

@@ -4,19 +4,19 @@ use candle_core::{Device, Result, Tensor};
 
 use crate::compute::rope::RopeLayout;
 
-/// The `llama3` rule of `rope_scaling`: what each frequency is divided by, `[head_dim / 2]`.
+/// The `llama3` variant of `rope_scaling`; yields a divisor for each frequency, `[head_dim / 2]`.
 ///
 /// Source: `_compute_llama3_parameters` in transformers' `modeling_rope_utils.py`; llama.cpp's
-/// converter stores the same numbers as `rope_freqs.weight`.
+/// converter stores the same values as `rope_freqs.weight`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Llama3Scaling {
-    /// How much the lowest frequencies are slowed down.
+    /// Divisor of the lowest frequencies.
     pub factor: f32,
-    /// Wavelengths above `original_context / low_freq_factor` are scaled in full.
+    /// Wavelengths above `original_context / low_freq_factor` are fully scaled.
     pub low_freq_factor: f32,
     /// Wavelengths below `original_context / high_freq_factor` are not scaled.
     pub high_freq_factor: f32,
-    /// Context length of the model before it was extended, in tokens.
+    /// Original context length before extension, in tokens.
     pub original_context: f32,
 }
 
@@ -39,12 +39,12 @@ impl Llama3Scaling {
     }
 }
 
-/// `theta^(-2i / dim)`, the unscaled frequencies in radians a token.
+/// `theta^(-2i / dim)`, the unscaled frequencies in radians per token.
 fn frequencies(dim: usize, theta: f32) -> impl Iterator<Item = f32> {
     (0..dim).step_by(2).map(move |i| theta.powf(-(i as f32) / dim as f32))
 }
 
-/// Tables of the angles' cosines and sines, each `[context, rotated / 2]`.
+/// Cosine and sine tables of the rotation angles, each `[context, rotated / 2]`.
 #[derive(Debug)]
 pub struct Rope {
     cos: Tensor,
@@ -53,7 +53,7 @@ pub struct Rope {
 }
 
 impl Rope {
-    /// Tables for `context` positions of heads with `dim` rotated values.
+    /// Builds tables for `context` positions and heads with `dim` rotated values.
     pub fn new(
         dim: usize,
         theta: f32,
@@ -77,12 +77,11 @@ impl Rope {
         (&self.cos, &self.sin, self.layout)
     }
 
-    /// Whether the tables are on `device`.
     pub fn is_on(&self, device: &Device) -> bool {
         [&self.cos, &self.sin].iter().all(|table| table.device().same_device(device))
     }
 
-    /// Rotates `[batch, heads, tokens, head_dim]` whose first token is at `position`.
+    /// Rotates `[batch, heads, tokens, head_dim]`; the first token is at `position`.
     pub fn apply(&self, heads: &Tensor, position: usize) -> Result<Tensor> {
         let tokens = heads.dim(2)?;
         let cos = self.cos.narrow(0, position, tokens)?.to_dtype(heads.dtype())?;
@@ -105,8 +104,8 @@ mod tests {
         original_context: 8192.0,
     };
 
-    /// High frequencies stay, low ones are slowed by the factor, as in `rope_freqs.weight` of the
-    /// published GGUF files of Llama 3.1.
+    /// High frequencies are unchanged and low ones divided by the factor, as in `rope_freqs.weight`
+    /// of the published GGUF files of Llama 3.1.
     #[test]
     fn llama_3_1_slows_only_the_low_frequencies() {
         let divisors = LLAMA_3_1.divisors(128, 500_000.0);

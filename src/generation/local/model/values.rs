@@ -1,8 +1,8 @@
-//! The values of tensors on the CPU, for kernels that compute with slices.
+//! Access to the values of CPU tensors, for kernels that work on slices.
 
 use candle_core::{Device, Result, Storage, Tensor};
 
-/// Computes with the values of `f32` tensors; the result is a vector.
+/// Applies `compute` to the values of `f32` tensors; returns its result as a vector.
 pub fn on_values<const N: usize>(
     tensors: [&Tensor; N],
     compute: impl FnOnce([&[f32]; N]) -> Vec<f32>,
@@ -12,7 +12,7 @@ pub fn on_values<const N: usize>(
     Tensor::from_vec(values, length, &Device::Cpu)
 }
 
-/// What `compute` makes of the values of `f32` tensors.
+/// Applies `compute` to the values of `f32` tensors.
 pub fn with_values<T, const N: usize>(
     tensors: [&Tensor; N],
     compute: impl FnOnce([&[f32]; N]) -> T,

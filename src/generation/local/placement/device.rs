@@ -1,17 +1,17 @@
-//! Which device is asked for, by name: `cuda`, `cuda:N` or `cpu`.
+//! The requested device: `cuda`, `cuda:N` or `cpu`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The device that the user or the profile names.
+/// The device requested by the user or the profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum DeviceChoice {
-    /// A CUDA GPU: that one, or the one with most free memory.
+    /// The CUDA GPU with this number, or the one with the most free memory.
     Cuda(Option<usize>),
-    /// The CPU, by explicit wish.
+    /// The CPU, only on explicit request.
     Cpu,
 }
 

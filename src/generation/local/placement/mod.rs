@@ -1,5 +1,4 @@
-//! Where the LLM runs: on the GPU that was asked for, or not at all. It never falls back to the
-//! CPU.
+//! Places the LLM on the requested device, or fails. There is never a fallback to the CPU.
 
 mod device;
 pub mod gpu;
@@ -12,38 +11,38 @@ pub use device::DeviceChoice;
 use gpu::{Driver, Gpu, GpuError, Moment, Shortage};
 use plan::{Demand, LoadPlan};
 
-/// A device, and the plan of what a model takes there.
+/// A device, and the planned memory use of a model on it.
 pub struct Placement<'d> {
     driver: &'d dyn Driver,
-    /// As it was before anything was loaded; `None` for the CPU.
+    /// State before loading; `None` for the CPU.
     gpu: Option<Gpu>,
     demand: Demand,
     plan: LoadPlan,
 }
 
-/// Where a loaded model is.
+/// The device and memory of a loaded model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placed {
-    /// The device that all its tensors are on: `cpu` or `cuda:0`.
+    /// The device of all its tensors: `cpu` or `cuda:0`.
     pub device: String,
-    /// The memory that they take, on a GPU.
+    /// Its memory, if on a GPU.
     pub memory: Option<GpuMemory>,
 }
 
 /// A model's memory on a GPU.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GpuMemory {
-    /// The GPU's name.
+    /// Product name of the GPU.
     pub gpu: String,
-    /// Bytes that the plan added up to.
+    /// Planned bytes.
     pub planned: u64,
-    /// Bytes by which the free memory shrank, if the driver says so.
+    /// Decrease of free memory in bytes, if the driver reports it.
     pub measured: Option<u64>,
 }
 
 impl<'d> Placement<'d> {
-    /// The device of `choice`, if the model fits there with a context of `context` tokens. Leaves
-    /// no CUDA context behind.
+    /// Finds the device for `choice`, and checks that the model fits there with a context of
+    /// `context` tokens. Leaves no CUDA context behind.
     pub fn find(
         driver: &'d dyn Driver,
         choice: DeviceChoice,
@@ -62,16 +61,16 @@ impl<'d> Placement<'d> {
         }
     }
 
-    /// Why the model does not fit.
+    /// Why the model does not fit, if it does not.
     fn problem(&self) -> Option<GpuError> {
         let gpu = self.gpu.as_ref()?;
         (gpu.free < self.plan.total()).then(|| self.shortage(Moment::Planning, gpu.clone()))
     }
 
-    /// Opens the device and tries it.
+    /// Opens the device and does a trial run.
     ///
     /// # Errors
-    /// Among others when the driver hands out another device than the one asked for.
+    /// Among others, if the driver returns a device other than the requested one.
     pub fn open(&self) -> Result<Device, GpuError> {
         let Some(gpu) = &self.gpu else { return Ok(Device::Cpu) };
         let device = self.driver.open(gpu).map_err(|error| {
@@ -86,7 +85,7 @@ impl<'d> Placement<'d> {
         Ok(device)
     }
 
-    /// What the loaded model takes on its device.
+    /// The device and memory of the loaded model.
     pub fn placed(&self, device: &Device) -> Placed {
         let memory = self.gpu.as_ref().map(|before| {
             let after = self.driver.gpu(before.ordinal).ok();
@@ -99,8 +98,8 @@ impl<'d> Placement<'d> {
         Placed { device: self.driver.name(device), memory }
     }
 
-    /// Turns an error of CUDA's into one that says what happened on which GPU, with its current
-    /// numbers; any other error stays as it is.
+    /// Turns a CUDA error into one that says what happened on which GPU, with its current memory
+    /// figures; any other error is returned unchanged.
     pub fn explain(&self, error: anyhow::Error, moment: Moment) -> anyhow::Error {
         let Some(gpu) = &self.gpu else { return error };
         let texts: Vec<String> = error.chain().map(ToString::to_string).collect();
@@ -118,7 +117,7 @@ impl<'d> Placement<'d> {
         }
     }
 
-    /// The error for too little memory, with the current numbers.
+    /// The out-of-memory error, with current figures.
     fn now(&self, moment: Moment) -> GpuError {
         let before = self.gpu.as_ref().expect("only a GPU runs out of its memory");
         let gpu = self.driver.gpu(before.ordinal).unwrap_or_else(|_| before.clone());
@@ -126,7 +125,7 @@ impl<'d> Placement<'d> {
     }
 
     fn shortage(&self, moment: Moment, gpu: Gpu) -> GpuError {
-        // During an answer everything else is loaded already.
+        // While generating, everything except the workspace is already allocated.
         let needed = |plan: &LoadPlan| match moment {
             Moment::Planning | Moment::Loading => plan.total(),
             Moment::Answering => plan.workspace,
@@ -142,7 +141,7 @@ impl<'d> Placement<'d> {
     }
 }
 
-/// Whether the device can be used at all; asked before any file of the LLM is looked for.
+/// Whether the device is usable at all; checked before looking for any LLM file.
 pub fn check(driver: &dyn Driver, choice: DeviceChoice) -> Result<(), GpuError> {
     match choice {
         DeviceChoice::Cpu => Ok(()),
@@ -150,19 +149,19 @@ pub fn check(driver: &dyn Driver, choice: DeviceChoice) -> Result<(), GpuError> 
     }
 }
 
-/// What a load would need, for people who want to know beforehand.
+/// A preview of a load, for display.
 pub struct Outlook {
-    /// The device: `cpu`, or the GPU that would be chosen, or the one asked for if none can be.
+    /// The device: `cpu`, or the GPU that would be selected; if none can be, the requested one.
     pub device: String,
     /// Bytes that the model would take there.
     pub plan: LoadPlan,
-    /// Free memory of that device in bytes, if known.
+    /// Free memory of the device in bytes, if known.
     pub free: Option<u64>,
-    /// Why the model cannot be loaded.
+    /// Why the model cannot be loaded, if it cannot.
     pub problem: Option<GpuError>,
 }
 
-/// Previews a load. Loads nothing and leaves no CUDA context behind.
+/// Previews a load, without loading anything or leaving a CUDA context behind.
 pub fn outlook(
     driver: &dyn Driver,
     choice: DeviceChoice,
@@ -184,15 +183,15 @@ pub fn outlook(
     }
 }
 
-/// Memory that a program can take without others being swapped out, in bytes; known on Linux.
+/// Memory available without swapping, in bytes; only known on Linux.
 fn available_ram() -> Option<u64> {
     let info = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = info.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
 }
 
-/// Multiplies small quantized matrices and looks at the result. candle launches those kernels
-/// without asking whether they ran: on a GPU that they were not compiled for, they do nothing.
+/// Checks the results of small quantized matrix products. candle does not check whether its kernels
+/// launched, and on a GPU they were not compiled for they do nothing.
 fn try_kernels(device: &Device) -> candle_core::Result<()> {
     const ROWS: usize = 32;
     const COLUMNS: usize = 256;
@@ -205,7 +204,7 @@ fn try_kernels(device: &Device) -> candle_core::Result<()> {
         let storage = QStorage::from_data(here.data()?, device, kind)?;
         let there = QMatMul::from_qtensor(QTensor::new(storage, (ROWS, COLUMNS))?)?;
         let here = here.dequantize(&Device::Cpu)?.t()?;
-        // A single row and several go through different kernels.
+        // One row and several rows use different kernels.
         for rows in [1, 32] {
             let values: Vec<f32> = (0..rows * COLUMNS).map(value).collect();
             let values = Tensor::from_vec(values, (rows, COLUMNS), &Device::Cpu)?;
@@ -213,7 +212,7 @@ fn try_kernels(device: &Device) -> candle_core::Result<()> {
             let computed = there.forward(&values.to_device(device)?)?.to_device(&Device::Cpu)?;
             let error = (computed - &expected)?.abs()?.max_all()?.to_scalar::<f32>()?;
             let scale = expected.abs()?.max_all()?.to_scalar::<f32>()?;
-            // The kernels round the values to 8 bits.
+            // The kernels quantize activations to 8 bits.
             if error.is_nan() || error > 0.02 * scale {
                 candle_core::bail!(
                     "its {kind:?} kernel computes wrong numbers (off by {error} of {scale}); this \
@@ -225,8 +224,8 @@ fn try_kernels(device: &Device) -> candle_core::Result<()> {
     Ok(())
 }
 
-/// How CUDA's libraries say that memory ran out. They are named and not matched by type, because
-/// the types are only there in a build with CUDA, and candle wraps them in many ways.
+/// How CUDA's libraries report that memory ran out. Matched by text, because the error types exist
+/// only in builds with CUDA, and candle wraps them in many ways.
 fn is_out_of_memory(text: &str) -> bool {
     ["CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED", "CURAND_STATUS_ALLOCATION_FAILED"]
         .iter()
@@ -276,7 +275,7 @@ mod tests {
         assert_eq!(memory.planned, placement.plan.total());
     }
 
-    /// Bytes of Llama 3.1 8B with a context of so many tokens.
+    /// Bytes needed by Llama 3.1 8B with a context of this many tokens.
     fn needed(context: usize) -> u64 {
         Demand::llama_8b().plan(context).total()
     }
@@ -329,7 +328,7 @@ mod tests {
         let error = placement.explain(out_of_memory(), Moment::Answering);
         let text = error.downcast_ref::<GpuError>().unwrap().to_string();
         assert!(text.contains("ran out while the LLM answered"), "{text}");
-        // Weights and cache are there already.
+        // Weights and cache are already allocated.
         assert!(text.contains(&numbers(placement.plan.workspace, 1 << 20)), "{text}");
     }
 
@@ -345,7 +344,7 @@ mod tests {
         assert_eq!(format!("{error:#}"), "layer 3: no such tensor");
     }
 
-    /// The fake driver opens the CPU, as a driver of a broken build might.
+    /// The fake driver opens the CPU, as the driver of a broken build might.
     #[test]
     fn another_device_than_the_one_asked_for_is_an_error() {
         let driver = FakeDriver::with([gpu(0, 20 * GIB)]);

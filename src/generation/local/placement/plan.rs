@@ -1,4 +1,4 @@
-//! How much memory a model takes, added up before any of it is taken.
+//! Estimates a model's memory use before any of it is allocated.
 
 use anyhow::Result;
 
@@ -9,32 +9,31 @@ use crate::generation::local::model::config::LlamaConfig;
 use crate::generation::local::model::kv_cache::block_tokens;
 use crate::generation::local::placement::gpu::ShorterContext;
 
-/// Bytes on a GPU beside what is counted: CUDA's context and its kernels, the workspace of cuBLAS,
-/// and what is lost between blocks.
+/// GPU memory in bytes that is not itemized: CUDA's context and kernels, cuBLAS' workspace, and
+/// fragmentation.
 const GPU_MARGIN: u64 = 768 << 20;
-/// candle's buffer for the sums of split matrix products, `MAX_SMS · MMQ_X_MAX · MMQ_Y_MAX` floats
-/// (candle-core's `quantized/fast_mmq.rs`).
+/// candle's buffer for partial sums of split matrix products, `MAX_SMS · MMQ_X_MAX · MMQ_Y_MAX`
+/// floats (candle-core's `quantized/fast_mmq.rs`).
 const PRODUCT_SUMS: u64 = 256 * 128 * 128 * 4;
-/// Shorter contexts are not worth asking for.
+/// Shorter contexts are not worth suggesting.
 const MIN_CONTEXT: usize = 1024;
 
 /// Bytes that a model takes on its device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoadPlan {
-    /// Tokens that prompt and answer may have together.
+    /// Limit on prompt plus answer, in tokens.
     pub context: usize,
-    /// Bytes of the weights.
+    /// Size of the weights in bytes.
     pub weights: u64,
-    /// Keys and values of all those tokens.
+    /// Size of the KV cache for the whole context.
     pub kv_cache: u64,
-    /// What the most demanding pass needs for a moment: a prompt's last chunk.
+    /// Peak temporary memory, reached by a prompt's last chunk.
     pub workspace: u64,
-    /// Room for what the driver and the libraries take.
+    /// Allowance for the driver and libraries.
     pub margin: u64,
 }
 
 impl LoadPlan {
-    /// All of it together.
     pub fn total(&self) -> u64 {
         [self.weights, self.kv_cache, self.workspace, self.margin]
             .into_iter()
@@ -42,14 +41,14 @@ impl LoadPlan {
     }
 }
 
-/// What a model asks of a device, for any length of its context.
+/// A model's memory demand for any context length.
 #[derive(Debug, Clone)]
 pub struct Demand {
     config: LlamaConfig,
     weights: u64,
-    /// The largest tensor that is widened as it is loaded: for a moment it is there twice.
+    /// Bytes of the largest tensor that is converted on loading, and so briefly exists twice.
     widened: u64,
-    /// Bytes of one value of keys and values.
+    /// Bytes per value of the KV cache.
     value: usize,
     margin: u64,
 }
@@ -83,16 +82,16 @@ impl Demand {
         }
     }
 
-    /// Bytes of one pass over a prompt's last chunk: attention's scores of one layer, the causal
-    /// mask, the activations that one layer holds at once (in and out of the residual stream, of
-    /// the norm, and three times the feed-forward block), their quantized copy, and the logits.
-    /// Beside it, for as long as the model is there: the rotary tables and a buffer of the kernels.
+    /// Bytes for one pass over a prompt's last chunk: the attention scores of a layer, the causal
+    /// mask, the activations a layer holds at once (residual stream before and after, norm output,
+    /// and three feed-forward intermediates), their quantized copy, and the logits. Also includes
+    /// two long-lived allocations: the RoPE tables and a kernel buffer.
     fn workspace(&self, context: usize) -> u64 {
         let LlamaConfig { hidden, feed_forward, vocabulary, heads, kv_heads, head_dim, .. } =
             self.config;
         let float = size_of::<f32>() as u64;
         let chunk = PREFILL_CHUNK.min(context) as u64;
-        // One block's product, its masked copy and its softmax; keys and values in full precision.
+        // A block's product, its masked copy and its softmax; and keys and values widened to f32.
         let block = block_tokens(heads, context).min(chunk as usize) as u64;
         let scores = 3 * heads as u64 * block * context as u64 * float;
         let widened = 2 * (kv_heads * head_dim) as u64 * context as u64 * float;
@@ -105,7 +104,7 @@ impl Demand {
             .fold(0, u64::saturating_add)
     }
 
-    /// The first of a half, a quarter … of `context` whose plan `fits`, and what it saves.
+    /// The first of a half, a quarter … of `context` whose plan `fits`, and the bytes it saves.
     pub fn shorter(
         &self,
         context: usize,
@@ -157,7 +156,7 @@ mod tests {
         let plan = Demand::llama_8b().plan(8192);
         // 2 (K, V) · 32 layers · 8 heads · 128 values · 8192 tokens · 2 bytes
         assert_eq!(plan.kv_cache, 1024 * MIB);
-        // A block of scores thrice, activations of 512 tokens, a layer's keys and values.
+        // Three copies of a block of scores, activations of 512 tokens, a layer's keys and values.
         assert!((256..1024).contains(&(plan.workspace / MIB)), "{plan:?}");
         assert_eq!(
             plan.total(),
@@ -177,7 +176,7 @@ mod tests {
         let gpu = DeviceChoice::Cuda(None);
         // safetensors: bf16 on a GPU, f32 on the CPU.
         assert_eq!(goldens("", DeviceChoice::Cpu).weights, 2 * goldens("", gpu).weights);
-        // GGUF: the same weights in f32, and the frequency factors.
+        // GGUF: the same weights in f32, plus the frequency factors.
         let gguf = goldens("model.gguf", gpu);
         let factors = 4 * gguf.config.head_dim as u64 / 2;
         assert_eq!(gguf.weights, goldens("", DeviceChoice::Cpu).weights + factors);
@@ -185,7 +184,7 @@ mod tests {
         assert_eq!(goldens("model.gguf", DeviceChoice::Cpu).plan(64).margin, 0);
     }
 
-    /// The cache that is planned is the cache that is taken.
+    /// The planned cache size must equal the allocated one.
     #[test]
     fn the_cache_has_the_planned_bytes() {
         for model in ["model.gguf", ""] {

@@ -17,10 +17,10 @@ use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::processors::PostProcessorWrapper;
-use tokenizers::{AddedToken, Model, SplitDelimiterBehavior, Tokenizer, TokenizerImpl};
+use tokenizers::{AddedToken, Model, SplitDelimiterBehavior, TokenizerImpl};
 
 use super::checkpoint::gguf::{Gguf, Texts, integer};
-use crate::models::json;
+use crate::models::{json, tokenizer};
 use bpe::Bpe;
 
 /// Llama 3's cut of text into words (tokenizer.json of meta-llama/Llama-3.1-8B).
@@ -76,11 +76,7 @@ pub struct LlmTokenizer {
 impl LlmTokenizer {
     /// Reads a Hugging Face `tokenizer.json`.
     pub fn from_json(path: &Path) -> Result<Self> {
-        let json = json::bytes(path)?;
-        // The library panics on a merge that is longer than every token, and the like.
-        let tokenizer = std::panic::catch_unwind(|| Tokenizer::from_bytes(json))
-            .unwrap_or_else(|_| Err("its merges do not fit its vocabulary".into()))
-            .map_err(|error| anyhow!("cannot read the tokenizer in {}: {error}", path.display()))?;
+        let tokenizer = tokenizer::parse(&json::bytes(path)?, path)?;
         // The streaming decoder relies on tokens that decode one by one.
         ensure!(
             matches!(tokenizer.get_decoder(), Some(DecoderWrapper::ByteLevel(_))),

@@ -1,8 +1,8 @@
-//! The header of a GGUF file (versions 2 and 3, little endian): metadata and the tensor table.
+//! The header of a GGUF file (versions 2 and 3, little-endian): metadata and the tensor table.
 //!
-//! The file is somebody else's: every count and length is compared with the bytes that are there
-//! before memory is taken for it, and every tensor with the end of the file.
-//! Source: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
+//! The file is untrusted: every count and length is checked against the bytes present before memory
+//! is allocated for it, and every tensor against the end of the file. Source:
+//! <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -13,13 +13,14 @@ use candle_core::quantized::gguf_file::Value;
 use super::texts::Span;
 use super::types::{self, BETTER_FILE};
 
-/// The longest header read, in bytes. Llama 3.1's has 8 MB, nearly all of it tokens and merges.
+/// Header size limit in bytes. Llama 3.1's takes 8 MB, nearly all of it tokens and merges.
 const MAX_BYTES: usize = 128 << 20;
-/// Metadata values, including those in lists. Llama 3.1's tokens, kinds and merges are 540,000.
+/// Limit on metadata values, including list elements. Llama 3.1's tokens, kinds and merges make
+/// 540,000.
 const MAX_VALUES: usize = 4 << 20;
-/// Depth of lists in lists; published files have none.
+/// Maximum nesting of lists; published files have none.
 const MAX_DEPTH: usize = 4;
-/// The largest published Llama, of 405 billion weights, has 1,138.
+/// The largest published Llama, with 405 billion weights, has 1,138.
 const MAX_TENSORS: u64 = 1 << 16;
 /// `GGML_MAX_DIMS` of ggml.h.
 const MAX_DIMENSIONS: u32 = 4;
@@ -27,21 +28,21 @@ const MAX_DIMENSIONS: u32 = 4;
 const MAX_TENSOR_NAME: u64 = 64;
 /// In bytes, from the specification.
 const MAX_KEY: u64 = (1 << 16) - 1;
-/// Type numbers of metadata.
+/// GGUF metadata type numbers.
 const TEXT: u32 = 8;
 const LIST: u32 = 9;
-/// Where `general.alignment` is absent.
+/// Default if `general.alignment` is absent.
 const DEFAULT_ALIGNMENT: u64 = 32;
-/// The specification asks for a multiple of 8; more than a huge page is nonsense.
+/// The specification requires a multiple of 8; beyond a huge page, alignment makes no sense.
 const ALIGNMENTS: Range<u64> = 8..(2 << 20) + 1;
 
 /// Why a header cannot be read.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum HeaderError {
-    /// It contradicts itself or the file's length.
+    /// It is inconsistent, or does not fit the file's length.
     #[error("{0}: the file is damaged or not whole; download it again")]
     Damaged(String),
-    /// It is valid, but not for this program. Says what to download instead.
+    /// It is valid but unsupported. Says what to download instead.
     #[error("{0}")]
     Unsupported(String),
 }
@@ -52,33 +53,33 @@ macro_rules! damaged {
     ($($message:tt)*) => { HeaderError::Damaged(format!($($message)*)) };
 }
 
-/// Everything before the data.
+/// Everything that precedes the tensor data.
 #[derive(Debug)]
 pub struct Header {
-    /// By key, without the lists of texts.
+    /// By key, excluding string lists.
     pub metadata: HashMap<String, Value>,
-    /// Lists of texts by key: where each text lies.
+    /// String lists by key, as the location of each string.
     pub texts: HashMap<String, Vec<Span>>,
-    /// In the order of the table.
+    /// In file order.
     pub tensors: Vec<TensorInfo>,
 }
 
-/// A tensor of the table.
+/// An entry of the tensor table.
 #[derive(Debug, Clone)]
 pub struct TensorInfo {
     /// As in the file.
     pub name: String,
-    /// Type of its blocks.
+    /// Block type.
     pub dtype: GgmlDType,
-    /// Rows first, as candle has it. (In the file, columns come first.)
+    /// Rows first, as in candle. (The file has columns first.)
     pub shape: Vec<usize>,
-    /// Its bytes in the file.
+    /// Byte range in the file.
     pub range: Range<usize>,
 }
 
 impl Header {
-    /// Reads the header at the start of `file`, the bytes of a whole GGUF file. Each tensor of the
-    /// result lies within the file, and no two overlap.
+    /// Parses the header of `file`, the bytes of a whole GGUF file. Each resulting tensor lies
+    /// within the file, and no two overlap.
     pub fn read(file: &[u8]) -> Result<Self> {
         let file_start = &file[..file.len().min(MAX_BYTES)];
         let mut reader = Reader { all: file_start, rest: file_start, values: MAX_VALUES };
@@ -86,7 +87,7 @@ impl Header {
         version(&mut reader)?;
         let tensor_count = reader.u64()?;
         let key_count = reader.u64()?;
-        // Name, dimensions, one length, type, offset; key, type, one byte.
+        // Minimum sizes: name, dimensions, one length, type, offset; and key, type, one byte.
         reader.room(tensor_count, 8 + 4 + 8 + 4 + 8, "tensors")?;
         reader.room(key_count, 8 + 4 + 1, "metadata values")?;
         if tensor_count > MAX_TENSORS {
@@ -124,7 +125,7 @@ impl Header {
     }
 }
 
-/// Accepts the magic number and version at the start, or says what the file is instead.
+/// Checks magic number and version; on failure, says what the file is instead.
 fn version(reader: &mut Reader) -> Result<()> {
     if reader.rest.starts_with(b"version https://git-lfs") {
         let what = "it is a pointer of Git LFS, not the model itself; run `git lfs pull`, or \
@@ -157,7 +158,7 @@ fn alignment(metadata: &HashMap<String, Value>) -> Result<u64> {
         .ok_or_else(|| damaged!("its general.alignment is no power of two from 8 to 2 MiB"))
 }
 
-/// Tensors must not share bytes.
+/// Checks that no two tensors overlap.
 fn check_apart(tensors: &[TensorInfo]) -> Result<()> {
     let mut names = HashSet::new();
     if let Some(twice) = tensors.iter().find(|tensor| !names.insert(&tensor.name)) {
@@ -171,7 +172,7 @@ fn check_apart(tensors: &[TensorInfo]) -> Result<()> {
     }
 }
 
-/// A row of the tensor table, before the start of the data is known.
+/// A tensor table entry, before the start of the data is known.
 struct Entry {
     name: String,
     dtype: GgmlDType,
@@ -197,7 +198,7 @@ impl Entry {
         })?;
         let offset = reader.u64()?;
         let absurd = || damaged!("tensor {name} has the shape {lengths:?}");
-        // `isize::MAX` bounds every allocation; the file's length follows.
+        // `isize::MAX` bounds every allocation; the check against the file length follows.
         let elements = lengths
             .iter()
             .try_fold(1u64, |product, &length| product.checked_mul(length))
@@ -232,7 +233,7 @@ impl Entry {
     }
 }
 
-/// The rest of the header, and how many values may still come.
+/// The remainder of the header, and the remaining budget of values.
 struct Reader<'a> {
     all: &'a [u8],
     rest: &'a [u8],
@@ -266,7 +267,7 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// Whether `count` items of at least `size` bytes each can follow.
+    /// Fails unless `count` items of at least `size` bytes each can follow.
     fn room(&self, count: u64, size: u64, what: &str) -> Result<()> {
         match count.checked_mul(size) {
             Some(bytes) if bytes <= self.rest.len() as u64 => Ok(()),
@@ -274,7 +275,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A key or a tensor's name: short, not empty, UTF-8.
+    /// A key or tensor name: bounded, non-empty, UTF-8.
     fn name(&mut self, longest: u64, what: &str) -> Result<String> {
         let length = self.u64()?;
         if !(1..=longest).contains(&length) {
@@ -313,7 +314,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Type and number of the items of a list, which the rest of the header has room for.
+    /// Reads a list's element type and count, and checks that the header has room for them.
     fn list_head(&mut self) -> Result<(u32, u64)> {
         let kind = self.u32()?;
         let smallest = match kind {
@@ -331,7 +332,7 @@ impl<'a> Reader<'a> {
         Ok((kind, length))
     }
 
-    /// A list of texts: where each lies.
+    /// Reads a list of strings as the location of each.
     fn texts(&mut self) -> Result<Vec<Span>> {
         let (_, count) = self.list_head()?;
         self.values -= count as usize;

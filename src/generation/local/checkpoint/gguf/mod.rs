@@ -1,6 +1,6 @@
-//! A GGUF model: metadata, and tensors in the mapped file or files.
+//! A GGUF model: metadata, and tensors in one or more memory-mapped files.
 //!
-//! A large model may be split (`name-00001-of-00003.gguf`, …): the parts are read as one.
+//! A large model may be split (`name-00001-of-00003.gguf`, …); the parts are read as one model.
 
 mod header;
 mod texts;
@@ -25,8 +25,8 @@ use header::{Header, TensorInfo};
 pub use texts::Texts;
 pub use types::BETTER_FILE;
 
-/// A whole number in GGUF metadata, whatever its width. (candle's own accessors want the exact one,
-/// and writers differ.)
+/// An integer from GGUF metadata, whatever its width. (candle's own accessors require the exact
+/// type, but writers differ.)
 pub fn integer(value: &Value) -> Option<u64> {
     match *value {
         Value::U8(n) => Some(n.into()),
@@ -41,7 +41,7 @@ pub fn integer(value: &Value) -> Option<u64> {
     }
 }
 
-/// Bytes in a mapped file, which they keep mapped.
+/// A byte range of a mapped file, which it keeps mapped.
 #[derive(Debug, Clone)]
 pub struct Mapped {
     map: Arc<Mmap>,
@@ -71,10 +71,10 @@ impl Deref for Mapped {
     }
 }
 
-/// A tensor as it lies in the file.
+/// A tensor as stored in the file.
 #[derive(Debug, Clone)]
 pub struct TensorView {
-    /// Type of its blocks.
+    /// Block type.
     pub dtype: GgmlDType,
     /// Rows first.
     pub shape: Vec<usize>,
@@ -82,7 +82,7 @@ pub struct TensorView {
     pub data: Mapped,
 }
 
-/// An opened GGUF model: headers read and checked, data mapped.
+/// An open GGUF model: headers read and validated, data mapped.
 pub struct Gguf {
     path: PathBuf,
     metadata: HashMap<String, Value>,
@@ -91,10 +91,10 @@ pub struct Gguf {
 }
 
 impl Gguf {
-    /// Maps the file and reads its header. If the model is split, any part's path opens all.
+    /// Maps the file and reads its header. The path of any part opens all of a split model.
     ///
     /// # Errors
-    /// The error names the file and says what to do.
+    /// Names the file and says what to do.
     pub fn open(path: &Path) -> Result<Self> {
         let part = Part::open(path)?;
         match Split::of(&part.header.metadata).with_context(|| unusable(path))? {
@@ -103,7 +103,7 @@ impl Gguf {
         }
     }
 
-    /// Opens all parts of the model of which `path` is one.
+    /// Opens all parts of the split model that `path` belongs to.
     fn open_split(path: &Path, split: &Split) -> Result<Self> {
         let Split { number, count, .. } = *split;
         let ending = |number| format!("-{:05}-of-{count:05}.gguf", number + 1);
@@ -149,7 +149,7 @@ impl Gguf {
         Self::join(path, parts)
     }
 
-    /// The tensors of all parts, with the metadata of the first.
+    /// Combines the tensors of all parts with the metadata of the first.
     fn join(path: &Path, parts: Vec<Part>) -> Result<Self> {
         let (mut metadata, mut texts) = (None, None);
         let mut tensors = HashMap::new();
@@ -175,7 +175,7 @@ impl Gguf {
         Ok(Self { path: path.to_owned(), metadata, texts, tensors })
     }
 
-    /// A file in memory.
+    /// Opens a file held in memory.
     #[cfg(test)]
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let mut map = memmap2::MmapMut::map_anon(bytes.len().max(1))?;
@@ -184,17 +184,17 @@ impl Gguf {
         Self::join(Path::new("memory"), vec![part])
     }
 
-    /// Names and shapes (rows first) of all tensors, in no order.
+    /// Names and shapes (rows first) of all tensors, in no particular order.
     pub fn shapes(&self) -> impl Iterator<Item = (&str, &[usize])> {
         self.tensors.values().map(|(_, info)| (info.name.as_str(), info.shape.as_slice()))
     }
 
-    /// A list of texts, by key.
+    /// A string list by key.
     pub fn texts(&self, key: &str) -> Option<&Texts> {
         self.texts.get(key)
     }
 
-    /// All metadata, lists of texts included.
+    /// All metadata, including string lists.
     #[cfg(test)]
     pub fn all_metadata(&self) -> HashMap<String, Value> {
         let text = |text: &[u8]| Value::String(String::from_utf8_lossy(text).into_owned());
@@ -204,23 +204,21 @@ impl Gguf {
         self.metadata.clone().into_iter().chain(lists).collect()
     }
 
-    /// Changes metadata.
     #[cfg(test)]
     pub fn set(&mut self, key: &str, value: Value) {
         self.metadata.insert(key.to_owned(), value);
     }
 
-    /// By key, without the lists of texts.
+    /// Metadata by key, excluding string lists.
     pub fn metadata(&self) -> &HashMap<String, Value> {
         &self.metadata
     }
 
-    /// Whether there is a tensor of this name.
     pub fn has(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
     }
 
-    /// A tensor as it lies in the file; nothing is read or copied.
+    /// A tensor as stored in the file; copies nothing.
     pub fn view(&self, name: &str) -> Result<TensorView> {
         let (map, info) = self.tensors.get(name).with_context(|| self.lacks(name))?;
         let data = Mapped { map: Arc::clone(map), range: info.range.clone() };
@@ -234,19 +232,19 @@ impl Gguf {
         Ok(QTensor::new(storage, shape)?)
     }
 
-    /// Bytes of all tensors.
+    /// Total size of all tensors in bytes.
     pub fn weight_bytes(&self) -> u64 {
         self.tensors.values().map(|(_, info)| info.range.len() as u64).sum()
     }
 
-    /// Type and number of values of every tensor.
+    /// Type and element count of every tensor.
     pub fn contents(&self) -> impl Iterator<Item = (GgmlDType, u64)> {
         self.tensors
             .values()
             .map(|(_, info)| (info.dtype, info.shape.iter().product::<usize>() as u64))
     }
 
-    /// Rows of the token embedding table.
+    /// Number of rows of the token embedding table.
     pub fn vocabulary(&self) -> Result<usize> {
         let name = Name::Embedding.gguf();
         let (_, info) = self.tensors.get(&name).with_context(|| self.lacks(&name))?;
@@ -256,7 +254,7 @@ impl Gguf {
         Ok(rows)
     }
 
-    /// Leaves a tensor out.
+    /// Removes a tensor from the model.
     #[cfg(test)]
     pub fn forget(&mut self, name: &str) {
         assert!(self.tensors.remove(name).is_some(), "there is no {name} to forget");
@@ -274,17 +272,16 @@ fn unusable(path: &Path) -> String {
     format!("cannot use {}", path.display())
 }
 
-/// One file.
+/// A single file of a model.
 struct Part {
     map: Arc<Mmap>,
     header: Header,
 }
 
 impl Part {
-    /// Maps a file and reads its header.
     fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-        // A named pipe cannot be mapped, and a folder's error would be hard to understand.
+        // Mapping a named pipe fails, and the error for a folder would be cryptic.
         let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
         ensure!(is_file, "{} is not a file", path.display());
         let map = mmap::map(&file).with_context(|| format!("cannot map {}", path.display()))?;
@@ -293,20 +290,20 @@ impl Part {
     }
 }
 
-/// What a part of a split model says about the whole.
+/// What one part of a split model says about the whole.
 ///
 /// Source: `llama_model_loader` in llama.cpp's `llama-model-loader.cpp`, and its `gguf-split`.
 struct Split {
-    /// Of this part, from 0.
+    /// Number of this part, from 0.
     number: u64,
-    /// Of parts.
+    /// Number of parts.
     count: u64,
-    /// Of tensors in all parts.
+    /// Number of tensors in all parts.
     tensors: Option<u64>,
 }
 
 impl Split {
-    /// `None` where the file is the whole model.
+    /// `None` if the file is the whole model.
     fn of(metadata: &HashMap<String, Value>) -> Result<Option<Self>> {
         let number = |key: &str| match metadata.get(key) {
             None => Ok(None),

@@ -1,17 +1,17 @@
-//! Lists of texts (tokens, merges), which are most of a header: read where they lie in the file.
+//! String lists (tokens, merges), which make up most of a header; accessed in place.
 
 use std::sync::Arc;
 
 use memmap2::Mmap;
 
-/// Where a text lies in the file, in bytes. A header is never longer than 128 MiB.
+/// Byte range of a string in the file; fits 32 bits because headers are limited to 128 MiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
     pub start: u32,
     pub length: u32,
 }
 
-/// A list of texts in a mapped file, which it keeps mapped.
+/// A string list in a mapped file, which it keeps mapped.
 #[derive(Debug, Clone)]
 pub struct Texts {
     map: Arc<Mmap>,
@@ -19,28 +19,26 @@ pub struct Texts {
 }
 
 impl Texts {
-    /// `spans` lie in the file.
+    /// `spans` must lie within the file.
     pub fn new(map: Arc<Mmap>, spans: Vec<Span>) -> Self {
         Self { map, spans: spans.into() }
     }
 
-    /// How many.
     pub fn len(&self) -> usize {
         self.spans.len()
     }
 
-    /// The bytes of a text, which some published files have in invalid UTF-8.
+    /// The bytes of a string; not always valid UTF-8, even in published files.
     pub fn get(&self, number: usize) -> Option<&[u8]> {
         let Span { start, length } = *self.spans.get(number)?;
         self.map.get(start as usize..start as usize + length as usize)
     }
 
-    /// All, in order.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         (0..self.len()).filter_map(|number| self.get(number))
     }
 
-    /// Texts in memory.
+    /// A string list held in memory.
     #[cfg(test)]
     pub fn of(texts: &[impl AsRef<[u8]>]) -> Self {
         let mut bytes = Vec::new();

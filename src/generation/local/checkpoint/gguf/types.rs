@@ -1,12 +1,12 @@
-//! The types of tensors in GGUF files: those that candle computes with, and the names of the rest.
+//! GGUF tensor types: those that candle supports, and the names of the others.
 
 use candle_core::quantized::GgmlDType;
 
-/// What to do about a file that this program cannot use.
+/// Advice for files that this program cannot use.
 pub const BETTER_FILE: &str =
     "download a Q4_K_M, Q5_K_M, Q6_K or Q8_0 GGUF file of the same model instead";
 
-/// The type with this number in a file, or the name of a type that candle does not have.
+/// The type with this number, or the name of a type that candle does not support.
 pub fn dtype(number: u32) -> Result<GgmlDType, String> {
     Ok(match number {
         0 => GgmlDType::F32,
@@ -28,7 +28,7 @@ pub fn dtype(number: u32) -> Result<GgmlDType, String> {
     })
 }
 
-/// The name of a type that candle does not have: `ggml_type` of ggml.h.
+/// Names a type that candle does not support: `ggml_type` of ggml.h.
 fn unsupported(number: u32) -> String {
     let name = match number {
         4 => "Q4_2",

@@ -1,13 +1,12 @@
-//! A build without CUDA: every wish for a GPU is an error that says so.
+//! Builds without CUDA: every request for a GPU fails with an error that says so.
 
 use candle_core::Device;
 
 use super::{BuiltKernels, CudaVersion, Driver, Gpu, GpuError, Holder};
 
-/// No driver.
+/// A driver without any GPU.
 pub struct NoCuda;
 
-/// The driver of this build.
 pub static DRIVER: NoCuda = NoCuda;
 
 impl Driver for NoCuda {

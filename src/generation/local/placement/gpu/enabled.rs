@@ -1,4 +1,4 @@
-//! The driver, through cudarc: a thin layer that translates, and decides nothing.
+//! The CUDA driver via cudarc: a thin layer without any decisions.
 
 #![allow(unsafe_code, reason = "calls into the CUDA driver")]
 
@@ -12,14 +12,13 @@ use super::kernels::Target;
 use super::nvml::Nvml;
 use super::{BuiltKernels, Capability, CudaVersion, Driver, Gpu, GpuError, Holder};
 
-/// The driver of this machine.
+/// The installed CUDA driver.
 pub struct Cuda;
 
-/// The driver of this build.
 pub static DRIVER: Cuda = Cuda;
 
 unsafe extern "C" {
-    /// Of the CUDA runtime library that candle's kernels are linked with.
+    /// Version of the CUDA runtime library that candle's kernels are linked with.
     fn cudaRuntimeGetVersion(version: *mut c_int) -> c_int;
 }
 
@@ -29,7 +28,7 @@ impl Driver for Cuda {
         // SAFETY: it writes one int, and needs neither a driver nor a GPU.
         let status = unsafe { cudaRuntimeGetVersion(&raw mut version) };
         let version = if status == 0 { version.unsigned_abs() } else { 0 };
-        // What the kernels' build script was told, and whether its compiler embedded PTX.
+        // What the kernels' build script was configured with, and whether PTX was embedded.
         let portable = option_env!("RAG_QUERY_CUDA_PTX").is_some();
         let target = option_env!("CUDA_COMPUTE_CAP").and_then(|cap| Target::parse(cap, portable));
         BuiltKernels { cuda: CudaVersion(version), target }
@@ -55,12 +54,12 @@ impl Driver for Cuda {
         let device = device(ordinal).map_err(unusable)?;
         let (capability, total) = properties(device).map_err(unusable)?;
         let name = result::device::get_name(device).map_err(unusable)?;
-        // NVML sees the memory without a context. A slice of a GPU (MIG) has a memory of its own,
-        // which NVML's numbers for the whole are not about.
+        // NVML reports memory without creating a context. Its figures are for the whole GPU, so
+        // they do not apply to a MIG slice, which has its own memory.
         let whole = nvml_memory(device).filter(|memory| memory.total.abs_diff(total) < total / 8);
         let free = match whole {
             Some(memory) => memory.free,
-            // The context is released again at the end of this statement.
+            // The context is released at the end of this statement.
             None => {
                 CudaContext::new(ordinal)
                     .and_then(|context| context.mem_get_info())
@@ -83,7 +82,7 @@ impl Driver for Cuda {
     fn open(&self, gpu: &Gpu) -> Result<Device, GpuError> {
         Device::new_cuda(gpu.ordinal).map_err(|error| GpuError::Unusable {
             ordinal: gpu.ordinal,
-            // The first line: candle may append a backtrace.
+            // First line only: candle may append a backtrace.
             reason: error.to_string().lines().next().unwrap_or_default().to_owned(),
         })
     }
@@ -94,7 +93,7 @@ fn device(ordinal: usize) -> Result<sys::CUdevice, DriverError> {
     result::device::get(ordinal as c_int)
 }
 
-/// Compute capability, and all memory in bytes.
+/// Compute capability, and total memory in bytes.
 fn properties(device: sys::CUdevice) -> Result<(Capability, u64), DriverError> {
     use sys::CUdevice_attribute as Attribute;
     // SAFETY: the device comes from `cuDeviceGet`.
@@ -110,7 +109,7 @@ fn nvml_memory(device: sys::CUdevice) -> Option<super::nvml::Memory> {
     Nvml::open()?.memory(&bus_id(device)?)
 }
 
-/// What CUDA and NVML both call a GPU; their numbers for it may differ.
+/// Identifies a GPU to both CUDA and NVML, whose numbering may differ.
 fn bus_id(device: sys::CUdevice) -> Option<std::ffi::CString> {
     let mut buffer = [0 as c_char; 32];
     // SAFETY: it writes a string with its end into a buffer of that length.
@@ -127,7 +126,7 @@ fn no_driver(error: DriverError) -> GpuError {
 
 fn words(error: DriverError) -> String {
     match error {
-        // What the program's stand-in for the library says, see ci/cuda-shim.py.
+        // The error of the program's stub for the library, see ci/cuda-shim.py.
         DriverError(sys::CUresult::CUDA_ERROR_STUB_LIBRARY) => {
             "libcuda.so.1, the driver's library, cannot be opened".to_owned()
         }

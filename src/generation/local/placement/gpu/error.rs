@@ -6,39 +6,39 @@ use thiserror::Error;
 
 use super::{BuiltKernels, CudaVersion, Gpu, Holder};
 
-/// How many programs an error names.
+/// Maximum number of programs that an error lists.
 const NAMED_HOLDERS: usize = 4;
 
-/// Why the GPU that was asked for cannot be used. The CPU is never used instead.
+/// Why the requested GPU cannot be used. There is never a fallback to the CPU.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum GpuError {
-    /// The program was built without CUDA.
+    /// The program was built without CUDA support.
     #[error("the LLM is to run on a CUDA GPU, but this rag-query was built without CUDA support")]
     NotBuilt,
-    /// CUDA does not start.
+    /// CUDA cannot be initialized.
     #[error("the LLM is to run on a CUDA GPU, but no usable NVIDIA driver was found ({reason})")]
     NoDriver {
-        /// In CUDA's words.
+        /// CUDA's error message.
         reason: String,
     },
-    /// The driver cannot run this program's kernels.
+    /// The driver is too old for this program's kernels.
     #[error(
         "the LLM is to run on a CUDA GPU, but the NVIDIA driver is too old: it runs CUDA {driver}, \
          this rag-query was built with CUDA {needed}"
     )]
     DriverTooOld {
-        /// The newest CUDA version that the driver runs.
+        /// The newest CUDA version that the driver supports.
         driver: CudaVersion,
-        /// The one of this build.
+        /// The CUDA version of this build.
         needed: CudaVersion,
     },
-    /// There is no GPU with that number.
+    /// No GPU has this number.
     #[error("the LLM is to run on cuda:{ordinal}, but there {}", count_gpus(*.count))]
     NoSuchDevice {
-        /// The number asked for.
+        /// The requested number.
         ordinal: usize,
-        /// How many there are.
+        /// Number of GPUs present.
         count: usize,
     },
     /// The kernels were compiled for other GPUs.
@@ -48,20 +48,20 @@ pub enum GpuError {
         gpu.capability
     )]
     WrongCapability {
-        /// The GPU.
+        /// The requested GPU.
         gpu: Gpu,
-        /// What was built.
+        /// What the kernels were built for.
         kernels: BuiltKernels,
     },
-    /// The GPU is there but does not work.
+    /// The GPU is present but does not work.
     #[error("the LLM is to run on cuda:{ordinal}, which cannot be used: {reason}")]
     Unusable {
-        /// CUDA's number for it.
+        /// CUDA's number for the GPU.
         ordinal: usize,
-        /// What happened.
+        /// The error that occurred.
         reason: String,
     },
-    /// Too little free memory.
+    /// There is not enough free memory.
     #[error("{0}")]
     OutOfMemory(Box<Shortage>),
 }
@@ -69,35 +69,35 @@ pub enum GpuError {
 /// When memory ran out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
-    /// Before anything was loaded.
+    /// Before loading started.
     Planning,
-    /// While loading: another program took it first.
+    /// While loading: another program allocated the memory first.
     Loading,
-    /// While an answer was written.
+    /// While generating an answer.
     Answering,
 }
 
 /// A shorter context that would fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShorterContext {
-    /// Its tokens.
+    /// Context length in tokens.
     pub tokens: usize,
-    /// Bytes that it saves.
+    /// Bytes saved by the shorter context.
     pub saves: u64,
 }
 
-/// Too little memory, with the numbers.
+/// A memory shortage, with figures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shortage {
-    /// When it ran out.
+    /// When memory ran out.
     pub moment: Moment,
-    /// Bytes that the load plan adds up to.
+    /// Bytes required according to the load plan.
     pub needed: u64,
     /// The GPU and its memory at that moment.
     pub gpu: Gpu,
-    /// The programs that hold it.
+    /// Programs that hold memory on the GPU.
     pub holders: Vec<Holder>,
-    /// What would fit as it is.
+    /// A shorter context that would fit right now.
     pub shorter: Option<ShorterContext>,
 }
 
@@ -109,7 +109,8 @@ impl fmt::Display for Shortage {
             Moment::Loading => "the GPU's memory ran out while the LLM was loading",
             Moment::Answering => "the GPU's memory ran out while the LLM answered",
         })?;
-        // Rounded apart, so that what is needed never reads like what is free.
+        // Round in opposite directions, so that the needed amount never appears equal to the free
+        // one.
         let (needed, free) = (tenths(*needed).ceil() / 10.0, tenths(gpu.free).floor() / 10.0);
         write!(f, ": needed {needed:.1} GiB, free {free:.1} of {} on {gpu}", gib(gpu.total))
     }
@@ -190,7 +191,7 @@ fn count_gpus(count: usize) -> String {
     }
 }
 
-/// Bytes for people, `5.2 GiB`.
+/// Formats bytes for display, `5.2 GiB`.
 pub fn gib(bytes: u64) -> String {
     format!("{:.1} GiB", tenths(bytes) / 10.0)
 }

@@ -1,4 +1,4 @@
-//! A driver for tests: GPUs whose state a test sets, on a machine that has none.
+//! A fake driver, which lets tests control the GPUs on a machine without any.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Mutex;
@@ -16,18 +16,18 @@ thread_local! {
     static ALLOCATIONS_LEFT: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
-/// The driver of this thread's test.
+/// The fake driver installed on this thread.
 pub fn installed() -> Option<&'static dyn Driver> {
     INSTALLED.with_borrow(|driver| driver.map(|driver| driver as &dyn Driver))
 }
 
-/// From now on, the device of this thread has memory for this many more layers.
+/// From now on, this thread's device has memory for this many more layers.
 pub fn allow_allocations(layers: usize) {
     ALLOCATIONS_LEFT.set(Some(layers));
 }
 
-/// What a layer of the LLM needs on a GPU: fails, as candle fails, when there is none left. Memory
-/// is there again afterwards.
+/// Simulates a layer's GPU allocation: fails as candle does once the allowance is used up, after
+/// which memory is available again.
 pub fn allocate() -> candle_core::Result<()> {
     match ALLOCATIONS_LEFT.get() {
         None => Ok(()),
@@ -43,13 +43,14 @@ pub fn allocate() -> candle_core::Result<()> {
     }
 }
 
-/// GPUs that are only numbers. What they "open" is the CPU.
+/// Simulated GPUs. Opening one returns the CPU.
 pub struct FakeDriver {
     pub no_driver: bool,
     pub version: CudaVersion,
     pub holders: Vec<Holder>,
     pub gpus: Mutex<Vec<Option<Gpu>>>,
-    /// Says that what it opened is the GPU, and that this took so many bytes; 0: it says the truth.
+    /// Bytes that a load appears to take on the GPU. If 0, the opened device is reported as the CPU
+    /// that it is.
     pub takes: u64,
 }
 
@@ -70,20 +71,20 @@ impl FakeDriver {
         }
     }
 
-    /// One GPU, which the CPU stands in for, as the driver of this thread from now on. Loading
-    /// anything takes `takes` bytes of it.
+    /// Installs a driver with one GPU, backed by the CPU, on this thread. Any load takes `takes`
+    /// bytes of it.
     pub fn install(gpu: Gpu, takes: u64) -> &'static Self {
         let driver: &Self = Box::leak(Box::new(Self { takes, ..Self::with([gpu]) }));
         INSTALLED.set(Some(driver));
         driver
     }
 
-    /// Another program takes or gives back memory.
+    /// Simulates another program allocating or freeing memory.
     pub fn set_free(&self, ordinal: usize, free: u64) {
         self.gpus.lock().unwrap()[ordinal].as_mut().unwrap().free = free;
     }
 
-    /// From now on the GPU does not answer.
+    /// From now on, the GPU does not respond.
     pub fn break_gpu(&self, ordinal: usize) {
         self.gpus.lock().unwrap()[ordinal] = None;
     }

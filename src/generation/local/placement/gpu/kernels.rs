@@ -1,4 +1,4 @@
-//! What this program's GPU code was compiled for, and what that runs on.
+//! Which GPUs this program's kernels were compiled for and can run on.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use std::fmt;
 pub struct Capability {
     /// 8 for Ampere and Ada, 9 for Hopper, 10 and 12 for Blackwell.
     pub major: u32,
-    /// 9 for Ada among the 8s.
+    /// For example, 9 for Ada, whose major version is 8.
     pub minor: u32,
 }
 
@@ -17,7 +17,7 @@ impl fmt::Display for Capability {
     }
 }
 
-/// A version of CUDA as its libraries count it: 13000 is 13.0.
+/// A CUDA version in the encoding of its libraries: 13000 is 13.0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CudaVersion(pub u32);
 
@@ -30,32 +30,32 @@ impl fmt::Display for CudaVersion {
 /// The GPU code in this program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BuiltKernels {
-    /// The CUDA version that it was compiled with; an older driver cannot translate it.
+    /// The CUDA version it was compiled with; older drivers cannot run it.
     pub cuda: CudaVersion,
-    /// What it was compiled for; absent where the build did not say.
+    /// The compilation target; absent if the build did not specify it.
     pub target: Option<Target>,
 }
 
-/// What kernels were compiled for.
+/// A compilation target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target {
     /// `CUDA_COMPUTE_CAP`.
     pub capability: Capability,
-    /// Compiled with instructions that only this very capability has (`sm_90a`).
+    /// Uses instructions that only this exact capability has (`sm_90a`).
     pub exact: bool,
-    /// All of it is there as PTX too, which drivers translate for later GPUs.
+    /// PTX is included for all kernels, which drivers compile for later GPUs.
     pub portable: bool,
 }
 
 impl BuiltKernels {
-    /// Whether a GPU can run it. Where the build did not say what it is for, the check of the
-    /// results after opening the device decides.
+    /// Whether a GPU can run the kernels. If the target is unknown, assumes so; the trial run after
+    /// opening the device decides.
     pub fn run_on(&self, gpu: Capability) -> bool {
         let Some(Target { capability, exact, portable }) = self.target else { return true };
         match (exact, portable) {
             (true, _) => gpu == capability,
             (false, true) => gpu >= capability,
-            // Machine code runs on later GPUs of its own generation (CUDA C++ Programming Guide,
+            // Machine code runs on later GPUs of the same generation (CUDA C++ Programming Guide,
             // "Binary Compatibility").
             (false, false) => gpu.major == capability.major && gpu.minor >= capability.minor,
         }
@@ -63,8 +63,8 @@ impl BuiltKernels {
 }
 
 impl Target {
-    /// From the value that the kernels' build script reads, `80`, `8.6` or `90a`. That script
-    /// adds the suffix of exactly one GPU by itself from 90 on.
+    /// Parses the value read by the kernels' build script: `80`, `8.6` or `90a`. From 90 on, that
+    /// script adds the suffix for an exact target by itself.
     pub fn parse(compute_cap: &str, portable: bool) -> Option<Self> {
         let text = compute_cap.trim().trim_start_matches("sm_");
         let number = text.trim_end_matches(['a', 'f']);
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(text("90", true), "CUDA 13.0 for compute capability 9.0 only");
     }
 
-    /// The version comes from the CUDA runtime that is linked in, and needs no driver.
+    /// The version comes from the linked CUDA runtime, and needs no driver.
     #[cfg(feature = "cuda")]
     #[test]
     fn this_build_knows_its_kernels() {

@@ -1,6 +1,6 @@
-//! The CUDA GPU, where the build has it: one file with CUDA, one without, behind one small driver
-//! interface. Choosing among GPUs needs no more of them than [`Driver`] tells, so that every case
-//! is tested without one.
+//! CUDA GPUs behind a small driver interface, with one implementation for builds with CUDA and one
+//! for builds without. GPU selection uses nothing but [`Driver`], so every case can be tested
+//! without a GPU.
 
 mod error;
 mod kernels;
@@ -23,23 +23,23 @@ use candle_core::{Device, DeviceLocation};
 pub use error::{GpuError, Moment, Shortage, ShorterContext, gib};
 pub use kernels::{BuiltKernels, Capability, CudaVersion};
 
-/// A GPU and its memory at one moment.
+/// A GPU and a snapshot of its memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gpu {
-    /// CUDA's number for it.
+    /// CUDA's number for the GPU.
     pub ordinal: usize,
-    /// Its name, `NVIDIA GeForce RTX 4090`.
+    /// Product name, such as `NVIDIA GeForce RTX 4090`.
     pub name: String,
-    /// What its machine code is called.
+    /// Version of its instruction set.
     pub capability: Capability,
     /// Free memory in bytes.
     pub free: u64,
-    /// All memory in bytes.
+    /// Total memory in bytes.
     pub total: u64,
 }
 
 impl Gpu {
-    /// Its name on the command line, `cuda:0`.
+    /// The device name used on the command line, `cuda:0`.
     pub fn device(&self) -> String {
         format!("cuda:{}", self.ordinal)
     }
@@ -51,47 +51,46 @@ impl fmt::Display for Gpu {
     }
 }
 
-/// A program that holds memory of a GPU.
+/// A program that holds memory on a GPU.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
-    /// Its process id.
+    /// Process id.
     pub pid: u32,
-    /// Its name, if the driver says so.
+    /// Program name, if the driver reports it.
     pub name: Option<String>,
-    /// Bytes that it holds, if the driver says so.
+    /// Bytes held, if the driver reports it.
     pub bytes: Option<u64>,
 }
 
-/// What placing a model needs from a GPU driver. Only [`Driver::open`] leaves a CUDA context
+/// The driver functions needed to place a model. Only [`Driver::open`] leaves a CUDA context
 /// behind.
 pub trait Driver: Sync {
-    /// What this program's kernels can run on.
+    /// What this program's kernels were built for.
     fn kernels(&self) -> BuiltKernels;
 
-    /// The newest CUDA version that the driver runs.
+    /// The newest CUDA version that the driver supports.
     fn version(&self) -> Result<CudaVersion, GpuError>;
 
     /// Number of GPUs.
     fn count(&self) -> Result<usize, GpuError>;
 
-    /// A GPU and its memory now; `ordinal` is below [`Driver::count`].
+    /// A GPU with its current memory; `ordinal` must be below [`Driver::count`].
     fn gpu(&self, ordinal: usize) -> Result<Gpu, GpuError>;
 
-    /// The other programs that hold memory of a GPU, the largest first; empty if the driver
-    /// does not say.
+    /// The other programs that hold memory on a GPU, largest first; empty if the driver does not
+    /// report them.
     fn holders(&self, ordinal: usize) -> Vec<Holder>;
 
-    /// Creates the CUDA context of a GPU.
+    /// Creates a CUDA context on a GPU.
     fn open(&self, gpu: &Gpu) -> Result<Device, GpuError>;
 
-    /// The name of the device that tensors are on. (In tests the GPU is really the CPU.)
+    /// The name of the device that tensors are on. (In tests, the GPU is really the CPU.)
     fn name(&self, device: &Device) -> String {
         name(device)
     }
 }
 
-/// The driver of this machine, or of this test. Getting it does nothing; only its methods call the
-/// driver.
+/// The installed driver, or the test's fake. Obtaining it calls nothing; only its methods do.
 pub fn driver() -> &'static dyn Driver {
     #[cfg(test)]
     if let Some(driver) = fake::installed() {
@@ -109,8 +108,8 @@ pub fn name(device: &Device) -> String {
     }
 }
 
-/// The GPU to use: that one, or the one with most free memory of those that can run this program.
-/// Leaves no CUDA context behind.
+/// Selects the GPU to use: the requested one, or else the one with the most free memory among those
+/// that can run this program. Leaves no CUDA context behind.
 pub fn choose(driver: &dyn Driver, ordinal: Option<usize>) -> Result<Gpu, GpuError> {
     let kernels = driver.kernels();
     let count = driver.count()?;
@@ -200,7 +199,7 @@ mod tests {
         }
     }
 
-    /// A GPU that another program has for itself, or that fell off the bus.
+    /// A GPU in another program's exclusive use, or one that fell off the bus.
     #[test]
     fn a_broken_gpu_does_not_hide_the_others() {
         let driver = FakeDriver::with([gpu(0, 40 * GIB), gpu(1, 4 * GIB)]);

@@ -1,7 +1,7 @@
-//! NVIDIA's management library, where the driver brought it: memory of a GPU, and who holds it,
-//! without a CUDA context. Everything here is optional: no answer is `None`.
+//! NVIDIA's management library, if the driver includes it: a GPU's memory and who holds it, without
+//! a CUDA context. Everything here is best-effort: any failure yields `None`.
 //!
-//! Structures and names are those of `nvml.h`.
+//! Structures and names follow `nvml.h`.
 
 #![allow(unsafe_code, reason = "calls into a library of NVIDIA")]
 
@@ -16,7 +16,7 @@ const LIBRARY: &str = "libnvidia-ml.so.1";
 const SUCCESS: c_int = 0;
 /// `NVML_VALUE_NOT_AVAILABLE`
 const NOT_AVAILABLE: u64 = u64::MAX;
-/// Processes that are asked for at most.
+/// Maximum number of processes to query.
 const MAX_PROCESSES: usize = 256;
 
 /// `nvmlDevice_t`
@@ -26,11 +26,11 @@ type Handle = *mut c_void;
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Memory {
-    /// All of it.
+    /// Total memory in bytes.
     pub total: u64,
-    /// Not in use.
+    /// Free memory in bytes.
     pub free: u64,
-    /// In use.
+    /// Used memory in bytes.
     pub used: u64,
 }
 
@@ -44,11 +44,11 @@ struct Process {
     compute_instance: c_uint,
 }
 
-/// The opened library.
+/// The loaded and initialized library.
 pub struct Nvml(Library);
 
 impl Nvml {
-    /// Opens and starts it.
+    /// Loads and initializes the library.
     pub fn open() -> Option<Self> {
         // SAFETY: the driver's own library; opening it has no preconditions.
         let library = unsafe { Library::new(LIBRARY) }.ok()?;
@@ -58,7 +58,7 @@ impl Nvml {
         (unsafe { init.ok()?() } == SUCCESS).then_some(Self(library))
     }
 
-    /// Memory of the GPU at a PCI bus id.
+    /// Memory of the GPU with a PCI bus id.
     pub fn memory(&self, bus_id: &CStr) -> Option<Memory> {
         type GetMemory = unsafe extern "C" fn(Handle, *mut Memory) -> c_int;
         let mut memory = Memory::default();
@@ -70,7 +70,7 @@ impl Nvml {
         (status == SUCCESS).then_some(memory)
     }
 
-    /// Programs that compute or draw on the GPU at a PCI bus id.
+    /// Programs that use the GPU with a PCI bus id for compute or graphics.
     pub fn holders(&self, bus_id: &CStr) -> Option<Vec<Holder>> {
         let handle = self.handle(bus_id)?;
         let mut holders: Vec<Holder> = Vec::new();
@@ -120,7 +120,7 @@ impl Nvml {
         (status == SUCCESS).then_some(processes)
     }
 
-    /// A program's file name.
+    /// A process's program name.
     fn name(&self, pid: c_uint) -> Option<String> {
         type GetName = unsafe extern "C" fn(c_uint, *mut c_char, c_uint) -> c_int;
         let mut buffer = [0 as c_char; 256];
@@ -134,7 +134,8 @@ impl Nvml {
         };
         // SAFETY: the last byte was left 0.
         let path = unsafe { CStr::from_ptr(buffer.as_ptr()) }.to_string_lossy().into_owned();
-        // The name may come with arguments; a path may hold blanks, but few do.
+        // The name may include arguments. Splitting truncates paths with spaces, but these are
+        // rare.
         let program = path.split_whitespace().next()?;
         let name = Path::new(program).file_name()?.to_string_lossy().into_owned();
         (status == SUCCESS && !name.is_empty()).then_some(name)
