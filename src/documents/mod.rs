@@ -36,7 +36,7 @@ pub use walk::{Filter, Walk, walk};
 
 /// Version of the way from a file to its chunks. It is raised when that changes, so that indexes
 /// read again what they read the old way.
-pub const READER: u32 = 1;
+pub const READER: u32 = 2;
 
 /// How a document's text is marked up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
