@@ -103,7 +103,7 @@ pub struct Citation {
     pub document: String,
     /// Headings above the passage, `A > B`.
     pub heading: String,
-    /// First and last line or page, if the file has them.
+    /// First and last line, page, row, slide or second, if the file has them.
     #[serde(flatten)]
     pub place: Option<Place>,
     /// Comparable only within one question.

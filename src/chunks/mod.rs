@@ -22,6 +22,6 @@ pub struct Chunk {
     /// The document's title, if it has one, and the headings above the chunk, outermost first. Cut to
     /// [`ChunkSettings::max_heading_tokens`]: the innermost ones stay.
     pub headings: Vec<String>,
-    /// `None` in files that have neither lines nor pages.
+    /// `None` in files that have nothing to count, such as lines or pages.
     pub place: Option<Place>,
 }

@@ -13,6 +13,7 @@ mod encoding;
 mod error;
 mod formats;
 mod limits;
+mod place;
 mod read;
 mod recognize;
 #[cfg(test)]
@@ -30,6 +31,8 @@ pub(crate) use clean::clean;
 pub use error::ReadError;
 use formats::markdown;
 pub use formats::pdf::JOB as PDF_JOB;
+pub use place::Place;
+pub(crate) use place::PlaceWords;
 pub use read::read;
 use section::{BlockKind, Section};
 pub use walk::{Filter, Walk, walk};
@@ -57,28 +60,6 @@ impl Markup {
         match self {
             Self::Markdown => markdown::readable(text),
             Self::Plain | Self::Code => text.to_owned(),
-        }
-    }
-}
-
-/// Where a passage stands in its file, for people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Place {
-    /// First and last line, counted from 1: of the file, or, for JSON lines, of their `text`.
-    Lines(u32, u32),
-    /// First and last page, counted from 1 as viewers count them.
-    Pages(u32, u32),
-}
-
-impl Place {
-    /// The place that begins where `self` does and ends where `other` does.
-    #[must_use]
-    pub fn to(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Lines(first, last), Self::Lines(_, end)) => Self::Lines(first, last.max(end)),
-            (Self::Pages(first, last), Self::Pages(_, end)) => Self::Pages(first, last.max(end)),
-            _ => self,
         }
     }
 }

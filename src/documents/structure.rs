@@ -14,6 +14,7 @@ pub(crate) struct Structure {
 
 /// How positions in the text are shown to people.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(dead_code, reason = "readers of sheets, slides and subtitles follow")]
 pub(crate) enum Places {
     /// The lines of the text are those of the file.
     #[default]
@@ -22,35 +23,42 @@ pub(crate) enum Places {
     Lines(Marks),
     /// Pages of the file; see [`Marks`].
     Pages(Marks),
-    /// The file has neither.
+    /// Rows of a sheet, which begin anew with each; see [`Marks`].
+    Rows(Marks),
+    /// Slides; see [`Marks`].
+    Slides(Marks),
+    /// The seconds in which what is said begins and ends; see [`Marks`].
+    Seconds { from: Marks, until: Marks },
+    /// The file has none of these.
     Nowhere,
 }
 
-/// Where in a text each line or page of the file begins: byte and number, both ascending.
+/// Where in a text each line, page or other unit of the file begins: byte, ascending, and number.
 pub(crate) type Marks = Vec<(usize, u32)>;
 
 impl Places {
     /// The place of a span; `None` if the file has no places. `lines` counts those of the text.
     pub fn of(&self, span: &Range<usize>, lines: &mut LineCounter) -> Option<Place> {
-        let numbers = |marks: &Marks| {
-            let before = |at: usize| marks.partition_point(|&(start, _)| start <= at);
-            let number = |count: usize| marks.get(count.saturating_sub(1)).map_or(1, |mark| mark.1);
-            let last = before(span.end.saturating_sub(1).max(span.start));
-            (number(before(span.start)), number(last))
+        let last = span.end.saturating_sub(1).max(span.start);
+        let place = |place: fn(u32, u32) -> Place, from: &Marks, until: &Marks| {
+            Some(place(number(from, span.start), number(until, last)))
         };
         match self {
             Self::TextLines => Some(lines.lines(span)),
-            Self::Lines(marks) => {
-                let (first, last) = numbers(marks);
-                Some(Place::Lines(first, last))
-            }
-            Self::Pages(marks) => {
-                let (first, last) = numbers(marks);
-                Some(Place::Pages(first, last))
-            }
+            Self::Lines(marks) => place(Place::Lines, marks, marks),
+            Self::Pages(marks) => place(Place::Pages, marks, marks),
+            Self::Rows(marks) => place(Place::Rows, marks, marks),
+            Self::Slides(marks) => place(Place::Slides, marks, marks),
+            Self::Seconds { from, until } => place(Place::Seconds, from, until),
             Self::Nowhere => None,
         }
     }
+}
+
+/// The number of the unit that a byte of the text is in.
+fn number(marks: &Marks, at: usize) -> u32 {
+    let before = marks.partition_point(|&(start, _)| start <= at);
+    marks.get(before.saturating_sub(1)).map_or(1, |mark| mark.1)
 }
 
 /// The number of line breaks in a text, counted in chunks whose counts fit a byte, so that the loop
@@ -96,6 +104,11 @@ mod tests {
         assert_eq!(of(0..10), Some(Place::Pages(1, 1)));
         assert_eq!(of(0..11), Some(Place::Pages(1, 3)));
         assert_eq!(of(12..99), Some(Place::Pages(3, 4)));
+        let times = Places::Seconds {
+            from: vec![(0, 0), (10, 4), (20, 9)],
+            until: vec![(0, 3), (10, 8), (20, 12)],
+        };
+        assert_eq!(times.of(&(2..15), &mut LineCounter::new("")), Some(Place::Seconds(0, 8)));
         let none = Places::Lines(Vec::new()).of(&(3..5), &mut LineCounter::new(""));
         assert_eq!(none, Some(Place::Lines(1, 1)));
     }

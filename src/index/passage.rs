@@ -15,7 +15,7 @@ pub struct Passage {
     pub document: String,
     /// Headings above the chunk, outermost first.
     pub headings: Vec<String>,
-    /// Lines or pages, if the file has them.
+    /// Lines, pages, rows, …, if the file has them.
     #[serde(flatten)]
     pub place: Option<Place>,
     /// Byte span in the document's text.

@@ -9,7 +9,7 @@ use minijinja::Value;
 use super::frame;
 use super::messages::Messages;
 use super::source::TemplateSource;
-use crate::documents::{Markup, Place};
+use crate::documents::{Markup, PlaceWords};
 use crate::index::{Passage, file_of};
 use crate::text::language::Language;
 
@@ -84,11 +84,6 @@ impl PromptTemplate {
     }
 }
 
-/// `page 3`, `lines 5–9`.
-fn span(unit: &str, first: u32, last: u32) -> String {
-    if first == last { format!("{unit} {first}") } else { format!("{unit}s {first}–{last}") }
-}
-
 /// The variables of passage number `n`. Its text is quoted and its titles are single lines.
 fn variables(n: usize, passage: &Passage) -> BTreeMap<Value, Value> {
     // The LLM does not need to know the user's folders.
@@ -96,11 +91,7 @@ fn variables(n: usize, passage: &Passage) -> BTreeMap<Value, Value> {
     let document = frame::line(&passage.document[folder..]);
     let heading = frame::line(&passage.heading());
     let title = if heading.is_empty() { document.clone() } else { heading };
-    let place = match passage.place {
-        Some(Place::Lines(first, last)) => span("line", first, last),
-        Some(Place::Pages(first, last)) => span("page", first, last),
-        None => String::new(),
-    };
+    let place = passage.place.map(|place| place.in_words(PlaceWords::ENGLISH)).unwrap_or_default();
     let text = frame::quoted(&passage.format.readable(&passage.text));
     let pairs = [
         ("n", Value::from(n)),
@@ -115,6 +106,7 @@ fn variables(n: usize, passage: &Passage) -> BTreeMap<Value, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::documents::Place;
 
     fn passage(document: &str, headings: &[&str], text: &str) -> Passage {
         Passage {

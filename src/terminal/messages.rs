@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use crate::answer::Reason;
-use crate::documents::Place;
+use crate::documents::{Place, PlaceWords};
 use crate::generation::Written;
 use crate::generation::local::placement::gpu::gib;
 use crate::generation::local::placement::{GpuMemory, Placed};
@@ -276,17 +276,13 @@ impl Lang {
         self.pick("Nguồn:", "Sources:")
     }
 
-    /// ` (dòng 3–9)`, ` (page 12)`, or nothing.
+    /// ` (dòng 3–9)`, ` (page 12)`, ` (00:01:05–00:01:20)`, or nothing.
     pub(crate) fn place(self, place: Option<Place>) -> String {
-        let (first, last, word) = match place {
-            None => return String::new(),
-            Some(Place::Lines(first, last)) => (first, last, self.pick("dòng", "line")),
-            Some(Place::Pages(first, last)) => (first, last, self.pick("trang", "page")),
+        let words = match self {
+            Self::Vi => PlaceWords::VIETNAMESE,
+            Self::En => PlaceWords::ENGLISH,
         };
-        if first == last {
-            return format!(" ({word} {first})");
-        }
-        format!(" ({word}{} {first}–{last})", self.pick("", "s"))
+        place.map(|place| format!(" ({})", place.in_words(words))).unwrap_or_default()
     }
 
     pub(crate) fn repl_banner(self) -> &'static str {

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use rag_query::internals::chunks::{Chunk, ChunkSettings, chunk};
-use rag_query::internals::documents::{self, Document, Place};
+use rag_query::internals::documents::{self, Document};
 use rag_query::internals::embedding::encoder::TextTokenizer;
 use rag_query::internals::index::Passage;
 use rag_query::internals::support::random::SplitMix64;
@@ -49,11 +49,9 @@ fn read(path: &Path) -> Option<Document> {
     Some(document)
 }
 
-/// First and last line or page.
+/// First and last line, page, row or second.
 fn place(chunk: &Chunk) -> Option<(u32, u32)> {
-    chunk.place.map(|place| match place {
-        Place::Lines(first, last) | Place::Pages(first, last) => (first, last),
-    })
+    chunk.place.map(|place| place.ends())
 }
 
 /// The chunks of a document. Checks what has to hold whatever its text is.

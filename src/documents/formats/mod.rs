@@ -55,6 +55,11 @@ pub(crate) enum Unit {
     Line,
     /// Where the file has pages.
     Page,
+    /// Of a sheet, which is the heading.
+    Row,
+    Slide,
+    /// Since a recording began.
+    Time,
     /// The heading alone.
     Heading,
 }
@@ -65,12 +70,15 @@ impl Unit {
         match places {
             Places::TextLines | Places::Lines(_) => self == Self::Line,
             Places::Pages(_) => self == Self::Page,
+            Places::Rows(_) => self == Self::Row,
+            Places::Slides(_) => self == Self::Slide,
+            Places::Seconds { .. } => self == Self::Time,
             Places::Nowhere => true,
         }
     }
 }
 
-pub(crate) static FORMATS: [FileFormat; 9] = [
+pub(crate) static FORMATS: &[FileFormat] = &[
     FileFormat {
         name: "Markdown",
         offered_as: Some(".md"),
@@ -189,7 +197,7 @@ mod tests {
     fn the_documentation_lists_every_format() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/formats.md");
         let documentation = fs::read_to_string(path).unwrap();
-        for format in &FORMATS {
+        for format in FORMATS {
             let extensions: Vec<String> =
                 format.extensions.iter().map(|extension| format!("`.{extension}`")).collect();
             let extensions = extensions.join(", ");
@@ -197,6 +205,9 @@ mod tests {
             let unit = match format.cites {
                 Unit::Line => "line",
                 Unit::Page => "page",
+                Unit::Row => "row",
+                Unit::Slide => "slide",
+                Unit::Time => "time",
                 Unit::Heading => "heading",
             };
             let row = format!("| {} | {unit} |", format.name);
