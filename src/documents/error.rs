@@ -99,6 +99,25 @@ pub enum ReadError {
         /// The reader's reason.
         why: String,
     },
+    /// A part of a file, such as a book's chapter. The rest of the file was read.
+    #[error(
+        "`{}`: {part} cannot be read ({why}) and was left out; open the file in its program and save it again",
+        .path.display()
+    )]
+    Part {
+        /// The file.
+        path: PathBuf,
+        /// Which of its parts, in words.
+        part: String,
+        /// The reader's reason.
+        why: String,
+    },
+    /// Protected against copying, by a key that only some reading programs have.
+    #[error("`{}` is protected against copying (DRM); use a copy without protection", .path.display())]
+    Protected {
+        /// The file.
+        path: PathBuf,
+    },
     /// All pages of a PDF, or some of them, are pictures without text.
     #[error("{}", scanned(.path, *.without, *.pages, *.first))]
     Scanned {

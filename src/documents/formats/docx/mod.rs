@@ -29,7 +29,7 @@ const MAX_NAMED: usize = 1 << 16;
 pub(crate) fn read(mut file: File, path: &Path) -> Result<Contents, ReadError> {
     reject_compound_file(&mut file, path)?;
     let mut package = Package::open(file, path)?;
-    let main = main_part(&mut package)?;
+    let main = main_part(&mut package);
     let folder = main.rsplit_once('/').map_or("", |(folder, _)| folder);
     let beside =
         |name: &str| if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
@@ -51,25 +51,11 @@ pub(crate) fn read(mut file: File, path: &Path) -> Result<Contents, ReadError> {
     Ok(Contents::One(Extract { title, ..word.flow.finish(places) }))
 }
 
-/// The part that holds the text, as the package's relationships name it.
-fn main_part(package: &mut Package) -> Result<String, ReadError> {
-    let relations = package.part("_rels/.rels")?.unwrap_or_default();
-    let mut reader = Reader::from_str(&relations);
-    while let Ok(event) = reader.read_event() {
-        match event {
-            Event::Eof => break,
-            Event::Start(tag) | Event::Empty(tag)
-                if attribute(&tag, "Type")
-                    .is_some_and(|kind| kind.ends_with("/officeDocument")) =>
-            {
-                if let Some(target) = attribute(&tag, "Target") {
-                    return Ok(target.trim_start_matches('/').to_owned());
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok("word/document.xml".to_owned())
+/// The part that holds the text, as the package's relations name it.
+fn main_part(package: &mut Package) -> String {
+    let mut relations = package.relations("").into_iter();
+    let main = relations.find(|relation| relation.kind == "officeDocument");
+    main.map_or_else(|| "word/document.xml".to_owned(), |relation| relation.target)
 }
 
 /// The text of each footnote, by its id.

@@ -285,6 +285,17 @@ impl Flow {
         }
     }
 
+    /// Puts down a text that was read elsewhere, below the headings so far. Its places are not taken
+    /// over.
+    pub fn put_extract(&mut self, extract: &Extract) {
+        self.end_heading();
+        self.end_verbatim();
+        self.arrange();
+        self.flush(BlockKind::Prose);
+        self.output.push_extract(extract, self.number);
+        self.last_was_item = false;
+    }
+
     /// The first heading, for a document that has no title.
     pub fn first_heading(&self) -> Option<&str> {
         self.output.first_heading.as_deref()

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::documents::clean::clean;
 use crate::documents::contents::Extract;
-use crate::documents::section::{Block, BlockKind, HeadingPath, Section};
+use crate::documents::section::{Block, BlockKind, HeadingPath, Section, plain};
 use crate::documents::structure::{Marks, Places, Structure};
 
 /// What separates a block from the one before it.
@@ -98,6 +98,28 @@ impl Output {
         self.document.append(text);
         self.path.enter(level, Some(title.clone()));
         self.first_heading.get_or_insert(title);
+    }
+
+    /// Takes over a text with its sections, below the headings so far and on this page.
+    pub fn push_extract(&mut self, extract: &Extract, number: Option<u32>) {
+        if extract.text.trim().is_empty() {
+            return;
+        }
+        self.close_section();
+        self.separate(Gap::Blank);
+        if let Some(number) = number {
+            self.document.mark(number);
+        }
+        let start = self.document.text.len();
+        self.document.text.push_str(&extract.text);
+        let sections = extract.structure.sections.clone();
+        for mut section in sections.unwrap_or_else(|| plain(&extract.text, BlockKind::Prose)) {
+            section.headings.splice(0..0, self.path.titles());
+            for block in &mut section.blocks {
+                block.span = block.span.start + start..block.span.end + start;
+            }
+            self.sections.push(section);
+        }
     }
 
     fn separate(&mut self, gap: Gap) {
