@@ -11,7 +11,7 @@ use std::rc::Rc;
 use html5gum::emitters::callback::{CallbackEmitter, CallbackEvent};
 use html5gum::{Span, Tokenizer};
 
-use super::flow::Flow;
+use super::flow::{Flow, Rows, Script};
 use super::{TextHead, plain_text};
 use crate::documents::clean::clean;
 use crate::documents::contents::{Contents, Extract};
@@ -180,6 +180,8 @@ struct Tag {
     surrounding: bool,
     main: bool,
     start: Option<u32>,
+    columns: Option<usize>,
+    rows: Option<usize>,
 }
 
 impl Tag {
@@ -205,6 +207,8 @@ impl Tag {
             }
             b"class" => self.surrounding |= words.any(|word| SURROUNDING_CLASSES.contains(&word)),
             b"start" => self.start = value.trim().parse().ok(),
+            b"colspan" => self.columns = value.trim().parse().ok(),
+            b"rowspan" => self.rows = value.trim().parse().ok(),
             _ => {}
         }
     }
@@ -308,26 +312,33 @@ impl Page {
             }
         }
         if self.is_shown() {
-            self.begin(name, is_void);
+            self.begin(tag, is_void);
         }
     }
 
     /// What a start tag means for the text.
-    fn begin(&mut self, name: &str, is_void: bool) {
+    fn begin(&mut self, tag: &Tag, is_void: bool) {
         let flow = &mut self.flow;
-        match name {
+        match tag.name.as_str() {
             "br" => flow.line_break(),
             "hr" => flow.end_block(),
             _ if is_void => {}
             // A heading that was not closed ends at the first paragraph after it.
             "p" if flow.has_heading() => flow.end_heading(),
-            "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => {
+            name @ ("h1" | "h2" | "h3" | "h4" | "h5" | "h6") => {
                 flow.begin_heading(usize::from(name.as_bytes()[1] - b'0'));
             }
             "pre" | "listing" | "xmp" => flow.begin_verbatim(),
             "table" => flow.begin_table(),
-            "tr" => flow.end_row(),
-            "td" | "th" => flow.begin_cell(),
+            "thead" | "tbody" | "tfoot" => flow.end_row_group(),
+            "tr" => flow.begin_row(),
+            "td" | "th" => {
+                flow.begin_cell();
+                flow.set_cell_columns(tag.columns.unwrap_or(1));
+                flow.set_cell_rows(tag.rows.map_or(Rows::One, Rows::Count));
+            }
+            "sup" => flow.begin_script(Script::Super),
+            "sub" => flow.begin_script(Script::Sub),
             "li" => {
                 let depth = self.lists.len();
                 let marker = match self.lists.last_mut() {
@@ -340,7 +351,7 @@ impl Page {
                 };
                 flow.begin_item(depth, &marker);
             }
-            _ if is_block(name) => flow.end_block(),
+            name if is_block(name) => flow.end_block(),
             _ => {}
         }
     }
@@ -391,7 +402,9 @@ impl Page {
             "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => flow.end_heading(),
             "pre" | "listing" | "xmp" => flow.end_verbatim(),
             "table" => flow.end_table(),
+            "thead" | "tbody" | "tfoot" => flow.end_row_group(),
             "tr" => flow.end_row(),
+            "sup" | "sub" => flow.end_script(),
             "td" | "th" => flow.end_cell(),
             "li" => flow.end_item(),
             name if is_block(name) => flow.end_block(),

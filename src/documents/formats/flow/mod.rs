@@ -3,8 +3,18 @@
 //! A reader says in order what it finds (text, the end of a block, a heading, a cell), and gets
 //! readable text and its structure: list items with their markers, table rows on lines, headings on
 //! lines of their own that belong to no block.
+//!
+//! Two things are easily lost on the way:
+//!
+//! - A cell of several rows or columns is the key of each of them. Between [`Flow::begin_cell`] and
+//!   the cell's end, [`Flow::set_cell_columns`] and [`Flow::set_cell_rows`] say what it covers, and
+//!   its text is repeated there. See [`Rows`] for how HTML and Word count.
+//! - Raised and lowered text goes between [`Flow::begin_script`] and [`Flow::end_script`], so that
+//!   10⁶ does not become 106. See [`Script`].
 
 mod output;
+mod script;
+mod table;
 
 use crate::documents::clean::clean;
 use crate::documents::contents::Extract;
@@ -12,6 +22,10 @@ use crate::documents::section::BlockKind;
 use crate::documents::structure::{Marks, Places};
 use crate::documents::title::{MAX_TITLE_CHARS, tidy_title};
 use output::{Gap, Marked, Output};
+pub(crate) use script::Script;
+use script::Scripts;
+pub(crate) use table::Rows;
+use table::Table;
 
 /// See the module's documentation.
 #[derive(Default)]
@@ -30,6 +44,10 @@ pub(crate) struct Flow {
     last_was_item: bool,
     /// Open tables, the innermost last.
     tables: Vec<Table>,
+    /// Bytes of cells that stand in more than one place.
+    repeated: usize,
+    /// Raised and lowered text of the current block.
+    scripts: Scripts,
     /// The line or page of the text that follows.
     number: Option<u32>,
 }
@@ -45,19 +63,6 @@ enum Item {
     Continues,
 }
 
-/// A table, until it ends or turns out to be there for the page's layout.
-#[derive(Default)]
-struct Table {
-    rows: Marked,
-    /// The cells of the current row so far.
-    row: Marked,
-    /// How many these are.
-    cells: usize,
-    in_cell: bool,
-    /// Its cells hold headings, lists or tables, so they are read one after the other.
-    is_layout: bool,
-}
-
 impl Flow {
     /// The text that follows is from this line or page, counted from 1.
     pub fn at(&mut self, number: u32) {
@@ -67,6 +72,7 @@ impl Flow {
     /// Text of the current block. White space is collapsed outside verbatim text.
     pub fn text(&mut self, text: &str) {
         if self.verbatim {
+            self.write_script(text);
             self.push(text);
             return;
         }
@@ -74,6 +80,7 @@ impl Flow {
         while !rest.is_empty() {
             let word = rest.find(char::is_whitespace).unwrap_or(rest.len());
             if word > 0 {
+                self.write_script(if self.space { "" } else { &rest[..word] });
                 if self.space && !self.inline.text.is_empty() && !self.inline.text.ends_with('\n') {
                     self.inline.text.push(' ');
                 }
@@ -94,14 +101,35 @@ impl Flow {
         self.inline.text.push_str(text);
     }
 
+    /// The text that follows is raised or lowered, up to [`Flow::end_script`] or the end of its
+    /// block. How it is written follows from it and from the text around it.
+    pub fn begin_script(&mut self, script: Script) {
+        self.scripts.begin(script, &mut self.inline, &mut self.space);
+    }
+
+    /// The innermost raised or lowered text ends, if there is one.
+    pub fn end_script(&mut self) {
+        self.scripts.end(&mut self.inline, &mut self.space);
+    }
+
+    /// The script that ended last, if there is one, is written: what follows it is known.
+    fn write_script(&mut self, after: &str) {
+        self.scripts.write(after, &mut self.inline, &mut self.space);
+    }
+
+    fn end_scripts(&mut self) {
+        self.scripts.end_all(&mut self.inline, &mut self.space);
+    }
+
     /// Whether the text so far has to stay on one line.
     fn is_one_line(&self) -> bool {
-        let in_cell = self.tables.last().is_some_and(|table| table.in_cell && !table.is_layout);
+        let in_cell = self.tables.last().is_some_and(|table| table.in_cell() && !table.is_layout);
         self.heading.is_some() || in_cell
     }
 
     /// A line break inside a block.
     pub fn line_break(&mut self) {
+        self.write_script("");
         if self.verbatim {
             self.push("\n");
         } else if self.is_one_line() {
@@ -153,6 +181,7 @@ impl Flow {
     /// The current heading ends, if there is one.
     pub fn end_heading(&mut self) {
         let Some(level) = self.heading.take() else { return };
+        self.end_scripts();
         let title = clean(&self.inline.text);
         match tidy_title(&title) {
             // A long "heading" is a paragraph in large letters.
@@ -193,11 +222,33 @@ impl Flow {
         self.tables.push(Table::default());
     }
 
+    /// A row begins; the one before it ends. A row that has cells need not be begun.
+    pub fn begin_row(&mut self) {
+        self.end_row();
+        if let Some(table) = self.tables.last_mut() {
+            table.begin_row();
+        }
+    }
+
     /// A cell begins; the one before it ends.
     pub fn begin_cell(&mut self) {
         self.end_cell();
         if let Some(table) = self.tables.last_mut() {
-            table.in_cell = true;
+            table.begin_cell();
+        }
+    }
+
+    /// The current cell covers so many columns; its text is repeated in each. Word: `gridSpan`.
+    pub fn set_cell_columns(&mut self, columns: usize) {
+        if let Some(table) = self.tables.last_mut() {
+            table.set_columns(columns);
+        }
+    }
+
+    /// The current cell covers these rows; its text is repeated in each.
+    pub fn set_cell_rows(&mut self, rows: Rows) {
+        if let Some(table) = self.tables.last_mut() {
+            table.set_rows(rows);
         }
     }
 
@@ -205,17 +256,14 @@ impl Flow {
     pub fn end_cell(&mut self) {
         self.end_heading();
         self.end_verbatim();
-        let Some(table) = self.tables.last_mut().filter(|table| table.in_cell) else { return };
-        table.in_cell = false;
+        let Some(table) = self.tables.last_mut().filter(|table| table.in_cell()) else { return };
         if table.is_layout {
+            table.leave_cell();
             self.flush(BlockKind::Prose);
             return;
         }
-        if table.cells > 0 {
-            table.row.text.push_str(" | ");
-        }
-        table.cells += 1;
-        table.row.append(&self.inline);
+        self.scripts.end_all(&mut self.inline, &mut self.space);
+        table.end_cell(&self.inline, &mut self.repeated);
         self.inline.clear();
         self.space = false;
     }
@@ -223,16 +271,17 @@ impl Flow {
     /// The current row ends, if there is one.
     pub fn end_row(&mut self) {
         self.end_cell();
-        let Some(table) = self.tables.last_mut() else { return };
-        table.cells = 0;
-        if table.row.text.contains(|c: char| !c.is_whitespace() && c != '|') {
-            if !table.rows.text.is_empty() {
-                table.rows.text.push('\n');
-            }
-            let row = std::mem::take(&mut table.row);
-            table.rows.append(&row);
+        if let Some(table) = self.tables.last_mut() {
+            table.end_row(&mut self.repeated);
         }
-        table.row.clear();
+    }
+
+    /// A group of rows ends, beyond which no cell goes: HTML's `tbody`.
+    pub fn end_row_group(&mut self) {
+        self.end_row();
+        if let Some(table) = self.tables.last_mut() {
+            table.end_row_group();
+        }
     }
 
     /// The current table ends, if there is one.
@@ -247,7 +296,7 @@ impl Flow {
     /// there for the page's layout. What was read of it so far is put down.
     fn arrange(&mut self) {
         let Some(table) = self.tables.last_mut() else { return };
-        if table.is_layout || !table.in_cell {
+        if table.is_layout || !table.in_cell() {
             return;
         }
         table.is_layout = true;
@@ -262,6 +311,7 @@ impl Flow {
         if self.heading.is_some() {
             return;
         }
+        self.end_scripts();
         self.space = false;
         if self.inline.text.trim().is_empty() {
             self.inline.clear();
@@ -375,6 +425,125 @@ mod tests {
         let Places::Lines(marks) = structure.places else { panic!("a page has lines") };
         assert_eq!(text, format!("{}\nhai\né ba", "á".repeat(50)));
         assert_eq!(marks[1], (text.find("hai").unwrap(), 2));
+    }
+
+    /// A table of cells with their columns and rows; rows are separated by `None`.
+    fn table(cells: &[Option<(&str, usize, Rows)>]) -> String {
+        let mut flow = Flow::default();
+        flow.begin_table();
+        for cell in cells {
+            let Some((text, columns, rows)) = *cell else {
+                flow.begin_row();
+                continue;
+            };
+            flow.begin_cell();
+            flow.set_cell_columns(columns);
+            flow.set_cell_rows(rows);
+            flow.text(text);
+        }
+        flow.end_table();
+        flow.finish(|_| Places::Nowhere).text
+    }
+
+    #[test]
+    fn merged_cells_are_the_keys_of_all_their_rows_and_columns() {
+        let cell = |text| Some((text, 1, Rows::One));
+        let count = |text, rows| Some((text, 1, Rows::Count(rows)));
+        let html = [
+            cell("Vùng"),
+            Some(("Giá", 2, Rows::One)),
+            None,
+            count("Bắc", 2),
+            cell("9"),
+            count("*", 3),
+            None,
+            cell("8"),
+            None,
+            cell("Nam"),
+            cell("7"),
+            None,
+            None,
+            cell("x"),
+            cell("y"),
+            cell("z"),
+        ];
+        assert_eq!(
+            table(&html),
+            "Vùng | Giá | Giá\nBắc | 9 | *\nBắc | 8 | *\nNam | 7 | *\nx | y | z"
+        );
+        let word = [
+            Some(("Bắc", 1, Rows::First)),
+            cell("9"),
+            None,
+            Some(("", 1, Rows::Again)),
+            cell("8"),
+            None,
+            Some(("Nam", 1, Rows::First)),
+            cell("7"),
+            None,
+            cell("x"),
+            cell("6"),
+            None,
+            Some(("", 1, Rows::Again)),
+            cell("5"),
+        ];
+        assert_eq!(table(&word), "Bắc | 9\nBắc | 8\nNam | 7\nx | 6\n | 5");
+        // The heading of the whole table, and a cell that says only "as wide as the table".
+        let wide = [
+            Some(("Bảng", 3, Rows::One)),
+            None,
+            cell("a"),
+            cell("b"),
+            cell("c"),
+            None,
+            cell("d"),
+            Some(("e", 1_000_000, Rows::One)),
+        ];
+        assert_eq!(table(&wide), "Bảng\na | b | c\nd | e | e");
+    }
+
+    #[test]
+    fn merged_cells_multiply_nothing_without_bounds() {
+        let long = "chữ ".repeat(1000);
+        let cell = Some((long.as_str(), 64, Rows::Count(0)));
+        let row = [cell, cell, Some(("x", 1, Rows::One)), None];
+        let text = table(&row.repeat(300));
+        assert_eq!(text.matches('x').count(), 300);
+        assert!(text.len() < 600 * long.len() + (20 << 20), "{}", text.len());
+    }
+
+    #[test]
+    fn scripts_end_with_their_block_and_change_no_number() {
+        let mut flow = Flow::default();
+        let script = |flow: &mut Flow, script, text: &str| {
+            flow.begin_script(script);
+            flow.text(text);
+            flow.end_script();
+        };
+        flow.text("Mật độ 10");
+        script(&mut flow, Script::Super, "6");
+        flow.text(" người, dài 2");
+        script(&mut flow, Script::Super, "1");
+        flow.text("/");
+        script(&mut flow, Script::Sub, "2");
+        flow.text(" m");
+        script(&mut flow, Script::Super, "2");
+        flow.text("; H");
+        script(&mut flow, Script::Sub, "2");
+        flow.text("O năm 2024");
+        script(&mut flow, Script::Note, "3");
+        flow.end_block();
+        flow.text("chưa ");
+        flow.begin_script(Script::Super);
+        flow.text("hết một câu dài mà ai đó muốn viết nhỏ");
+        flow.end_block();
+        flow.text("sau");
+        let text = flow.finish(|_| Places::Nowhere).text;
+        assert_eq!(
+            text,
+            "Mật độ 10^6 người, dài 2 1/2 m²; H2O năm 2024 (3)\n\n\
+             chưa hết một câu dài mà ai đó muốn viết nhỏ\n\nsau"
+        );
     }
 
     #[test]
