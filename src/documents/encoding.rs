@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use encoding_rs::{Encoding, UTF_16BE, UTF_16LE, WINDOWS_1258};
+use encoding_rs::{Encoding, ISO_2022_JP, UTF_16BE, UTF_16LE, WINDOWS_1258};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::text::vietnamese::is_syllable;
@@ -50,6 +50,13 @@ pub(crate) fn decode<'b>(
     if let Some(at) = bytes.iter().position(|&byte| byte == 0) {
         return Err(NotText::Binary(at));
     }
+    let as_declared = |encoding: &'static Encoding| {
+        // As browsers do: a byte that means nothing there costs itself.
+        Cow::Owned(encoding.decode_without_bom_handling(bytes).0.into_owned())
+    };
+    if declared == Some(ISO_2022_JP) {
+        return Ok(as_declared(ISO_2022_JP));
+    }
     let error = match std::str::from_utf8(bytes) {
         Ok(text) => return Ok(Cow::Borrowed(text)),
         Err(error) => NotText::Unknown(error.valid_up_to()),
@@ -57,10 +64,7 @@ pub(crate) fn decode<'b>(
     if let Some(text) = vietnamese(bytes) {
         return Ok(Cow::Owned(text));
     }
-    let declared = declared.filter(|encoding| *encoding != encoding_rs::UTF_8);
-    let text =
-        declared.and_then(|it| it.decode_without_bom_handling_and_without_replacement(bytes));
-    text.ok_or(error)
+    declared.filter(|encoding| *encoding != encoding_rs::UTF_8).map(as_declared).ok_or(error)
 }
 
 /// UTF-16, told by its mark, or else by the zeros of its Latin letters, spaces and line ends.
@@ -235,19 +239,6 @@ fn vni(bytes: &[u8]) -> Option<String> {
     Some(text.nfc().collect())
 }
 
-/// The encoding that an HTML or XML file declares in its first kilobytes.
-pub(crate) fn declared(bytes: &[u8]) -> Option<&'static Encoding> {
-    let head = bytes[..bytes.len().min(4096)].to_ascii_lowercase();
-    let find = |name: &[u8]| {
-        let at = head.windows(name.len()).position(|part| part == name)? + name.len();
-        let value = head[at..].trim_ascii_start().strip_prefix(b"=")?.trim_ascii_start();
-        let value = value.strip_prefix(b"\"").or(value.strip_prefix(b"'")).unwrap_or(value);
-        let end = value.iter().position(|byte| b"\"' ;>?\t\r\n/".contains(byte))?;
-        Encoding::for_label(&value[..end])
-    };
-    find(b"charset").or_else(|| find(b"encoding"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -377,17 +368,12 @@ mod tests {
     }
 
     #[test]
-    fn pages_declare_their_encoding() {
-        let label = |html: &str| declared(html.as_bytes()).map(Encoding::name);
-        assert_eq!(label("<meta charset=\"ISO-8859-1\">"), Some("windows-1252"));
-        assert_eq!(
-            label("<META http-equiv=Content-Type content='text/html; charset = windows-1258'>"),
-            Some("windows-1258")
-        );
-        assert_eq!(label("<?xml version='1.0' encoding='Shift_JIS'?>"), Some("Shift_JIS"));
-        assert_eq!(label("<p>"), None);
-        let page = b"<meta charset=latin1>Caf\xe9";
-        let text = decode(page, declared(page)).unwrap();
-        assert!(text.ends_with("Café"));
+    fn what_a_file_declares_counts_if_nothing_else_says_more() {
+        let read = |bytes: &[u8], encoding| decode(bytes, Some(encoding)).unwrap().into_owned();
+        assert_eq!(read(b"Caf\xe9 \x81", encoding_rs::WINDOWS_1252), "Café \u{81}");
+        assert_eq!(read("Café".as_bytes(), encoding_rs::WINDOWS_1252), "Café");
+        assert_eq!(read(b"\x1b$B$3\x1b(B", ISO_2022_JP), "こ");
+        assert_eq!(read(b"\x82\xb1\xff", encoding_rs::SHIFT_JIS), "こ\u{fffd}");
+        assert!(decode(b"Caf\xe9", Some(encoding_rs::UTF_8)).is_err());
     }
 }

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
 use std::path::Path;
 
+use encoding_rs::WINDOWS_1252;
 use zip::ZipArchive;
 
 use super::encoding;
@@ -69,8 +70,10 @@ fn with_sign(is_there: impl Fn(&Sign) -> bool) -> Option<&'static FileFormat> {
 fn text(head: &[u8]) -> Option<String> {
     // The last character may be cut in two.
     let max_cut = if head.len() == HEAD { 3 } else { 0 };
+    // What begins with a tag may be a page that says further on in which encoding it is.
+    let declared = head.trim_ascii_start().starts_with(b"<").then_some(WINDOWS_1252);
     let text = (0..=max_cut)
-        .find_map(|cut| encoding::decode(&head[..head.len() - cut], None).ok())?
+        .find_map(|cut| encoding::decode(&head[..head.len() - cut], declared).ok())?
         .into_owned();
     let odd = text.chars().filter(|c| c.is_control() && !c.is_whitespace()).count();
     (odd * PRINTABLE <= text.chars().count()).then_some(text)
@@ -119,6 +122,7 @@ mod tests {
         assert_eq!(format("tool", "#!/bin/sh\nexit\n"), Some("source code"));
         assert_eq!(format("Makefile", "all:\n\tcc a.c\n"), Some("source code"));
         assert_eq!(format("index", "\n<!DOCTYPE HTML><p>a"), Some("HTML"));
+        assert_eq!(format("index", b"<html><meta charset=latin1><p>caf\xe9"), Some("HTML"));
         let page = "<?xml version=\"1.0\"?>\n<html xmlns=\"x\"><p>a</p></html>";
         assert_eq!(format("index", page), Some("HTML"));
         assert_eq!(format("feed", "<?xml version=\"1.0\"?><rss/>"), Some("plain text"));

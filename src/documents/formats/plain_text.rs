@@ -34,10 +34,16 @@ pub(crate) fn text(file: File, path: &Path) -> Result<String, ReadError> {
     decoded(&bytes(file, path)?, None, path)
 }
 
-/// The same of a file that may say in which encoding it is.
-pub(crate) fn text_as_declared(file: File, path: &Path) -> Result<String, ReadError> {
+/// The same of a file that says in which encoding it is; `declared` finds that out.
+pub(crate) fn text_as_declared(
+    file: File,
+    path: &Path,
+    declared: fn(&[u8]) -> &'static Encoding,
+) -> Result<String, ReadError> {
     let bytes = bytes(file, path)?;
-    decoded(&bytes, encoding::declared(&bytes), path)
+    // ISO-2022-JP is ASCII with escapes.
+    let is_utf8 = !bytes.contains(&b'\x1b') && std::str::from_utf8(&bytes).is_ok();
+    decoded(&bytes, (!is_utf8).then(|| declared(&bytes)), path)
 }
 
 fn decoded(

@@ -13,7 +13,7 @@ use std::path::Path;
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
-use super::flow::Flow;
+use super::flow::{Flow, Rows};
 use super::package::{Package, attribute, element_text, entity, reject_compound_file};
 use crate::documents::contents::{Contents, Extract};
 use crate::documents::error::ReadError;
@@ -199,6 +199,14 @@ impl Word {
             }
             // A table within a cell is read as the cell's text.
             "tc" if self.tables == 1 => self.flow.begin_cell(),
+            "gridSpan" if self.tables == 1 => {
+                let columns = value().and_then(|columns| columns.parse().ok());
+                self.flow.set_cell_columns(columns.unwrap_or(1));
+            }
+            "vMerge" if self.tables == 1 => {
+                let begins = value().as_deref() == Some("restart");
+                self.flow.set_cell_rows(if begins { Rows::First } else { Rows::Again });
+            }
             _ => {}
         }
     }

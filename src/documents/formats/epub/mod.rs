@@ -119,7 +119,7 @@ impl Book {
             Err(error) => return Err(Failure::Other(error.to_string())),
         };
         let page = if chapter.is_contents { without_navigation(&page) } else { page };
-        let mut page = html::extract(&page, html::Syntax::Xml);
+        let mut page = html::extract(&page, html::Syntax::Chapter);
         let sections = page.structure.sections.get_or_insert_default();
         // What is left of a table of contents is its heading.
         if chapter.is_contents && sections.is_empty() {

@@ -11,7 +11,10 @@
 //!   its text is repeated there. See [`Rows`] for how HTML and Word count.
 //! - Raised and lowered text goes between [`Flow::begin_script`] and [`Flow::end_script`], so that
 //!   10⁶ does not become 106. See [`Script`].
+//!
+//! A formula becomes text in a [`Formula`], which is then text of the flow.
 
+mod formula;
 mod output;
 mod script;
 mod table;
@@ -21,6 +24,7 @@ use crate::documents::contents::Extract;
 use crate::documents::section::BlockKind;
 use crate::documents::structure::{Marks, Places};
 use crate::documents::title::{MAX_TITLE_CHARS, tidy_title};
+pub(crate) use formula::{Formula, Part};
 use output::{Gap, Marked, Output};
 pub(crate) use script::Script;
 use script::Scripts;
@@ -105,6 +109,11 @@ impl Flow {
     /// block. How it is written follows from it and from the text around it.
     pub fn begin_script(&mut self, script: Script) {
         self.scripts.begin(script, &mut self.inline, &mut self.space);
+    }
+
+    /// The innermost raised or lowered text that is open turns out to be this.
+    pub fn set_script(&mut self, script: Script) {
+        self.scripts.set(script);
     }
 
     /// The innermost raised or lowered text ends, if there is one.

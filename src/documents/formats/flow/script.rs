@@ -68,6 +68,12 @@ impl Scripts {
         }
     }
 
+    pub fn set(&mut self, script: Script) {
+        if let Some(open) = self.open.last_mut() {
+            open.script = script;
+        }
+    }
+
     pub fn end(&mut self, block: &mut Marked, space: &mut bool) {
         self.write("", block, space);
         let Some(Open { script, start, is_apart }) = self.open.pop() else { return };
