@@ -13,6 +13,7 @@ use unicode_normalization::UnicodeNormalization;
 use zip::ZipArchive;
 use zip::result::ZipError;
 
+use crate::documents::charset;
 use crate::documents::clean::clean;
 use crate::documents::encoding;
 use crate::documents::error::ReadError;
@@ -69,7 +70,9 @@ impl<'p, R: Read + Seek> Package<'p, R> {
     /// The part is damaged or encrypted, or more than may still be unpacked.
     pub fn part(&mut self, name: &str) -> Result<Option<String>, ReadError> {
         let Some(bytes) = self.bytes(name)? else { return Ok(None) };
-        match encoding::decode(&bytes, encoding::declared(&bytes)) {
+        let is_utf8 = std::str::from_utf8(&bytes).is_ok();
+        let declared = if is_utf8 { None } else { charset::declared(&bytes) };
+        match encoding::decode(&bytes, declared) {
             Ok(text) => Ok(Some(text.into_owned())),
             Err(reason) => Err(ReadError::Damaged {
                 path: self.path.to_owned(),

@@ -4,7 +4,6 @@
 //! what belongs to a menu, and any depth of nesting costs only its bytes. A page is read once more
 //! where it turns out that what was left out is most of it.
 
-mod charset;
 mod elements;
 mod list;
 mod math;
@@ -21,6 +20,7 @@ use html5gum::emitters::callback::{CallbackEmitter, CallbackEvent};
 use html5gum::{Span, State, Tokenizer};
 
 use super::{TextHead, plain_text};
+use crate::documents::charset;
 use crate::documents::contents::{Contents, Extract};
 use crate::documents::error::ReadError;
 use crate::documents::structure::newlines;

@@ -10,7 +10,7 @@ const RAW: [&str; 8] =
 const MAX_ATTRIBUTES: usize = 64;
 
 /// The encoding of a page in which no mark, and no UTF-8, says it.
-pub(super) fn of_page(bytes: &[u8]) -> &'static Encoding {
+pub(crate) fn of_page(bytes: &[u8]) -> &'static Encoding {
     match declared(bytes) {
         // To whoever looks for UTF-8, it is nothing but ASCII.
         Some(encoding) if encoding == ISO_2022_JP => encoding,
@@ -30,8 +30,8 @@ fn is_nearly_utf8(bytes: &[u8]) -> bool {
     letters >= 4 * broken
 }
 
-/// What the page declares, if that is an encoding.
-fn declared(bytes: &[u8]) -> Option<&'static Encoding> {
+/// What a page, or another file of XML, declares, if that is an encoding.
+pub(crate) fn declared(bytes: &[u8]) -> Option<&'static Encoding> {
     if bytes.trim_ascii_start().starts_with(b"<?xml") {
         let end = bytes.iter().position(|&byte| byte == b'>').unwrap_or(bytes.len());
         let declaration = bytes[..end].to_ascii_lowercase();
