@@ -58,7 +58,7 @@ fn union(a: Passage, b: Passage) -> Passage {
         let gap = second.span.0.saturating_sub(first.span.1);
         first.text.push_str(&"\n".repeat(gap));
         first.span.1 += gap;
-        if let Some(rest) = second.text.get(first.span.1 - second.span.0..) {
+        if let Some(rest) = second.text_of_span().get(first.span.1 - second.span.0..) {
             first.text.push_str(rest);
             first.span.1 = second.span.1;
             first.place = first.place.zip(second.place).map(|(start, end)| start.to(end));

@@ -20,6 +20,22 @@ pub(super) struct Piece {
     pub tokens: usize,
     /// What a cut before the piece cuts.
     pub cut: Cut,
+    /// The header of the table that the piece is a row of, or part of a row.
+    pub header: Option<Header>,
+}
+
+/// The header row of a table, which is repeated before a chunk that begins further below.
+#[derive(Clone)]
+pub(super) struct Header {
+    pub span: Range<usize>,
+    pub tokens: usize,
+}
+
+impl Piece {
+    /// The tokens of the header that a chunk beginning with this piece repeats.
+    pub fn header_tokens(&self) -> usize {
+        self.header.as_ref().map_or(0, |header| header.tokens)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,33 +63,43 @@ struct Division {
     last_start: usize,
 }
 
-/// The cheapest division of `pieces` into chunks of at most `max_tokens`: the new pieces of each. A
-/// chunk whose first new piece is `at` also repeats the pieces from `overlaps[at]` on.
+/// The cheapest division of `pieces`, from the one at `from` on, into chunks of at most `max_tokens`:
+/// the new pieces of each. A chunk whose first new piece is `at` also repeats the pieces from
+/// `overlaps[at]` on, and the header above them.
 ///
 /// As every piece counts as at least one token, a chunk has at most `max_tokens` pieces, and the time
 /// is linear in the number of pieces.
-pub(super) fn divide(pieces: &[Piece], overlaps: &[usize], max_tokens: usize) -> Vec<Range<usize>> {
+pub(super) fn divide(
+    pieces: &[Piece],
+    overlaps: &[usize],
+    from: usize,
+    max_tokens: usize,
+) -> Vec<Range<usize>> {
     let mut sums = vec![0];
     sums.extend(pieces.iter().scan(0, |sum, piece| {
         // A piece that is too long is alone in its chunk, however long it is.
         *sum += piece.tokens.min(max_tokens.saturating_add(1));
         Some(*sum)
     }));
-    let mut best = vec![Division { cost: 0.0, last_start: 0 }];
-    for end in 1..=pieces.len() {
+    // What a chunk repeats before its first new piece.
+    let repeated: Vec<usize> = (from..pieces.len())
+        .map(|at| sums[at] - sums[overlaps[at]] + pieces[overlaps[at]].header_tokens())
+        .collect();
+    let mut best = vec![Division { cost: 0.0, last_start: from }];
+    for end in from + 1..=pieces.len() {
         let mut cheapest = Division { cost: f64::INFINITY, last_start: end - 1 };
-        for start in (0..end).rev() {
+        for start in (from..end).rev() {
             let alone = start == end - 1;
             let new = sums[end] - sums[start];
             if new > max_tokens && !alone {
                 break;
             }
-            let tokens = sums[end] - sums[overlaps[start]];
+            let tokens = new + repeated[start - from];
             if tokens > max_tokens && !alone {
                 continue;
             }
-            let mut cost = best[start].cost + COST_CHUNK;
-            if start > 0 {
+            let mut cost = best[start - from].cost + COST_CHUNK;
+            if start > from {
                 cost += pieces[start].cut.cost();
             }
             if new < TINY_TOKENS {
@@ -89,8 +115,8 @@ pub(super) fn divide(pieces: &[Piece], overlaps: &[usize], max_tokens: usize) ->
     }
     let mut runs = Vec::new();
     let mut end = pieces.len();
-    while end > 0 {
-        let start = best[end].last_start;
+    while end > from {
+        let start = best[end - from].last_start;
         runs.push(start..end);
         end = start;
     }
@@ -141,10 +167,11 @@ mod tests {
                     span: at..at + 1,
                     tokens: 1 + random.below(40),
                     cut: [Cut::BetweenBlocks, Cut::InBlock, Cut::InSentence][random.below(3)],
+                    header: None,
                 })
                 .collect();
             let overlaps: Vec<usize> = (0..pieces.len()).collect();
-            let chosen: f64 = divide(&pieces, &overlaps, 60)
+            let chosen: f64 = divide(&pieces, &overlaps, 0, 60)
                 .into_iter()
                 .map(|run| {
                     let pieces = &pieces[run.clone()];

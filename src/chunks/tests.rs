@@ -45,11 +45,13 @@ fn check(
         let part = &text[chunk.span.clone()];
         assert_eq!(part, part.trim());
         assert!(!part.is_empty());
+        let whole = chunk.text(document);
         assert!(
-            count(part) <= settings.max_tokens.max(1) || part.chars().count() == 1,
-            "{} tokens: {part:?}",
-            count(part)
+            count(&whole) <= settings.max_tokens.max(1) || whole.chars().count() == 1,
+            "{} tokens: {whole:?}",
+            count(&whole)
         );
+        assert!(chunk.header.as_ref().is_none_or(|header| header.end < chunk.span.start));
         assert!(part.len() < MAX_BYTES_PER_TOKEN * (settings.max_tokens.max(1) + 1));
         assert!(chunk.span.start >= last_start);
         last_start = chunk.span.start;
@@ -62,7 +64,8 @@ fn check(
         let heading_tokens: usize = chunk.headings.iter().map(|h| count(h) + 1).sum();
         assert!(heading_tokens <= settings.max_heading_tokens);
     }
-    if document.format == Markup::Plain || !text.contains(['#', '=', '-']) {
+    let has_headings = document.sections().any(|section| section.heading.is_some());
+    if !has_headings && !text.starts_with("---") {
         for (at, character) in text.char_indices() {
             assert!(covered[at] || character.is_whitespace(), "byte {at} is in no chunk");
         }
@@ -83,6 +86,7 @@ fn small_sections_are_chunks_of_their_own() {
         [
             ("một\r\n\r\nhai", "Tựa > A".to_owned(), Some(Place::Lines(2, 4))),
             ("- ba\r\n- bốn", "Tựa > A > B".to_owned(), Some(Place::Lines(6, 7))),
+            ("# C", "Tựa".to_owned(), Some(Place::Lines(9, 9))),
             ("năm", "Tựa > D".to_owned(), Some(Place::Lines(11, 11))),
         ]
     );
@@ -97,7 +101,7 @@ fn the_title_is_not_repeated_as_heading() {
 }
 
 #[test]
-fn only_headings_give_no_chunk() {
+fn headings_without_text_are_chunks() {
     let deep: String = (0..10_000).fold(String::new(), |mut text, n| {
         writeln!(text, "{} {n}", "#".repeat(n % 7 + 1)).unwrap();
         text
@@ -105,11 +109,93 @@ fn only_headings_give_no_chunk() {
     // Seven `#` do not make a heading.
     let chunks = check(&document(&deep, Markup::Markdown), &ChunkSettings::default(), &count);
     assert!(chunks.iter().all(|chunk| chunk.headings.len() <= 6));
-    assert_eq!(chunks.len(), 10_000 / 7);
-    for text in ["", "# A", "# A\n## B\n", "\n\n", "---\ntitle: x\n---\n"] {
-        let document = document(text, Markup::Markdown);
-        assert_eq!(chunk(&document, &ChunkSettings::default(), &count), []);
+    // The last four headings have no text below them.
+    assert_eq!(chunks.len(), 10_000 / 7 + 1);
+    let found = |text: &str| -> Vec<(String, String)> {
+        chunk(&document(text, Markup::Markdown), &ChunkSettings::default(), &count)
+            .into_iter()
+            .map(|chunk| (text[chunk.span].to_owned(), chunk.headings.join(" > ")))
+            .collect()
+    };
+    for (text, expected) in [
+        ("", &[][..]),
+        ("\n\n", &[]),
+        ("#\n## \n", &[]),
+        ("---\ntitle: x\n---\n", &[("title: x", "")]),
+        ("# A", &[("# A", "")]),
+        ("# A\n## B\n", &[("## B", "A")]),
+        // Those that follow on each other are like a list.
+        ("# A\n## B\n## C\n# D\n", &[("## B\n## C", "A"), ("# D", "")]),
+        ("# A\n### B\n### C\nx", &[("### B", "A"), ("x", "A > C")]),
+        ("## A\n# B\nx", &[("## A", ""), ("x", "B")]),
+        ("# A\n# A\n## B\nx", &[("# A", ""), ("x", "A > B")]),
+        ("x\n\nMã là 8899\n---", &[("x", ""), ("Mã là 8899\n---", "")]),
+    ] {
+        let found = found(text);
+        let found: Vec<_> = found.iter().map(|(text, path)| (&**text, &**path)).collect();
+        assert_eq!(found, expected, "{text:?}");
     }
+}
+
+#[test]
+fn a_heading_that_does_not_fit_above_its_chunks_is_text_too() {
+    let text = "# a b c d e f g h\n## i j k\nx\n# l m n o p q r s\ny";
+    let document = document(text, Markup::Markdown);
+    let settings = ChunkSettings { max_heading_tokens: 6, ..ChunkSettings::default() };
+    let chunks = check(&document, &settings, &count);
+    let found: Vec<_> =
+        chunks.iter().map(|c| (&text[c.span.clone()], c.headings.join(" > "))).collect();
+    assert_eq!(
+        found,
+        [
+            ("# a b c d e f g h", String::new()),
+            ("x", "i j k".to_owned()),
+            ("# l m n o p q r s\ny", "l m n o p".to_owned()),
+        ]
+    );
+}
+
+#[test]
+fn each_piece_of_a_table_begins_with_its_header() {
+    let rows = |n: usize| (0..n).fold(String::new(), |rows, n| rows + &format!("| {n} | x y |\n"));
+    let header = "| mã | tên |\n|----|-----|";
+    let text = format!("# A\nmở đầu\n\n{header}\n{}\nhết.", rows(60));
+    let document = document(&text, Markup::Markdown);
+    let chunks = check(&document, &small(60, 20), &count);
+    assert!(chunks.len() > 5);
+    for chunk in &chunks {
+        assert_eq!(chunk.text(&document).matches(header).count(), 1);
+    }
+    // Rows are not repeated, and the place is that of the rows.
+    assert!(chunks.windows(2).all(|pair| pair[0].span.end < pair[1].span.start));
+    let last = text.lines().count() as u32;
+    assert!(matches!(chunks[4].place, Some(Place::Lines(8.., end)) if end < last));
+    // A row that is cut has its header above each part.
+    let long = format!("{header}\n| 1 | {} |\n", "x ".repeat(200));
+    let document = self::document(&long, Markup::Markdown);
+    let chunks = check(&document, &small(60, 20), &count);
+    assert!(chunks.len() > 3);
+    assert!(chunks.iter().all(|chunk| chunk.text(&document).contains(header)));
+}
+
+#[test]
+fn a_header_over_half_of_the_limit_is_not_repeated() {
+    let header = format!("|{}\n|{}\n", " x |".repeat(20), "-|".repeat(20));
+    let text = format!("{header}{}", "| a b c |\n".repeat(40));
+    let document = document(&text, Markup::Markdown);
+    let chunks = check(&document, &small(60, 0), &count);
+    assert!(chunks.len() > 2 && chunks.iter().all(|chunk| chunk.header.is_none()));
+}
+
+/// A section of more pieces than are divided at once.
+#[test]
+fn a_section_of_any_length_is_cut_alike() {
+    let text = "a a a a a a a.\n".repeat(100_000);
+    let document = document(&text, Markup::Code);
+    let chunks = check(&document, &small(100, 20), &count);
+    let lines = |chunk: &Chunk| text[chunk.span.clone()].lines().count();
+    assert!(chunks.iter().all(|chunk| (12..=14).contains(&lines(chunk))));
+    assert!(chunks.windows(2).all(|pair| pair[1].span.start < pair[0].span.end));
 }
 
 #[test]
@@ -176,8 +262,9 @@ fn headings_keep_to_their_tokens_innermost_first() {
     let document = document(text, Markup::Markdown);
     let settings = ChunkSettings { max_heading_tokens: 6, ..ChunkSettings::default() };
     let chunks = check(&document, &settings, &count);
-    assert_eq!(chunks[0].headings, ["bốn năm", "sáu"]);
-    assert_eq!(chunks[1].headings, ["a b c d e"]);
+    assert!(chunks[0].headings.is_empty());
+    assert_eq!(chunks[1].headings, ["bốn năm", "sáu"]);
+    assert_eq!(chunks[2].headings, ["a b c d e"]);
     let none = ChunkSettings { max_heading_tokens: 0, ..ChunkSettings::default() };
     assert!(check(&document, &none, &count).iter().all(|c| c.headings.is_empty()));
 }
@@ -262,7 +349,8 @@ fn markdown_is_covered_but_for_headings_and_front_matter() {
     let document = document(text, Markup::Markdown);
     for max in [3, 10, 320] {
         let mut covered = vec![false; text.len()];
-        for chunk in chunk(&document, &small(max, 0), &count) {
+        let settings = ChunkSettings { max_tokens: max, ..ChunkSettings::default() };
+        for chunk in chunk(&document, &settings, &count) {
             covered[chunk.span].fill(true);
         }
         let left: String = text

@@ -82,14 +82,19 @@ pub struct Document {
 
 impl Document {
     /// The sections of the text, as its reader found them or as its markup shows them.
-    pub(crate) fn sections(&self) -> Cow<'_, [Section]> {
-        if let Some(sections) = &self.structure.sections {
-            return Cow::Borrowed(sections);
+    pub(crate) fn sections(&self) -> Box<dyn Iterator<Item = Cow<'_, Section>> + '_> {
+        let text = &self.text;
+        match (&self.structure.sections, self.format) {
+            (Some(sections), _) => Box::new(sections.iter().map(Cow::Borrowed)),
+            (None, Markup::Markdown) => {
+                Box::new(markdown::sections(text).into_iter().map(Cow::Owned))
+            }
+            (None, Markup::Plain) => {
+                Box::new(section::plain(text, BlockKind::Prose).map(Cow::Owned))
+            }
+            (None, Markup::Code) => {
+                Box::new(section::plain(text, BlockKind::Lines).map(Cow::Owned))
+            }
         }
-        Cow::Owned(match self.format {
-            Markup::Markdown => markdown::sections(&self.text),
-            Markup::Plain => section::plain(&self.text, BlockKind::Prose),
-            Markup::Code => section::plain(&self.text, BlockKind::Lines),
-        })
     }
 }

@@ -7,8 +7,24 @@ use std::ops::Range;
 pub(crate) struct Section {
     /// Headings above the text, outermost first.
     pub headings: Vec<String>,
-    /// In order, without overlap. Together they hold every non-whitespace byte of the section.
+    /// Where the innermost of them is written, if it is the section's own. It is before the blocks,
+    /// and in none of them. A heading that is in no chunk's headings, because no text follows it,
+    /// becomes text itself.
+    pub heading: Option<Range<usize>>,
+    /// In order, without overlap. Together they hold every non-whitespace byte of the section. There
+    /// are none if the next heading follows directly.
     pub blocks: Vec<Block>,
+}
+
+impl Section {
+    /// The section once `bytes` are put before the document's text.
+    #[must_use]
+    pub fn shifted(mut self, bytes: usize) -> Self {
+        let shift = |span: &mut Range<usize>| *span = span.start + bytes..span.end + bytes;
+        self.heading.iter_mut().for_each(shift);
+        self.blocks.iter_mut().for_each(|block| shift(&mut block.span));
+        self
+    }
 }
 
 /// A paragraph, a list item, a table, a code block.
@@ -24,8 +40,12 @@ pub(crate) struct Block {
 pub(crate) enum BlockKind {
     /// After sentences. A line break is a space.
     Prose,
-    /// After lines: code, tables, HTML.
+    /// After lines: code, HTML.
     Lines,
+    /// After lines, each of which is a row of a table, of any number. Its first `header` bytes are
+    /// the header row (or several), with the line end: every later piece begins with a copy of it,
+    /// unless it is longer than half a chunk. Zero if there is none.
+    Table { header: usize },
 }
 
 /// The headings above a position in the document.
@@ -47,23 +67,38 @@ impl HeadingPath {
     }
 }
 
-/// Plain text: one section without headings, whose blocks are the paragraphs between blank lines.
-pub(crate) fn plain(text: &str, kind: BlockKind) -> Vec<Section> {
-    let mut blocks: Vec<Block> = Vec::new();
+/// Blocks of a section of plain text. They are held in memory, and a file may be nothing but line
+/// breaks.
+const MAX_PLAIN_BLOCKS: usize = 1 << 16;
+
+/// Plain text: sections without headings, whose blocks are the paragraphs between blank lines. It is
+/// one section, unless there are very many paragraphs.
+pub(crate) fn plain(text: &str, kind: BlockKind) -> impl Iterator<Item = Section> {
+    let mut lines = text.split_inclusive('\n');
     let mut position = 0;
     let mut after_blank = true;
-    for line in text.split_inclusive('\n') {
-        let end = position + line.len();
-        let blank = line.trim().is_empty();
-        match blocks.last_mut() {
-            Some(block) if blank || !after_blank => block.span.end = end,
-            None if blank => {}
-            _ => blocks.push(Block { span: position..end, kind }),
+    let mut opened: Option<Block> = None;
+    std::iter::from_fn(move || {
+        let mut blocks: Vec<Block> = opened.take().into_iter().collect();
+        for line in lines.by_ref() {
+            let end = position + line.len();
+            let blank = line.trim().is_empty();
+            let begins = !blank && (after_blank || blocks.is_empty());
+            let block = Block { span: position..end, kind };
+            after_blank = blank;
+            position = end;
+            if begins && blocks.len() == MAX_PLAIN_BLOCKS {
+                opened = Some(block);
+                break;
+            } else if begins {
+                blocks.push(block);
+            } else if let Some(last) = blocks.last_mut() {
+                last.span.end = end;
+            }
         }
-        after_blank = blank;
-        position = end;
-    }
-    if blocks.is_empty() { Vec::new() } else { vec![Section { headings: Vec::new(), blocks }] }
+        let section = Section { headings: Vec::new(), heading: None, blocks };
+        (!section.blocks.is_empty()).then_some(section)
+    })
 }
 
 #[cfg(test)]
@@ -73,10 +108,20 @@ mod tests {
     #[test]
     fn paragraphs_are_blocks() {
         let text = "\n \nmột\nhai\n \n\nba\r\n\r\nbốn";
-        let sections = plain(text, BlockKind::Prose);
+        let sections: Vec<Section> = plain(text, BlockKind::Prose).collect();
         let blocks: Vec<&str> = sections[0].blocks.iter().map(|b| &text[b.span.clone()]).collect();
         assert_eq!(blocks, ["một\nhai\n \n\n", "ba\r\n\r\n", "bốn"]);
-        assert_eq!(plain(" \n\t\n", BlockKind::Prose), []);
-        assert_eq!(plain("", BlockKind::Prose), []);
+        assert_eq!(plain(" \n\t\n", BlockKind::Prose).count(), 0);
+        assert_eq!(plain("", BlockKind::Prose).count(), 0);
+    }
+
+    #[test]
+    fn very_many_paragraphs_are_several_sections() {
+        let text = "a\n\n".repeat(2 * MAX_PLAIN_BLOCKS + 1);
+        let sections: Vec<Section> = plain(&text, BlockKind::Prose).collect();
+        assert_eq!(sections.len(), 3);
+        let blocks: Vec<&Block> = sections.iter().flat_map(|section| &section.blocks).collect();
+        assert_eq!(blocks.len(), 2 * MAX_PLAIN_BLOCKS + 1);
+        assert!(blocks.windows(2).all(|pair| pair[0].span.end == pair[1].span.start));
     }
 }

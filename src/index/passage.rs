@@ -20,7 +20,7 @@ pub struct Passage {
     pub place: Option<Place>,
     /// Byte span in the document's text.
     pub span: (usize, usize),
-    /// The chunk's text.
+    /// The text of that span. If it is the later part of a table, the table's header row is above it.
     pub text: String,
     /// Markup of the text.
     pub format: Markup,
@@ -30,6 +30,12 @@ impl Passage {
     /// The headings in one line, `A > B`.
     pub fn heading(&self) -> String {
         self.headings.join(" > ")
+    }
+
+    /// The text of [`Self::span`] alone, without a header row that is repeated above it.
+    pub fn text_of_span(&self) -> &str {
+        let repeated = self.text.len().saturating_sub(self.span.1.saturating_sub(self.span.0));
+        self.text.get(repeated..).unwrap_or(&self.text)
     }
 
     /// Input of the embedder and the reranker: the headings in one line, then the text.

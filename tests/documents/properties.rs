@@ -67,8 +67,10 @@ fn check(document: &Document, settings: &ChunkSettings) -> Vec<Chunk> {
         assert!(at == 0 || span.start > start, "{span:?} after {start}..{end}");
         assert!(span.end > end, "{span:?} after {start}..{end}");
         (start, end) = (span.start, span.end);
-        let tokens = count(part);
-        assert!(tokens <= settings.max_tokens || part.chars().count() == 1, "{tokens}: {part:?}");
+        let whole = chunk.text(document);
+        let tokens = count(&whole);
+        assert!(tokens <= settings.max_tokens || whole.chars().count() == 1, "{tokens}: {whole:?}");
+        assert!(chunk.header.as_ref().is_none_or(|header| header.end <= span.start), "{whole:?}");
         let headings: usize = chunk.headings.iter().map(|heading| count(heading) + 1).sum();
         assert!(headings <= settings.max_heading_tokens, "{headings}: {:?}", chunk.headings);
         if let Some((first, last)) = place(chunk) {
@@ -79,7 +81,7 @@ fn check(document: &Document, settings: &ChunkSettings) -> Vec<Chunk> {
         if *settings == ChunkSettings::default() {
             let passage = Passage {
                 document: document.id.clone(),
-                text: part.to_owned(),
+                text: whole,
                 headings: chunk.headings.clone(),
                 place: chunk.place,
                 span: (span.start, span.end),
@@ -94,7 +96,8 @@ fn check(document: &Document, settings: &ChunkSettings) -> Vec<Chunk> {
 }
 
 /// Checks that every piece of text that was put into a file is in its chunks, under its heading and
-/// at its place, and that nothing but headings is in no chunk.
+/// at its place, that a heading is above its text or text itself, and that nothing but headings is in
+/// no chunk.
 fn check_parts(sample: &Sample, document: &Document, settings: &ChunkSettings, chunks: &[Chunk]) {
     let text = document.text.as_str();
     let mut last = 0;
@@ -134,8 +137,14 @@ fn check_parts(sample: &Sample, document: &Document, settings: &ChunkSettings, c
         let left: String =
             visible.filter(|&(at, _)| !covered[position + at]).map(|(_, c)| c).collect();
         let whole: String = line.split_whitespace().collect();
-        let is_heading = left == whole && whole.trim_start_matches('#').starts_with("hd");
-        assert!(left.is_empty() || is_heading, "in no chunk: {left:?} of {line:?}");
+        let heading: String = left.trim_start_matches('#').chars().take("hd0000".len()).collect();
+        let is_above = left == whole
+            && heading.starts_with("hd")
+            && chunks
+                .iter()
+                .flat_map(|chunk| &chunk.headings)
+                .any(|above| above.starts_with(&heading));
+        assert!(left.is_empty() || is_above, "in no chunk: {left:?} of {line:?}");
         position += line.len();
     }
 }

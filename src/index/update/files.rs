@@ -158,7 +158,7 @@ fn passages(
         .into_iter()
         .map(|chunk| Passage {
             document: document.id.clone(),
-            text: document.text[chunk.span.clone()].to_owned(),
+            text: chunk.text(document),
             headings: chunk.headings,
             place: chunk.place,
             span: (chunk.span.start, chunk.span.end),

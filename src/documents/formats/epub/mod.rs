@@ -122,7 +122,7 @@ impl Book {
         let mut page = html::extract(&page, html::Syntax::Chapter);
         let sections = page.structure.sections.get_or_insert_default();
         // What is left of a table of contents is its heading.
-        if chapter.is_contents && sections.is_empty() {
+        if chapter.is_contents && sections.iter().all(|section| section.blocks.is_empty()) {
             return Ok(());
         }
         for section in sections.iter_mut().filter(|section| section.headings.is_empty()) {

@@ -261,6 +261,15 @@ impl Flow {
         }
     }
 
+    /// The current row is one of the table's header rows (`w:tblHeader`, `thead`), which are
+    /// repeated where the table is cut. Counts only for rows at the top. In a table without any it
+    /// is the first row, with the next if the first is a single cell: the name of the table.
+    pub fn header_row(&mut self) {
+        if let Some(table) = self.tables.last_mut() {
+            table.header_row();
+        }
+    }
+
     /// The current cell ends, if there is one.
     pub fn end_cell(&mut self) {
         self.end_heading();
@@ -297,7 +306,7 @@ impl Flow {
     pub fn end_table(&mut self) {
         self.end_row();
         if let Some(table) = self.tables.pop() {
-            self.put_down(BlockKind::Lines, &table.rows, Gap::Blank);
+            self.put_down_rows(&table.rows, table.header());
         }
     }
 
@@ -309,10 +318,16 @@ impl Flow {
             return;
         }
         table.is_layout = true;
+        let header = table.header();
         let (rows, row) = (std::mem::take(&mut table.rows), std::mem::take(&mut table.row));
-        self.put_down(BlockKind::Lines, &rows, Gap::Blank);
+        self.put_down_rows(&rows, header);
         self.put_down(BlockKind::Prose, &row, Gap::Blank);
         self.flush(BlockKind::Prose);
+    }
+
+    /// Puts the rows of a table down, the first `header` bytes of which are its header.
+    fn put_down_rows(&mut self, rows: &Marked, header: usize) {
+        self.put_down(BlockKind::Table { header }, rows, Gap::Blank);
     }
 
     /// Puts the current block down.
@@ -452,6 +467,39 @@ mod tests {
         }
         flow.end_table();
         flow.finish(|_| Places::Nowhere).text
+    }
+
+    #[test]
+    fn a_table_knows_its_header() {
+        let header = |rows: &[(&[&str], bool)]| {
+            let mut flow = Flow::default();
+            flow.begin_table();
+            for (cells, is_header) in rows {
+                flow.begin_row();
+                for cell in *cells {
+                    flow.begin_cell();
+                    flow.text(cell);
+                }
+                if *is_header {
+                    flow.header_row();
+                }
+            }
+            flow.end_table();
+            let Extract { text, structure, .. } = flow.finish(|_| Places::Nowhere);
+            let block = structure.sections.unwrap().remove(0).blocks.remove(0);
+            let BlockKind::Table { header } = block.kind else { panic!("{block:?}") };
+            text[block.span][..header].to_owned()
+        };
+        let (one, two): (&[&str], &[&str]) = (&["a"], &["b", "c"]);
+        assert_eq!(header(&[(two, false), (two, false)]), "b | c\n");
+        assert_eq!(header(&[(one, false), (two, false), (two, false)]), "a\nb | c\n");
+        assert_eq!(header(&[(one, false), (one, false)]), "a\n");
+        assert_eq!(
+            header(&[(two, true), (two, true), (two, false), (two, true)]),
+            "b | c\nb | c\n"
+        );
+        assert_eq!(header(&[(two, false), (two, true), (two, false)]), "b | c\n");
+        assert_eq!(header(&[(two, false)]), "b | c");
     }
 
     #[test]

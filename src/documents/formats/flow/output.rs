@@ -1,6 +1,7 @@
 //! The text that a reader has put down so far, its sections, and where its parts stand in the file.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::documents::clean::clean;
 use crate::documents::contents::Extract;
@@ -72,7 +73,8 @@ impl Marked {
 pub(super) struct Output {
     document: Marked,
     sections: Vec<Section>,
-    /// Of the current section.
+    /// Where the heading of the current section is, and its blocks.
+    heading: Option<Range<usize>>,
     blocks: Vec<Block>,
     path: HeadingPath,
     pub first_heading: Option<String>,
@@ -95,7 +97,9 @@ impl Output {
     pub fn push_heading(&mut self, level: usize, title: String, text: &Marked) {
         self.close_section();
         self.separate(Gap::Blank);
+        let start = self.document.text.len();
         self.document.append(text);
+        self.heading = Some(start..self.document.text.len());
         self.path.enter(level, Some(title.clone()));
         self.first_heading.get_or_insert(title);
     }
@@ -113,11 +117,10 @@ impl Output {
         let start = self.document.text.len();
         self.document.text.push_str(&extract.text);
         let sections = extract.structure.sections.clone();
-        for mut section in sections.unwrap_or_else(|| plain(&extract.text, BlockKind::Prose)) {
+        let plain = || plain(&extract.text, BlockKind::Prose).collect();
+        for section in sections.unwrap_or_else(plain) {
+            let mut section = section.shifted(start);
             section.headings.splice(0..0, self.path.titles());
-            for block in &mut section.blocks {
-                block.span = block.span.start + start..block.span.end + start;
-            }
             self.sections.push(section);
         }
     }
@@ -131,9 +134,9 @@ impl Output {
     }
 
     fn close_section(&mut self) {
-        let blocks = std::mem::take(&mut self.blocks);
-        if !blocks.is_empty() {
-            self.sections.push(Section { headings: self.path.titles(), blocks });
+        let (heading, blocks) = (self.heading.take(), std::mem::take(&mut self.blocks));
+        if !blocks.is_empty() || heading.is_some() {
+            self.sections.push(Section { headings: self.path.titles(), heading, blocks });
         }
     }
 

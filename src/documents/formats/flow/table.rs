@@ -55,6 +55,11 @@ pub(super) struct Table {
     above: BTreeMap<usize, Above>,
     /// Columns of the widest row.
     width: usize,
+    /// Whether the current row is a header row.
+    row_is_header: bool,
+    /// Where in `rows` the header rows end, and where the first row of several cells does.
+    header_end: usize,
+    columns_end: usize,
 }
 
 /// The cell that is being read.
@@ -169,12 +174,35 @@ impl Table {
             if !self.rows.text.is_empty() {
                 self.rows.text.push('\n');
             }
+            let is_below_headers = self.header_end + 1 >= self.rows.text.len();
             self.rows.append(&self.row);
+            if self.row_is_header && is_below_headers {
+                self.header_end = self.rows.text.len();
+            }
+            if self.columns_end == 0 && self.cells > 1 {
+                self.columns_end = self.rows.text.len();
+            }
         }
+        self.row_is_header = false;
         self.row.clear();
         self.row_number += 1;
         (self.filled, self.cells, self.more_columns) = (0, 0, 0);
         self.has_text = false;
+    }
+
+    /// The current row is one of the header rows.
+    pub fn header_row(&mut self) {
+        self.row_is_header = true;
+    }
+
+    /// Bytes of `rows` that are the header, with its line end.
+    pub fn header(&self) -> usize {
+        let first_row = || self.rows.text.find('\n').unwrap_or(0);
+        let end = match (self.header_end, self.columns_end) {
+            (0, 0) => first_row(),
+            (0, end) | (end, _) => end,
+        };
+        if end == 0 { 0 } else { (end + 1).min(self.rows.text.len()) }
     }
 
     /// No cell covers rows of more than one group.

@@ -362,7 +362,13 @@ impl Page {
             "pre" | "listing" | "xmp" => flow.begin_verbatim(),
             "table" => flow.begin_table(),
             "thead" | "tbody" | "tfoot" => flow.end_row_group(),
-            "tr" => flow.begin_row(),
+            "tr" => {
+                let is_header = self.place_of("thead") > self.place_of("table");
+                self.flow.begin_row();
+                if is_header {
+                    self.flow.header_row();
+                }
+            }
             "td" | "th" => {
                 flow.begin_cell();
                 flow.set_cell_columns(tag.columns.unwrap_or(1));

@@ -53,25 +53,36 @@ pub(crate) fn read(file: File, path: &Path) -> Result<Contents, ReadError> {
     }))
 }
 
-/// The sections of a Markdown document, each with its heading path. Front matter and the heading
-/// lines themselves are in no block.
+/// The sections of a Markdown document, each with its heading path. Front matter is in no block, if
+/// there is anything else, nor are headings, unless they say more than their titles do.
 pub(crate) fn sections(text: &str) -> Vec<Section> {
-    let body = front_matter(text).map_or(0, |matter| matter.end);
+    let matter = front_matter(text);
+    let body = matter.as_ref().map_or(0, |matter| matter.end);
     let mut outline = Outline::new(text, body);
     // Headings inside quotes and lists structure the quote, not the document.
     let mut depth = 0_usize;
     let mut heading: Option<String> = None;
+    let mut links = false;
     for (event, range) in Parser::new_ext(&text[body..], OPTIONS).into_offset_iter() {
         let range = range.start + body..range.end + body;
         match (event, &mut heading) {
             (Event::Start(Tag::Heading { .. }), _) if depth == 0 => {
                 depth += 1;
                 heading = Some(String::new());
+                links = false;
             }
             (Event::End(TagEnd::Heading(level)), Some(title)) if depth == 1 => {
                 depth -= 1;
-                outline.heading(level as usize, title, range);
+                outline.heading(level as usize, title, range, links);
                 heading = None;
+            }
+            (Event::Start(Tag::Table(_)), None) => {
+                depth += 1;
+                outline.table(range);
+            }
+            (Event::Start(Tag::Link { dest_url, .. }), Some(title)) => {
+                depth += 1;
+                links |= !dest_url.starts_with('#') && !title.contains(&*dest_url);
             }
             (Event::Start(tag), inside) => {
                 depth += 1;
@@ -84,13 +95,23 @@ pub(crate) fn sections(text: &str) -> Vec<Section> {
             (Event::End(_), _) => depth = depth.saturating_sub(1),
             (Event::Rule, _) => outline.block(range.start, BlockKind::Prose),
             (Event::SoftBreak | Event::HardBreak, Some(title)) => title.push(' '),
-            (Event::Text(part) | Event::Code(part) | Event::InlineMath(part), Some(title)) => {
-                title.push_str(&part);
-            }
+            (
+                Event::Text(part)
+                | Event::Code(part)
+                | Event::InlineMath(part)
+                | Event::DisplayMath(part),
+                Some(title),
+            ) => title.push_str(&part),
             _ => {}
         }
     }
-    outline.finish()
+    let mut sections = outline.finish();
+    // A note may say all that it has to say in its front matter.
+    if let Some(matter) = matter.filter(|_| sections.is_empty()) {
+        let blocks = vec![Block { span: matter.yaml, kind: BlockKind::Lines }];
+        sections.push(Section { headings: Vec::new(), heading: None, blocks });
+    }
+    sections
 }
 
 /// Markdown without its HTML comments, which are notes to the author, and where the lines of the file
@@ -167,9 +188,18 @@ fn block_kind(tag: &Tag) -> Option<BlockKind> {
         | Tag::List(_)
         | Tag::Item
         | Tag::FootnoteDefinition(_) => Some(BlockKind::Prose),
-        Tag::CodeBlock(_) | Tag::HtmlBlock | Tag::Table(_) => Some(BlockKind::Lines),
+        Tag::CodeBlock(_) | Tag::HtmlBlock => Some(BlockKind::Lines),
         _ => None,
     }
+}
+
+/// Whether a heading is a paragraph that happens to stand right above a `---` line: one of several
+/// lines, or one that ends as a sentence does.
+fn is_sentence_above_a_rule(heading: &str) -> bool {
+    let Some((paragraph, rule)) = heading.trim_end().rsplit_once('\n') else { return false };
+    let is_rule = rule.contains('-') && rule.trim().bytes().all(|byte| byte == b'-');
+    let end = paragraph.trim_end().trim_end_matches(['*', '_', '`', '~', '"', '”', '’', ')', '»']);
+    is_rule && (paragraph.contains('\n') || end.ends_with(['.', '!', '…', ';', ',', '。', '！']))
 }
 
 /// Sections under construction.
@@ -177,6 +207,8 @@ struct Outline<'t> {
     text: &'t str,
     sections: Vec<Section>,
     path: HeadingPath,
+    /// Where the heading of the current section is.
+    heading: Option<Range<usize>>,
     /// Line starts at which the blocks of the current section begin.
     starts: Vec<(usize, BlockKind)>,
     /// End of the line at which the last block begins.
@@ -189,6 +221,7 @@ impl<'t> Outline<'t> {
             text,
             sections: Vec::new(),
             path: HeadingPath::default(),
+            heading: None,
             starts: Vec::new(),
             line_end: 0,
         };
@@ -224,17 +257,31 @@ impl<'t> Outline<'t> {
         self.line_end = self.end_of_line(position);
     }
 
+    /// A table with the given source range, whose header is its first line and the rule below it.
+    fn table(&mut self, range: Range<usize>) {
+        self.block(range.start, BlockKind::Lines);
+        let table = &self.text[range.clone()];
+        let rule_end = table.match_indices('\n').nth(1).map_or(table.len(), |(at, _)| at + 1);
+        if let Some((start, kind)) = self.starts.last_mut() {
+            *kind = BlockKind::Table { header: (range.start + rule_end).saturating_sub(*start) };
+        }
+    }
+
     /// A heading with the given source range: the current section ends, the next one begins.
-    fn heading(&mut self, level: usize, title: &str, range: Range<usize>) {
-        // To Markdown a paragraph right above a `---` line is a heading, but seldom to its author. A
-        // heading would not be searchable, so long ones stay text.
-        if title.chars().nth(MAX_TITLE_CHARS).is_some() {
+    /// `links` if it leads somewhere, which its title does not say.
+    fn heading(&mut self, level: usize, title: &str, range: Range<usize>, links: bool) {
+        // To Markdown a paragraph right above a `---` line is a heading, but seldom to its author.
+        let source = &self.text[range.clone()];
+        if title.chars().nth(MAX_TITLE_CHARS).is_some() || is_sentence_above_a_rule(source) {
             self.block(range.start, BlockKind::Prose);
             return;
         }
         self.close(range.start);
-        self.path.enter(level, tidy_title(title));
-        self.open(range.end);
+        let title = tidy_title(title);
+        let is_text = links || (title.is_none() && source.contains(char::is_alphanumeric));
+        self.open(if is_text { range.start } else { range.end });
+        self.heading = Some(range).filter(|_| title.is_some() && !is_text);
+        self.path.enter(level, title);
     }
 
     fn close(&mut self, end: usize) {
@@ -248,8 +295,9 @@ impl<'t> Outline<'t> {
                 self.text.get(block.span.clone()).is_some_and(|text| !text.trim().is_empty())
             })
             .collect();
-        if !blocks.is_empty() {
-            self.sections.push(Section { headings: self.path.titles(), blocks });
+        let heading = self.heading.take();
+        if !blocks.is_empty() || heading.is_some() {
+            self.sections.push(Section { headings: self.path.titles(), heading, blocks });
         }
     }
 
@@ -261,13 +309,14 @@ impl<'t> Outline<'t> {
 
 #[cfg(test)]
 mod tests {
-    use super::BlockKind::{Lines, Prose};
+    use super::BlockKind::{Lines, Prose, Table};
     use super::*;
 
     fn outline(text: &str) -> Vec<(String, Vec<&str>)> {
         let block = |block: &Block| text[block.span.clone()].trim();
         sections(text)
             .iter()
+            .filter(|section| !section.blocks.is_empty())
             .map(|s| (s.headings.join(" > "), s.blocks.iter().map(block).collect()))
             .collect()
     }
@@ -328,7 +377,10 @@ Mở đầu:
                 ("> trích", Prose),
                 ("> ## Tiêu đề trong trích dẫn", Prose),
                 ("> hết", Prose),
-                ("| a | b |\n|---|---|\n| 1 | 2 |\n\n[ref]: http://example.com", Lines),
+                (
+                    "| a | b |\n|---|---|\n| 1 | 2 |\n\n[ref]: http://example.com",
+                    Table { header: "| a | b |\n|---|---|\n".len() }
+                ),
                 ("# mã thụt lề", Lines),
             ]
         );
@@ -359,6 +411,40 @@ Mở đầu:
     }
 
     #[test]
+    fn a_sentence_above_a_rule_is_text() {
+        let text = "# A\nmột\n\nHạn là **31/12.**\n---\nHai dòng\nvà hết\n---\nba";
+        let blocks = vec!["một", "Hạn là **31/12.**\n---", "Hai dòng\nvà hết\n---", "ba"];
+        assert_eq!(outline(text), [("A".to_owned(), blocks)]);
+        let headings = "Hỏi gì?\n---\nmột\n\nTựa\n---\nhai\n\nHết.\n===\nba";
+        let paths: Vec<String> = outline(headings).into_iter().map(|section| section.0).collect();
+        assert_eq!(paths, ["Hỏi gì?", "Tựa", "Hết."]);
+    }
+
+    #[test]
+    fn what_a_title_leaves_out_of_a_heading_is_text() {
+        let text = "# [Hợp đồng](https://a.vn/77)\nmột\n# <img alt=\"hai\">\n# [B](#b)\nba";
+        let expected = [
+            ("Hợp đồng", vec!["# [Hợp đồng](https://a.vn/77)", "một"]),
+            ("", vec!["# <img alt=\"hai\">"]),
+            ("B", vec!["ba"]),
+        ];
+        assert_eq!(outline(text), expected.map(|(path, blocks)| (path.to_owned(), blocks)));
+    }
+
+    #[test]
+    fn headings_say_where_they_are() {
+        let text = "# A\n## B\nmột\nC\n---\n#\n";
+        let sections = sections(text);
+        let found: Vec<_> = sections
+            .iter()
+            .map(|s| (s.headings.join(" > "), s.heading.clone().map(|span| text[span].trim())))
+            .collect();
+        // Only the first line of a paragraph can begin a heading.
+        let expected = [("A", "# A"), ("A > B", "## B")];
+        assert_eq!(found, expected.map(|(path, source)| (path.to_owned(), Some(source))));
+    }
+
+    #[test]
     fn an_unterminated_fence_is_code_to_the_end() {
         let text = "# A\n```\n# b\n\nc";
         assert_eq!(outline(text), [("A".to_owned(), vec!["```\n# b\n\nc"])]);
@@ -367,6 +453,8 @@ Mở đầu:
     #[test]
     fn front_matter_is_not_text() {
         assert_eq!(outline("---\ntitle: x\ntags: [a]\n---\ntext"), [(String::new(), vec!["text"])]);
+        let only = [(String::new(), vec!["title: x"])];
+        assert_eq!(outline("---\ntitle: x\n---\n"), only);
         assert_eq!(outline("---\nA rule, then text.\n\n---\nmore").len(), 1);
         assert_eq!(outline("---\nkey: no end\n\ntext")[0].1[0], "---");
         assert_eq!(outline("a\n\n---\nkey: value\n\n---\nb")[0].1.len(), 5);
