@@ -64,7 +64,7 @@ fn main() -> Result<()> {
             sums.time
         );
     }
-    println!("{} binary files passed over", walk.binary);
+    println!("{} files left out", walk.left_out.files());
     for remark in remarks {
         println!("{remark}");
     }

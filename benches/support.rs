@@ -148,8 +148,7 @@ fn index(corpus: &Path, folder: &Path, models: &Models) -> Result<DirectoryIndex
     let walk = documents::walk(&paths, &Filter::default())?;
     let (stop, mut watch) = (AtomicBool::new(false), |_| {});
     let embedder = models.embedder.get()?;
-    Indexer::new(Box::new(writer), embedder, Start::Update, &stop, &mut watch)
-        .update(&paths, &walk)?;
+    Indexer::new(Box::new(writer), embedder, Start::Update, &stop, &mut watch).update(&walk)?;
     Ok(DirectoryIndex::open(folder)?)
 }
 

@@ -33,8 +33,8 @@ fn main() -> Result<()> {
     let mut progress = |_| {};
     // The embedder is loaded here; the LLM is not.
     let embedder = models.embedder.get()?;
-    let summary = Indexer::new(writer, embedder, Start::Update, &stop, &mut progress)
-        .update(&paths, &walk)?;
+    let summary =
+        Indexer::new(writer, embedder, Start::Update, &stop, &mut progress).update(&walk)?;
 
     for problem in &summary.problems {
         eprintln!("{problem}");

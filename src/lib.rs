@@ -31,11 +31,10 @@
 //! let location = Location::Directory("notes-index".into());
 //! let stop = AtomicBool::new(false);
 //!
-//! let folders = [PathBuf::from("notes")];
-//! let files = walk(&folders, &Filter::new(&[], &[])?)?;
+//! let files = walk(&[PathBuf::from("notes")], &Filter::default())?;
 //! let writer = location.write(models.index_settings.clone(), Start::Update)?;
 //! Indexer::new(writer, models.embedder.get()?, Start::Update, &stop, &mut |_| {})
-//!     .update(&folders, &files)?;
+//!     .update(&files)?;
 //!
 //! let index = location.open()?;
 //! let answerer = models.answerer(index.as_ref(), AnswerOptions::default(), Duration::ZERO)?;
@@ -88,7 +87,7 @@ pub use answer::{Answer, AnswerOptions, Answerer, Event};
 pub use cli::{Exit, main, serve_job};
 pub use documents::{Filter, walk};
 pub use generation::local::SamplingOptions;
-pub use index::update::{Indexer, IndexingProgress, IndexingSummary};
+pub use index::update::{FileAccount, Indexer, IndexingProgress, IndexingSummary};
 pub use index::{Index, Location, Passage, Start};
 pub use models::{Catalogue, HubSettings, ModelStore, Profile};
 pub use profile::{Models, Overrides};

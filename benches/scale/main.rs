@@ -432,11 +432,11 @@ fn embed(model: &Path, documents: &Path, vectors: &Path) -> Result<Value> {
         anyhow::Ok(())
     };
     // Cut as for an index: a whole text may be longer than the embedder's window.
-    let problems = preview(&walk, &ChunkSettings::default(), &embedder, &mut |_, passages| {
+    let previewed = preview(&walk, &ChunkSettings::default(), &embedder, &mut |_, passages| {
         waiting.extend(passages.iter().map(Passage::text_to_embed));
         if waiting.len() >= 64 { write(&mut waiting) } else { Ok(()) }
     })?;
-    ensure!(problems.is_empty(), "{}", problems.join("; "));
+    ensure!(previewed.problems.is_empty(), "{}", previewed.problems.join("; "));
     write(&mut waiting)?;
     out.flush()?;
     Ok(json!({ "vectors": written }))

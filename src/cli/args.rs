@@ -17,7 +17,7 @@ use crate::terminal::Lang;
 #[command(name = "rag-query", version, max_term_width = 100)]
 #[command(
     after_help = "Exit codes: 0 answered, 1 error, 2 usage, 3 nothing relevant in the documents, \
-    4 the required GPU cannot be used, 130 interrupted."
+    4 the required GPU cannot be used, 130 interrupted (by Ctrl-C, SIGTERM or a closed terminal)."
 )]
 pub struct Cli {
     /// The question, in quotes
@@ -223,15 +223,21 @@ pub struct IndexArgs {
     pub dry_run: bool,
 
     /// In folders, index only files that match this .gitignore-style pattern, such as '*.md' or
-    /// 'notes/**'; can be repeated
+    /// 'notes/**', in any case; can be repeated. Documents of other files stay in the index
     #[arg(long, value_name = "PATTERN")]
     pub include: Vec<String>,
 
-    /// In folders, skip files that match this pattern; can be repeated
+    /// In folders, skip files that match this pattern; can be repeated. What the index has of them
+    /// already stays there
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Vec<String>,
 
-    /// Exit with code 1 if any file could not be read
+    /// Compare the content of every file, also of those whose size and times have not changed
+    #[arg(long, conflicts_with = "dry_run")]
+    pub checksum: bool,
+
+    /// Exit with code 1 if any file could not be read or has no text, or if a folder that had
+    /// documents has none now
     #[arg(long)]
     pub strict: bool,
 }
@@ -279,6 +285,12 @@ pub enum IndexAction {
     /// Removes documents from the index, whether or not their files still exist
     Remove {
         /// Files and folders, or lines of JSONL files as `index list` names them
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+    },
+    /// Says of each file how it is read, or why it is left out
+    Explain {
+        /// Files and folders
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
     },

@@ -1,17 +1,31 @@
-//! Ctrl-C stops the current answer or indexing; if there is none, it ends the program.
+//! Ctrl-C stops the current answer or indexing; if there is none, it ends the program. SIGTERM and
+//! SIGHUP do the same: a shutdown or a closed terminal loses no finished work either.
 
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::exit::Exit;
+
+/// Signals this soon after the first belong to it: a terminal that closes sends SIGHUP through both
+/// the shell and the system, and a service manager sends SIGHUP after SIGTERM.
+const SAME_EVENT: Duration = Duration::from_millis(500);
 
 static BUSY: AtomicBool = AtomicBool::new(false);
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Installs the Ctrl-C handler. If that fails, Ctrl-C ends the program as usual.
+/// Installs the handler of the signals. If that fails, they end the program as usual.
 pub fn install() {
-    let installed = ctrlc::set_handler(|| {
+    let mut first = Instant::now();
+    let installed = ctrlc::set_handler(move || {
+        let is_first = !INTERRUPTED.swap(true, Ordering::SeqCst);
+        if is_first {
+            first = Instant::now();
+        }
         // A second Ctrl-C does not wait for the work to stop.
-        if !BUSY.load(Ordering::SeqCst) || INTERRUPTED.swap(true, Ordering::SeqCst) {
-            process::exit(130);
+        let is_impatient = !is_first && first.elapsed() > SAME_EVENT;
+        if !BUSY.load(Ordering::SeqCst) || is_impatient {
+            process::exit(Exit::Interrupted as i32);
         }
     });
     if let Err(error) = installed {
@@ -19,18 +33,18 @@ pub fn install() {
     }
 }
 
-/// While this guard lives, Ctrl-C only sets the flag.
+/// While this guard lives, a signal only sets the flag.
 pub struct Interruptible(());
 
 impl Interruptible {
-    /// Clears the flag and starts catching Ctrl-C.
+    /// Clears the flag and starts catching signals.
     pub fn begin() -> Self {
         INTERRUPTED.store(false, Ordering::SeqCst);
         BUSY.store(true, Ordering::SeqCst);
         Self(())
     }
 
-    /// The flag, set once Ctrl-C was pressed.
+    /// The flag, set once a signal came.
     #[expect(clippy::unused_self, reason = "the flag means something only while this lives")]
     pub fn interrupted(&self) -> &'static AtomicBool {
         &INTERRUPTED

@@ -54,7 +54,7 @@ impl World {
         let (stop, mut watch) = (AtomicBool::new(false), |_| {});
         let embedder = models.embedder.get().unwrap();
         let indexer = Indexer::new(Box::new(writer), embedder, Start::Update, &stop, &mut watch);
-        indexer.update(&paths, &walk).unwrap();
+        indexer.update(&walk).unwrap();
         let index = DirectoryIndex::open(&index).unwrap();
         Self { _folder: folder, terminal, index, models }
     }

@@ -10,7 +10,7 @@ use super::lines;
 use super::setup::Setup;
 use crate::documents::Place;
 use crate::retrieval::{Hit, Scores};
-use crate::terminal::{Terminal, document_name};
+use crate::terminal::{Terminal, document_name, shown_name};
 use crate::text::question;
 
 /// A hit, as `--json` prints it.
@@ -76,7 +76,7 @@ fn json_hit<'a>(question: &'a str, rank: usize, hit: &'a Hit, relevance: f32) ->
 
 fn print(terminal: Terminal, rank: usize, hit: &Hit) -> io::Result<()> {
     let passage = &hit.passage;
-    let document = document_name(&passage.document);
+    let document = shown_name(&passage.document);
     let place = terminal.lang.place(passage.place);
     let heading = passage.heading();
     let heading = if heading.is_empty() { heading } else { format!(" — {heading}") };

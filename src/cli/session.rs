@@ -13,7 +13,7 @@ use crate::answer::{Answer, Answerer, Conversation, Event, Reason, Unsupported};
 use crate::generation::local::placement::DeviceChoice;
 use crate::profile::Models;
 use crate::prompt::{Messages, line_of};
-use crate::terminal::{Step, Terminal, document_name, time};
+use crate::terminal::{Step, Terminal, one_line, shown_name, time};
 
 /// Most characters shown of an unsupported sentence.
 const MAX_SHOWN_OF_SENTENCE: usize = 80;
@@ -119,7 +119,12 @@ impl<'a> Session<'a> {
             } else {
                 format!(" — {}", citation.heading)
             };
-            let _ = writeln!(list, "  [{}] {}{heading}{place}", citation.n, citation.document);
+            let _ = writeln!(
+                list,
+                "  [{}] {}{heading}{place}",
+                citation.n,
+                one_line(&citation.document)
+            );
         }
         list
     }
@@ -242,7 +247,7 @@ fn explain(terminal: Terminal, answer: &Answer) {
             scores.dense,
             scores.bm25,
             scores.fused,
-            document_name(&hit.passage.document),
+            shown_name(&hit.passage.document),
             hit.passage.heading(),
         ));
     }

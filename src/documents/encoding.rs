@@ -67,6 +67,22 @@ pub(crate) fn decode<'b>(
     declared.filter(|encoding| *encoding != encoding_rs::UTF_8).map(as_declared).ok_or(error)
 }
 
+/// The name of the encoding in which [`decode`] reads bytes; `None` if they are no text.
+pub(crate) fn name(bytes: &[u8], declared: Option<&'static Encoding>) -> Option<&'static str> {
+    let text = decode(bytes, declared).ok()?;
+    if text.as_bytes() == bytes.strip_prefix(UTF8_MARK).unwrap_or(bytes) {
+        return Some("UTF-8");
+    }
+    if let Some(encoding) = utf16(bytes) {
+        return Some(encoding.name());
+    }
+    let decoders: [(&str, Decoder); 3] =
+        [("windows-1258", windows_1258), ("TCVN3", tcvn3), ("VNI", vni)];
+    let is_it = |(_, decode): &&(&str, Decoder)| decode(bytes).as_deref() == Some(&*text);
+    let legacy = decoders.iter().find(is_it).map(|(name, _)| *name);
+    legacy.or(declared.map(Encoding::name)).or(Some("?"))
+}
+
 /// UTF-16, told by its mark, or else by the zeros of its Latin letters, spaces and line ends.
 fn utf16(bytes: &[u8]) -> Option<&'static Encoding> {
     if bytes.starts_with(b"\xFF\xFE") {
@@ -336,6 +352,10 @@ mod tests {
         let expected = "Cộng hòa xã hội chủ nghĩa Việt Nam";
         assert_eq!(decoded(tcvn3).as_deref(), Ok(expected));
         assert_eq!(decoded(vni).as_deref(), Ok(expected));
+        assert_eq!([tcvn3, &vni[..]].map(|bytes| name(bytes, None)), [Some("TCVN3"), Some("VNI")]);
+        assert_eq!(name("Việt".as_bytes(), None), Some("UTF-8"));
+        assert_eq!(name(b"\xFF\xFEa\0", None), Some("UTF-16LE"));
+        assert_eq!(name(b"\0\x01\x02", None), None);
         assert_ne!(decoded(windows).as_deref(), Ok("CộNG"));
     }
 

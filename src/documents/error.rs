@@ -50,12 +50,33 @@ pub enum ReadError {
         source: io::Error,
     },
     /// A folder could not be listed.
-    #[error("cannot list a folder under `{}` ({source}); check its permissions", .path.display())]
+    #[error("cannot list the folder `{}` ({source}); check its permissions", .path.display())]
     Folder {
-        /// The path that was walked.
+        /// The folder.
         path: PathBuf,
-        /// The folder and the reason.
-        source: ignore::Error,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// What a folder's ignore file keeps out is unknown, so nothing in the folder is taken.
+    #[error(
+        "cannot read `{}` ({source}), so its folder was left out as a whole; mend or remove the file",
+        .path.display()
+    )]
+    IgnoreFile {
+        /// The ignore file.
+        path: PathBuf,
+        /// Why it cannot be read.
+        source: io::Error,
+    },
+    /// A line of an ignore file that is no pattern.
+    #[error("`{}`, line {line}: {why}; the other lines hold", .path.display())]
+    IgnoreLine {
+        /// The ignore file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        why: String,
     },
     /// The file is larger than a file of its kind may be.
     #[error("`{}` is larger than {} MiB; split it", .path.display(), limit / MIB)]

@@ -34,9 +34,10 @@ use formats::markdown;
 pub use formats::pdf::JOB as PDF_JOB;
 pub use place::Place;
 pub(crate) use place::PlaceWords;
-pub use read::read;
+pub use read::{read, reader_of};
 use section::{BlockKind, Section};
-pub use walk::{Filter, Walk, walk};
+pub(crate) use walk::composed;
+pub use walk::{Filter, Group, Reason, Walk, locate, look_at, walk};
 
 /// Version of the way from a file to its chunks. It is raised when that changes, so that indexes
 /// read again what they read the old way.

@@ -2,12 +2,16 @@
 
 use std::fmt;
 use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::Document;
+use super::charset;
 use super::contents::{Contents, Extract, Record};
+use super::encoding;
 use super::error::ReadError;
-use super::formats::{FileFormat, supported};
+use super::formats::{FileFormat, Sign, supported};
+use super::limits::MAX_DOCUMENT_BYTES;
 use super::recognize::recognize;
 
 /// Reads the documents of one file. Nothing is opened before the first `next`.
@@ -105,6 +109,19 @@ fn document(id: String, extract: Extract) -> Document {
     Document { id, title, text, format: markup, structure }
 }
 
+/// The format in which the file at `path` is read and, of text, its encoding.
+pub fn reader_of(path: &Path) -> Option<(&'static str, Option<&'static str>)> {
+    let format = recognize(path).ok()??;
+    let is_binary = |sign: &Sign| matches!(sign, Sign::Bytes(_) | Sign::Part(_));
+    if format.signs.iter().any(is_binary) {
+        return Some((format.name, None));
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).ok()?;
+    file.take(MAX_DOCUMENT_BYTES as u64).read_to_end(&mut bytes).ok()?;
+    Some((format.name, encoding::name(&bytes, charset::declared(&bytes))))
+}
+
 /// The open file, its document id, and its format.
 fn open(path: &Path) -> Result<(File, String, &'static FileFormat), ReadError> {
     // Before opening: opening a pipe would wait for its writer.
@@ -127,7 +144,6 @@ fn open(path: &Path) -> Result<(File, String, &'static FileFormat), ReadError> {
 mod tests {
     use super::*;
     use crate::documents::Markup;
-    use crate::documents::limits::MAX_DOCUMENT_BYTES;
     use crate::documents::samples::{Outcome, documents};
 
     fn read_error(name: &str, bytes: impl AsRef<[u8]>) -> ReadError {

@@ -1,4 +1,5 @@
-//! Which format a file is in: told by its extension, or, where it has none, by how it begins.
+//! Which format a file is in: told by its extension, or, where that is none or an unknown one, by how
+//! it begins. A dot in a name is not yet an extension, and text is text whatever its name.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -11,6 +12,20 @@ use zip::ZipArchive;
 use super::encoding;
 use super::formats::{FORMATS, FileFormat, Sign, TextHead};
 
+/// Text in a folder that is only guessed to be a document is taken up to this size. Larger ones are
+/// mostly logs and dumps, which take hours to embed; who wants one names it.
+const MAX_GUESSED_BYTES: u64 = 8 << 20;
+/// Extensions of files that are never text. There are many such files in some folders, and opening
+/// each takes time.
+const BINARY: [&str; 64] = [
+    "7z", "a", "aac", "ai", "apk", "avi", "avif", "bin", "bmp", "bz2", "class", "db", "dll", "dmg",
+    "dylib", "eot", "exe", "flac", "gif", "gz", "heic", "heif", "ico", "img", "iso", "jar", "jpeg",
+    "jpg", "lib", "lzma", "m4a", "m4v", "mkv", "mov", "mp3", "mp4", "mpeg", "mpg", "o", "obj",
+    "ogg", "opus", "otf", "png", "psd", "pyc", "rar", "so", "sqlite", "swf", "tar", "tgz", "tif",
+    "tiff", "ttf", "wav", "webm", "webp", "wma", "wmv", "woff", "woff2", "xz", "zip",
+];
+/// A run of so many characters without a space is no word of a text but encoded or compressed data.
+const LONG_RUN: usize = 256;
 /// Bytes that are looked at in a file without an extension. Binary formats have a zero or a sign of
 /// their own in far fewer.
 const HEAD: usize = 8 << 10;
@@ -19,20 +34,44 @@ const START_CHARS: usize = 1024;
 /// At most one in so many characters of a text is a control character.
 const PRINTABLE: usize = 32;
 
-/// The format of the file at `path`; `None` if it has no reader. A file without an extension is
+/// The format of the file at `path`; `None` if it has no reader. A file without a known extension is
 /// opened, so it has to be a regular one.
 ///
 /// # Errors
 /// The file cannot be opened or read.
 pub(crate) fn recognize(path: &Path) -> io::Result<Option<&'static FileFormat>> {
-    match path.extension() {
-        Some(extension) => Ok(extension.to_str().and_then(by_extension)),
-        None => by_content(path),
+    if let Some(format) = by_name(path) {
+        return Ok(Some(format));
     }
+    let extension = path.extension().map(OsStr::to_ascii_lowercase);
+    let is_binary = extension.is_some_and(|it| BINARY.iter().any(|binary| it == *binary));
+    if is_binary { Ok(None) } else { by_content(path) }
 }
 
-fn by_extension(extension: &str) -> Option<&'static FileFormat> {
-    let extension = extension.to_ascii_lowercase();
+/// What a file that nobody named is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Recognized {
+    /// A document.
+    Format,
+    /// Text of an unknown type, too large to be taken on a guess.
+    LargeText,
+    /// Not a document.
+    Unknown,
+}
+
+/// Whether the file at `path` is taken when its folder is.
+pub(crate) fn recognize_in_folder(path: &Path) -> io::Result<Recognized> {
+    if by_name(path).is_some() {
+        return Ok(Recognized::Format);
+    }
+    let Some(format) = recognize(path)? else { return Ok(Recognized::Unknown) };
+    let is_text = format.signs.iter().any(|sign| matches!(sign, Sign::Text(_) | Sign::AnyText));
+    let is_large = is_text && path.metadata()?.len() > MAX_GUESSED_BYTES;
+    Ok(if is_large { Recognized::LargeText } else { Recognized::Format })
+}
+
+fn by_name(path: &Path) -> Option<&'static FileFormat> {
+    let extension = path.extension()?.to_str()?.to_ascii_lowercase();
     FORMATS.iter().find(|format| format.extensions.contains(&extension.as_str()))
 }
 
@@ -50,10 +89,24 @@ fn by_content(path: &Path) -> io::Result<Option<&'static FileFormat>> {
     }
     let Some(text) = text(&head) else { return Ok(None) };
     let start: String = text.trim_start().chars().take(START_CHARS).collect();
+    let start = start.to_ascii_lowercase();
+    if is_data(&text, &start) {
+        return Ok(None);
+    }
     let file_name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-    let head = TextHead { file_name, start: &start.to_ascii_lowercase() };
+    let head = TextHead { file_name, start: &start };
     Ok(with_sign(|sign| matches!(sign, Sign::Text(says_so) if says_so(&head)))
         .or_else(|| with_sign(|sign| matches!(sign, Sign::AnyText))))
+}
+
+/// Whether text says nothing to people: a key, a drawing, or data in an encoding of letters. A key
+/// is better not in an index either.
+fn is_data(text: &str, start: &str) -> bool {
+    let is_armor = start.starts_with("-----begin ") && !start.starts_with("-----begin pgp signed");
+    let is_drawing = start.starts_with('<') && start.contains("<svg");
+    let runs = text.split(|c: char| c.is_whitespace() || !c.is_ascii());
+    let encoded: usize = runs.map(str::len).filter(|&length| length >= LONG_RUN).sum();
+    is_armor || is_drawing || encoded > text.len() / 2
 }
 
 fn by_parts(file: File) -> Option<&'static FileFormat> {
@@ -100,9 +153,46 @@ mod tests {
     #[test]
     fn an_extension_says_it_whatever_the_content() {
         assert_eq!(format("a.MD", "%PDF-1.4"), Some("Markdown"));
-        assert_eq!(format("a.png", "text"), None);
-        assert_eq!(format("a.", "text"), None);
+        assert_eq!(format("a.PNG", "text"), None);
         assert_eq!(format("README.txt", b"\0"), Some("plain text"));
+    }
+
+    #[test]
+    fn text_is_text_whatever_its_extension() {
+        for name in ["README.vi", "Báo cáo 31.12", "Nghị định 15.2020", "máy.log", "a."] {
+            assert_eq!(format(name, "Số 6601: giá điện tăng\n"), Some("plain text"), "{name}");
+            assert_eq!(format(name, b"\x7FELF\x02\x01\0\0"), None, "{name}");
+        }
+        assert_eq!(format("trang.aspx", "<!DOCTYPE html><p>a"), Some("HTML"));
+        assert_eq!(format("mẫu.dotx", package("word/document.xml")), Some("DOCX"));
+    }
+
+    #[test]
+    fn keys_drawings_and_encoded_data_are_no_text() {
+        let key = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjE\n";
+        for name in ["id_ed25519", "server.pem"] {
+            assert_eq!(format(name, key), None);
+        }
+        let signed = "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\nThe minutes.\n";
+        assert_eq!(format("minutes.asc", signed), Some("plain text"));
+        assert_eq!(format("a.svg", "<?xml version='1.0'?>\n<svg><path d='M 1 2'/></svg>"), None);
+        assert_eq!(format("a.map", format!("{{\"mappings\":\"{}\"}}", "AAAA,".repeat(99))), None);
+        // Scripts without spaces are text.
+        assert_eq!(format("a.log", "自然言語処理".repeat(99)), Some("plain text"));
+    }
+
+    #[test]
+    fn large_text_is_taken_by_its_extension_or_its_name_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let large = |name: &str| {
+            let path = folder.path().join(name);
+            let lines = usize::try_from(MAX_GUESSED_BYTES / 16).unwrap() + 1;
+            std::fs::write(&path, "a line of a log\n".repeat(lines)).unwrap();
+            path
+        };
+        assert_eq!(recognize_in_folder(&large("a.log")).unwrap(), Recognized::LargeText);
+        assert_eq!(recognize_in_folder(&large("a.txt")).unwrap(), Recognized::Format);
+        assert!(recognize(&folder.path().join("a.log")).unwrap().is_some());
     }
 
     #[test]

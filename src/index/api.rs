@@ -8,7 +8,8 @@ use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
 use super::{
-    ChunkId, DocumentState, FileState, IndexError, Ledger, LexicalQuery, Passage, Settings,
+    ChunkId, DocumentState, FileState, IndexError, Ledger, LexicalQuery, Passage, RootState,
+    Settings,
 };
 
 /// Results of the dense and the lexical search for a question.
@@ -163,6 +164,12 @@ pub trait IndexWriter {
         }
         self.forget_file(path);
     }
+
+    /// Records a file or folder that was named to be indexed.
+    fn record_root(&mut self, path: &str, state: RootState);
+
+    /// Forgets a root.
+    fn forget_root(&mut self, path: &str);
 
     /// Commits all changes since the last commit.
     fn commit(&mut self) -> Result<(), IndexError>;

@@ -5,13 +5,21 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// Recorded state of an indexed file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileState {
     /// File size in bytes.
     pub size: u64,
     /// Modification time in nanoseconds since 1970; absent if a later change could have the same
     /// time stamp.
     pub modified: Option<u64>,
+    /// Time of the last change of content, name or rights, like `modified`. Programs can set that
+    /// back, but not this one. Only on Unix.
+    #[serde(default)]
+    pub changed: Option<u64>,
+    /// Number of the file in its file system, which another file in its place does not have. Only on
+    /// Unix.
+    #[serde(default)]
+    pub inode: Option<u64>,
     /// BLAKE3 of the content.
     pub hash: String,
     /// Version of the document reader that read it.
@@ -27,11 +35,23 @@ pub struct DocumentState {
     pub chunks: u64,
 }
 
-/// The documents and files in an index.
+/// What is known of a file or folder that was named to be indexed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootState {
+    /// Patterns that choose among its files; all of them, if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub include: Vec<String>,
+    /// Patterns of files to skip.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
+}
+
+/// The documents and files in an index, and where they come from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ledger {
     files: BTreeMap<String, FileState>,
     documents: BTreeMap<String, DocumentState>,
+    roots: BTreeMap<String, RootState>,
 }
 
 impl Ledger {
@@ -43,6 +63,11 @@ impl Ledger {
     /// Documents by id, including those without chunks.
     pub fn documents(&self) -> &BTreeMap<String, DocumentState> {
         &self.documents
+    }
+
+    /// Files and folders that were named to be indexed, by absolute path.
+    pub fn roots(&self) -> &BTreeMap<String, RootState> {
+        &self.roots
     }
 
     /// The documents of the file at `path`: the file itself, or its `path#id` entries.
@@ -57,12 +82,26 @@ impl Ledger {
         own.into_iter().chain(lines.filter(move |(id, _)| file_of(id) == path))
     }
 
+    /// How many documents of the file at `path` have text.
+    pub fn readable_documents_of(&self, path: &str) -> usize {
+        self.documents_of(path).filter(|(_, document)| document.chunks > 0).count()
+    }
+
     pub(crate) fn insert_file(&mut self, path: impl Into<String>, state: FileState) {
         self.files.insert(path.into(), state);
     }
 
     pub(crate) fn insert_document(&mut self, id: impl Into<String>, state: DocumentState) {
         self.documents.insert(id.into(), state);
+    }
+
+    pub(crate) fn insert_root(&mut self, path: impl Into<String>, state: RootState) {
+        self.roots.insert(path.into(), state);
+    }
+
+    /// Forgets a root; returns its recorded state.
+    pub(crate) fn remove_root(&mut self, path: &str) -> Option<RootState> {
+        self.roots.remove(path)
     }
 
     /// Forgets a file; returns its recorded state.
@@ -86,6 +125,14 @@ pub fn file_of(document: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn states_of_older_indexes_are_read() {
+        let old = r#"{"size":9,"modified":7,"hash":"ab","reader":1}"#;
+        let state: FileState = serde_json::from_str(old).unwrap();
+        assert_eq!((state.size, state.changed, state.inode), (9, None, None));
+        assert_eq!(serde_json::from_str::<RootState>("{}").unwrap(), RootState::default());
+    }
 
     #[test]
     fn the_documents_of_a_file_are_itself_or_its_lines() {

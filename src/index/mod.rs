@@ -20,7 +20,7 @@ pub mod update;
 pub use api::{Index, IndexWriter, Searched, Start, StoredChunk};
 pub use directory::{DirectoryIndex, DirectoryWriter, verify};
 pub use error::IndexError;
-pub use ledger::{DocumentState, FileState, Ledger, file_of};
+pub use ledger::{DocumentState, FileState, Ledger, RootState, file_of};
 pub use lexical::LexicalQuery;
 pub use location::Location;
 pub use milvus::MilvusError;

@@ -44,7 +44,7 @@ impl Notes {
         let (stop, mut watch) = (AtomicBool::new(false), |_| {});
         let embedder = load().unwrap();
         Indexer::new(Box::new(writer), &embedder, Start::Update, &stop, &mut watch)
-            .update(&paths, &walk)
+            .update(&walk)
             .unwrap();
         Self { index: DirectoryIndex::open(&at).unwrap(), embedder: LazyModel::new(load), folder }
     }

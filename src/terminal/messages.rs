@@ -311,23 +311,18 @@ impl Lang {
             unchanged,
             removed,
             problems,
-            binary,
             interrupted,
+            ..
         } = summary;
         let skipped = problems.len();
-        let passed_over = match (self, binary) {
-            (_, 0) => String::new(),
-            (Self::Vi, _) => format!(", bỏ qua {binary} tệp nhị phân"),
-            (Self::En, _) => format!(", {binary} binary files skipped"),
-        };
         let text = match self {
             Self::Vi => format!(
                 "{indexed} tài liệu ({chunks} đoạn, {reused} đã có vectơ) mới hoặc thay đổi, \
-                 {unchanged} không đổi, {removed} đã xóa, {skipped} lỗi{passed_over}; {took} → {place}"
+                 {unchanged} không đổi, {removed} đã xóa, {skipped} lỗi; {took} → {place}"
             ),
             Self::En => format!(
                 "{indexed} documents ({chunks} chunks, {reused} already embedded) new or changed, \
-                 {unchanged} unchanged, {removed} removed, {skipped} problems{passed_over}; {took} → {place}"
+                 {unchanged} unchanged, {removed} removed, {skipped} problems; {took} → {place}"
             ),
         };
         if *interrupted {

@@ -1,5 +1,6 @@
 //! All output of the tool. Answers and data go to stdout, everything else to stderr.
 
+mod account;
 mod messages;
 
 use std::io::{self, IsTerminal, Write};
@@ -44,9 +45,9 @@ impl Terminal {
         Step { text: printable(text), shown, quiet: self.quiet, open: true }
     }
 
-    /// A warning on stderr, even with `--quiet`.
+    /// A warning on stderr, even with `--quiet`. It is one line, whatever names are in it.
     pub fn warn(self, text: &str) {
-        to_stderr(&format!("warning: {}\n", printable(text)));
+        to_stderr(&format!("warning: {}\n", one_line(text)));
     }
 
     /// An error with its causes on stderr, and a hint on how to fix it.
@@ -158,6 +159,17 @@ pub fn printable(text: &str) -> String {
     text.chars().filter(|&c| !obeyed(c)).collect()
 }
 
+/// `text` in one line: a line break in the name of a file must not begin a line of ours.
+pub fn one_line(text: &str) -> String {
+    let is_break = |c: char| matches!(c, '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}' | '\u{85}');
+    printable(&text.replace(is_break, " "))
+}
+
+/// A document's name in a line of text.
+pub fn shown_name(document: &str) -> String {
+    one_line(&document_name(document))
+}
+
 /// A document's display name: relative to the working folder if it is below it.
 pub fn document_name(document: &str) -> String {
     answer::document_name(document, working_folder().as_deref())
@@ -208,6 +220,7 @@ mod tests {
     #[test]
     fn documents_cannot_command_the_terminal() {
         assert_eq!(printable("a\u{1b}[31mred\u{7}\r\n\tb\u{202e}c\u{9b}d"), "a[31mred\n\tbcd");
+        assert_eq!(one_line("a\n  [2] forged\u{2028}.md\u{1b}"), "a   [2] forged .md");
         assert_eq!(printable("Tiếng Việt 🎯 ภาษาไทย"), "Tiếng Việt 🎯 ภาษาไทย");
     }
 }

@@ -91,7 +91,7 @@ fn chunks(document: &str, version: u64) -> Vec<StoredChunk> {
 }
 
 fn file(version: u64) -> FileState {
-    FileState { size: version, modified: None, hash: version.to_string(), reader: 1 }
+    FileState { size: version, hash: version.to_string(), reader: 1, ..FileState::default() }
 }
 
 fn put(writer: &mut dyn IndexWriter, document: &str, version: u64) {

@@ -60,7 +60,10 @@ fn put(writer: &mut dyn IndexWriter, document: &str, version: u64) -> Result<(),
     let chunks = passages.len() as u64;
     writer.finish_document(document, DocumentState { hash: version.to_string(), chunks });
     let hash = version.to_string();
-    writer.finish_file(document, FileState { size: version, modified: None, hash, reader: 1 });
+    writer.finish_file(
+        document,
+        FileState { size: version, hash, reader: 1, ..FileState::default() },
+    );
     Ok(())
 }
 
@@ -276,8 +279,12 @@ fn many_notes(sandbox: &Sandbox, count: usize) {
 }
 
 #[test]
-fn ctrl_c_keeps_what_was_done_and_the_next_run_continues() {
-    for rebuild in [false, true] {
+fn a_signal_keeps_what_was_done_and_the_next_run_continues() {
+    // A terminal that closes sends SIGHUP twice, which is not impatience.
+    let closed: &[Signal] = &[Signal::SIGHUP, Signal::SIGHUP];
+    for (rebuild, signals) in
+        [(false, &[Signal::SIGINT][..]), (true, &[Signal::SIGTERM]), (false, closed)]
+    {
         let sandbox = Sandbox::indexed();
         many_notes(&sandbox, 4000);
         let args: &[&str] = match rebuild {
@@ -295,7 +302,9 @@ fn ctrl_c_keeps_what_was_done_and_the_next_run_continues() {
         while size() < begun + 50_000 {
             thread::sleep(Duration::from_millis(1));
         }
-        kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+        for &signal in signals {
+            kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
+        }
         let outcome = Outcome::of(child.wait_with_output().unwrap()).exits(130);
         let summary: Value = serde_json::from_str(&outcome.stdout).unwrap();
         assert_eq!(summary["interrupted"], true);

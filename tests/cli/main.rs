@@ -4,6 +4,7 @@
 //! that need good answers run on the demo profile, whose files `models/prepare-demo` makes.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are not tests to clippy")]
 
+mod accounts;
 mod bad_input;
 mod bench;
 mod chat_templates;

@@ -12,7 +12,7 @@ use crate::cli::setup::{Setup, named_indexes};
 use crate::index::directory::Manifest;
 use crate::index::{Location, Settings, file_of, update};
 use crate::models;
-use crate::terminal::{bytes, document_name, time};
+use crate::terminal::{bytes, shown_name, time};
 
 pub fn list(setup: &Setup) -> Result<Exit> {
     #[derive(Serialize)]
@@ -28,7 +28,7 @@ pub fn list(setup: &Setup) -> Result<Exit> {
             let bytes = ledger.files().get(file_of(document)).map(|file| file.size);
             setup.terminal.print_json(&Listed { document, chunks: state.chunks, bytes })?;
         } else {
-            let line = format!("{:>6}  {}\n", state.chunks, document_name(document));
+            let line = format!("{:>6}  {}\n", state.chunks, shown_name(document));
             setup.terminal.print(&line)?;
         }
     }

@@ -1,6 +1,7 @@
 //! `rag-query index`: builds, updates and maintains an index.
 
 mod copy;
+mod explain;
 mod manage;
 mod preview;
 
@@ -15,7 +16,7 @@ use super::interrupt::{self, Interruptible};
 use super::setup::Setup;
 use crate::documents::{self, Filter, Walk};
 use crate::index::Start;
-use crate::index::update::{Indexer, IndexingProgress};
+use crate::index::update::{FileAccount, Indexer, IndexingProgress};
 use crate::terminal::{Lang, time};
 
 pub fn run(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
@@ -27,6 +28,7 @@ pub fn run(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
         Some(IndexAction::Names) => manage::names(setup),
         Some(IndexAction::Remove { paths }) => manage::remove(setup, paths),
         Some(IndexAction::Copy { source, target }) => copy::run(setup, source, target),
+        Some(IndexAction::Explain { paths }) => explain::run(setup, paths),
         Some(IndexAction::Verify) => manage::verify(setup),
         Some(IndexAction::Compact) => manage::compact(setup),
     }
@@ -36,7 +38,7 @@ pub fn run(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
 fn walk(args: &IndexArgs) -> Result<Walk> {
     let mut walk = documents::walk(&args.paths, &Filter::new(&args.include, &args.exclude)?)?;
     if let Some(shard) = args.shard {
-        walk.files.retain(|file| shard.has(file));
+        walk.share(|file| shard.has(file));
     }
     Ok(walk)
 }
@@ -49,6 +51,9 @@ fn update(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
     let walk = walk(args)?;
     let start = if args.rebuild { Start::Rebuild } else { Start::Update };
     let settings = models.index_settings.clone();
+    // One that cannot be read has nothing to lose.
+    let replaced = args.rebuild.then(|| setup.index.open()?.ledger());
+    let replaced = replaced.and_then(Result::ok).unwrap_or_default();
     let writer = match args.shard {
         Some(shard) => setup.index.write_shard(settings, shard)?,
         None => setup.index.write(settings, start)?,
@@ -65,23 +70,48 @@ fn update(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
         let seconds = embedding.elapsed().as_secs_f64().max(1e-3);
         show(&bar, lang, progress, progress.chunks as f64 / seconds);
     };
-    let indexer = Indexer::new(writer, embedder, start, busy.interrupted(), &mut watch);
-    let summary = indexer.update(&args.paths, &walk);
+    let indexer = Indexer::new(writer, embedder, start, busy.interrupted(), &mut watch)
+        .by_content(args.checksum)
+        .replacing(replaced);
+    let summary = indexer.update(&walk);
     bar.finish_and_clear();
     let summary = summary?;
-    for problem in &summary.problems {
-        terminal.warn(problem);
+    tell_problems(setup, &summary.problems, &summary.files, &summary.unmatched);
+    for emptied in &summary.emptied {
+        terminal.warn(&lang.emptied(emptied));
     }
     if setup.global.json {
         terminal.print_json(&summary)?;
     }
     let took = time(begun.elapsed());
     terminal.say(&lang.indexed(&summary, &took, &setup.index.to_string()));
-    Ok(match summary.problems.is_empty() {
+    tell_files(setup, &summary.files);
+    Ok(match summary.is_whole() {
         _ if summary.interrupted => Exit::Interrupted,
         false if args.strict => Exit::Error,
         _ => Exit::Answered,
     })
+}
+
+/// Warns of files that could not be read, or have nothing to find, and of patterns without effect.
+fn tell_problems(setup: &Setup, problems: &[String], files: &FileAccount, unmatched: &[String]) {
+    let (terminal, lang) = (setup.terminal, setup.terminal.lang);
+    for problem in problems {
+        terminal.warn(problem);
+    }
+    if !files.without_text.is_empty() {
+        terminal.warn(&lang.without_text(&files.without_text));
+    }
+    for pattern in unmatched {
+        terminal.warn(&lang.unmatched(pattern));
+    }
+}
+
+/// Says what became of every file.
+fn tell_files(setup: &Setup, files: &FileAccount) {
+    for line in setup.terminal.lang.accounted(files) {
+        setup.terminal.say(&line);
+    }
 }
 
 fn show(bar: &ProgressBar, lang: Lang, progress: IndexingProgress, chunks_a_second: f64) {

@@ -7,8 +7,8 @@ use crate::cli::args::IndexArgs;
 use crate::cli::exit::Exit;
 use crate::cli::setup::Setup;
 use crate::index::Passage;
-use crate::index::update::preview;
-use crate::terminal::document_name;
+use crate::index::update::{Previewed, preview};
+use crate::terminal::shown_name;
 
 /// A passage in JSON, with its length in the embedder's tokens.
 #[derive(Serialize)]
@@ -28,7 +28,7 @@ pub fn run(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
         documents += 1;
         chunks += passages.len();
         if !setup.global.json {
-            terminal.print(&format!("{}\n", document_name(id)))?;
+            terminal.print(&format!("{}\n", shown_name(id)))?;
         }
         for passage in passages {
             let tokens = embedder.count_tokens(&passage.text_to_embed());
@@ -50,10 +50,10 @@ pub fn run(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
         Ok(())
     };
     let settings = &models.index_settings.chunking;
-    let problems = preview(&walk, settings, embedder, &mut show)?;
-    for problem in &problems {
-        terminal.warn(problem);
-    }
+    let Previewed { problems, files } = preview(&walk, settings, embedder, &mut show)?;
+    super::tell_problems(setup, &problems, &files, &walk.unmatched);
     terminal.say(&lang.previewed(documents, chunks));
-    Ok(if args.strict && !problems.is_empty() { Exit::Error } else { Exit::Answered })
+    super::tell_files(setup, &files);
+    let is_whole = problems.is_empty() && files.without_text.is_empty();
+    Ok(if args.strict && !is_whole { Exit::Error } else { Exit::Answered })
 }

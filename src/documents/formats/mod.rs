@@ -24,7 +24,7 @@ pub(crate) struct FileFormat {
     pub offered_as: Option<&'static str>,
     /// In lower case, without the dot.
     pub extensions: &'static [&'static str],
-    /// What tells the format in a file without an extension.
+    /// What tells the format in a file without a known extension.
     pub signs: &'static [Sign],
     pub cites: Unit,
     pub read: Reader,
@@ -163,7 +163,7 @@ pub(crate) static FORMATS: &[FileFormat] = &[
 /// The formats that are read, for messages.
 pub(crate) fn supported() -> String {
     let mut supported: Vec<&str> = FORMATS.iter().filter_map(|format| format.offered_as).collect();
-    supported.push("and text without extension");
+    supported.push("and any other text");
     supported.join(", ")
 }
 
@@ -179,8 +179,8 @@ mod tests {
     fn messages_offer_what_is_read() {
         assert_eq!(
             supported(),
-            ".md, .txt, .html, .pdf, .docx, .epub, .jsonl, source code such as .py or .rs, and text \
-             without extension"
+            ".md, .txt, .html, .pdf, .docx, .epub, .jsonl, source code such as .py or .rs, and any \
+             other text"
         );
     }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::index::{DocumentState, FileState, IndexError, Ledger};
+use crate::index::{DocumentState, FileState, IndexError, Ledger, RootState};
 use crate::support::bounded;
 
 /// Hexadecimal digits of a line's checksum, a prefix of its BLAKE3 hash.
@@ -43,6 +43,8 @@ enum Change {
     Document(String, DocumentState),
     ForgetFile(String),
     ForgetDocument(String),
+    Root(String, RootState),
+    ForgetRoot(String),
     Extent(Extent),
 }
 
@@ -86,6 +88,8 @@ impl Log {
             Change::Document(id, state) => self.ledger.insert_document(id, state),
             Change::ForgetFile(path) => drop(self.ledger.remove_file(&path)),
             Change::ForgetDocument(id) => drop(self.ledger.remove_document(&id)),
+            Change::Root(path, state) => self.ledger.insert_root(path, state),
+            Change::ForgetRoot(path) => drop(self.ledger.remove_root(&path)),
             Change::Extent(extent) => self.extents.push(extent),
         }
         self.lines += 1;
@@ -93,7 +97,9 @@ impl Log {
 
     /// Number of lines in a log without obsolete ones.
     fn lines_needed(&self) -> u64 {
-        (self.ledger.files().len() + self.ledger.documents().len() + self.extents.len()) as u64
+        let Self { ledger, extents, .. } = self;
+        let states = ledger.files().len() + ledger.documents().len() + ledger.roots().len();
+        (states + extents.len()) as u64
     }
 }
 
@@ -156,6 +162,18 @@ impl LogWriter {
         }
     }
 
+    pub(crate) fn record_root(&mut self, path: &str, state: RootState) {
+        if self.log.ledger.roots().get(path) != Some(&state) {
+            self.add(Change::Root(path.to_owned(), state));
+        }
+    }
+
+    pub(crate) fn forget_root(&mut self, path: &str) {
+        if self.log.ledger.roots().contains_key(path) {
+            self.add(Change::ForgetRoot(path.to_owned()));
+        }
+    }
+
     pub(crate) fn record_extent(&mut self, extent: Extent) {
         self.add(Change::Extent(extent));
     }
@@ -194,6 +212,9 @@ impl LogWriter {
         }
         for (id, state) in self.log.ledger.documents() {
             next.record_document(id, state.clone());
+        }
+        for (path, state) in self.log.ledger.roots() {
+            next.record_root(path, state.clone());
         }
         for extent in &self.log.extents {
             next.record_extent(extent.clone());
@@ -273,11 +294,19 @@ mod tests {
         writer.record_document("/a.md", document(4));
         writer.forget_document("/b.jsonl#1");
         writer.forget_document("/nowhere");
+        let root = RootState { include: vec!["*.md".to_owned()], ..RootState::default() };
+        writer.record_root("/", root.clone());
+        writer.record_root("/gone", RootState::default());
+        writer.forget_root("/gone");
         let (number, bytes) = writer.sync().unwrap();
         let ledger = read(dir.path(), number, bytes).unwrap();
         assert_eq!(ledger, *writer.ledger());
         assert_eq!(ledger.documents()["/a.md"], document(4));
         assert!(!ledger.documents().contains_key("/b.jsonl#1"));
+        assert_eq!(
+            ledger.roots().clone().into_iter().collect::<Vec<_>>(),
+            [("/".to_owned(), root)]
+        );
         // Anything written after a commit is not part of it.
         writer.record_document("/c.md", document(5));
         writer.sync().unwrap();
@@ -310,6 +339,7 @@ mod tests {
     fn a_log_of_outdated_changes_is_rewritten() {
         let dir = tempfile::tempdir().unwrap();
         let mut writer = LogWriter::open(dir.path(), 1, 0).unwrap();
+        writer.record_root("/", RootState::default());
         for n in 0..=MIN_REWRITTEN {
             writer.record_document("/a.md", document(n));
         }

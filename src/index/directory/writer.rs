@@ -17,8 +17,8 @@ use super::sealed::SealedDirectory;
 use super::vector_file::{Bits, VectorFileWriter};
 use super::verify;
 use crate::index::{
-    ChunkId, DocumentState, FileState, Index, IndexError, IndexWriter, Ledger, Passage, Settings,
-    Start,
+    ChunkId, DocumentState, FileState, Index, IndexError, IndexWriter, Ledger, Passage, RootState,
+    Settings, Start,
 };
 
 /// Tantivy's memory budget for a segment, in bytes; its minimum is 15 MB.
@@ -259,6 +259,9 @@ impl DirectoryWriter {
         for (path, state) in log.ledger().files() {
             new.finish_file(path, state.clone());
         }
+        for (path, state) in log.ledger().roots() {
+            new.record_root(path, state.clone());
+        }
         new.publish()?;
         new.finish()
     }
@@ -352,6 +355,14 @@ impl IndexWriter for DirectoryWriter {
 
     fn forget_file(&mut self, path: &str) {
         self.log.forget_file(path);
+    }
+
+    fn record_root(&mut self, path: &str, state: RootState) {
+        self.log.record_root(path, state);
+    }
+
+    fn forget_root(&mut self, path: &str) {
+        self.log.forget_root(path);
     }
 
     fn commit(&mut self) -> Result<(), IndexError> {

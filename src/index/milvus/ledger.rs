@@ -12,7 +12,9 @@ use super::keys::entry_key;
 use super::names::CollectionNames;
 use super::requests::{KEYS, is_empty, numbers, texts};
 use super::server::Server;
-use crate::index::{DocumentState, FileState, IndexError, Ledger, Settings, Shard, file_of};
+use crate::index::{
+    DocumentState, FileState, IndexError, Ledger, RootState, Settings, Shard, file_of,
+};
 
 /// Format version of the data on the server.
 const FORMAT: u32 = 1;
@@ -24,6 +26,7 @@ const FILE: i64 = 2;
 pub const STATISTICS: i64 = 3;
 /// An active writer's claim: see [`super::lease`].
 pub const CLAIM: i64 = 4;
+const ROOT: i64 = 5;
 
 /// An entry of the ledger.
 pub struct Entry<'a> {
@@ -169,6 +172,31 @@ impl Server {
         self.put_entries(names, &documents.chain(files).collect::<Vec<Entry>>())
     }
 
+    /// Records roots.
+    pub fn put_roots(
+        &self,
+        names: &CollectionNames,
+        roots: &[(String, RootState)],
+    ) -> Result<(), MilvusError> {
+        let entries = roots.iter().map(|(path, state)| Entry {
+            kind: ROOT,
+            name: path,
+            chunks: 0,
+            body: serde_json::to_string(state).expect("a state is plain data"),
+        });
+        self.put_entries(names, &entries.collect::<Vec<Entry>>())
+    }
+
+    /// Forgets roots.
+    pub fn delete_roots(
+        &self,
+        names: &CollectionNames,
+        roots: &[String],
+    ) -> Result<(), MilvusError> {
+        let keys: Vec<i64> = roots.iter().map(|path| entry_key(ROOT, path)).collect();
+        self.delete(&names.ledger(), &keys)
+    }
+
     /// Forgets documents and files.
     pub fn delete_states(
         &self,
@@ -181,7 +209,7 @@ impl Server {
         self.delete(&names.ledger(), &files.chain(documents).collect::<Vec<i64>>())
     }
 
-    /// Reads the documents and files of `shard`.
+    /// Reads the documents and files of `shard`, and all roots.
     pub fn ledger(&self, names: &CollectionNames, shard: Shard) -> Result<Ledger, IndexError> {
         let mut ledger = Ledger::default();
         let wanted = ["id", "kind", "name", "body"];
@@ -201,6 +229,9 @@ impl Server {
                         .insert_document(name, serde_json::from_str(body).map_err(unreadable)?),
                     FILE if shard.has(Path::new(name)) => {
                         ledger.insert_file(name, serde_json::from_str(body).map_err(unreadable)?);
+                    }
+                    ROOT => {
+                        ledger.insert_root(name, serde_json::from_str(body).map_err(unreadable)?);
                     }
                     _ => {}
                 }

@@ -17,8 +17,8 @@ use super::packing::{pack, unpack};
 use super::server::Server;
 use super::statistics::Statistics;
 use crate::index::{
-    DocumentState, FileState, IndexError, IndexWriter, Ledger, Notify, Passage, Settings, Shard,
-    Start, file_of,
+    DocumentState, FileState, IndexError, IndexWriter, Ledger, Notify, Passage, RootState,
+    Settings, Shard, Start, file_of,
 };
 
 /// Chunks per batch.
@@ -137,6 +137,7 @@ impl Target {
             removed: BTreeSet::new(),
             files: BTreeMap::new(),
             forgotten: BTreeSet::new(),
+            roots: BTreeMap::new(),
         }))
     }
 }
@@ -170,6 +171,8 @@ struct Writer {
     removed: BTreeSet<String>,
     files: BTreeMap<String, FileState>,
     forgotten: BTreeSet<String>,
+    /// Roots to be recorded, or forgotten.
+    roots: BTreeMap<String, Option<RootState>>,
 }
 
 impl Writer {
@@ -221,10 +224,24 @@ impl Writer {
         let files: Vec<_> = std::mem::take(&mut self.files).into_iter().collect();
         self.is_unsettled |= !(done.is_empty() && finished.is_empty());
         self.target.server.put_states(&self.target.names, &finished, &files)?;
+        self.send_roots()?;
         for path in forgotten {
             self.recorded.remove(&path);
         }
         self.recorded.extend(files.into_iter().map(|(path, _)| path));
+        Ok(())
+    }
+
+    fn send_roots(&mut self) -> Result<(), IndexError> {
+        let (mut named, mut gone) = (Vec::new(), Vec::new());
+        for (path, state) in std::mem::take(&mut self.roots) {
+            match state {
+                Some(state) => named.push((path, state)),
+                None => gone.push(path),
+            }
+        }
+        self.target.server.put_roots(&self.target.names, &named)?;
+        self.target.server.delete_roots(&self.target.names, &gone)?;
         Ok(())
     }
 
@@ -392,6 +409,19 @@ impl IndexWriter for Writer {
         if self.ledger.remove_file(path).is_some() {
             self.files.remove(path);
             self.forgotten.insert(path.to_owned());
+        }
+    }
+
+    fn record_root(&mut self, path: &str, state: RootState) {
+        if self.ledger.roots().get(path) != Some(&state) {
+            self.ledger.insert_root(path, state.clone());
+            self.roots.insert(path.to_owned(), Some(state));
+        }
+    }
+
+    fn forget_root(&mut self, path: &str) {
+        if self.ledger.remove_root(path).is_some() {
+            self.roots.insert(path.to_owned(), None);
         }
     }
 

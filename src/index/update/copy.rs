@@ -81,6 +81,9 @@ pub fn copy(
         for (path, state) in ledger.files() {
             target.finish_file(path, state.clone());
         }
+        for (path, state) in ledger.roots() {
+            target.record_root(path, state.clone());
+        }
         target.publish()?;
     }
     target.finish()?;

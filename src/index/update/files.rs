@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::account::{Fate, FileAccount};
 use super::in_order::Outcomes;
 use crate::chunks::{ChunkSettings, chunk};
 use crate::documents::{self, Document, ReadError, Walk};
@@ -17,29 +18,45 @@ use crate::index::{FileState, Ledger, Passage, file_of};
 /// Two changes this close together may have the same time stamp: file systems have a resolution of
 /// up to two seconds (FAT).
 const COARSEST_CLOCK: Duration = Duration::from_secs(2);
+/// Files beyond this size are shown to their reader before they are hashed: most formats refuse them,
+/// and hashing a terabyte takes minutes.
+const LARGE: u64 = 256 << 20;
 
 /// The files to read, and counts for the others.
 pub struct FilePlan {
     pub jobs: Vec<FileJob>,
-    /// Documents of the files that can be skipped.
+    /// Documents with text, of the files that can be skipped.
     pub unchanged: usize,
     /// Files whose names the index cannot represent.
     pub problems: Vec<String>,
+    /// What became of all files that are not in `jobs`.
+    pub files: FileAccount,
 }
 
 impl FilePlan {
-    /// Compares the files in `walk` with the ledger.
-    pub fn new(walk: &Walk, ledger: &Ledger) -> Self {
-        let mut plan = Self { jobs: Vec::new(), unchanged: 0, problems: Vec::new() };
+    /// Compares the files in `walk` with the ledger: `by_content`, or else by what the file system
+    /// says of them.
+    pub fn new(walk: &Walk, ledger: &Ledger, by_content: bool) -> Self {
+        let mut plan = Self {
+            jobs: Vec::new(),
+            unchanged: 0,
+            problems: Vec::new(),
+            files: FileAccount::new(walk),
+        };
         for path in &walk.files {
             let Some(id) = path.to_str() else {
                 let error = ReadError::PathNotUnicode { path: path.clone() };
                 plan.problems.push(error.to_string());
+                plan.files.failed.push(path.to_string_lossy().into_owned());
                 continue;
             };
-            match FileJob::new(path.clone(), id.to_owned(), ledger) {
+            match FileJob::new(path.clone(), id.to_owned(), ledger, by_content) {
                 Some(job) => plan.jobs.push(job),
-                None => plan.unchanged += ledger.documents_of(id).count(),
+                None => {
+                    plan.unchanged += ledger.readable_documents_of(id);
+                    let size = ledger.files().get(id).map_or(0, |state| state.size);
+                    plan.files.add(id, size, Fate::of_unchanged(id, ledger));
+                }
             }
         }
         plan
@@ -53,10 +70,54 @@ pub struct FileJob {
     pub id: String,
     /// Size in bytes.
     pub size: u64,
-    modified: Option<u64>,
+    stamp: Option<Stamp>,
     known: Option<FileState>,
     /// Content hashes of the file's indexed documents, by id.
     documents: BTreeMap<String, String>,
+}
+
+/// What the file system says of a file, beside its size: the same again if the file has not changed.
+/// One time does not suffice: programs set the time of the last modification back, `cp -p` and
+/// archives among them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    modified: u64,
+    /// As in [`FileState`].
+    changed: Option<u64>,
+    inode: Option<u64>,
+}
+
+impl Stamp {
+    /// `None` if a later change could have the same stamp.
+    fn of(metadata: &Metadata) -> Option<Self> {
+        let modified = settled(metadata.modified().ok()?)?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            let seconds = u64::try_from(metadata.ctime()).ok()?;
+            let rest = u32::try_from(metadata.ctime_nsec()).ok()?;
+            let changed = settled(UNIX_EPOCH + Duration::new(seconds, rest))?;
+            Some(Self { modified, changed: Some(changed), inode: Some(metadata.ino()) })
+        }
+        #[cfg(not(unix))]
+        Some(Self { modified, changed: None, inode: None })
+    }
+
+    /// Whether the file system says what it said when the file was indexed.
+    fn is_of(self, known: &FileState) -> bool {
+        let then = (known.modified, known.changed, known.inode);
+        then == (Some(self.modified), self.changed, self.inode)
+    }
+}
+
+/// A time in nanoseconds since 1970; `None` if it is so recent that a later change could have the
+/// same.
+fn settled(time: SystemTime) -> Option<u64> {
+    let age = SystemTime::now().duration_since(time).ok()?;
+    if age < COARSEST_CLOCK {
+        return None;
+    }
+    u64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_nanos()).ok()
 }
 
 /// An event from reading a file: first documents and problems, then either `SameBytes` or `End`.
@@ -74,19 +135,20 @@ pub enum FileEvent {
 }
 
 impl FileJob {
-    /// A job for the file, or `None` if it looks unchanged.
-    fn new(path: PathBuf, id: String, ledger: &Ledger) -> Option<Self> {
+    /// A job for the file, or `None` if it looks unchanged and is not to be compared `by_content`.
+    fn new(path: PathBuf, id: String, ledger: &Ledger, by_content: bool) -> Option<Self> {
         let known = ledger.files().get(&id).filter(|state| state.reader == documents::READER);
         // If metadata is unavailable, reading the file will report why.
         let metadata = path.metadata().ok();
         let size = metadata.as_ref().map_or(0, Metadata::len);
-        let modified = metadata.as_ref().and_then(modified);
-        if known.is_some_and(|known| looks_unchanged(known, size, modified)) {
+        let stamp = metadata.as_ref().and_then(Stamp::of);
+        let is_same = |known: &FileState| stamp.is_some_and(|stamp| stamp.is_of(known));
+        if !by_content && known.is_some_and(|known| known.size == size && is_same(known)) {
             return None;
         }
         let documents = ledger.documents_of(&id);
         let documents = documents.map(|(id, state)| (id.clone(), state.hash.clone())).collect();
-        Some(Self { known: known.cloned(), path, id, size, modified, documents })
+        Some(Self { known: known.cloned(), path, id, size, stamp, documents })
     }
 
     /// Reads the file and chunks its new content. `count` counts tokens as the embedder does.
@@ -96,6 +158,14 @@ impl FileJob {
         count: &dyn Fn(&str) -> usize,
         events: &Outcomes<FileEvent>,
     ) {
+        let mut documents = documents::read(&self.path).peekable();
+        if self.size > LARGE
+            && let Some(Err(error)) = documents.next_if(Self::is_refusal)
+        {
+            events.send(FileEvent::Problem(error));
+            events.send(FileEvent::End(None));
+            return;
+        }
         let hash = match self.hash() {
             Ok(hash) => hash,
             Err(source) => {
@@ -105,14 +175,21 @@ impl FileJob {
                 return;
             }
         };
-        let state =
-            FileState { size: self.size, modified: self.modified, hash, reader: documents::READER };
+        let stamp = self.stamp;
+        let state = FileState {
+            size: self.size,
+            modified: stamp.map(|stamp| stamp.modified),
+            changed: stamp.and_then(|stamp| stamp.changed),
+            inode: stamp.and_then(|stamp| stamp.inode),
+            hash,
+            reader: documents::READER,
+        };
         if self.known.as_ref().is_some_and(|known| known.hash == state.hash) {
             events.send(FileEvent::SameBytes(state));
             return;
         }
         let mut whole = true;
-        for document in documents::read(&self.path) {
+        for document in documents {
             let event = match document {
                 Ok(document) => self.compare(&document, settings, count),
                 Err(error) => {
@@ -125,6 +202,11 @@ impl FileJob {
             }
         }
         events.send(FileEvent::End(whole.then_some(state)));
+    }
+
+    /// Whether a reader takes nothing of a file.
+    fn is_refusal(first: &Result<Document, ReadError>) -> bool {
+        matches!(first, Err(error) if !matches!(error, ReadError::Line { .. }))
     }
 
     fn hash(&self) -> io::Result<String> {
@@ -165,22 +247,6 @@ fn passages(
             format: document.format,
         })
         .collect()
-}
-
-/// Whether size and modification time match, so that the file need not be read.
-fn looks_unchanged(known: &FileState, size: u64, modified: Option<u64>) -> bool {
-    modified.is_some() && known.modified == modified && known.size == size
-}
-
-/// Modification time in nanoseconds since 1970; `None` if a later change could have the same time
-/// stamp.
-fn modified(metadata: &Metadata) -> Option<u64> {
-    let modified = metadata.modified().ok()?;
-    let age = SystemTime::now().duration_since(modified).ok()?;
-    if age < COARSEST_CLOCK {
-        return None;
-    }
-    u64::try_from(modified.duration_since(UNIX_EPOCH).ok()?.as_nanos()).ok()
 }
 
 /// A hash of a document's content, 64 hexadecimal digits.

@@ -1,17 +1,19 @@
 //! One indexing run over given paths: embeds what is new, removes what is gone.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 
+use super::account::{Fate, FileAccount, Outcome};
+use super::emptied::{EmptiedRoot, is_gone};
 use super::files::{FileEvent, FileJob, FilePlan, known_files, threads};
 use super::in_order::in_order;
 use crate::documents::Walk;
 use crate::embedding::{Embedder, Tokens};
-use crate::index::{DocumentState, FileState, IndexWriter, Ledger, Passage, Start};
+use crate::index::{DocumentState, FileState, IndexWriter, Ledger, Passage, RootState, Start};
 
 /// Chunks per embedding batch: enough to sort by length.
 const BATCH: usize = 64;
@@ -30,16 +32,29 @@ pub struct IndexingSummary {
     pub chunks: usize,
     /// Chunks among them that reused a stored embedding.
     pub reused: usize,
-    /// Documents that were already indexed and have not changed.
+    /// Documents that were already indexed and have not changed, and have text.
     pub unchanged: usize,
     /// Documents removed because they no longer exist.
     pub removed: usize,
     /// What could not be read, and why. Previously indexed documents of such files are kept.
     pub problems: Vec<String>,
-    /// Files without an extension that were skipped as binary.
-    pub binary: usize,
+    /// What became of every file under the folders.
+    pub files: FileAccount,
+    /// Folders that had documents and have none now. What they held was kept.
+    pub emptied: Vec<EmptiedRoot>,
+    /// Patterns of the filter that matched no file.
+    pub unmatched: Vec<String>,
     /// Whether the run was interrupted; work done so far is kept.
     pub interrupted: bool,
+}
+
+impl IndexingSummary {
+    /// Whether everything that the folders hold can be found now, but for what was left out on
+    /// purpose.
+    pub fn is_whole(&self) -> bool {
+        let is_read = self.problems.is_empty() && self.files.without_text.is_empty();
+        is_read && self.emptied.is_empty()
+    }
 }
 
 /// Progress of a run.
@@ -63,6 +78,10 @@ pub struct Indexer<'a> {
     writer: Box<dyn IndexWriter>,
     embedder: &'a Embedder,
     start: Start,
+    /// Whether to compare the content of files that look unchanged.
+    by_content: bool,
+    /// What the index holds that a rebuild replaces.
+    replaced: Ledger,
     stop: &'a AtomicBool,
     watch: &'a mut dyn FnMut(IndexingProgress),
     progress: IndexingProgress,
@@ -72,6 +91,8 @@ pub struct Indexer<'a> {
     uncommitted: usize,
     /// Documents seen so far in the current file.
     seen: BTreeSet<String>,
+    /// What is known of the current file.
+    outcome: Outcome,
     summary: IndexingSummary,
 }
 
@@ -82,11 +103,14 @@ enum Pending {
         hash: String,
         passages: Vec<Passage>,
     },
-    /// The end of a file, after all its documents, which are listed in `seen`.
+    /// The end of a file, after all its documents, which are listed in `seen`. It has a state if all
+    /// of it could be read.
     File {
         id: String,
-        state: FileState,
+        size: u64,
+        state: Option<FileState>,
         seen: BTreeSet<String>,
+        fate: Fate,
     },
 }
 
@@ -104,6 +128,8 @@ impl<'a> Indexer<'a> {
             writer,
             embedder,
             start,
+            by_content: false,
+            replaced: Ledger::default(),
             stop,
             watch,
             progress: IndexingProgress::default(),
@@ -111,18 +137,36 @@ impl<'a> Indexer<'a> {
             pending_chunks: 0,
             uncommitted: 0,
             seen: BTreeSet::new(),
+            outcome: Outcome::default(),
             summary: IndexingSummary::default(),
         }
     }
 
-    /// Indexes new and changed documents in `walk`, the files under `paths`, and removes those that
-    /// are gone. Documents outside `paths` are kept.
-    pub fn update(mut self, paths: &[PathBuf], walk: &Walk) -> Result<IndexingSummary> {
+    /// Compares the content of all files, also of those whose size and times are unchanged.
+    #[must_use]
+    pub fn by_content(mut self, by_content: bool) -> Self {
+        self.by_content = by_content;
+        self
+    }
+
+    /// Names what the index holds that a rebuild replaces, so that it is not replaced by less because
+    /// a drive is missing.
+    #[must_use]
+    pub fn replacing(mut self, replaced: Ledger) -> Self {
+        self.replaced = replaced;
+        self
+    }
+
+    /// Indexes new and changed documents in `walk`, and removes those that are gone. Documents
+    /// outside its roots are kept, as are those that its filter refuses.
+    pub fn update(mut self, walk: &Walk) -> Result<IndexingSummary> {
         self.summary.problems.extend(walk.problems.iter().map(ToString::to_string));
-        self.summary.binary = walk.binary;
+        self.summary.unmatched.clone_from(&walk.unmatched);
+        self.record_roots(walk);
         match self.index_files(walk) {
             Err(error) if error.is::<Interrupted>() => {
                 self.summary.interrupted = true;
+                self.summary.files.interrupt();
                 self.writer.commit()?;
                 self.writer.finish()?;
                 return Ok(self.summary);
@@ -132,10 +176,7 @@ impl<'a> Indexer<'a> {
         if self.start == Start::Rebuild {
             self.check_replacement(walk)?;
         }
-        // If a folder could not be listed, its documents may still exist.
-        if walk.problems.is_empty() {
-            self.remove_missing(paths, walk)?;
-        }
+        self.remove_missing(walk);
         self.writer.publish()?;
         let live = self.writer.chunk_count();
         let dead = self.writer.row_count().saturating_sub(live);
@@ -147,9 +188,25 @@ impl<'a> Indexer<'a> {
         Ok(self.summary)
     }
 
+    /// Notes which files and folders the index follows. One that is followed as a whole still is
+    /// after a run over part of it.
+    fn record_roots(&mut self, walk: &Walk) {
+        let (include, exclude) = walk.filter().patterns();
+        for root in &walk.roots {
+            let Some(path) = root.to_str() else { continue };
+            let filtered = RootState { include: include.clone(), exclude: exclude.clone() };
+            let state = if root.is_dir() { filtered } else { RootState::default() };
+            if self.writer.ledger().roots().get(path) != Some(&RootState::default()) {
+                self.writer.record_root(path, state);
+            }
+        }
+    }
+
     /// Reads the files that may have changed and adds their new content.
     fn index_files(&mut self, walk: &Walk) -> Result<()> {
-        let FilePlan { jobs, unchanged, problems } = FilePlan::new(walk, self.writer.ledger());
+        let plan = FilePlan::new(walk, self.writer.ledger(), self.by_content);
+        let FilePlan { jobs, unchanged, problems, files } = plan;
+        self.summary.files = files;
         self.summary.unchanged += unchanged;
         self.summary.problems.extend(problems);
         self.progress.files.1 = jobs.len();
@@ -170,31 +227,39 @@ impl<'a> Indexer<'a> {
         self.check_stop()?;
         match event {
             FileEvent::Unchanged { id } => {
-                self.summary.unchanged += 1;
+                let state = self.writer.ledger().documents().get(&id);
+                let has_text = state.is_some_and(|state| state.chunks > 0);
+                self.summary.unchanged += usize::from(has_text);
+                self.outcome.has_old_text |= has_text;
                 self.seen.insert(id);
             }
             FileEvent::Changed { id, hash, passages } => {
                 self.seen.insert(id.clone());
                 let before = self.writer.ledger().documents().get(&id);
-                // A document that had no text and still has none is unchanged.
+                // A document that had no text and still has none is not new.
                 let is_new = !passages.is_empty() || before.is_some_and(|before| before.chunks > 0);
-                self.summary.unchanged += usize::from(!is_new);
                 self.summary.indexed += usize::from(is_new);
+                self.outcome.has_new_text |= !passages.is_empty();
                 self.summary.chunks += passages.len();
                 self.pending_chunks += passages.len();
                 self.pending.push(Pending::Document { id, hash, passages });
             }
-            FileEvent::Problem(error) => self.summary.problems.push(error.to_string()),
+            FileEvent::Problem(error) => {
+                self.outcome.has_problem = true;
+                self.summary.problems.push(error.to_string());
+            }
             FileEvent::SameBytes(state) => {
-                self.summary.unchanged += self.writer.ledger().documents_of(&job.id).count();
+                let ledger = self.writer.ledger();
+                self.summary.unchanged += ledger.readable_documents_of(&job.id);
+                self.summary.files.add(&job.id, job.size, Fate::of_unchanged(&job.id, ledger));
                 self.writer.finish_file(&job.id, state);
                 self.file_done(job);
             }
             FileEvent::End(state) => {
                 let seen = std::mem::take(&mut self.seen);
-                if let Some(state) = state {
-                    self.pending.push(Pending::File { id: job.id.clone(), state, seen });
-                }
+                let fate = std::mem::take(&mut self.outcome).fate();
+                let (id, size) = (job.id.clone(), job.size);
+                self.pending.push(Pending::File { id, size, state, seen, fate });
                 self.file_done(job);
             }
         }
@@ -257,7 +322,9 @@ impl<'a> Indexer<'a> {
                 let chunks = passages.len() as u64;
                 self.writer.finish_document(&id, DocumentState { hash, chunks });
             }
-            Pending::File { id, state, seen } => {
+            Pending::File { id, size, state, seen, fate } => {
+                self.summary.files.add(&id, size, fate);
+                let Some(state) = state else { return };
                 let known = self.writer.ledger().documents_of(&id).map(|(id, _)| id);
                 let gone: Vec<String> = known.filter(|id| !seen.contains(*id)).cloned().collect();
                 for id in &gone {
@@ -305,36 +372,57 @@ impl<'a> Indexer<'a> {
 
     /// Checks that the result of a rebuild may replace the old index.
     fn check_replacement(&self, walk: &Walk) -> Result<()> {
-        let is_complete = walk.problems.is_empty();
         ensure!(
-            is_complete && self.writer.chunk_count() > 0,
+            walk.is_complete && self.writer.chunk_count() > 0,
             "the new index would be empty or lack folders that could not be read, so the old \
              one stays; the reasons: {}",
-            if is_complete {
+            if walk.is_complete {
                 "no text was found".to_owned()
             } else {
                 self.summary.problems.join("; ")
             }
         );
-        Ok(())
-    }
-
-    /// Removes documents whose files are gone: under `paths`, or anywhere in a rebuild.
-    fn remove_missing(&mut self, paths: &[PathBuf], walk: &Walk) -> Result<()> {
-        let roots: Vec<PathBuf> = paths
-            .iter()
-            .map(|path| {
-                path.canonicalize().with_context(|| format!("cannot find {}", path.display()))
-            })
-            .collect::<Result<_>>()?;
-        let everywhere = self.start == Start::Rebuild;
-        let in_scope = |file: &Path| everywhere || roots.iter().any(|root| file.starts_with(root));
-        for file in missing_files(self.writer.ledger(), walk, in_scope) {
-            self.summary.removed += self.writer.ledger().documents_of(&file).count();
-            self.writer.remove_file(&file);
+        if let Some(EmptiedRoot { root, documents }) =
+            EmptiedRoot::find(&self.replaced, walk).first()
+        {
+            bail!(
+                "the new index would lack the {documents} documents of `{root}`, which has none \
+                 now, so the old one stays; if they are gone for good, run `rag-query index remove \
+                 {root}` first"
+            );
         }
         Ok(())
     }
+
+    /// Removes documents whose files are gone: under the roots, or anywhere in a rebuild.
+    fn remove_missing(&mut self, walk: &Walk) {
+        // If a folder could not be listed, its documents may still exist.
+        if !walk.is_complete {
+            return;
+        }
+        let ledger = self.writer.ledger();
+        let emptied = match self.start {
+            Start::Update => EmptiedRoot::find(ledger, walk),
+            Start::Rebuild => Vec::new(),
+        };
+        let in_scope = |file: &Path| match self.start {
+            Start::Rebuild => true,
+            Start::Update if is_gone(file) => {
+                walk.covers(file) && !emptied.iter().any(|root| root.holds(file))
+            }
+            Start::Update => walk.covers(file) && !is_root(ledger, file),
+        };
+        for file in missing_files(ledger, walk, in_scope) {
+            self.summary.removed += self.writer.ledger().documents_of(&file).count();
+            self.writer.remove_file(&file);
+        }
+        self.summary.emptied = emptied;
+    }
+}
+
+/// Whether the file was named by itself to be indexed: no ignore rule holds for it.
+fn is_root(ledger: &Ledger, file: &Path) -> bool {
+    file.to_str().is_some_and(|file| ledger.roots().contains_key(file))
 }
 
 /// Files in the ledger that are `in_scope` and that `walk` did not find.
@@ -343,7 +431,7 @@ fn missing_files(ledger: &Ledger, walk: &Walk, in_scope: impl Fn(&Path) -> bool)
         |file: &Path| walk.files.binary_search_by(|found| found.as_path().cmp(file)).is_ok();
     known_files(ledger)
         .into_iter()
-        .filter(|file| in_scope(Path::new(file)) && !was_found(Path::new(file)))
+        .filter(|file| !was_found(Path::new(file)) && in_scope(Path::new(file)))
         .map(str::to_owned)
         .collect()
 }
