@@ -122,7 +122,7 @@ pub enum ReadError {
     },
     /// A part of a file, such as a book's chapter. The rest of the file was read.
     #[error(
-        "`{}`: {part} cannot be read ({why}) and was left out; open the file in its program and save it again",
+        "`{}` was read without {part} ({why}); open it in its program and save it again",
         .path.display()
     )]
     Part {

@@ -106,6 +106,8 @@ pub fn sample(kind: FileKind, seed: u64) -> Sample {
         heading: None,
         page: 1,
         has_pages: seed.is_multiple_of(2),
+        notes: String::new(),
+        embedded: Vec::new(),
     };
     let source = match kind {
         FileKind::Markdown => {
@@ -130,14 +132,9 @@ pub fn sample(kind: FileKind, seed: u64) -> Sample {
             vec![(String::new(), writer.out.clone())]
         }
         FileKind::Docx => {
+            let letterhead = if writer.one_in(3) { writer.body(12) } else { String::new() };
             writer.blocks();
-            let body =
-                format!("<w:document xmlns:w=\"w\"><w:body>{}</w:body></w:document>", writer.out);
-            vec![
-                ("word/document.xml".to_owned(), body),
-                ("word/styles.xml".to_owned(), styles()),
-                ("word/numbering.xml".to_owned(), NUMBERING.to_owned()),
-            ]
+            writer.word_parts(&letterhead)
         }
         FileKind::Epub => writer.book(),
         FileKind::Pdf => writer.pages(),
@@ -204,6 +201,9 @@ struct Writer {
     heading: Option<String>,
     page: u32,
     has_pages: bool,
+    /// The footnotes of a DOCX, and the pages embedded in it.
+    notes: String,
+    embedded: Vec<String>,
 }
 
 impl Writer {
@@ -354,10 +354,82 @@ impl Writer {
             }
             FileKind::Plain => write!(self.out, "{text}\n\n"),
             FileKind::Html | FileKind::Epub => writeln!(self.out, "<p>{text}</p>"),
-            FileKind::Docx => write!(self.out, "{}", docx_paragraph("", &text)),
+            FileKind::Docx => {
+                self.word_paragraph(&text);
+                Ok(())
+            }
             FileKind::Pdf => write!(self.out, "{}\n\n", wrapped(&text)),
         }
         .unwrap();
+    }
+
+    /// A paragraph of a DOCX, perhaps with what Word puts into paragraphs.
+    fn word_paragraph(&mut self, text: &str) {
+        let run = |text: &str| format!("<w:r><w:t xml:space=\"preserve\">{text}</w:t></w:r>");
+        let (before, after) = match self.random.below(12) {
+            0 => {
+                let text = self.body(12);
+                let text = docx_paragraph("<w:pStyle w:val=\"h1\"/>", &text);
+                let copy = text.clone();
+                (String::new(), format!(
+                    "<w:r><mc:AlternateContent><mc:Choice><w:txbxContent>{text}</w:txbxContent></mc:Choice>\
+                     <mc:Fallback><w:txbxContent>{copy}</w:txbxContent></mc:Fallback></mc:AlternateContent></w:r>"
+                ))
+            }
+            1 => {
+                let text = self.body(12);
+                let id = self.markers;
+                let note = docx_paragraph("", &text);
+                write!(self.notes, "<w:footnote w:id=\"{id}\">{note}</w:footnote>").unwrap();
+                (String::new(), format!("<w:r><w:footnoteReference w:id=\"{id}\"/></w:r>"))
+            }
+            2 => {
+                let text = self.body(12);
+                let id = self.embedded.len();
+                self.embedded.push(format!("<html><body><p>{text}</p></body></html>"));
+                (String::new(), format!("</w:p><w:altChunk r:id=\"e{id}\"/><w:p>"))
+            }
+            3 => ("<w:r><w:fldChar w:fldCharType=\"begin\"/><w:instrText>IF 1</w:instrText>\
+                   <w:fldChar w:fldCharType=\"separate\"/></w:r>".to_owned(),
+                  "<w:r><w:fldChar w:fldCharType=\"end\"/></w:r>".to_owned()),
+            4 => ("<w:del><w:r><w:delText>bỏ</w:delText></w:r></w:del><w:ins>".to_owned(),
+                  "</w:ins>".to_owned()),
+            5 => (String::new(), "<w:r><w:rPr><w:vertAlign w:val=\"superscript\"/></w:rPr><w:t>2</w:t></w:r>\
+                   <m:oMath><m:f><m:num><m:t>1</m:t></m:num><m:den><m:t>2</m:t></m:den></m:f></m:oMath>".to_owned()),
+            6 => ("</w:p><w:p><w:pPr><w:pStyle w:val=\"TOC1\"/></w:pPr><w:r><w:t>Mục 9</w:t></w:r></w:p><w:p>".to_owned(),
+                  String::new()),
+            _ => (String::new(), String::new()),
+        };
+        write!(self.out, "<w:p>{before}{}{after}</w:p>", run(text)).unwrap();
+    }
+
+    /// All parts of a DOCX.
+    fn word_parts(&self, letterhead: &str) -> Parts {
+        let mut relations =
+            "<Relationship Id=\"h\" Type=\"x/header\" Target=\"h.xml\"/>".to_owned();
+        let mut parts: Parts = Vec::new();
+        for (id, page) in self.embedded.iter().enumerate() {
+            write!(
+                relations,
+                "<Relationship Id=\"e{id}\" Type=\"x/aFChunk\" Target=\"e{id}.html\"/>"
+            )
+            .unwrap();
+            parts.push((format!("word/e{id}.html"), page.clone()));
+        }
+        let body = format!(
+            "<w:document xmlns:w=\"w\"><w:body>{}<w:sectPr><w:headerReference r:id=\"h\"/></w:sectPr></w:body></w:document>",
+            self.out
+        );
+        let named = [
+            ("word/document.xml", body),
+            ("word/styles.xml", styles()),
+            ("word/numbering.xml", NUMBERING.to_owned()),
+            ("word/footnotes.xml", format!("<w:footnotes>{}</w:footnotes>", self.notes)),
+            ("word/h.xml", format!("<w:hdr>{}</w:hdr>", docx_paragraph("", letterhead))),
+            ("word/_rels/document.xml.rels", format!("<Relationships>{relations}</Relationships>")),
+        ];
+        parts.extend(named.map(|(name, text)| (name.to_owned(), text)));
+        parts
     }
 
     /// A list, with lists in its items.
@@ -402,15 +474,32 @@ impl Writer {
         };
         self.out.push_str(open);
         for row in 0..rows {
+            // Word records the page of a row in each of its cells.
+            let turns = self.kind == FileKind::Docx && self.has_pages && self.one_in(6);
+            self.page += u32::from(turns);
             let cells: Vec<String> = (0..columns).map(|_| self.body(12)).collect();
             match self.kind {
                 FileKind::Html | FileKind::Epub => {
                     writeln!(self.out, "<tr><td>{}</td></tr>", cells.join("</td><td>"))
                 }
                 FileKind::Docx => {
-                    let cells = cells.iter().map(|cell| docx_paragraph("", cell));
-                    let cells: Vec<String> = cells.collect();
-                    write!(self.out, "<w:tr><w:tc>{}</w:tc></w:tr>", cells.join("</w:tc><w:tc>"))
+                    let merged = self.any(&[
+                        "",
+                        "",
+                        "<w:gridSpan w:val=\"2\"/>",
+                        "<w:vMerge w:val=\"restart\"/>",
+                    ]);
+                    let cell = |(at, cell): (usize, &String)| {
+                        let merged = if at == 0 { merged } else { "" };
+                        format!(
+                            "<w:tc><w:tcPr>{merged}</w:tcPr>{}</w:tc>",
+                            docx_paragraph("", cell)
+                        )
+                    };
+                    let turn =
+                        if turns { "<w:r><w:lastRenderedPageBreak/></w:r><w:r>" } else { "<w:r>" };
+                    let cells: String = cells.iter().enumerate().map(cell).collect();
+                    write!(self.out, "<w:tr>{}</w:tr>", cells.replace("<w:r>", turn))
                 }
                 _ => {
                     let rule = format!("|{}\n", "---|".repeat(columns));
@@ -468,8 +557,15 @@ impl Writer {
                 "<?xml version=\"1.0\"?><html><head><title/></head><body>{}</body></html>",
                 self.out
             );
-            source.push((format!("OPS/c{chapter}.xhtml"), page));
-            write!(manifest, "<item id=\"c{chapter}\" href=\"c{chapter}.xhtml\" media-type=\"application/xhtml+xml\"/>").unwrap();
+            let name = self.any(&["OPS/", "ops/", "OPS\\", "OPS/Text/../"]);
+            source.push((format!("{name}c{chapter}.xhtml"), page));
+            let href = self.any(&["", "./", "../OPS/", "/OPS/", "%2E/"]);
+            let kind = self.any(&["application/xhtml+xml", "text/x-oeb1-document", ""]);
+            write!(
+                manifest,
+                "<item id=\"c{chapter}\" href=\"{href}c{chapter}.xhtml\" media-type=\"{kind}\"/>"
+            )
+            .unwrap();
             write!(spine, "<itemref idref=\"c{chapter}\"/>").unwrap();
         }
         let contents = format!(

@@ -114,7 +114,7 @@ pub(crate) static FORMATS: &[FileFormat] = &[
     FileFormat {
         name: "DOCX",
         offered_as: Some(".docx"),
-        extensions: &["docx"],
+        extensions: &["docx", "docm", "dotx", "dotm"],
         signs: &[Sign::Part("word/document.xml")],
         cites: Unit::Page,
         read: docx::read,

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek};
+use std::io::{BufReader, Cursor, Read, Seek};
 use std::path::Path;
 
 use quick_xml::escape::resolve_predefined_entity;
@@ -36,6 +36,7 @@ pub(crate) struct Package<'p, R = BufReader<File>> {
 
 /// Another part that a part refers to.
 pub(crate) struct Relation {
+    pub id: String,
     /// The last word of its type: `styles`, `header`.
     pub kind: String,
     /// The name of the part.
@@ -54,6 +55,22 @@ impl<'p, R: Read + Seek> Package<'p, R> {
             Ok(archive) => Ok(Self { path, archive, room, folded: None }),
             Err(error) => Err(damaged(path, &error)),
         }
+    }
+
+    /// Reads a ZIP file that is a part of this one. What it unpacks to counts as text of this one.
+    pub fn within<T>(
+        &mut self,
+        bytes: Vec<u8>,
+        read: impl FnOnce(&mut Package<'p, Cursor<Vec<u8>>>) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        let mut inner = Package::of(Cursor::new(bytes), self.path, self.room)?;
+        let read = read(&mut inner);
+        self.room = inner.room;
+        read
+    }
+
+    pub fn path(&self) -> &'p Path {
+        self.path
     }
 
     /// The names of all parts, in no order.
@@ -76,7 +93,7 @@ impl<'p, R: Read + Seek> Package<'p, R> {
             Ok(text) => Ok(Some(text.into_owned())),
             Err(reason) => Err(ReadError::Damaged {
                 path: self.path.to_owned(),
-                why: format!("`{name}` in it is {reason}"),
+                why: format!("`{}` in it is {reason}", shown_name(name)),
             }),
         }
     }
@@ -133,6 +150,7 @@ impl<'p, R: Read + Seek> Package<'p, R> {
                 (attribute(&tag, "Type"), attribute(&tag, "Target"), is_outside)
             {
                 relations.push(Relation {
+                    id: attribute(&tag, "Id").unwrap_or_default(),
                     kind: kind.rsplit('/').next().unwrap_or_default().to_owned(),
                     target: resolve(folder, &target),
                 });
@@ -148,16 +166,16 @@ impl<'p, R: Read + Seek> Package<'p, R> {
 /// A part's name in one spelling, however it is written: composed, in small letters, with `/`.
 /// Systems disagree about the Unicode form of names and about capitals.
 fn folded(name: &str) -> String {
-    let name: String = name.replace('\\', "/").nfc().flat_map(char::to_lowercase).collect();
+    let name: String = name.nfc().flat_map(char::to_lowercase).collect();
     resolve("", &name)
 }
 
 /// The name of the part that a path relative to a folder leads to; from the root if the path begins
-/// with `/`.
+/// with `/`. Some programs write `\`.
 pub(crate) fn resolve(folder: &str, path: &str) -> String {
-    let folder = if path.starts_with('/') { "" } else { folder };
+    let folder = if path.starts_with(['/', '\\']) { "" } else { folder };
     let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
-    for part in path.split('/') {
+    for part in path.split(['/', '\\']) {
         match part {
             "" | "." => {}
             ".." => {
@@ -187,6 +205,21 @@ pub(crate) fn reject_compound_file(file: &mut File, path: &Path) -> Result<(), R
         return Err(ReadError::Encrypted { path: path.to_owned() });
     }
     Ok(())
+}
+
+/// A name from a file, as messages show it.
+pub(crate) fn shown_name(name: &str) -> String {
+    tidy_title(&clean(name)).unwrap_or_default()
+}
+
+/// Reads XML as far as it makes sense: programs get some of it wrong.
+pub(crate) fn lenient(xml: &str) -> Reader<&[u8]> {
+    let mut reader = Reader::from_str(xml);
+    let config = reader.config_mut();
+    config.check_end_names = false;
+    config.allow_unmatched_ends = true;
+    config.allow_dangling_amp = true;
+    reader
 }
 
 /// An attribute, by its name without the namespace.

@@ -2,10 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
-use crate::documents::formats::package::attribute;
+use crate::documents::formats::package::{attribute, lenient};
 
 /// Large books have a few hundred.
 const MAX_CHAPTERS: usize = 10_000;
@@ -90,7 +89,7 @@ impl Guide {
         let mut items: HashMap<String, Item> = HashMap::new();
         let mut order: Vec<String> = Vec::new();
         let mut is_damaged = false;
-        let mut reader = Reader::from_str(contents);
+        let mut reader = lenient(contents);
         loop {
             let tag = match reader.read_event() {
                 Ok(Event::Eof) => break,

@@ -16,7 +16,7 @@ use quick_xml::events::Event;
 
 use super::flow::Flow;
 use super::html;
-use super::package::{Package, attribute, element_text, resolve};
+use super::package::{Package, attribute, element_text, resolve, shown_name};
 use crate::documents::contents::{Contents, Extract};
 use crate::documents::error::ReadError;
 use crate::documents::limits::MAX_UNPACKED_BYTES;
@@ -55,7 +55,7 @@ pub(crate) fn read(file: File, path: &Path) -> Result<Contents, ReadError> {
     let count = guide.chapters.len();
     for (at, chapter) in guide.chapters.iter().enumerate() {
         if let Err(why) = book.add(&mut package, folder, chapter) {
-            let name = format!("chapter {} of {count} (`{}`)", at + 1, chapter.name());
+            let name = format!("chapter {} of {count}, `{}`", at + 1, shown_name(chapter.name()));
             let is_full = matches!(why, Failure::TooMuch);
             book.failed.push((name, why));
             if is_full {
@@ -167,8 +167,10 @@ impl Book {
         if !self.has_text && is_protected {
             return Err(ReadError::Protected { path });
         }
-        if !self.has_text && !omitted.is_empty() {
-            return Err(omitted.swap_remove(0));
+        if let Some(ReadError::Part { part, why, .. }) = omitted.first().filter(|_| !self.has_text)
+        {
+            let why = format!("none of its text can be read; {part}: {why}");
+            return Err(ReadError::Damaged { path, why });
         }
         let extract = self.flow.finish(|_| Places::Nowhere);
         Ok(Contents::One(Extract { title: self.title, omitted, ..extract }))
@@ -241,11 +243,11 @@ fn protected_parts(package: &mut Package) -> HashSet<usize> {
 
 /// The names of the part that a link may mean, likeliest first: `../text/a%20b.xhtml?x#c`.
 fn spellings(folder: &str, href: &str) -> Vec<String> {
-    let href = href.replace('\\', "/");
     let whole = href.split('#').next().unwrap_or_default();
     let path = whole.split('?').next().unwrap_or_default();
     let mut names: Vec<String> = Vec::new();
-    for written in [percent_decoded(whole), percent_decoded(path), path.to_owned(), href.clone()] {
+    for written in [percent_decoded(whole), percent_decoded(path), path.to_owned(), href.to_owned()]
+    {
         // Some programs count every link from the book's root.
         for folder in [folder, ""] {
             let name = resolve(folder, &written);

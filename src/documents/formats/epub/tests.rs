@@ -1,7 +1,6 @@
 use std::io::Write as _;
 
 use super::*;
-use crate::chunks::{ChunkSettings, chunk};
 use crate::documents::samples::{Outcome, package};
 use crate::documents::{Document, read};
 
@@ -16,13 +15,12 @@ const CONTENTS: &str = "<package xmlns:dc=\"d\"><metadata><dc:title>Sách &amp; 
 
 /// A book with these rows of the manifest (id, link, type), all of them in the spine.
 fn contents(items: &[(&str, &str, &str)]) -> String {
-    let manifest: String = items
-        .iter()
-        .map(|(id, href, kind)| {
-            format!("<item id=\"{id}\" href=\"{href}\" media-type=\"{kind}\"/>")
-        })
-        .collect();
-    let spine: String = items.iter().map(|(id, ..)| format!("<itemref idref=\"{id}\"/>")).collect();
+    let item = |(id, href, kind): &(&str, &str, &str)| {
+        format!("<item id=\"{id}\" href=\"{href}\" media-type=\"{kind}\"/>")
+    };
+    let reference = |(id, ..): &(&str, &str, &str)| format!("<itemref idref=\"{id}\"/>");
+    let manifest: String = items.iter().map(item).collect();
+    let spine: String = items.iter().map(reference).collect();
     format!("<package><manifest>{manifest}</manifest><spine>{spine}</spine></package>")
 }
 
@@ -65,16 +63,17 @@ fn chapters_in_reading_order() {
     let [Ok(document)] = &outcome[..] else { panic!("{outcome:?}") };
     assert_eq!(document.title.as_deref(), Some("Sách & vở"));
     assert_eq!(document.text, "Một\n\nTiếng\n\nba\nbốn\n\nnăm");
-    let chunks = chunk(document, &ChunkSettings::default(), &str::len);
-    let found: Vec<_> = chunks
+    let found: Vec<_> = document
+        .structure
+        .sections
         .iter()
-        .map(|chunk| (chunk.headings.join(" > "), &document.text[chunk.span.clone()]))
+        .flatten()
+        .map(|section| {
+            (section.headings.join(" > "), &document.text[section.blocks[0].span.clone()])
+        })
         .collect();
-    assert_eq!(
-        found,
-        [("Sách & vở > Một".to_owned(), "Tiếng"), ("Sách & vở > Hai".to_owned(), "ba\nbốn\n\nnăm")]
-    );
-    assert!(chunks.iter().all(|chunk| chunk.place.is_none()));
+    assert_eq!(found, [("Một".to_owned(), "Tiếng"), ("Hai".to_owned(), "ba\nbốn")]);
+    assert_eq!(document.structure.places, Places::Nowhere);
 }
 
 #[test]
@@ -190,12 +189,9 @@ fn chapters_that_cannot_be_read_are_named_and_the_others_taken() {
     ]));
     assert_eq!(document.text, "một");
     let [bad, missing, lost] = &messages[..] else { panic!("{messages:?}") };
-    assert!(bad.contains("a.epub`: chapter 2 of 4 (`b.xhtml`)"), "{bad}");
-    assert!(
-        missing.contains("chapter 3 of 4 (`c.xhtml`) cannot be read (it is missing)"),
-        "{missing}"
-    );
-    assert!(lost.contains("chapter 4 of 4 (`lost`)"), "{lost}");
+    assert!(bad.contains("a.epub` was read without chapter 2 of 4, `b.xhtml`"), "{bad}");
+    assert!(missing.contains("chapter 3 of 4, `c.xhtml` (it is missing)"), "{missing}");
+    assert!(lost.contains("chapter 4 of 4, `lost`"), "{lost}");
 }
 
 #[test]
