@@ -196,6 +196,28 @@ fn punctuation(byte: u8) -> Option<char> {
     }
 }
 
+/// The letters of VISCII (RFC 1456) from byte 0x80 on.
+const VISCII: &str = "\
+ẠẮẰẶẤẦẨẬẼẸẾỀỂỄỆỐỒỔỖỘỢỚỜỞỊỎỌỈỦŨỤỲÕắằặấầẩậẽẹếềểễệốồổỗỠƠộờởịỰỨỪỬơớƯÀÁÂÃẢĂẳẵÈÉÊẺÌÍĨỳĐứÒÓÔạỷừửÙÚỹỵÝỡư\
+àáâãảăữẫèéêẻìíĩỉđựòóôõỏọụùúũủýợỮ";
+
+/// VISCII, which takes even control characters for rare letters. Only who says that a text is in it can
+/// know.
+pub(crate) fn viscii(bytes: &[u8]) -> String {
+    let letters: Vec<char> = VISCII.chars().collect();
+    let letter = |&byte: &u8| match byte {
+        0x02 => 'Ẳ',
+        0x05 => 'Ẵ',
+        0x06 => 'Ẫ',
+        0x14 => 'Ỷ',
+        0x19 => 'Ỹ',
+        0x1e => 'Ỵ',
+        ..0x80 => char::from(byte),
+        _ => letters[usize::from(byte) - 0x80],
+    };
+    bytes.iter().map(letter).collect()
+}
+
 /// VNI for Windows: a letter, then a byte for its marks. These are the bytes after small letters;
 /// after capitals they are 0x20 less.
 const VNI_MARKS: [(u8, &str); 15] = [
@@ -357,6 +379,14 @@ mod tests {
         assert_eq!(name(b"\xFF\xFEa\0", None), Some("UTF-16LE"));
         assert_eq!(name(b"\0\x01\x02", None), None);
         assert_ne!(decoded(windows).as_deref(), Ok("CộNG"));
+    }
+
+    #[test]
+    fn viscii_has_every_letter_once() {
+        let all: Vec<u8> = (0x80..=0xff).collect();
+        let letters: std::collections::HashSet<char> = viscii(&all).chars().collect();
+        assert_eq!(letters.len(), 128);
+        assert_eq!(viscii(b"Vi\xaet Nam, ti\xaang \x02"), "Việt Nam, tiếng Ẳ");
     }
 
     #[test]

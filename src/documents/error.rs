@@ -106,6 +106,15 @@ pub enum ReadError {
         /// The file.
         path: PathBuf,
     },
+    /// A message as Outlook keeps it, for which there is no reader yet.
+    #[error(
+        "`{}` is an Outlook message, which is not read; save it as EML (Thunderbird: Save As; Outlook on the web: Download)",
+        .path.display()
+    )]
+    OutlookMessage {
+        /// The file.
+        path: PathBuf,
+    },
     /// Protected with a password.
     #[error("`{}` is encrypted; save a copy without a password", .path.display())]
     Encrypted {

@@ -32,6 +32,7 @@ pub(crate) use clean::clean;
 pub use error::ReadError;
 use formats::markdown;
 pub use formats::pdf::JOB as PDF_JOB;
+pub use formats::sheets::JOB as WORKBOOK_JOB;
 pub use place::Place;
 pub(crate) use place::PlaceWords;
 pub use read::{read, reader_of};

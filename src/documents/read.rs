@@ -22,7 +22,7 @@ pub fn read(path: &Path) -> Documents {
 
 /// The documents of one file, in its order. See [`read`].
 ///
-/// After a [`ReadError::Line`] the documents on the next lines follow. A document may be followed by
+/// After a [`ReadError::Line`] or a [`ReadError::Part`] the next documents follow. A document may be followed by
 /// errors that say what of its file was left out. Any other error is the last item.
 #[derive(Debug)]
 pub struct Documents {
@@ -36,6 +36,8 @@ enum State {
     Records {
         file_id: String,
         records: Box<dyn Iterator<Item = Result<Record, ReadError>> + Send>,
+        /// What of the last record was left out.
+        omitted: std::vec::IntoIter<ReadError>,
     },
     /// The file's one document was read, but for this.
     Omitted(std::vec::IntoIter<ReadError>),
@@ -69,7 +71,8 @@ impl Documents {
                 Ok(Some(document(id, extract)))
             }
             Contents::Many(records) => {
-                self.state = State::Records { file_id: id, records };
+                self.state =
+                    State::Records { file_id: id, records, omitted: Vec::new().into_iter() };
                 Ok(None)
             }
         }
@@ -87,13 +90,20 @@ impl Iterator for Documents {
             }
         }
         match &mut self.state {
-            State::Records { file_id, records } => {
-                let record = records.next();
-                let item = record.map(|record| {
-                    record
-                        .map(|Record { id, extract }| document(format!("{file_id}#{id}"), extract))
+            State::Records { file_id, records, omitted } => {
+                if let Some(error) = omitted.next() {
+                    return Some(Err(error));
+                }
+                let item = records.next().map(|record| {
+                    record.map(|Record { id, mut extract }| {
+                        *omitted = std::mem::take(&mut extract.omitted).into_iter();
+                        document(format!("{file_id}#{id}"), extract)
+                    })
                 });
-                if !matches!(item, Some(Ok(_) | Err(ReadError::Line { .. }))) {
+                let goes_on = |error: &ReadError| {
+                    matches!(error, ReadError::Line { .. } | ReadError::Part { .. })
+                };
+                if !item.as_ref().is_some_and(|item| item.as_ref().err().is_none_or(goes_on)) {
                     self.state = State::Done;
                 }
                 item
@@ -222,8 +232,11 @@ mod tests {
         let record = |id: &str| Ok(Record { id: id.to_owned(), extract: Extract::default() });
         let missing = Err(ReadError::Missing { path: "a".into() });
         let records = vec![record("1"), Err(line(2)), record("3"), missing, record("5")];
-        let state =
-            State::Records { file_id: "/a".to_owned(), records: Box::new(records.into_iter()) };
+        let state = State::Records {
+            file_id: "/a".to_owned(),
+            records: Box::new(records.into_iter()),
+            omitted: Vec::new().into_iter(),
+        };
         let found: Vec<String> = Documents { path: "a".into(), state }
             .map(|item| item.map_or_else(|_| "error".to_owned(), |document| document.id))
             .collect();

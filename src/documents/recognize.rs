@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(format("index", b"<html><meta charset=latin1><p>caf\xe9"), Some("HTML"));
         let page = "<?xml version=\"1.0\"?>\n<html xmlns=\"x\"><p>a</p></html>";
         assert_eq!(format("index", page), Some("HTML"));
-        assert_eq!(format("feed", "<?xml version=\"1.0\"?><rss/>"), Some("plain text"));
+        assert_eq!(format("feed", "<?xml version=\"1.0\"?><rss/>"), Some("XML"));
         assert_eq!(format("paper", "%PDF-1.7\n\0"), Some("PDF"));
         assert_eq!(format("letter", "{\\rtf1 a}"), Some("older formats"));
         assert_eq!(format("letter", package("word/document.xml")), Some("DOCX"));

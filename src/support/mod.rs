@@ -4,5 +4,6 @@ pub mod bounded;
 mod limits;
 pub mod mmap;
 pub mod random;
+pub mod scratch;
 pub mod tls;
 pub mod worker;

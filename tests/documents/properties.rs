@@ -238,6 +238,21 @@ fn chunks_of_random_pdf_files() {
 }
 
 #[test]
+fn chunks_of_random_tables() {
+    [FileKind::Csv, FileKind::Xlsx].into_iter().for_each(tried);
+}
+
+#[test]
+fn chunks_of_random_records() {
+    [FileKind::Json, FileKind::Xml].into_iter().for_each(tried);
+}
+
+#[test]
+fn chunks_of_random_messages_and_subtitles() {
+    [FileKind::Mail, FileKind::Subtitles].into_iter().for_each(tried);
+}
+
+#[test]
 fn damaged_files_are_read_or_refused() {
     FileKind::ALL.into_iter().for_each(survived);
 }

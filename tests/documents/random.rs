@@ -3,6 +3,8 @@
 //! Every piece of text begins with a marker of its own (`mk0001`; `hd0002` for headings), by which it
 //! is found again whatever its reader did to it.
 
+mod data;
+
 use std::fmt::Write as _;
 use std::io::Write as _;
 
@@ -20,11 +22,29 @@ pub enum FileKind {
     Docx,
     Epub,
     Pdf,
+    Csv,
+    Xlsx,
+    Json,
+    Xml,
+    Mail,
+    Subtitles,
 }
 
 impl FileKind {
-    pub const ALL: [Self; 6] =
-        [Self::Markdown, Self::Plain, Self::Html, Self::Docx, Self::Epub, Self::Pdf];
+    pub const ALL: [Self; 12] = [
+        Self::Markdown,
+        Self::Plain,
+        Self::Html,
+        Self::Docx,
+        Self::Epub,
+        Self::Pdf,
+        Self::Csv,
+        Self::Xlsx,
+        Self::Json,
+        Self::Xml,
+        Self::Mail,
+        Self::Subtitles,
+    ];
 
     pub fn extension(self) -> &'static str {
         match self {
@@ -34,6 +54,12 @@ impl FileKind {
             Self::Docx => "docx",
             Self::Epub => "epub",
             Self::Pdf => "pdf",
+            Self::Csv => "csv",
+            Self::Xlsx => "xlsx",
+            Self::Json => "json",
+            Self::Xml => "xml",
+            Self::Mail => "eml",
+            Self::Subtitles => "srt",
         }
     }
 }
@@ -45,7 +71,7 @@ pub struct Part {
     /// The marker of the heading above it, if the format has headings and this one is short enough
     /// to count.
     pub heading: Option<String>,
-    /// The page that a DOCX records, or that it is on in a PDF.
+    /// The page that a DOCX records, or that it is on in a PDF; the row of a sheet; the second.
     pub page: u32,
 }
 
@@ -70,6 +96,9 @@ impl Sample {
     /// The line of the file that a marker is on; `None` for files without lines.
     pub fn line(&self, marker: &str) -> Option<u32> {
         let [(name, text)] = &self.source[..] else { return None };
+        if self.kind == FileKind::Subtitles {
+            return None;
+        }
         let before = &text[..text.find(marker).filter(|_| name.is_empty())?];
         Some(before.matches('\n').count() as u32 + 1)
     }
@@ -138,6 +167,7 @@ pub fn sample(kind: FileKind, seed: u64) -> Sample {
         }
         FileKind::Epub => writer.book(),
         FileKind::Pdf => writer.pages(),
+        _ => writer.data(),
     };
     Sample { kind, source, parts: writer.parts }
 }
@@ -260,7 +290,11 @@ impl Writer {
     }
 
     fn escaped(&mut self, word: &str) -> String {
-        if matches!(self.kind, FileKind::Markdown | FileKind::Plain) {
+        let has_entities = matches!(
+            self.kind,
+            FileKind::Html | FileKind::Docx | FileKind::Epub | FileKind::Xlsx | FileKind::Xml
+        );
+        if !has_entities {
             return word.to_owned();
         }
         let mut text = String::new();
@@ -329,6 +363,7 @@ impl Writer {
                 let paragraph = docx_paragraph(&format!("<w:pStyle w:val=\"h{level}\"/>"), text);
                 write!(self.out, "{paragraph}")
             }
+            _ => unreachable!("files of data have no headings"),
         }
         .unwrap();
     }
@@ -359,6 +394,7 @@ impl Writer {
                 Ok(())
             }
             FileKind::Pdf => write!(self.out, "{}\n\n", wrapped(&text)),
+            _ => unreachable!("files of data have no paragraphs"),
         }
         .unwrap();
     }
@@ -524,6 +560,7 @@ impl Writer {
                 let lines: String = lines.iter().map(|line| docx_paragraph("", line)).collect();
                 write!(self.out, "{lines}")
             }
+            _ => unreachable!("files of data have no code"),
         }
         .unwrap();
     }

@@ -4,15 +4,22 @@
 //! A new format is a [`Reader`] in a file of its own here, and a row.
 
 mod docx;
+mod email;
 mod epub;
 mod flow;
 mod html;
+mod ipynb;
+mod json;
 mod json_lines;
 mod legacy;
 pub(crate) mod markdown;
 mod package;
 pub(crate) mod pdf;
 mod plain_text;
+pub(crate) mod sheets;
+mod subtitles;
+mod tables;
+mod xml;
 
 use super::contents::Reader;
 use super::structure::Places;
@@ -68,7 +75,8 @@ impl Unit {
     /// Whether citations from a document with these places name this unit, or no place at all.
     pub fn names(self, places: &Places) -> bool {
         match places {
-            Places::TextLines | Places::Lines(_) => self == Self::Line,
+            // Pages and text are also saved under the names of workbooks.
+            Places::TextLines | Places::Lines(_) => matches!(self, Self::Line | Self::Row),
             Places::Pages(_) => self == Self::Page,
             Places::Rows(_) => self == Self::Row,
             Places::Slides(_) => self == Self::Slide,
@@ -134,6 +142,110 @@ pub(crate) static FORMATS: &[FileFormat] = &[
         signs: &[],
         cites: Unit::Line,
         read: json_lines::read,
+    },
+    FileFormat {
+        name: "Excel",
+        offered_as: None,
+        extensions: &["xlsx", "xlsm", "xltx", "xltm", "xlsb", "xls", "xlt"],
+        signs: &[Sign::Part("xl/workbook.xml"), Sign::Part("xl/workbook.bin")],
+        cites: Unit::Row,
+        read: sheets::read,
+    },
+    FileFormat {
+        name: "ODS",
+        offered_as: None,
+        extensions: &["ods", "ots"],
+        signs: &[],
+        cites: Unit::Row,
+        read: sheets::open_document::read,
+    },
+    FileFormat {
+        name: "flat ODS",
+        offered_as: None,
+        extensions: &["fods"],
+        signs: &[],
+        cites: Unit::Row,
+        read: sheets::open_document::read_flat,
+    },
+    FileFormat {
+        name: "CSV",
+        offered_as: None,
+        extensions: &["csv", "tsv", "tab"],
+        signs: &[],
+        cites: Unit::Line,
+        read: tables::read,
+    },
+    FileFormat {
+        name: "JSON",
+        offered_as: None,
+        extensions: &["json", "ndjson", "geojson", "json5", "jsonc", "webmanifest"],
+        signs: &[],
+        cites: Unit::Line,
+        read: json::read,
+    },
+    FileFormat {
+        name: "XML",
+        offered_as: None,
+        extensions: &["xml", "rss", "atom", "dbk", "docbook", "tei", "opml", "xliff", "xlf"],
+        signs: &[Sign::Text(xml::is_xml)],
+        cites: Unit::Line,
+        read: xml::read,
+    },
+    FileFormat {
+        name: "Jupyter notebooks",
+        offered_as: None,
+        extensions: &["ipynb"],
+        signs: &[],
+        cites: Unit::Heading,
+        read: ipynb::read,
+    },
+    FileFormat {
+        name: "e-mail",
+        offered_as: None,
+        extensions: &["eml"],
+        signs: &[Sign::Text(email::is_message)],
+        cites: Unit::Heading,
+        read: email::read,
+    },
+    FileFormat {
+        name: "Apple Mail",
+        offered_as: None,
+        extensions: &["emlx"],
+        signs: &[],
+        cites: Unit::Heading,
+        read: email::read_emlx,
+    },
+    FileFormat {
+        name: "mailboxes",
+        offered_as: None,
+        extensions: &["mbox", "mbx"],
+        signs: &[Sign::Text(email::is_mailbox)],
+        cites: Unit::Heading,
+        read: email::read_mailbox,
+    },
+    FileFormat {
+        name: "subtitles",
+        offered_as: None,
+        extensions: &["srt", "vtt"],
+        signs: &[],
+        cites: Unit::Time,
+        read: subtitles::read,
+    },
+    FileFormat {
+        name: "logs",
+        offered_as: None,
+        extensions: &["log"],
+        signs: &[],
+        cites: Unit::Line,
+        read: plain_text::read_code,
+    },
+    FileFormat {
+        name: "Outlook messages",
+        offered_as: None,
+        extensions: &["msg"],
+        signs: &[],
+        cites: Unit::Heading,
+        read: email::refuse_outlook,
     },
     FileFormat {
         name: "source code",
