@@ -80,6 +80,10 @@ pub struct Global {
     #[arg(long, global = true)]
     pub offline: bool,
 
+    /// Update the index from the files and folders that it follows before answering
+    #[arg(long, global = true)]
+    pub refresh: bool,
+
     /// Language of messages [default: from the locale]
     #[arg(long, global = true, value_name = "LANG")]
     pub lang: Option<Lang>,
@@ -196,6 +200,7 @@ pub enum Command {
     },
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct IndexArgs {

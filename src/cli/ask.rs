@@ -8,6 +8,7 @@ use super::args::Cli;
 use super::exit::Exit;
 use super::interrupt;
 use super::lines;
+use super::refresh;
 use super::repl;
 use super::session::Session;
 use super::setup::Setup;
@@ -22,6 +23,9 @@ pub fn run(setup: &Setup, cli: &Cli) -> Result<Exit> {
     interrupt::install();
     let models = setup.models()?;
     announce(setup, cli, &models);
+    if let Some(exit) = refresh::run(setup, &models) {
+        return Ok(exit);
+    }
     let (index, load_index) = setup.open_index(&models)?;
     let answerer = models.answerer(index.as_ref(), options, load_index)?;
     let session = Session::new(setup, &answerer, &models);

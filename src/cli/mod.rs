@@ -13,6 +13,7 @@ mod models;
 #[cfg(test)]
 mod on_a_gpu;
 mod panics;
+mod refresh;
 mod repl;
 mod search;
 mod session;

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::exit::Exit;
 use super::lines;
+use super::refresh;
 use super::setup::Setup;
 use crate::documents::Place;
 use crate::retrieval::{Hit, Scores};
@@ -31,6 +32,9 @@ struct JsonHit<'a> {
 pub fn run(setup: &Setup, query: Option<&str>) -> Result<Exit> {
     let query = query.map(question::normalize).transpose()?;
     let models = setup.models()?;
+    if let Some(exit) = refresh::run(setup, &models) {
+        return Ok(exit);
+    }
     let (index, _) = setup.open_index(&models)?;
     let retriever = models.retriever(index.as_ref())?;
     let search = |question: &str| -> Result<Exit> {

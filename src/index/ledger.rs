@@ -36,7 +36,7 @@ pub struct DocumentState {
 }
 
 /// What is known of a file or folder that was named to be indexed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RootState {
     /// Patterns that choose among its files; all of them, if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

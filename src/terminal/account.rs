@@ -66,6 +66,15 @@ impl Lang {
         }
     }
 
+    pub(crate) fn not_refreshed(self, error: &anyhow::Error) -> String {
+        match self {
+            Self::Vi => {
+                format!("không cập nhật được chỉ mục, nên trả lời từ bản hiện có: {error:#}")
+            }
+            Self::En => format!("the index could not be updated and answers as it is: {error:#}"),
+        }
+    }
+
     pub(crate) fn unmatched(self, pattern: &str) -> String {
         match self {
             Self::Vi => format!("mẫu `{pattern}` không khớp với tệp nào"),
@@ -114,13 +123,13 @@ impl Lang {
         }
         if let Some(reading) = &explained.reading {
             let Reading { documents, letters, chunks, .. } = reading;
-            let how = [reading.reader, reading.encoding].into_iter().flatten();
-            let how: String = how.map(|how| format!("{how}, ")).collect();
+            let how: Vec<&str> = [reading.reader, reading.encoding].into_iter().flatten().collect();
             let counts = match self {
                 Self::Vi => format!("{documents} tài liệu, {letters} chữ cái, {chunks} đoạn"),
                 Self::En => format!("{documents} documents, {letters} letters, {chunks} chunks"),
             };
-            let _ = writeln!(text, "   {how}{counts}");
+            let how = [&how[..], &[&counts]].concat().join(", ");
+            let _ = writeln!(text, "   {how}");
             for problem in &reading.problems {
                 let _ = writeln!(text, "   ⚠️  {}", one_line(problem));
             }

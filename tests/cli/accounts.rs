@@ -83,6 +83,22 @@ fn the_numbers_add_up_to_all_files() {
 }
 
 #[test]
+fn records_without_text_are_named() {
+    let sandbox = Sandbox::new();
+    let lines =
+        "{\"id\": \"full\", \"text\": \"Some text.\"}\n{\"id\": \"bare\", \"text\": \" \"}\n";
+    sandbox.write("notes/records.jsonl", lines);
+    for _ in 0..2 {
+        sandbox.run(&["index", "notes"]).exits(0).tells(&["found in notes/records.jsonl#bare\n"]);
+    }
+    let summary = index(&sandbox, &["notes"]);
+    adds_up(&summary, 5);
+    assert_eq!(summary["without_text"].as_array().unwrap().len(), 1);
+    assert_eq!(summary["unchanged"], 6);
+    sandbox.run(&["index", "--strict", "notes"]).exits(1);
+}
+
+#[test]
 fn an_emptied_folder_does_not_empty_the_index() {
     let sandbox = Sandbox::indexed();
     let all = listed(&sandbox);
@@ -259,4 +275,40 @@ fn files_are_explained() {
     let text = sandbox.run(&["--lang", "vi", "index", "explain", "notes/nlp.md"]).exits(0).stdout;
     assert!(text.contains("trong chỉ mục: "), "{text}");
     sandbox.run(&["index", "explain", "nowhere"]).fails(1, &["cannot find nowhere"]);
+}
+
+#[test]
+fn a_question_may_bring_the_index_up_to_date_first() {
+    let sandbox = Sandbox::new();
+    index(&sandbox, &["notes", "--exclude", "*.jsonl"]);
+    fs::create_dir(sandbox.path("more")).unwrap();
+    sandbox.write("more/far.md", "# Far\n\nA zebra about NLP.\n");
+    index(&sandbox, &["more"]);
+    let search = || sandbox.run(&["search", "--refresh", "--json", "--top-k", "1000", "NLP"]);
+    let documents = || -> Vec<String> {
+        let hits = search().exits(0).json_lines();
+        let mut names: Vec<String> =
+            hits.iter().map(|hit| hit["document"].as_str().unwrap().to_owned()).collect();
+        names.sort();
+        names.dedup();
+        names
+    };
+    let before = ["more/far.md", "notes/coffee.txt", "notes/nlp.md", "notes/tokenization.md"];
+    assert_eq!(documents(), before);
+    // With nothing to do, nothing is written or said.
+    let modified = || fs::metadata(sandbox.path("index/generation-1/lexical/meta.json")).unwrap();
+    let written = modified().modified().unwrap();
+    let told = search().exits(0);
+    assert!(!told.stderr.contains("new or changed"), "{told:#?}");
+    sandbox.write("notes/new.md", "# New\n\nAnother zebra about NLP.\n");
+    sandbox.remove("notes/coffee.txt");
+    search().exits(0).tells(&["1 documents", "1 removed"]);
+    assert!(modified().modified().unwrap() > written);
+    let after = ["more/far.md", "notes/new.md", "notes/nlp.md", "notes/tokenization.md"];
+    assert_eq!(documents(), after);
+    // A folder that is not there keeps its documents.
+    fs::rename(sandbox.path("more"), sandbox.path("away")).unwrap();
+    search().exits(0).tells(&["`more` had 1 documents", "index remove more"]);
+    assert_eq!(documents(), after);
+    sandbox.run(&["--extractive", "--refresh", "--force", "What is NLP?"]).exits(0);
 }

@@ -11,7 +11,7 @@ fn index(sandbox: &Sandbox, args: &[&str]) -> Value {
     let mut summary = sandbox.run(&[&["--json", "index"], args].concat()).exits(0).json();
     // How many chunks depends on the chunker, not on what is tested here; `accounts.rs` tests the
     // rest.
-    for field in ["chunks", "reused", "files", "emptied", "unmatched"] {
+    for field in ["chunks", "reused", "files", "without_text", "emptied", "unmatched"] {
         summary.as_object_mut().unwrap().remove(field).unwrap();
     }
     summary

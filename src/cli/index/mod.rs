@@ -5,6 +5,7 @@ mod explain;
 mod manage;
 mod preview;
 
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -16,7 +17,7 @@ use super::interrupt::{self, Interruptible};
 use super::setup::Setup;
 use crate::documents::{self, Filter, Walk};
 use crate::index::Start;
-use crate::index::update::{FileAccount, Indexer, IndexingProgress};
+use crate::index::update::{FileAccount, Indexer, IndexingProgress, IndexingSummary};
 use crate::terminal::{Lang, time};
 
 pub fn run(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
@@ -63,23 +64,12 @@ fn update(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
     let embedder = models.embedder.get()?;
     step.done_in(loading.elapsed());
     interrupt::install();
-    let busy = Interruptible::begin();
-    let bar = terminal.bar(0, true);
-    let embedding = Instant::now();
-    let mut watch = |progress: IndexingProgress| {
-        let seconds = embedding.elapsed().as_secs_f64().max(1e-3);
-        show(&bar, lang, progress, progress.chunks as f64 / seconds);
-    };
-    let indexer = Indexer::new(writer, embedder, start, busy.interrupted(), &mut watch)
-        .by_content(args.checksum)
-        .replacing(replaced);
-    let summary = indexer.update(&walk);
-    bar.finish_and_clear();
-    let summary = summary?;
-    tell_problems(setup, &summary.problems, &summary.files, &summary.unmatched);
-    for emptied in &summary.emptied {
-        terminal.warn(&lang.emptied(emptied));
-    }
+    let summary = watched(setup, |stop, watch| {
+        Indexer::new(writer, embedder, start, stop, watch)
+            .by_content(args.checksum)
+            .replacing(replaced)
+            .update(&walk)
+    })?;
     if setup.global.json {
         terminal.print_json(&summary)?;
     }
@@ -91,6 +81,32 @@ fn update(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
         false if args.strict => Exit::Error,
         _ => Exit::Answered,
     })
+}
+
+/// Does a run, with a progress bar, until the user interrupts, and warns of what it found wrong.
+pub fn watched(
+    setup: &Setup,
+    run: impl FnOnce(&AtomicBool, &mut dyn FnMut(IndexingProgress)) -> Result<IndexingSummary>,
+) -> Result<IndexingSummary> {
+    let (terminal, lang) = (setup.terminal, setup.terminal.lang);
+    let busy = Interruptible::begin();
+    let bar = terminal.bar(0, true);
+    let embedding = Instant::now();
+    let mut watch = |progress: IndexingProgress| {
+        let seconds = embedding.elapsed().as_secs_f64().max(1e-3);
+        show(&bar, lang, progress, progress.chunks as f64 / seconds);
+    };
+    let summary = run(busy.interrupted(), &mut watch);
+    bar.finish_and_clear();
+    let summary = summary?;
+    tell_problems(setup, &summary.problems, &summary.files, &summary.unmatched);
+    if !summary.without_text.is_empty() {
+        terminal.warn(&lang.without_text(&summary.without_text));
+    }
+    for emptied in &summary.emptied {
+        terminal.warn(&lang.emptied(emptied));
+    }
+    Ok(summary)
 }
 
 /// Warns of files that could not be read, or have nothing to find, and of patterns without effect.

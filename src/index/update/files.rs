@@ -50,13 +50,12 @@ impl FilePlan {
                 plan.files.failed.push(path.to_string_lossy().into_owned());
                 continue;
             };
-            match FileJob::new(path.clone(), id.to_owned(), ledger, by_content) {
-                Some(job) => plan.jobs.push(job),
-                None => {
-                    plan.unchanged += ledger.readable_documents_of(id);
-                    let size = ledger.files().get(id).map_or(0, |state| state.size);
-                    plan.files.add(id, size, Fate::of_unchanged(id, ledger));
-                }
+            if let Some(job) = FileJob::new(path.clone(), id.to_owned(), ledger, by_content) {
+                plan.jobs.push(job);
+            } else {
+                plan.unchanged += ledger.readable_documents_of(id);
+                let size = ledger.files().get(id).map_or(0, |state| state.size);
+                plan.files.add(id, size, Fate::of_unchanged(id, ledger));
             }
         }
         plan

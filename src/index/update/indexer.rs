@@ -13,7 +13,9 @@ use super::files::{FileEvent, FileJob, FilePlan, known_files, threads};
 use super::in_order::in_order;
 use crate::documents::Walk;
 use crate::embedding::{Embedder, Tokens};
-use crate::index::{DocumentState, FileState, IndexWriter, Ledger, Passage, RootState, Start};
+use crate::index::{
+    DocumentState, FileState, IndexWriter, Ledger, Passage, RootState, Start, file_of,
+};
 
 /// Chunks per embedding batch: enough to sort by length.
 const BATCH: usize = 64;
@@ -40,6 +42,8 @@ pub struct IndexingSummary {
     pub problems: Vec<String>,
     /// What became of every file under the folders.
     pub files: FileAccount,
+    /// Documents without text in files that have others with text: records of a list.
+    pub without_text: Vec<String>,
     /// Folders that had documents and have none now. What they held was kept.
     pub emptied: Vec<EmptiedRoot>,
     /// Patterns of the filter that matched no file.
@@ -53,7 +57,7 @@ impl IndexingSummary {
     /// purpose.
     pub fn is_whole(&self) -> bool {
         let is_read = self.problems.is_empty() && self.files.without_text.is_empty();
-        is_read && self.emptied.is_empty()
+        is_read && self.without_text.is_empty() && self.emptied.is_empty()
     }
 }
 
@@ -177,6 +181,7 @@ impl<'a> Indexer<'a> {
             self.check_replacement(walk)?;
         }
         self.remove_missing(walk);
+        self.summary.without_text = self.records_without_text(walk);
         self.writer.publish()?;
         let live = self.writer.chunk_count();
         let dead = self.writer.row_count().saturating_sub(live);
@@ -370,6 +375,21 @@ impl<'a> Indexer<'a> {
         Ok(())
     }
 
+    /// Documents in the files of `walk` that have no text, beside others that have some.
+    fn records_without_text(&self, walk: &Walk) -> Vec<String> {
+        let ledger = self.writer.ledger();
+        let silent = ledger.documents().iter().filter(|(_, state)| state.chunks == 0);
+        silent
+            .map(|(id, _)| id)
+            .filter(|id| {
+                let file = file_of(id);
+                let is_record = file != id.as_str() && ledger.readable_documents_of(file) > 0;
+                is_record && was_found(walk, Path::new(file))
+            })
+            .cloned()
+            .collect()
+    }
+
     /// Checks that the result of a rebuild may replace the old index.
     fn check_replacement(&self, walk: &Walk) -> Result<()> {
         ensure!(
@@ -425,13 +445,19 @@ fn is_root(ledger: &Ledger, file: &Path) -> bool {
     file.to_str().is_some_and(|file| ledger.roots().contains_key(file))
 }
 
+fn was_found(walk: &Walk, file: &Path) -> bool {
+    walk.files.binary_search_by(|found| found.as_path().cmp(file)).is_ok()
+}
+
 /// Files in the ledger that are `in_scope` and that `walk` did not find.
-fn missing_files(ledger: &Ledger, walk: &Walk, in_scope: impl Fn(&Path) -> bool) -> Vec<String> {
-    let was_found =
-        |file: &Path| walk.files.binary_search_by(|found| found.as_path().cmp(file)).is_ok();
+pub fn missing_files(
+    ledger: &Ledger,
+    walk: &Walk,
+    in_scope: impl Fn(&Path) -> bool,
+) -> Vec<String> {
     known_files(ledger)
         .into_iter()
-        .filter(|file| !was_found(Path::new(file)) && in_scope(Path::new(file)))
+        .filter(|file| !was_found(walk, Path::new(file)) && in_scope(Path::new(file)))
         .map(str::to_owned)
         .collect()
 }

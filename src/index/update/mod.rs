@@ -12,6 +12,7 @@ mod files;
 mod in_order;
 mod indexer;
 mod preview;
+mod refresh;
 mod remove;
 
 pub use account::{FileAccount, LeftOutFiles};
@@ -20,4 +21,5 @@ pub use emptied::EmptiedRoot;
 pub use explain::{Explained, Reading, explain};
 pub use indexer::{Indexer, IndexingProgress, IndexingSummary};
 pub use preview::{Previewed, preview};
+pub use refresh::{absent, followed, is_current};
 pub use remove::remove;
