@@ -17,6 +17,7 @@ mod limits;
 mod place;
 mod read;
 mod recognize;
+mod record;
 #[cfg(test)]
 mod samples;
 pub(crate) mod section;
@@ -36,6 +37,8 @@ pub use formats::sheets::JOB as WORKBOOK_JOB;
 pub use place::Place;
 pub(crate) use place::PlaceWords;
 pub use read::{read, reader_of};
+pub(crate) use record::RECORD_MARKS;
+pub use record::file_of;
 use section::{BlockKind, Section};
 pub(crate) use walk::composed;
 pub use walk::{Filter, Group, Reason, Walk, locate, look_at, walk};

@@ -13,6 +13,7 @@ use super::error::ReadError;
 use super::formats::{FileFormat, Sign, supported};
 use super::limits::MAX_DOCUMENT_BYTES;
 use super::recognize::recognize;
+use super::record::record_id;
 
 /// Reads the documents of one file. Nothing is opened before the first `next`.
 #[must_use]
@@ -97,7 +98,7 @@ impl Iterator for Documents {
                 let item = records.next().map(|record| {
                     record.map(|Record { id, mut extract }| {
                         *omitted = std::mem::take(&mut extract.omitted).into_iter();
-                        document(format!("{file_id}#{id}"), extract)
+                        document(record_id(file_id, &id), extract)
                     })
                 });
                 let goes_on = |error: &ReadError| {
@@ -240,6 +241,6 @@ mod tests {
         let found: Vec<String> = Documents { path: "a".into(), state }
             .map(|item| item.map_or_else(|_| "error".to_owned(), |document| document.id))
             .collect();
-        assert_eq!(found, ["/a#1", "error", "/a#3", "error"]);
+        assert_eq!(found, ["/a.jsonl#1", "error", "/a.jsonl#3", "error"]);
     }
 }

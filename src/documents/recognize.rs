@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn text_is_text_whatever_its_extension() {
-        for name in ["README.vi", "Báo cáo 31.12", "Nghị định 15.2020", "máy.log", "a."] {
+        for name in ["README.vi", "Báo cáo 31.12", "Nghị định 15.2020", "máy.lst", "a."] {
             assert_eq!(format(name, "Số 6601: giá điện tăng\n"), Some("plain text"), "{name}");
             assert_eq!(format(name, b"\x7FELF\x02\x01\0\0"), None, "{name}");
         }
@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(format("a.svg", "<?xml version='1.0'?>\n<svg><path d='M 1 2'/></svg>"), None);
         assert_eq!(format("a.map", format!("{{\"mappings\":\"{}\"}}", "AAAA,".repeat(99))), None);
         // Scripts without spaces are text.
-        assert_eq!(format("a.log", "自然言語処理".repeat(99)), Some("plain text"));
+        assert_eq!(format("a.lst", "自然言語処理".repeat(99)), Some("plain text"));
     }
 
     #[test]
@@ -190,9 +190,9 @@ mod tests {
             std::fs::write(&path, "a line of a log\n".repeat(lines)).unwrap();
             path
         };
-        assert_eq!(recognize_in_folder(&large("a.log")).unwrap(), Recognized::LargeText);
+        assert_eq!(recognize_in_folder(&large("a.lst")).unwrap(), Recognized::LargeText);
         assert_eq!(recognize_in_folder(&large("a.txt")).unwrap(), Recognized::Format);
-        assert!(recognize(&folder.path().join("a.log")).unwrap().is_some());
+        assert!(recognize(&folder.path().join("a.lst")).unwrap().is_some());
     }
 
     #[test]

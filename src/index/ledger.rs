@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::documents::RECORD_MARKS;
+pub use crate::documents::file_of;
+
 /// Recorded state of an indexed file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileState {
@@ -76,10 +79,12 @@ impl Ledger {
         path: &'a str,
     ) -> impl Iterator<Item = (&'a String, &'a DocumentState)> {
         let own = self.documents.get_key_value(path);
-        let begin = format!("{path}#");
-        let lines = self.documents.range(begin.clone()..);
-        let lines = lines.take_while(move |(id, _)| id.starts_with(&begin));
-        own.into_iter().chain(lines.filter(move |(id, _)| file_of(id) == path))
+        let records = RECORD_MARKS.into_iter().flat_map(move |mark| {
+            let begin = format!("{path}{mark}");
+            let records = self.documents.range(begin.clone()..);
+            records.take_while(move |(id, _)| id.starts_with(&begin))
+        });
+        own.into_iter().chain(records.filter(move |(id, _)| file_of(id) == path))
     }
 
     /// How many documents of the file at `path` have text.
@@ -115,13 +120,6 @@ impl Ledger {
     }
 }
 
-/// The file of a document: `path` itself, or the part before the `#` in `path.jsonl#id`.
-pub fn file_of(document: &str) -> &str {
-    let hashes = document.match_indices('#').map(|(at, _)| &document[..at]);
-    let is_json_lines = |path: &&str| path.to_lowercase().ends_with(".jsonl");
-    hashes.into_iter().find(is_json_lines).unwrap_or(document)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,11 +135,15 @@ mod tests {
     #[test]
     fn the_documents_of_a_file_are_itself_or_its_lines() {
         let mut ledger = Ledger::default();
-        for id in ["/b.jsonl#1", "/b.jsonl#2", "/b.jsonlx", "/a.md#b.md", "/a.md"] {
+        let mail = ["/Inbox", "/Inbox//#1", "/Inbox/a.md", "/old.MBOX#2"];
+        let lines = ["/b.jsonl#1", "/b.jsonl#2", "/b.jsonlx", "/a.md#b.md", "/a.md"];
+        for id in lines.into_iter().chain(mail) {
             ledger.insert_document(id, DocumentState { hash: String::new(), chunks: 1 });
         }
         let of = |path| ledger.documents_of(path).map(|(id, _)| id.as_str()).collect::<Vec<_>>();
         assert_eq!(of("/b.jsonl"), ["/b.jsonl#1", "/b.jsonl#2"]);
+        assert_eq!(of("/Inbox"), ["/Inbox", "/Inbox//#1"]);
+        assert_eq!(of("/old.MBOX"), ["/old.MBOX#2"]);
         // `/a.md#b.md` is a file in its own right; its name merely resembles a line of another
         // file.
         assert_eq!(of("/a.md"), ["/a.md"]);
