@@ -15,8 +15,10 @@ pub(crate) fn of_page(bytes: &[u8]) -> &'static Encoding {
         // To whoever looks for UTF-8, it is nothing but ASCII.
         Some(encoding) if encoding == ISO_2022_JP => encoding,
         _ if is_nearly_utf8(bytes) => UTF_8,
-        // Windows-1252 is what browsers take, because pages without a word are in it.
-        declared => declared.unwrap_or(WINDOWS_1252),
+        // Windows-1252 is what browsers take, because pages without a word are in it. So are those
+        // that only claim to be in UTF-8.
+        Some(encoding) if encoding != UTF_8 => encoding,
+        _ => WINDOWS_1252,
     }
 }
 
@@ -230,6 +232,7 @@ mod tests {
     #[test]
     fn a_page_without_a_word_is_in_windows_1252_unless_it_is_nearly_utf8() {
         assert_eq!(of_page(b"<p>caf\xe9, na\xefve"), WINDOWS_1252);
+        assert_eq!(of_page(b"<meta charset=utf-16><p>caf\xe9"), WINDOWS_1252);
         let broken = "<meta charset=latin1><p>Tiếng Việt có dấu".as_bytes();
         assert_eq!(of_page(&[broken, b"\xff"].concat()), UTF_8);
         let japanese = b"<meta charset=Shift_JIS>\x82\xb1\x82\xf1\x82\xc9\x82\xbf\x82\xcd";

@@ -186,10 +186,8 @@ fn write(script: Script, content: &str, around: Around<'_>) -> Written {
         match script {
             Script::Note => Written::note(content),
             Script::Super => raised(content, around),
-            Script::Sub => Written {
-                space_before: around.is_apart,
-                ..Written::joined(lowered(content, around.before))
-            },
+            Script::Sub if around.is_apart => Written::apart(content),
+            Script::Sub => Written::joined(lowered(content, around.before)),
         }
     };
     // `log₂8` is not log28.
@@ -211,6 +209,11 @@ fn raised(content: &str, around: Around<'_>) -> Written {
     if !content.contains(char::is_alphanumeric) {
         return Written { space_before: is_apart, ..Written::joined(content) };
     }
+    if let Some(mark) = content.strip_prefix(['(', '[']).and_then(|it| it.strip_suffix([')', ']']))
+        && is_mark(mark)
+    {
+        return Written::joined(content);
+    }
     let is_number = is_integer(content);
     if is_apart && (!is_number || after.starts_with(|c: char| c.is_ascii_uppercase())) {
         // The isotope ¹⁴C, or small letters.
@@ -220,6 +223,10 @@ fn raised(content: &str, around: Around<'_>) -> Written {
     let is_degree = content == "0" && matches!(after.chars().next(), Some('C' | 'F'));
     match base {
         Base::Number if matches!(content, "o" | "º" | "°") || is_degree => Written::joined("°"),
+        // 15ʰ30
+        Base::Number if content == "h" && after.starts_with(|c: char| c.is_ascii_digit()) => {
+            Written::joined(content)
+        }
         Base::Number if ORDINALS.contains(&content) => Written::joined(content),
         Base::Number => Written::joined(power(content)),
         Base::Variable if content == "o" => Written::joined(content),
@@ -283,17 +290,25 @@ impl Base {
             return if is_power { Self::Number } else { Self::Figure };
         }
         if last.is_alphabetic() {
-            let word = last_run(before, char::is_alphanumeric);
-            let is_letter = word.chars().nth(1).is_none()
-                && (last.is_ascii() || matches!(last, '\u{370}'..='\u{3ff}' | 'µ' | 'Å'));
-            let is_variable = is_letter || UNITS.contains(&word);
-            return if is_variable { Self::Variable } else { Self::Other };
+            let word = last_run(before, char::is_alphabetic);
+            return if is_variable(word, before) { Self::Variable } else { Self::Other };
         }
         if matches!(last, ')' | ']') {
             return if is_sum(before) { Self::Sum } else { Self::Other };
         }
         Self::Other
     }
+}
+
+/// Whether the letters that a text ends with are a unit or variables: `m`, `5cm`, `E=mc`, `πr`.
+fn is_variable(word: &str, before: &str) -> bool {
+    let is_mathematical = |c: char| c.is_ascii() || matches!(c, '\u{370}'..='\u{3ff}' | 'µ' | 'Å');
+    let above = before[..before.len() - word.len()].chars().next_back();
+    let letters = word.chars().count();
+    let is_in_formula = above.is_some_and(|c| c.is_ascii_digit() || "=+−*×·^".contains(c))
+        || word.chars().any(|c| !c.is_ascii());
+    UNITS.contains(&word)
+        || (word.chars().all(is_mathematical) && (letters == 1 || (letters < 4 && is_in_formula)))
 }
 
 /// Whether a text ends with brackets around something other than words.
@@ -395,6 +410,9 @@ mod tests {
             ("5 cm^3", "5 cm³"),
             ("s^−1", "s⁻¹"),
             ("x^2", "x²"),
+            ("100m^2", "100m²"),
+            ("E=mc^2", "E=mc²"),
+            ("S=πr^2", "S=πr²"),
             ("x^n", "x^n"),
             ("e^−x", "e^(−x)"),
             ("(a+b)^2", "(a+b)^2"),
@@ -420,6 +438,8 @@ mod tests {
             ("Nguyễn Văn An^a", "Nguyễn Văn An (a)"),
             ("(Bộ Y tế)^1", "(Bộ Y tế) (1)"),
             ("2024^[2]", "2024[2]"),
+            ("Điều 5^[1]", "Điều 5[1]"),
+            ("dân số^2", "dân số (2)"),
             ("2024^*", "2024*"),
             ("10#6", "10 (6)"),
             ("^1|Theo", "1 Theo"),
@@ -432,6 +452,7 @@ mod tests {
     fn other_small_letters() {
         for (text, expected) in [
             ("1^st", "1st"),
+            ("15^h|30", "15h30"),
             ("XX^e", "XXe"),
             ("M^me", "Mme"),
             ("n^o", "no"),

@@ -34,7 +34,7 @@ const MIN_MAIN_BYTES: usize = 200;
 /// … and the page has at most so many times more outside.
 const MAX_OUTSIDE: usize = 4;
 /// What surrounds the text is the page's text if it is so many times longer.
-const MIN_SURROUNDING: usize = 4;
+const MIN_SURROUNDING: usize = 2;
 
 /// How a page is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,9 +56,15 @@ pub(crate) fn read(file: File, path: &Path) -> Result<Contents, ReadError> {
 /// Whether a page says that it is XML.
 fn is_xml(html: &str) -> bool {
     let start = html.trim_start();
-    let first = start.split('>').next().unwrap_or_default();
-    let is_doctype = first.get(..9).is_some_and(|it| it.eq_ignore_ascii_case("<!doctype"));
-    start.starts_with("<?xml") || (is_doctype && first.contains('['))
+    let start = start[..start.floor_char_boundary(MAX_ATTRIBUTE)].to_ascii_lowercase();
+    let doctype = start.strip_prefix("<!doctype").and_then(|rest| rest.split('>').next());
+    let has_subset = doctype.is_some_and(|doctype| doctype.contains('['));
+    let names_xml = [
+        "dtd xhtml",
+        "xmlns=\"http://www.w3.org/1999/xhtml",
+        "xmlns='http://www.w3.org/1999/xhtml",
+    ];
+    start.starts_with("<?xml") || has_subset || names_xml.iter().any(|name| start.contains(name))
 }
 
 /// Whether a text begins as a page does.
@@ -156,7 +162,8 @@ fn feed(html: &str, syntax: Syntax, page: &mut Page, lines: Lines) {
                     page.pop_to(depth);
                 }
                 let is_html = page.start(&tag);
-                return content_of(&tag.name).filter(|_| is_html);
+                // The tokenizer knows the ends of these only without a namespace.
+                return content_of(&tag.name).filter(|_| is_html && !tag.is_prefixed);
             }
             CallbackEvent::EndTag { name } => page.end(&String::from_utf8_lossy(name)),
             CallbackEvent::String { value } => {

@@ -223,12 +223,10 @@ impl Page {
     /// A start tag. Whether content follows, by the rules of HTML.
     pub fn start(&mut self, tag: &Tag) -> bool {
         let name = tag.name.as_str();
-        if self.syntax == Syntax::Html {
-            while self.is_foreign() && leaves_foreign(name) {
-                self.pop();
-            }
-            self.end_implied(name);
+        while self.is_foreign() && leaves_foreign(name) {
+            self.pop();
         }
+        self.end_implied(name);
         let was_foreign = self.is_foreign();
         let is_foreign = was_foreign || matches!(name, "svg" | "math");
         let is_empty = (tag.self_closing && (is_foreign || self.syntax != Syntax::Html))
@@ -322,11 +320,12 @@ impl Page {
         let is_note_mark = name == "a" && tag.note_mark && !self.is_in(Effect::Script);
         let mut effects = Effects::default();
         let is_open_template = name == "template" && tag.open;
-        let is_definition = in_drawing && matches!(name, "defs" | "metadata");
+        let is_definition = in_drawing && matches!(name, "defs" | "metadata" | "symbol");
         let is_program = NEVER_TEXT.contains(&name) && !is_open_template;
         effects.add(Effect::NeverText, is_program || is_definition);
         let is_closed = HIDDEN.contains(&name) && !(name == "dialog" && tag.open);
-        effects.add(Effect::Hidden, is_closed || (tag.hidden && !is_page));
+        // Notes are often hidden until someone points at their mark.
+        effects.add(Effect::Hidden, is_closed || (tag.hidden && !is_page && !tag.note));
         effects.add(Effect::Surrounding, (surrounds || tag.surrounding) && !is_whole);
         effects.add(Effect::Main, name == "main" || tag.main);
         effects.add(Effect::Article, matches!(name, "article" | "main" | "section"));
@@ -335,7 +334,8 @@ impl Page {
         let is_label = matches!(name, "text" | "title" | "desc" | "foreignobject");
         effects.add(Effect::Label, in_drawing && is_label);
         effects.add(Effect::Formula, name == "math" || self.is_in(Effect::Formula));
-        let is_script = matches!(name, "sup" | "sub") || is_note_mark;
+        let is_styled = tag.script.is_some() && !self.is_in(Effect::Script) && !is_block(name);
+        let is_script = matches!(name, "sup" | "sub") || is_note_mark || is_styled;
         effects.add(Effect::Script, is_script && !self.is_in(Effect::Formula));
         effects
     }
@@ -376,12 +376,16 @@ impl Page {
             }
             "li" => self.begin_item(tag),
             "a" | "sup" | "sub" => self.begin_inline(tag),
-            "option" => flow.line_break(),
+            "option" => {
+                flow.line_break();
+                flow.text(if tag.checked { "[x] " } else { "" });
+            }
             "rt" => flow.text("("),
             "text" | "foreignobject" => flow.end_block(),
             "button" | "title" | "desc" => flow.text(" "),
             "tspan" if tag.placed => flow.text(" "),
             name if is_block(name) => flow.end_block(),
+            _ if tag.script.is_some() => self.begin_inline(tag),
             _ => {}
         }
     }
@@ -413,9 +417,11 @@ impl Page {
     fn begin_inline(&mut self, tag: &Tag) {
         let begins_script = self.elements.last().is_some_and(|it| it.effects.has(Effect::Script));
         let script = match tag.name.as_str() {
+            _ if tag.note_mark => Script::Note,
             "sub" => Script::Sub,
-            "sup" if !tag.note_mark && !self.link_is_empty => Script::Super,
-            _ => Script::Note,
+            "a" => tag.script.unwrap_or(Script::Note),
+            _ if self.link_is_empty => Script::Note,
+            _ => tag.script.unwrap_or(Script::Super),
         };
         if begins_script {
             self.flow.begin_script(script);

@@ -5,11 +5,14 @@ use super::elements::{
 };
 use super::list::Style;
 use super::{MAX_ATTRIBUTE, Syntax};
+use crate::documents::formats::flow::Script;
 
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an attribute of its own")]
 pub(super) struct Tag {
     pub name: String,
+    /// Its name is written with a namespace.
+    pub is_prefixed: bool,
     /// It is from a book, in which classes say how things look.
     is_book: bool,
     pub self_closing: bool,
@@ -22,6 +25,8 @@ pub(super) struct Tag {
     pub note: bool,
     /// It is the mark of a note.
     pub note_mark: bool,
+    /// A style sheet raises or lowers it.
+    pub script: Option<Script>,
     /// It leads somewhere.
     pub link: bool,
     /// It is on a line of its own, or begins at a place of its own.
@@ -33,6 +38,7 @@ pub(super) struct Tag {
     pub reversed: bool,
     pub columns: Option<usize>,
     pub rows: Option<usize>,
+    /// A box that is checked, or an option that is selected.
     pub checked: bool,
     pub open: bool,
     pub kind: String,
@@ -49,15 +55,18 @@ impl Tag {
     pub fn open(&mut self, name: &[u8], syntax: Syntax) {
         let name = String::from_utf8_lossy(name).to_ascii_lowercase();
         // `<html:p>`: a namespace that the file has a name for.
-        let name = match name.rsplit_once(':') {
-            Some((_, local)) if syntax != Syntax::Html => local.to_owned(),
-            _ => name,
-        };
-        *self = Self { name, is_book: syntax == Syntax::Chapter, ..Self::default() };
+        let local = name.rsplit_once(':').filter(|_| syntax != Syntax::Html);
+        let is_prefixed = local.is_some();
+        let name = local.map_or_else(|| name.clone(), |(_, local)| local.to_owned());
+        *self = Self { name, is_prefixed, is_book: syntax == Syntax::Chapter, ..Self::default() };
     }
 
     /// An attribute. `value` is not bounded; nearly all that matters in it is at its start.
     pub fn attribute(&mut self, name: &[u8], value: &[u8]) {
+        if matches!(name, b"src" | b"rel" | b"target" | b"title" | b"width" | b"height" | b"xmlns")
+        {
+            return;
+        }
         let whole = value;
         let value = String::from_utf8_lossy(&value[..value.len().min(MAX_ATTRIBUTE)]);
         let lower = value.to_ascii_lowercase();
@@ -77,14 +86,16 @@ impl Tag {
             b"start" => self.start = integer(&lower),
             b"value" => {
                 self.value = integer(&lower);
-                self.field = value.into_owned();
+                self.field = String::from_utf8_lossy(whole).into_owned();
             }
             b"reversed" => self.reversed = true,
             b"colspan" | b"columnspan" => self.columns = count(&lower),
             b"rowspan" => self.rows = count(&lower),
             b"href" => self.link = true,
-            b"alt" | b"alttext" => self.alt = value.into_owned(),
-            b"checked" => self.checked = true,
+            b"alt" | b"alttext" => {
+                self.alt = String::from_utf8_lossy(whole).into_owned();
+            }
+            b"checked" | b"selected" => self.checked = true,
             b"open" if self.name != "mfenced" => self.open = true,
             b"shadowrootmode" => self.open = true,
             b"display" => self.display_block = words.any(|word| word == "block"),
@@ -100,6 +111,11 @@ impl Tag {
     fn style(&mut self, style: &str) {
         let style: String = style.split_ascii_whitespace().collect();
         self.hidden |= style.contains("display:none") || style.contains("visibility:hidden");
+        self.script = match () {
+            () if style.contains("vertical-align:super") => Some(Script::Super),
+            () if style.contains("vertical-align:sub") => Some(Script::Sub),
+            () => self.script,
+        };
         self.list_style = Style::of_css(&style).or(self.list_style);
     }
 

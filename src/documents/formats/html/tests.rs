@@ -115,7 +115,7 @@ fn what_is_left_out_of_the_text_and_what_is_not() {
         ("<label>Tên</label> <input value='An'><input type=hidden value=x>", "Tên An"),
         ("<input type=checkbox checked> xong", "[x] xong"),
         ("<textarea>ghi <b>chú</textarea>", "ghi <b>chú"),
-        ("Gói <select><option>A<option selected>B</select> nhé", "Gói\nA\nB nhé"),
+        ("Gói <select><option>A<option selected>B</select> nhé", "Gói\nA\n[x] B nhé"),
         ("<h2><button>Câu hỏi</button></h2><p>đáp", "Câu hỏi\n\nđáp"),
         (
             "<figure><img src=a.png alt='Sơ đồ kho'><figcaption>Hình 1</figcaption></figure>",
@@ -183,6 +183,10 @@ fn merged_cells_powers_and_formulas() {
         ("10<sup>6</sup> người, năm 2024<sup>2</sup>", "10^6 người, năm 2024 (2)"),
         ("10<sup><a href=#n>6</a></sup>, 10<a href=#n><sup>6</sup></a>", "10 (6), 10 (6)"),
         ("45 m<sup>2</sup>, H<sub>2</sub>O, <sup>1</sup>/<sub>2</sub>", "45 m², H2O, 1/2"),
+        (
+            "10<span style='vertical-align: super'>6</span> <span style='vertical-align:sub'>x</span>",
+            "10^6 x",
+        ),
         ("8601<a role=doc-noteref href=#f>1</a>", "8601 (1)"),
         (
             "<math><mfrac><mn>1</mn><mn>4</mn></mfrac></math>, <math><msup><mn>10</mn><mn>8</mn></msup></math> m",
@@ -217,6 +221,7 @@ fn xhtml_is_read_by_its_own_rules() {
             "a RAG\n\nx < 5 && y > 3",
         ),
         ("<h:html><h:p>một</h:p><h:p>hai<h:br/>ba</h:p></h:html>", "một\n\nhai\nba"),
+        ("<h:html><h:title>T</h:title><h:script/><h:script>x</h:script><h:p>a</h:p></h:html>", "a"),
         ("<p>a<br></br>b</p>", "a\nb"),
         ("<div/><p/><a id='x'/>chữ", "chữ"),
         ("<p>a <i/>b</p>", "a b"),
@@ -224,6 +229,8 @@ fn xhtml_is_read_by_its_own_rules() {
         assert_eq!(xhtml(page), expected, "{page}");
     }
     assert!(is_xml("<!DOCTYPE html [<!ENTITY a 'b'>]><html>"));
+    assert!(is_xml("<!DOCTYPE html PUBLIC '-//W3C//DTD XHTML 1.0 Strict//EN' 'a.dtd'><html>"));
+    assert!(is_xml("<html lang=vi xmlns=\"http://www.w3.org/1999/xhtml\">"));
     assert!(!is_xml("<!DOCTYPE html><p>[a]"));
     // It says nothing of being XML, and would have no text.
     assert_eq!(self::text("<title/><script src=a.js /><p>Giá"), "Giá");
@@ -233,7 +240,7 @@ fn xhtml_is_read_by_its_own_rules() {
 fn chapters_have_nothing_around_them() {
     let chapter = "<header><h1>Một</h1></header><p>Thân<a epub:type='noteref' href='#f'>1</a></p>\
         <div class='sidebar'>khung</div><nav epub:type='toc'>mục lục</nav>\
-        <aside epub:type='footnote' id='f'><p>Chú thích.</p></aside><footer>hết</footer>";
+        <aside epub:type='footnote' id='f' style='display:none'><p>Chú thích.</p></aside><footer>hết</footer>";
     let Extract { text, structure, .. } = extract(chapter, Syntax::Chapter);
     assert_eq!(text, "Một\n\nThân (1)\n\nkhung\n\nChú thích.\n\nhết");
     assert_eq!(structure.sections.unwrap()[0].headings, ["Một"]);
