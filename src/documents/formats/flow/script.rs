@@ -20,6 +20,8 @@ pub(crate) enum Script {
 
 /// Scripts within scripts that are told apart.
 const MAX_OPEN: usize = 8;
+/// Bytes before a script that are looked at.
+const MAX_BEFORE: usize = 256;
 /// A longer text is not a mark or a power: somebody wanted small letters.
 const MAX_SCRIPT_CHARS: usize = 32;
 /// Units that have powers, beside those of one letter. Words as short as these are rare.
@@ -110,7 +112,9 @@ impl Scripts {
             }
             _ => {
                 let start = text.len();
-                let line = text.rsplit('\n').next().unwrap_or_default();
+                // No more than what decides: a block of a thousand scripts is one line.
+                let near = text.floor_char_boundary(text.len().saturating_sub(MAX_BEFORE));
+                let line = text[near..].rsplit('\n').next().unwrap_or_default();
                 let before = line.trim_end();
                 let is_apart = ended.is_apart || before.len() < line.len();
                 let around = Around { before, is_apart, after };

@@ -282,6 +282,7 @@ fn hostile_pages_end_in_linear_time() {
         fill("<svg>"),
         fill("<math><msup>"),
         fill("<sup>x"),
+        fill("<sup>1</sup>/<sub>2</sub>"),
         fill("<ol reversed><li>"),
         fill("<iframe srcdoc='<p>'>"),
         half("<svg><g>", "</svg>"),
