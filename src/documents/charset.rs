@@ -76,7 +76,7 @@ impl<'b> Tag<'b> {
     /// The tag, and what follows it.
     fn read(bytes: &'b [u8]) -> (Self, &'b [u8]) {
         let is_end = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'/' | b'>');
-        let end = bytes.iter().position(|byte| is_end(byte)).unwrap_or(bytes.len());
+        let end = bytes.iter().position(&is_end).unwrap_or(bytes.len());
         let mut tag = Self { name: &bytes[..end], attributes: Vec::new() };
         let mut rest = &bytes[end..];
         loop {

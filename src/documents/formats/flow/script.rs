@@ -232,13 +232,12 @@ fn raised(content: &str, around: Around<'_>) -> Written {
             Written::joined(content)
         }
         Base::Number if ORDINALS.contains(&content) => Written::joined(content),
-        Base::Number => Written::joined(power(content)),
+        Base::Number | Base::Sum => Written::joined(power(content)),
         Base::Variable if content == "o" => Written::joined(content),
         Base::Variable if is_number && content != "1" => Written::joined(superscript(content)),
         Base::Variable if !is_number && !is_capital_word(content, before) => {
             Written::joined(power(content))
         }
-        Base::Sum => Written::joined(power(content)),
         Base::Other if ORDINALS.contains(&content) && is_roman(before) => Written::joined(content),
         _ if is_mark(content) => Written::note(content),
         _ => Written::joined(content),
@@ -309,8 +308,8 @@ fn is_variable(word: &str, before: &str) -> bool {
     let is_mathematical = |c: char| c.is_ascii() || matches!(c, '\u{370}'..='\u{3ff}' | 'µ' | 'Å');
     let above = before[..before.len() - word.len()].chars().next_back();
     let letters = word.chars().count();
-    let is_in_formula = above.is_some_and(|c| c.is_ascii_digit() || "=+−*×·^".contains(c))
-        || word.chars().any(|c| !c.is_ascii());
+    let is_in_formula =
+        above.is_some_and(|c| c.is_ascii_digit() || "=+−*×·^".contains(c)) || !word.is_ascii();
     UNITS.contains(&word)
         || (word.chars().all(is_mathematical) && (letters == 1 || (letters < 4 && is_in_formula)))
 }

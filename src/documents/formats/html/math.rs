@@ -1,4 +1,4 @@
-//! MathML: which parts of a formula its elements are.
+//! `MathML`: which parts of a formula its elements are.
 
 use super::tag::Tag;
 use crate::documents::formats::flow::{Formula, Part};
