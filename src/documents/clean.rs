@@ -60,8 +60,10 @@ fn is_special(c: char) -> bool {
 fn replacement(c: char) -> Option<char> {
     match c {
         '\t' | '\n' => Some(c),
-        // Page breaks and the line ends of other systems.
-        '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}' => Some('\n'),
+        // The line end of old Macs.
+        '\r' => Some('\n'),
+        // Breaks of lines and pages that no editor counts as lines, so that places stay right.
+        '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}' => Some(' '),
         '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' => None,
         // Soft hyphen, zero-width space, word joiner, byte order mark.
         '\u{ad}' | '\u{200b}' | '\u{2060}'..='\u{2064}' | '\u{feff}' => None,
@@ -119,7 +121,7 @@ mod tests {
         assert_eq!(clean("a\u{202e}txt.exe\u{202c} \u{2066}b\u{2069}\u{200f}"), "atxt.exe b");
         assert_eq!(
             clean("bell\u{7} esc\u{1b}[31m\0 \u{e0041}x\u{c}y\u{2028}z"),
-            "bell esc[31m x\ny\nz"
+            "bell esc[31m x y z"
         );
         assert!(matches!(clean("Tiếng Việt – “đã” gọn\t漢字"), Cow::Borrowed(_)));
     }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::Path;
 
 use super::Markup;
+use super::embedded::LeftOut;
 use super::error::ReadError;
 use super::structure::Structure;
 
@@ -37,4 +38,6 @@ pub(crate) struct Extract {
     pub structure: Structure,
     /// What the reader left out, and why. It is reported after the document.
     pub omitted: Vec<ReadError>,
+    /// Data that was no text. It is reported too.
+    pub data: LeftOut,
 }

@@ -4,6 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::Place;
 use super::limits::{MAX_ID_BYTES, MAX_LINE_BYTES};
 
 const MIB: usize = 1 << 20;
@@ -96,6 +97,49 @@ pub enum ReadError {
         path: PathBuf,
         /// The first offending byte, counted from 0 at the start of the file.
         offset: usize,
+    },
+    /// A few bytes of a text that are none: a cut download, a quote in another encoding. They were
+    /// read as U+FFFD.
+    #[error(
+        "`{}`, line {line}: {} at byte {offset}, read as `\u{fffd}`; the rest was read; check these places and save the file as UTF-8",
+        .path.display(), places_of("not valid text", *.places)
+    )]
+    WrongBytes {
+        /// The file.
+        path: PathBuf,
+        /// In how many places they are.
+        places: usize,
+        /// The first line with some, counted from 1.
+        line: u32,
+        /// The first of them, counted from 0 at the start of the file.
+        offset: usize,
+    },
+    /// Zeros in a text, as a crash leaves them. They were dropped.
+    #[error(
+        "`{}`, line {line}: {} at byte {offset}, which were left out; the rest was read; text may be missing there",
+        .path.display(), places_of("NUL bytes", *.places)
+    )]
+    ZeroBytes {
+        /// The file.
+        path: PathBuf,
+        /// In how many places they are.
+        places: usize,
+        /// The first line with some, counted from 1.
+        line: u32,
+        /// The first of them, counted from 0 at the start of the file.
+        offset: usize,
+    },
+    /// Pictures in `data:` URIs and the like. The rest was read.
+    #[error("{}", embedded(.path, *.places, *.bytes, *.first))]
+    Embedded {
+        /// The file.
+        path: PathBuf,
+        /// In how many places they were.
+        places: usize,
+        /// Altogether.
+        bytes: usize,
+        /// Where the first was.
+        first: Option<Place>,
     },
     /// A format that has no reader yet, although people expect one.
     #[error(
@@ -210,6 +254,14 @@ pub enum LineError {
         /// The first offending byte, counted from 0 at the start of the line.
         offset: usize,
     },
+    /// A few bytes that are no text in a line that was read.
+    #[error("{} at byte {offset} of the line; the rest was read; save the file as UTF-8", places_of("not valid text", *.places))]
+    WrongBytes {
+        /// In how many places they are.
+        places: usize,
+        /// The first of them, counted from 0 at the start of the line.
+        offset: usize,
+    },
     /// Not JSON, or not an object with the expected fields.
     #[error(
         "{why} (column {column}); expected {{\"id\": …, \"title\": \"…\", \"text\": \"…\"}}, where title is optional"
@@ -244,6 +296,30 @@ fn scanned(path: &Path, without: usize, pages: usize, first: usize) -> String {
              and were left out; {hint}"
         )
     }
+}
+
+/// `NUL bytes`, or how many there are.
+fn places_of(what: &str, places: usize) -> String {
+    match places {
+        1 => what.to_owned(),
+        more => format!("{what} in {more} places, the first"),
+    }
+}
+
+fn embedded(path: &Path, places: usize, bytes: usize, first: Option<Place>) -> String {
+    let at = match first {
+        Some(Place::Lines(line, _)) => format!(", line {line}"),
+        Some(Place::Pages(page, _)) => format!(", page {page}"),
+        Some(Place::Slides(slide, _)) => format!(", slide {slide}"),
+        _ => String::new(),
+    };
+    let more =
+        if places > 1 { format!(" and in {} more places", places - 1) } else { String::new() };
+    format!(
+        "`{}`{at}{more}: {bytes} bytes of a picture, other encoded data or minified code were left \
+         out; if they are text, put them into a file of their own, in lines",
+        path.display()
+    )
 }
 
 impl ReadError {

@@ -10,6 +10,7 @@
 mod charset;
 mod clean;
 mod contents;
+mod embedded;
 mod encoding;
 mod error;
 mod formats;
@@ -91,9 +92,7 @@ impl Document {
         let text = &self.text;
         match (&self.structure.sections, self.format) {
             (Some(sections), _) => Box::new(sections.iter().map(Cow::Borrowed)),
-            (None, Markup::Markdown) => {
-                Box::new(markdown::sections(text).into_iter().map(Cow::Owned))
-            }
+            (None, Markup::Markdown) => Box::new(markdown::sections(text).map(Cow::Owned)),
             (None, Markup::Plain) => {
                 Box::new(section::plain(text, BlockKind::Prose).map(Cow::Owned))
             }

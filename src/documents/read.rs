@@ -68,7 +68,17 @@ impl Documents {
                     format.name,
                     format.cites
                 );
-                self.state = State::Omitted(std::mem::take(&mut extract.omitted).into_iter());
+                let mut omitted = std::mem::take(&mut extract.omitted);
+                let data = std::mem::take(&mut extract.data);
+                if data.places > 0 {
+                    omitted.push(ReadError::Embedded {
+                        path: self.path.clone(),
+                        places: data.places,
+                        bytes: data.bytes,
+                        first: extract.structure.places.at(data.first),
+                    });
+                }
+                self.state = State::Omitted(omitted.into_iter());
                 Ok(Some(document(id, extract)))
             }
             Contents::Many(records) => {
@@ -116,7 +126,7 @@ impl Iterator for Documents {
 }
 
 fn document(id: String, extract: Extract) -> Document {
-    let Extract { title, text, markup, structure, omitted: _ } = extract;
+    let Extract { title, text, markup, structure, omitted: _, data: _ } = extract;
     Document { id, title, text, format: markup, structure }
 }
 

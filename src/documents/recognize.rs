@@ -9,7 +9,7 @@ use std::path::Path;
 use encoding_rs::WINDOWS_1252;
 use zip::ZipArchive;
 
-use super::encoding;
+use super::encoding::{self, FlawKind};
 use super::formats::{FORMATS, FileFormat, Sign, TextHead};
 
 /// Text in a folder that is only guessed to be a document is taken up to this size. Larger ones are
@@ -126,7 +126,9 @@ fn text(head: &[u8]) -> Option<String> {
     // What begins with a tag may be a page that says further on in which encoding it is.
     let declared = head.trim_ascii_start().starts_with(b"<").then_some(WINDOWS_1252);
     let text = (0..=max_cut)
-        .find_map(|cut| encoding::decode(&head[..head.len() - cut], declared).ok())?
+        .find_map(|cut| encoding::decode_with_flaws(&head[..head.len() - cut], declared).ok())
+        .filter(|decoded| decoded.flaws.iter().all(|flaw| flaw.kind == FlawKind::Wrong))?
+        .text
         .into_owned();
     let odd = text.chars().filter(|c| c.is_control() && !c.is_whitespace()).count();
     (odd * PRINTABLE <= text.chars().count()).then_some(text)
@@ -204,6 +206,8 @@ mod tests {
             // UTF-16 and TCVN3.
             b"\xFF\xFEa\0b\0",
             b"C\xe9ng h\xdfa x\xb7 h\xe9i ch\xf1 ngh\xdca Vi\xd6t Nam",
+            // UTF-8 with a quote of Windows.
+            b"\xc4\x91\xe1\xbb\xa7 d\xe1\xba\xa5u \x93hi",
             b"page\x0cbreak and \x1b[1mbold\x1b[0m words in a terminal's log of some length",
         ];
         for content in plain {

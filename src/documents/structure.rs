@@ -55,6 +55,20 @@ impl Places {
     }
 }
 
+impl Places {
+    /// The place of this number, such as a line.
+    pub fn at(&self, number: u32) -> Option<Place> {
+        match self {
+            Self::TextLines | Self::Lines(_) => Some(Place::Lines(number, number)),
+            Self::Pages(_) => Some(Place::Pages(number, number)),
+            Self::Rows(_) => Some(Place::Rows(number, number)),
+            Self::Slides(_) => Some(Place::Slides(number, number)),
+            Self::Seconds { .. } => Some(Place::Seconds(number, number)),
+            Self::Nowhere => None,
+        }
+    }
+}
+
 /// The number of the unit that a byte of the text is in.
 fn number(marks: &Marks, at: usize) -> u32 {
     let before = marks.partition_point(|&(start, _)| start <= at);

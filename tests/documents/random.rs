@@ -219,6 +219,8 @@ const INVISIBLE: [char; 12] = [
     '\u{200b}', '\u{200c}', '\u{200d}', '\u{feff}', '\u{ad}', '\u{202e}', '\u{202c}', '\u{2066}',
     '\u{2069}', '\u{200f}', '\u{2060}', '\u{301}',
 ];
+/// Breaks that end no line.
+const BREAKS: [char; 5] = ['\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}'];
 /// Signs that mean something to XML, and to Markdown only at other places than inside a word.
 const SIGNS: [&str; 6] = ["a&b", "1<2", "\"trích\"", "(ngoặc)", "5%,", "–"];
 
@@ -264,6 +266,8 @@ impl Writer {
                 .repeat(1 + self.random.below(400)),
             2 | 3 if self.kind != FileKind::Markdown => self.any(&SIGNS).to_owned(),
             4..6 => self.any(&WORDS).nfd().collect(),
+            6 if self.one_in(12) => format!("data:image/png;base64,{}", self.base64()),
+            7 if self.one_in(12) => self.base64(),
             _ => self.any(&WORDS).to_owned(),
         };
         if self.one_in(12) {
@@ -272,10 +276,21 @@ impl Writer {
             let invisible = self.any(&INVISIBLE);
             word.insert(at, invisible);
         }
+        if self.one_in(30) && matches!(self.kind, FileKind::Markdown | FileKind::Plain) {
+            word.push(self.any(&BREAKS));
+            word.push_str("tiếp");
+        }
         if self.one_in(8) {
             word.push_str(self.any(&[".", "!", "?", ",", "。", "…", ":", ";"]));
         }
         word
+    }
+
+    /// What a picture in a text looks like.
+    fn base64(&mut self) -> String {
+        let bytes = self.random.below(4000);
+        let letters = b"ABCDEFGHIJKLMNOPqrstuvwxyz0123456789+/";
+        (0..bytes).map(|_| char::from(self.any(letters))).collect()
     }
 
     /// A piece of text as the file has it.
@@ -502,7 +517,8 @@ impl Writer {
     }
 
     fn table(&mut self) {
-        let (rows, columns) = (1 + self.random.below(6), 1 + self.random.below(4));
+        let most_rows = self.any(&[6, 6, 6, 24]);
+        let (rows, columns) = (1 + self.random.below(most_rows), 1 + self.random.below(4));
         let (open, close) = match self.kind {
             FileKind::Html | FileKind::Epub => ("<table>\n", "</table>\n"),
             FileKind::Docx => ("<w:tbl>", "</w:tbl>"),
@@ -516,7 +532,9 @@ impl Writer {
             let cells: Vec<String> = (0..columns).map(|_| self.body(12)).collect();
             match self.kind {
                 FileKind::Html | FileKind::Epub => {
-                    writeln!(self.out, "<tr><td>{}</td></tr>", cells.join("</td><td>"))
+                    let tag = if row == 0 && columns > 1 { "th" } else { "td" };
+                    let cells = cells.join(&format!("</{tag}><{tag}>"));
+                    writeln!(self.out, "<tr><{tag}>{cells}</{tag}></tr>")
                 }
                 FileKind::Docx => {
                     let merged = self.any(&[

@@ -134,7 +134,7 @@ fn extract(notebook: &Notebook) -> Extract {
         markup: Markup::Markdown,
         // The lines of the file are those of its JSON, which nobody sees.
         structure: Structure { sections: None, places: Places::Nowhere },
-        omitted: Vec::new(),
+        ..Extract::default()
     }
 }
 

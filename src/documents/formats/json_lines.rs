@@ -1,6 +1,7 @@
 //! JSON Lines: a document a line, streamed, so that a file of any length takes the memory of one
 //! line and of the ids seen.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -11,7 +12,7 @@ use serde_json::Value;
 
 use crate::documents::clean::clean;
 use crate::documents::contents::{Contents, Extract, Record};
-use crate::documents::encoding::UTF8_MARK;
+use crate::documents::encoding::{self, UTF8_MARK};
 use crate::documents::error::{LineError, ReadError};
 use crate::documents::limits::{MAX_ID_BYTES, MAX_LINE_BYTES};
 use crate::documents::title::tidy_title;
@@ -26,6 +27,7 @@ pub(crate) fn read(file: File, path: &Path) -> Result<Contents, ReadError> {
         offset: 0,
         buffer: Vec::new(),
         is_cut: false,
+        flaw: None,
         seen: HashMap::new(),
     })))
 }
@@ -48,6 +50,8 @@ struct JsonLines {
     buffer: Vec<u8>,
     /// Whether the buffer holds only the first bytes of a line that is too long.
     is_cut: bool,
+    /// What was wrong with the line of the last record.
+    flaw: Option<ReadError>,
     /// Where each id was first used.
     seen: HashMap<String, u64>,
 }
@@ -56,6 +60,9 @@ impl Iterator for JsonLines {
     type Item = Result<Record, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if let Some(flaw) = self.flaw.take() {
+            return Some(Err(flaw));
+        }
         loop {
             match self.next_line() {
                 Ok(true) => {}
@@ -99,11 +106,11 @@ impl JsonLines {
             return Err(ReadError::Utf16 { path: path() });
         }
         match self.buffer.iter().position(|&byte| byte == 0) {
-            Some(at) => {
+            Some(at) if encoding::repair(&self.buffer).is_none() => {
                 let offset = self.offset - self.buffer.len() as u64 + at as u64;
                 Err(ReadError::Binary { path: path(), offset })
             }
-            None => Ok(()),
+            _ => Ok(()),
         }
     }
 
@@ -116,12 +123,18 @@ impl JsonLines {
         if self.line == 1 {
             line = line.strip_prefix(UTF8_MARK).unwrap_or(line);
         }
-        let line = std::str::from_utf8(line)
-            .map_err(|error| LineError::NotUtf8 { offset: error.valid_up_to() })?;
-        if line.trim().is_empty() {
+        let (text, flaws) = match std::str::from_utf8(line) {
+            Ok(text) if !text.contains('\0') => (Cow::Borrowed(text), Vec::new()),
+            outcome => {
+                let offset = outcome.err().map_or(0, |error| error.valid_up_to());
+                let repaired = encoding::repair(line).ok_or(LineError::NotUtf8 { offset })?;
+                (repaired.text, repaired.flaws)
+            }
+        };
+        if text.trim().is_empty() {
             return Ok(None);
         }
-        let line: Line = serde_json::from_str(line).map_err(|error| json_error(&error))?;
+        let line: Line = serde_json::from_str(&text).map_err(|error| json_error(&error))?;
         let id = match line.id {
             Value::String(id) if !id.trim().is_empty() => clean(&id).into_owned(),
             Value::Number(id) => id.to_string(),
@@ -134,6 +147,11 @@ impl JsonLines {
             return Err(LineError::Duplicate { id, first });
         }
         self.seen.insert(id.clone(), self.line);
+        self.flaw = flaws.first().map(|flaw| ReadError::Line {
+            path: self.path.clone(),
+            line: self.line,
+            reason: LineError::WrongBytes { places: flaw.places, offset: flaw.offset },
+        });
         let extract = Extract {
             title: line.title.and_then(|title| tidy_title(&clean(&title))),
             text: clean(&line.text).into_owned(),
@@ -216,6 +234,21 @@ mod tests {
         assert_eq!(*errors[4].1, LineError::Id);
         assert_eq!(*errors[5].1, LineError::NotUtf8 { offset: 19 });
         assert_eq!(*errors[6].1, LineError::Id);
+    }
+
+    #[test]
+    fn a_line_with_a_few_wrong_bytes_is_read_and_named() {
+        let lines = [
+            "{\"id\": 1, \"text\": \"điều một\0 ".as_bytes(),
+            b"\xe1\xbb\"}\n{\"id\": 2, \"text\": \"two\"}",
+        ];
+        let (_folder, documents) = documents("a.jsonl", lines.concat());
+        assert_eq!(documents[0].as_ref().unwrap().text, "điều một \u{fffd}");
+        assert_eq!(
+            line_errors(&documents),
+            [(1, &LineError::WrongBytes { places: 1, offset: 34 })]
+        );
+        assert_eq!(documents[2].as_ref().unwrap().text, "two");
     }
 
     #[test]

@@ -10,17 +10,27 @@ use super::TextHead;
 use crate::documents::Markup;
 use crate::documents::clean::clean;
 use crate::documents::contents::{Contents, Extract};
-use crate::documents::encoding::{self, NotText};
+use crate::documents::embedded::{LeftOut, without_data};
+use crate::documents::encoding::{self, Decoded, Flaw, FlawKind, NotText};
 use crate::documents::error::ReadError;
 use crate::documents::limits::MAX_DOCUMENT_BYTES;
 
 pub(crate) fn read(file: File, path: &Path) -> Result<Contents, ReadError> {
-    Ok(Contents::One(Extract { text: text(file, path)?, ..Extract::default() }))
+    Ok(Contents::One(extract(file, path, Markup::Plain)?))
 }
 
 pub(crate) fn read_code(file: File, path: &Path) -> Result<Contents, ReadError> {
-    let text = text(file, path)?;
-    Ok(Contents::One(Extract { text, markup: Markup::Code, ..Extract::default() }))
+    Ok(Contents::One(extract(file, path, Markup::Code)?))
+}
+
+/// A text file, decoded and cleaned, without embedded data.
+pub(crate) fn extract(file: File, path: &Path, markup: Markup) -> Result<Extract, ReadError> {
+    let (mut text, omitted) = with_flaws(&bytes(file, path)?, None, path)?;
+    let mut data = LeftOut::default();
+    if let Some((rest, left_out)) = without_data(&text) {
+        (text, data) = (rest, left_out);
+    }
+    Ok(Extract { text, markup, omitted, data, ..Extract::default() })
 }
 
 /// Lines mean something in scripts, and in the files that programs look for by name: Makefile,
@@ -29,33 +39,75 @@ pub(crate) fn is_code(head: &TextHead) -> bool {
     head.start.starts_with("#!") || head.file_name.to_ascii_lowercase().ends_with("file")
 }
 
-/// All of a text file, decoded and cleaned.
+/// The text of a file that says in which encoding it is; `declared` finds that out. A few of its
+/// bytes may be no text; they are named.
+pub(crate) fn text_with_flaws(
+    file: File,
+    path: &Path,
+    declared: fn(&[u8]) -> &'static Encoding,
+) -> Result<(String, Vec<ReadError>), ReadError> {
+    let bytes = bytes(file, path)?;
+    with_flaws(&bytes, unless_utf8(&bytes, declared), path)
+}
+
+fn unless_utf8(
+    bytes: &[u8],
+    declared: fn(&[u8]) -> &'static Encoding,
+) -> Option<&'static Encoding> {
+    // ISO-2022-JP is ASCII with escapes.
+    let is_utf8 = !bytes.contains(&b'\x1b') && std::str::from_utf8(bytes).is_ok();
+    (!is_utf8).then(|| declared(bytes))
+}
+
+/// All of a text file, decoded and cleaned. It has to be text throughout.
+#[allow(dead_code, reason = "for formats in which a wrong byte may be a wrong value")]
 pub(crate) fn text(file: File, path: &Path) -> Result<String, ReadError> {
-    decoded(&bytes(file, path)?, None, path)
+    whole(&bytes(file, path)?, None, path)
 }
 
 /// The same of a file that says in which encoding it is; `declared` finds that out.
+#[allow(dead_code, reason = "for formats in which a wrong byte may be a wrong value")]
 pub(crate) fn text_as_declared(
     file: File,
     path: &Path,
     declared: fn(&[u8]) -> &'static Encoding,
 ) -> Result<String, ReadError> {
     let bytes = bytes(file, path)?;
-    // ISO-2022-JP is ASCII with escapes.
-    let is_utf8 = !bytes.contains(&b'\x1b') && std::str::from_utf8(&bytes).is_ok();
-    decoded(&bytes, (!is_utf8).then(|| declared(&bytes)), path)
+    whole(&bytes, unless_utf8(&bytes, declared), path)
 }
 
-fn decoded(
+fn whole(
     bytes: &[u8],
     declared: Option<&'static Encoding>,
     path: &Path,
 ) -> Result<String, ReadError> {
+    let text = encoding::decode(bytes, declared).map_err(|reason| not_text(reason, path))?;
+    Ok(clean(&text).into_owned())
+}
+
+/// A text, and what in its bytes was none.
+fn with_flaws(
+    bytes: &[u8],
+    declared: Option<&'static Encoding>,
+    path: &Path,
+) -> Result<(String, Vec<ReadError>), ReadError> {
+    let Decoded { text, flaws } =
+        encoding::decode_with_flaws(bytes, declared).map_err(|reason| not_text(reason, path))?;
+    let error = |Flaw { kind, places, line, offset }| {
+        let path = path.to_owned();
+        match kind {
+            FlawKind::Wrong => ReadError::WrongBytes { path, places, line, offset },
+            FlawKind::Zero => ReadError::ZeroBytes { path, places, line, offset },
+        }
+    };
+    Ok((clean(&text).into_owned(), flaws.into_iter().map(error).collect()))
+}
+
+fn not_text(reason: NotText, path: &Path) -> ReadError {
     let path = path.to_owned();
-    match encoding::decode(bytes, declared) {
-        Ok(text) => Ok(clean(&text).into_owned()),
-        Err(NotText::Binary(offset)) => Err(ReadError::Binary { path, offset: offset as u64 }),
-        Err(NotText::Unknown(offset)) => Err(ReadError::UnknownEncoding { path, offset }),
+    match reason {
+        NotText::Binary(offset) => ReadError::Binary { path, offset: offset as u64 },
+        NotText::Unknown(offset) => ReadError::UnknownEncoding { path, offset },
     }
 }
 
@@ -67,4 +119,38 @@ fn bytes(file: File, path: &Path) -> Result<Vec<u8>, ReadError> {
         return Err(ReadError::TooLarge { path: path.to_owned(), limit });
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::documents::ReadError;
+    use crate::documents::samples::documents;
+
+    #[test]
+    fn flaws_and_embedded_data_are_named_and_the_rest_is_read() {
+        let data = (0..3000_u32).map(|n| char::from(b'A' + (n * n % 26) as u8));
+        let picture = format!("![sơ đồ](data:image/png;base64,{})\n", data.collect::<String>());
+        let content = [picture.as_bytes(), "điều một\0\0 và hai\n\nba ".as_bytes(), b"\xe1\xbb"];
+        for name in ["a.md", "a.txt", "a.py"] {
+            let (_folder, mut found) = documents(name, content.concat());
+            let omitted = found.split_off(1);
+            let text = found[0].as_ref().unwrap().text.as_str();
+            assert_eq!(text, "![sơ đồ](data:image/png;base64,…)\nđiều một và hai\n\nba \u{fffd}");
+            assert!(
+                matches!(
+                    &omitted[..],
+                    [
+                        Err(ReadError::WrongBytes { places: 1, line: 4, .. }),
+                        Err(ReadError::ZeroBytes { places: 1, line: 2, .. }),
+                        Err(ReadError::Embedded { places: 1, bytes: 3000, .. }),
+                    ]
+                ),
+                "{omitted:?}"
+            );
+            assert!(omitted.iter().flat_map(|it| it.as_ref().err()).all(|error| {
+                let message = error.to_string();
+                message.contains(name) && message.contains("line ")
+            }));
+        }
+    }
 }

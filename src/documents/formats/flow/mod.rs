@@ -21,6 +21,7 @@ mod table;
 
 use crate::documents::clean::clean;
 use crate::documents::contents::Extract;
+use crate::documents::embedded::{LeftOut, without_data};
 use crate::documents::section::BlockKind;
 use crate::documents::structure::{Marks, Places};
 use crate::documents::title::{MAX_TITLE_CHARS, tidy_title};
@@ -102,7 +103,14 @@ impl Flow {
         if let Some(number) = self.number {
             self.inline.mark(number);
         }
-        self.inline.text.push_str(text);
+        match without_data(text) {
+            Some((rest, left_out)) => {
+                self.inline.text.push_str(&rest);
+                let first = self.number.unwrap_or_default();
+                self.output.data.add(LeftOut { first, ..left_out });
+            }
+            None => self.inline.text.push_str(text),
+        }
     }
 
     /// The text that follows is raised or lowered, up to [`Flow::end_script`] or the end of its

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crate::documents::clean::clean;
 use crate::documents::contents::Extract;
+use crate::documents::embedded::LeftOut;
 use crate::documents::section::{Block, BlockKind, HeadingPath, Section, plain};
 use crate::documents::structure::{Marks, Places, Structure};
 
@@ -78,6 +79,8 @@ pub(super) struct Output {
     blocks: Vec<Block>,
     path: HeadingPath,
     pub first_heading: Option<String>,
+    /// Embedded data that was not put down.
+    pub data: LeftOut,
 }
 
 impl Output {
@@ -109,6 +112,7 @@ impl Output {
         if extract.text.trim().is_empty() {
             return;
         }
+        self.data.add(extract.data);
         self.close_section();
         self.separate(Gap::Blank);
         if let Some(number) = number {
@@ -144,6 +148,6 @@ impl Output {
         self.close_section();
         let structure =
             Structure { sections: Some(self.sections), places: places(self.document.marks) };
-        Extract { text: self.document.text, structure, ..Extract::default() }
+        Extract { text: self.document.text, structure, data: self.data, ..Extract::default() }
     }
 }

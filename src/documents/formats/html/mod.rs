@@ -47,10 +47,10 @@ pub(crate) enum Syntax {
 }
 
 pub(crate) fn read(file: File, path: &Path) -> Result<Contents, ReadError> {
-    let html = plain_text::text_as_declared(file, path, charset::of_page)?;
+    let (html, omitted) = plain_text::text_with_flaws(file, path, charset::of_page)?;
     let is_xhtml = path.extension().is_some_and(|it| it.eq_ignore_ascii_case("xhtml"));
     let syntax = if is_xhtml || is_xml(&html) { Syntax::Xhtml } else { Syntax::Html };
-    Ok(Contents::One(extract(&html, syntax)))
+    Ok(Contents::One(Extract { omitted, ..extract(&html, syntax) }))
 }
 
 /// Whether a page says that it is XML.

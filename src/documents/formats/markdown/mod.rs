@@ -6,6 +6,7 @@
 //! one begins, so no byte between two headings can get lost (list markers, link definitions, …).
 
 mod front_matter;
+mod parts;
 mod readable;
 
 use std::fs::File;
@@ -15,14 +16,15 @@ use std::path::Path;
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 use front_matter::front_matter;
+use parts::parts;
 pub(crate) use readable::readable;
 
 use super::plain_text;
 use crate::documents::Markup;
-use crate::documents::contents::{Contents, Extract};
+use crate::documents::contents::Contents;
 use crate::documents::error::ReadError;
 use crate::documents::section::{Block, BlockKind, HeadingPath, Section};
-use crate::documents::structure::{Marks, Places, Structure};
+use crate::documents::structure::{Marks, Places};
 use crate::documents::title::{MAX_TITLE_CHARS, tidy_title};
 
 /// What people write in notes, beyond `CommonMark`. Front matter is missing: the parser would accept
@@ -37,34 +39,40 @@ const OPTIONS: Options = Options::ENABLE_TABLES
     .union(Options::ENABLE_WIKILINKS);
 
 pub(crate) fn read(file: File, path: &Path) -> Result<Contents, ReadError> {
-    let mut text = plain_text::text(file, path)?;
-    let title = front_matter::title(&text);
-    let mut structure = Structure::default();
-    if let Some((rest, marks)) = without_comments(&text) {
-        text = rest;
-        structure.places = Places::Lines(marks);
+    let mut extract = plain_text::extract(file, path, Markup::Markdown)?;
+    extract.title = front_matter::title(&extract.text);
+    if let Some((rest, marks)) = without_comments(&extract.text) {
+        extract.text = rest;
+        extract.structure.places = Places::Lines(marks);
     }
-    Ok(Contents::One(Extract {
-        title,
-        text,
-        markup: Markup::Markdown,
-        structure,
-        ..Extract::default()
-    }))
+    Ok(Contents::One(extract))
 }
 
 /// The sections of a Markdown document, each with its heading path. Front matter is in no block, if
 /// there is anything else, nor are headings, unless they say more than their titles do.
-pub(crate) fn sections(text: &str) -> Vec<Section> {
+pub(crate) fn sections(text: &str) -> impl Iterator<Item = Section> {
     let matter = front_matter(text);
     let body = matter.as_ref().map_or(0, |matter| matter.end);
-    let mut outline = Outline::new(text, body);
+    // A note may say all that it has to say in its front matter.
+    let only = matter.filter(|_| text[body..].trim().is_empty()).map(|matter| Section {
+        headings: Vec::new(),
+        heading: None,
+        blocks: vec![Block { span: matter.yaml, kind: BlockKind::Lines }],
+    });
+    let mut path = HeadingPath::default();
+    let found = parts(text, body).flat_map(move |part| sections_of(text, part, &mut path));
+    only.into_iter().chain(found)
+}
+
+/// The sections of a part of a document; `path` are the headings above it, and then those at its end.
+fn sections_of(text: &str, part: Range<usize>, path: &mut HeadingPath) -> Vec<Section> {
+    let mut outline = Outline::new(&text[..part.end], part.start, std::mem::take(path));
     // Headings inside quotes and lists structure the quote, not the document.
     let mut depth = 0_usize;
     let mut heading: Option<String> = None;
     let mut links = false;
-    for (event, range) in Parser::new_ext(&text[body..], OPTIONS).into_offset_iter() {
-        let range = range.start + body..range.end + body;
+    for (event, range) in Parser::new_ext(&text[part.clone()], OPTIONS).into_offset_iter() {
+        let range = range.start + part.start..range.end + part.start;
         match (event, &mut heading) {
             (Event::Start(Tag::Heading { .. }), _) if depth == 0 => {
                 depth += 1;
@@ -105,12 +113,8 @@ pub(crate) fn sections(text: &str) -> Vec<Section> {
             _ => {}
         }
     }
-    let mut sections = outline.finish();
-    // A note may say all that it has to say in its front matter.
-    if let Some(matter) = matter.filter(|_| sections.is_empty()) {
-        let blocks = vec![Block { span: matter.yaml, kind: BlockKind::Lines }];
-        sections.push(Section { headings: Vec::new(), heading: None, blocks });
-    }
+    let (sections, above) = outline.finish();
+    *path = above;
     sections
 }
 
@@ -123,8 +127,12 @@ fn without_comments(text: &str) -> Option<(String, Marks)> {
     let body = front_matter(text).map_or(0, |matter| matter.end);
     let mut comments: Vec<Range<usize>> = Vec::new();
     let mut block: Option<Range<usize>> = None;
-    for (event, range) in Parser::new_ext(&text[body..], OPTIONS).into_offset_iter() {
-        let range = range.start + body..range.end + body;
+    let events = parts(text, body).flat_map(|part| {
+        let start = part.start;
+        let events = Parser::new_ext(&text[part], OPTIONS).into_offset_iter();
+        events.map(move |(event, range)| (event, range.start + start..range.end + start))
+    });
+    for (event, range) in events {
         match event {
             // A block comes line by line, and a comment may span several.
             Event::Start(Tag::HtmlBlock) => block = Some(range.start..range.start),
@@ -216,11 +224,12 @@ struct Outline<'t> {
 }
 
 impl<'t> Outline<'t> {
-    fn new(text: &'t str, body: usize) -> Self {
+    /// The sections of a text from `body` on, below the headings of `path`.
+    fn new(text: &'t str, body: usize, path: HeadingPath) -> Self {
         let mut outline = Self {
             text,
             sections: Vec::new(),
-            path: HeadingPath::default(),
+            path,
             heading: None,
             starts: Vec::new(),
             line_end: 0,
@@ -301,9 +310,9 @@ impl<'t> Outline<'t> {
         }
     }
 
-    fn finish(mut self) -> Vec<Section> {
+    fn finish(mut self) -> (Vec<Section>, HeadingPath) {
         self.close(self.text.len());
-        self.sections
+        (self.sections, self.path)
     }
 }
 
@@ -315,6 +324,7 @@ mod tests {
     fn outline(text: &str) -> Vec<(String, Vec<&str>)> {
         let block = |block: &Block| text[block.span.clone()].trim();
         sections(text)
+            .collect::<Vec<_>>()
             .iter()
             .filter(|section| !section.blocks.is_empty())
             .map(|s| (s.headings.join(" > "), s.blocks.iter().map(block).collect()))
@@ -362,7 +372,7 @@ Mở đầu:
 
     # mã thụt lề
 ";
-        let sections = sections(text);
+        let sections: Vec<Section> = sections(text).collect();
         assert_eq!(sections.len(), 1);
         let blocks: Vec<(&str, BlockKind)> =
             sections[0].blocks.iter().map(|b| (text[b.span.clone()].trim(), b.kind)).collect();
@@ -432,9 +442,23 @@ Mở đầu:
     }
 
     #[test]
+    fn a_long_document_is_read_in_parts() {
+        let text = format!("# A\n## B\n{}## C\nhết", "một hai ba\n\n".repeat(1 << 20));
+        let mut sections: Vec<Section> = sections(&text).collect();
+        assert!(sections.len() > 3);
+        assert_eq!(
+            sections.pop().map(|section| section.headings),
+            Some(vec!["A".into(), "C".into()])
+        );
+        assert!(sections[1..].iter().all(|section| section.headings == ["A", "B"]));
+        let blocks: usize = sections.iter().map(|section| section.blocks.len()).sum();
+        assert_eq!(blocks, 1 << 20);
+    }
+
+    #[test]
     fn headings_say_where_they_are() {
         let text = "# A\n## B\nmột\nC\n---\n#\n";
-        let sections = sections(text);
+        let sections: Vec<Section> = sections(text).collect();
         let found: Vec<_> = sections
             .iter()
             .map(|s| (s.headings.join(" > "), s.heading.clone().map(|span| text[span].trim())))

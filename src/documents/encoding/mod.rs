@@ -4,6 +4,11 @@
 //! of a web page, or the spelling decides: legacy Vietnamese encodings are told apart by decoding the
 //! bytes in each and checking in which they spell Vietnamese syllables. If none of that helps it is
 //! an error: a search would never find text in wrong letters.
+//!
+//! A few wrong bytes in a text, as a cut download, a crash or a pasted quote leave them, are flaws:
+//! the text is read without them.
+
+mod flaws;
 
 use std::borrow::Cow;
 
@@ -11,6 +16,8 @@ use encoding_rs::{Encoding, ISO_2022_JP, UTF_16BE, UTF_16LE, WINDOWS_1258};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::text::vietnamese::is_syllable;
+use flaws::Survey;
+pub(crate) use flaws::{Flaw, FlawKind};
 
 pub(crate) const UTF8_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -30,51 +37,91 @@ pub(crate) enum NotText {
     Unknown(usize),
 }
 
-/// The text of a file. `declared` is what the file itself says, which is often wrong.
+/// A text, and what in its bytes was none.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Decoded<'b> {
+    pub text: Cow<'b, str>,
+    pub flaws: Vec<Flaw>,
+}
+
+impl<'b> Decoded<'b> {
+    fn whole(text: impl Into<Cow<'b, str>>) -> Self {
+        Self { text: text.into(), flaws: Vec::new() }
+    }
+}
+
+/// The text of a file without flaws. `declared` is what the file itself says, which is often wrong.
 pub(crate) fn decode<'b>(
     bytes: &'b [u8],
     declared: Option<&'static Encoding>,
 ) -> Result<Cow<'b, str>, NotText> {
-    if let Some(rest) = bytes.strip_prefix(UTF8_MARK) {
-        let text = std::str::from_utf8(rest);
-        return text
-            .map(Cow::Borrowed)
-            .map_err(|error| NotText::Unknown(UTF8_MARK.len() + error.valid_up_to()));
-    }
+    let Decoded { text, flaws } = decode_with_flaws(bytes, declared)?;
+    flaws.first().map_or(Ok(text), |flaw| Err(flaw.as_error()))
+}
+
+/// The text of a file, which may have a few flaws.
+pub(crate) fn decode_with_flaws<'b>(
+    bytes: &'b [u8],
+    declared: Option<&'static Encoding>,
+) -> Result<Decoded<'b>, NotText> {
     if let Some(encoding) = utf16(bytes) {
         let text = encoding.decode_with_bom_removal(bytes).0;
-        if !text.contains(['\u{fffd}', '\0']) {
-            return Ok(Cow::Owned(text.into_owned()));
+        let flaws = flaws::of_utf16(&text);
+        if flaws.is_some_and(|flaw| flaw.is_rare_in(text.len())) {
+            let flaws = flaws.into_iter().collect();
+            return Ok(Decoded { text: Cow::Owned(text.into_owned()), flaws });
+        } else if flaws.is_none() {
+            return Ok(Decoded::whole(text.into_owned()));
         }
-    }
-    if let Some(at) = bytes.iter().position(|&byte| byte == 0) {
-        return Err(NotText::Binary(at));
     }
     let as_declared = |encoding: &'static Encoding| {
         // As browsers do: a byte that means nothing there costs itself.
-        Cow::Owned(encoding.decode_without_bom_handling(bytes).0.into_owned())
+        Decoded::whole(encoding.decode_without_bom_handling(bytes).0.into_owned())
     };
-    if declared == Some(ISO_2022_JP) {
+    let has_zero = bytes.contains(&0);
+    if declared == Some(ISO_2022_JP) && !has_zero {
         return Ok(as_declared(ISO_2022_JP));
     }
-    let error = match std::str::from_utf8(bytes) {
-        Ok(text) => return Ok(Cow::Borrowed(text)),
-        Err(error) => NotText::Unknown(error.valid_up_to()),
-    };
-    if let Some(text) = vietnamese(bytes) {
-        return Ok(Cow::Owned(text));
+    let rest = bytes.strip_prefix(UTF8_MARK).unwrap_or(bytes);
+    if !has_zero && let Ok(text) = std::str::from_utf8(rest) {
+        return Ok(Decoded::whole(text));
     }
-    declared.filter(|encoding| *encoding != encoding_rs::UTF_8).map(as_declared).ok_or(error)
+    let survey = Survey::of(bytes);
+    if survey.is_utf8() {
+        return Ok(survey.repaired(bytes));
+    }
+    if let Some(zeros) = survey.zeros {
+        return Err(zeros.as_error());
+    }
+    if rest.len() == bytes.len()
+        && let Some(text) = vietnamese(bytes)
+    {
+        return Ok(Decoded::whole(text));
+    }
+    match declared.filter(|encoding| *encoding != encoding_rs::UTF_8) {
+        Some(declared) => Ok(as_declared(declared)),
+        None if survey.is_ascii_but_for_a_few() => Ok(survey.repaired(bytes)),
+        None => Err(survey.wrong.map_or(NotText::Unknown(0), |wrong| wrong.as_error())),
+    }
 }
 
-/// The name of the encoding in which [`decode`] reads bytes; `None` if they are no text.
+/// The text of bytes that are surely UTF-8, but for a few.
+pub(crate) fn repair(bytes: &[u8]) -> Option<Decoded<'_>> {
+    let survey = Survey::of(bytes);
+    survey.is_utf8().then(|| survey.repaired(bytes))
+}
+
+/// The name of the encoding in which [`decode_with_flaws`] reads bytes; `None` if they are no text.
 pub(crate) fn name(bytes: &[u8], declared: Option<&'static Encoding>) -> Option<&'static str> {
-    let text = decode(bytes, declared).ok()?;
+    let Decoded { text, flaws } = decode_with_flaws(bytes, declared).ok()?;
     if text.as_bytes() == bytes.strip_prefix(UTF8_MARK).unwrap_or(bytes) {
         return Some("UTF-8");
     }
     if let Some(encoding) = utf16(bytes) {
         return Some(encoding.name());
+    }
+    if !flaws.is_empty() {
+        return Some("UTF-8");
     }
     let decoders: [(&str, Decoder); 3] =
         [("windows-1258", windows_1258), ("TCVN3", tcvn3), ("VNI", vni)];
@@ -408,7 +455,7 @@ mod tests {
             b"f\xfcr \xdcbung und Gr\xf6\xdfe",
             b"\x82\xb1\x82\xf1\x82\xc9\x82\xbf\x82\xcd",
             b"\xcf\xf0\xe8\xe2\xe5\xf2 \xec\xe8\xf0",
-            b"utf-8 \xc3\xa9\xc3\xa9 b\xe1\xba\xaft \xff",
+            b"utf-8 \xc3\xa9 b\xe1 \xff",
         ] {
             assert!(matches!(decoded(bytes), Err(NotText::Unknown(_))), "{:?}", decoded(bytes));
         }
