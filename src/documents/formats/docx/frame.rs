@@ -32,7 +32,7 @@ impl Passage {
 pub(super) struct Frame {
     pub flow: Flow,
     paragraph: Option<Paragraph>,
-    /// A paragraph whose mark was deleted, so that the next one goes on with it.
+    /// A paragraph that the next one goes on with, because its mark was deleted.
     joined: Option<Paragraph>,
     run: Run,
     /// The text so far ends above or below the line.
@@ -102,7 +102,7 @@ impl Frame {
         }
     }
 
-    /// The paragraph's mark was deleted.
+    /// The next paragraph goes on with this one.
     pub fn join_next(&mut self) {
         if let Some(paragraph) = &mut self.paragraph {
             paragraph.joins_next = true;

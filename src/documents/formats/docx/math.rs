@@ -123,6 +123,9 @@ impl Math {
     pub fn end(&mut self) -> Option<String> {
         let (role, text) = match self.open.pop()? {
             Node::Argument(role, text) => (role, text),
+            Node::Structure(matrix) if matrix.kind == Kind::Matrix && self.is_in_brackets() => {
+                (Role::Base, matrix.joined("; "))
+            }
             Node::Structure(structure) => (Role::Base, structure.text()),
         };
         match self.open.last_mut() {
@@ -138,6 +141,16 @@ impl Math {
             }
         }
         None
+    }
+}
+
+impl Math {
+    /// Whether what follows is the first within brackets.
+    fn is_in_brackets(&self) -> bool {
+        let [.., Node::Structure(around), Node::Argument(_, before)] = &self.open[..] else {
+            return false;
+        };
+        around.kind == Kind::Delimited && before.is_empty()
     }
 }
 
@@ -234,7 +247,8 @@ fn scripts(below: &str, above: &str) -> String {
 
 /// In parentheses, unless it is one number or name, or already in some.
 fn operand(text: &str) -> String {
-    let is_word = text.chars().all(|c| c.is_alphanumeric() || ".,∞".contains(c));
+    let is_number = text.chars().all(|c| c.is_numeric() || ".,∞".contains(c));
+    let is_word = is_number || text.chars().all(char::is_alphabetic);
     let inside = text.strip_prefix('(').and_then(|text| text.strip_suffix(')'));
     if is_word || inside.is_some_and(|text| !text.contains(['(', ')'])) {
         text.to_owned()
@@ -276,7 +290,7 @@ mod tests {
         for (xml, expected) in [
             ("<f><num>1</num><den>2</den></f>", "1/2"),
             ("2<f><num>1</num><den>2</den></f>", "2 1/2"),
-            ("<f><num>a+b</num><den>2c</den></f>", "(a+b)/2c"),
+            ("<f><num>a+b</num><den>2c</den></f>", "(a+b)/(2c)"),
             ("<f><fPr><type val=\"noBar\"/></fPr><num>n</num><den>k</den></f>", "(n; k)"),
             ("<sSup><e>10</e><sup>6</sup></sSup>", "10^6"),
             ("<sSup><e>f</e><sup>′</sup></sSup>", "f′"),
@@ -297,6 +311,10 @@ mod tests {
             (
                 "<d><dPr><begChr val=\"[\"/><sepChr val=\",\"/><endChr val=\"]\"/></dPr><e>0</e><e>1</e></d>",
                 "[0,1]",
+            ),
+            (
+                "<d><e><m><mr><e>a</e><e>b</e></mr><mr><e>c</e><e>d</e></mr></m></e></d>",
+                "(a, b; c, d)",
             ),
             ("<m><mr><e>a</e><e>b</e></mr><mr><e>c</e><e>d</e></mr></m>", "[a, b; c, d]"),
             ("<func><fName>sin</fName><e>x</e></func>", "sin x"),

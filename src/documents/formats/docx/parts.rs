@@ -14,7 +14,7 @@ use crate::documents::structure::Places;
 /// Words that stand beside a page number: `Page 1 of 5`.
 const MAX_PAGE_WORDS: usize = 3;
 /// Embedded documents that are named one by one if they cannot be read.
-const MAX_NAMED: usize = 8;
+const MAX_TOLD: usize = 8;
 
 /// Reads parts. What cannot be read is named, and the others are read.
 pub(super) struct Loader<'l, 'p, R> {
@@ -61,9 +61,9 @@ impl<'l, 'p, R: Read + Seek> Loader<'l, 'p, R> {
                 _ => {}
             }
         }
-        let more = loader.omitted.len().saturating_sub(MAX_NAMED);
+        let more = loader.omitted.len().saturating_sub(MAX_TOLD);
         if more > 0 {
-            loader.omitted.truncate(MAX_NAMED);
+            loader.omitted.truncate(MAX_TOLD);
             loader.omit(format!("{more} more parts of it"), "as those before".to_owned());
         }
         (loader.parts, loader.omitted)

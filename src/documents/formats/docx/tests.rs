@@ -442,6 +442,8 @@ fn a_paragraph_whose_mark_was_deleted_goes_on() {
         "<w:tbl><w:tr><w:tc><w:p/></w:tc></w:tr></w:tbl>".to_owned(),
     ];
     assert_eq!(text_of_body(&xml.concat()), "Điều khoản này\n\nhết");
+    let large = paragraph("<w:framePr w:dropCap=\"drop\" w:lines=\"3\"/>", "N");
+    assert_eq!(text_of_body(&(large + &paragraph("", "gày xưa"))), "Ngày xưa");
 }
 
 #[test]

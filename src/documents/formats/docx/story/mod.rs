@@ -304,6 +304,10 @@ impl<'p> Story<'p> {
                 self.section_ends = self.around.is_empty();
                 return self.enter(Properties::Other);
             }
+            // A large first letter is a paragraph of its own, though it begins a word of the next.
+            (Properties::Paragraph, "framePr") if is_drop_cap(tag) => {
+                self.frame.join_next();
+            }
             (Properties::Paragraph, "pStyle") => self.frame.set_style(value()),
             (Properties::Paragraph, _) => {
                 self.frame.set_property(name, &value().unwrap_or_default());
@@ -492,4 +496,9 @@ impl<'p> Story<'p> {
 /// Whether a link is to a heading, as those of a table of contents are.
 fn leads_to_heading(tag: &BytesStart) -> bool {
     attribute(tag, "anchor").is_some_and(|anchor| anchor.starts_with("_Toc"))
+}
+
+/// Whether a paragraph is a large first letter.
+fn is_drop_cap(tag: &BytesStart) -> bool {
+    attribute(tag, "dropCap").is_some_and(|kind| kind != "none")
 }
