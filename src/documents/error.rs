@@ -192,15 +192,15 @@ pub enum ReadError {
         /// The file.
         path: PathBuf,
     },
-    /// All pages of a PDF, or some of them, are pictures without text.
+    /// All pages of a PDF, or some of them, have their text in pictures, or none.
     #[error("{}", scanned(.path, *.without, *.pages, *.first))]
     Scanned {
         /// The file.
         path: PathBuf,
-        /// Pages without text.
+        /// Pages that are pictures with little text on them, or none; 0 if there is no picture either.
         without: usize,
         pages: usize,
-        /// The first page without text, from 1.
+        /// The first of these pages, from 1.
         first: usize,
     },
     /// Once unpacked, more text than a document may have.
@@ -284,17 +284,24 @@ pub enum LineError {
     },
 }
 
-/// A file of nothing but pictures is not read at all; of one with some, the other pages are.
+/// Of a file with pictures, what letters there are is taken all the same.
 fn scanned(path: &Path, without: usize, pages: usize, first: usize) -> String {
     let path = path.display();
     let hint = "recognize its text first, for example with `ocrmypdf -l vie`";
-    if without == pages {
-        format!("`{path}` has no text, only pictures of {pages} pages (a scan?); {hint}")
-    } else {
-        format!(
-            "`{path}`: {without} of {pages} pages are pictures without text, from page {first} on, \
-             and were left out; {hint}"
-        )
+    let count = if pages == 1 { "1 page".to_owned() } else { format!("{pages} pages") };
+    match without {
+        0 => {
+            format!("`{path}` has no text ({count}: empty, or with letters drawn as lines); {hint}")
+        }
+        _ if without == pages => {
+            format!(
+                "`{path}` has no text, or little, beside the pictures on {count} (a scan?); {hint}"
+            )
+        }
+        _ => format!(
+            "`{path}`: {without} of {count}, from page {first} on, are pictures without text, or \
+             with little beside, and what is written in pictures is not read; {hint}"
+        ),
     }
 }
 

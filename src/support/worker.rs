@@ -3,7 +3,7 @@
 //! Some libraries follow nested input by recursion, and a process whose stack is full cannot go on;
 //! others take as much memory and time as the input makes them. So a program starts itself once
 //! more for each such [`Job`], limits that process, and goes on without an answer if it dies or
-//! takes too long.
+//! takes too long. The process ends with the program that started it, however that ends.
 //!
 //! It can do so once it has called [`serve`] at its start, as the tool does. Anywhere else, as in
 //! tests, the job runs on a thread, which has a large stack but no limits.
@@ -24,8 +24,11 @@ use serde::de::DeserializeOwned;
 
 use super::limits::limit_process;
 
-/// The first argument of a process that does a job; the second is the job's name.
+/// The first argument of a process that does a job; the second is the job's name, the third the id
+/// of the process that started it.
 const ARGUMENT: &str = "__worker";
+/// How often such a process looks whether the one that started it is still there.
+const WATCH: Duration = Duration::from_millis(250);
 /// Stack of the thread that does a job; only what is used takes memory.
 const STACK_BYTES: usize = 64 << 20;
 
@@ -45,9 +48,18 @@ pub struct Job {
     /// And for each byte of the input.
     pub memory_per_input_byte: u64,
     /// How long the process may compute.
-    pub cpu: Option<Duration>,
+    pub cpu: Duration,
+    /// And for each MiB of the input.
+    pub cpu_per_input_mib: Duration,
     /// The work. It should end once the output says so.
     pub run: fn(&[u8], &mut Output),
+}
+
+impl Job {
+    /// How long it may compute on input of this size.
+    pub fn time(&self, input_bytes: usize) -> Duration {
+        self.cpu + self.cpu_per_input_mib * (input_bytes >> 20) as u32
+    }
 }
 
 /// Where a job's messages go.
@@ -117,7 +129,8 @@ impl Worker {
 
     fn process(job: &'static Job, input: Input) -> io::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg(ARGUMENT).arg(job.name).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.arg(ARGUMENT).arg(job.name).arg(std::process::id().to_string());
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
         let bytes = match input {
             Input::File(file) => {
                 command.stdin(file);
@@ -170,11 +183,17 @@ pub fn serve(mut arguments: impl Iterator<Item = OsString>, jobs: &[&'static Job
     }
     let name = arguments.next().unwrap_or_default();
     let Some(job) = jobs.iter().find(|job| name == job.name) else { return Some(false) };
+    if end_with(arguments.next().and_then(|id| id.to_str()?.parse().ok())).is_err() {
+        return Some(false);
+    }
     let mut input = Vec::new();
     if io::stdin().take(job.max_input_bytes).read_to_end(&mut input).is_err() {
         return Some(false);
     }
-    limit_process(job.memory + job.memory_per_input_byte * input.len() as u64, job.cpu);
+    limit_process(
+        job.memory + job.memory_per_input_byte * input.len() as u64,
+        job.time(input.len()),
+    );
     let done = run_on_a_thread(job, input, |mut line| {
         line.push(b'\n');
         match io::stdout().write_all(&line) {
@@ -183,6 +202,26 @@ pub fn serve(mut arguments: impl Iterator<Item = OsString>, jobs: &[&'static Job
         }
     });
     Some(done.is_ok_and(|thread| thread.join().is_ok()))
+}
+
+/// Ends this process once the one that started it has ended, which may have been killed while this
+/// one computes. `parent` is its id; it may have ended before this process has asked for it.
+#[cfg(unix)]
+fn end_with(parent: Option<u32>) -> io::Result<()> {
+    let parent = parent.unwrap_or_else(std::os::unix::process::parent_id);
+    let watch = move || {
+        while std::os::unix::process::parent_id() == parent {
+            thread::sleep(WATCH);
+        }
+        std::process::exit(1);
+    };
+    thread::Builder::new().name("watch".to_owned()).spawn(watch).map(drop)
+}
+
+/// Nothing tells there; the process ends when it writes, or is at the end of its time.
+#[cfg(not(unix))]
+fn end_with(_parent: Option<u32>) -> io::Result<()> {
+    Ok(())
 }
 
 fn read(input: Input, max_bytes: u64) -> io::Result<Vec<u8>> {
@@ -233,7 +272,8 @@ mod tests {
         max_output_bytes: 1 << 20,
         memory: 1 << 30,
         memory_per_input_byte: 0,
-        cpu: None,
+        cpu: Duration::from_secs(60),
+        cpu_per_input_mib: Duration::ZERO,
         run: echo,
     };
 

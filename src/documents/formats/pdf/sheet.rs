@@ -3,18 +3,18 @@
 use serde::{Deserialize, Serialize};
 use unpdf::model::{Block, Page, Paragraph, TableCell};
 
-/// A page with fewer letters than this has no text.
-pub(super) const MIN_LETTERS: usize = 16;
-/// On a page that a picture covers, text of fewer letters is a stamp's.
-const MIN_LETTERS_BESIDE_A_STAMP: usize = 250;
+/// On a page that a picture covers, a text of fewer letters may be a stamp's.
+const MIN_LETTERS_ON_A_PICTURE: usize = 250;
 /// Running heads are no longer.
 const MAX_RUNNING_CHARS: usize = 90;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Sheet {
     pub parts: Vec<Part>,
-    pub letters: usize,
+    /// A picture with hardly any text on it, so that the text may be in the picture.
     pub is_picture: bool,
+    /// Why some of its text is missing.
+    pub missing: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -31,22 +31,41 @@ pub(super) enum Part {
 
 impl From<Page> for Sheet {
     fn from(page: Page) -> Self {
+        let missing = if page.undecodable_content_streams > 0 {
+            Some("a part of it cannot be unpacked".to_owned())
+        } else {
+            (page.suppressed_text_runs > 0).then(|| {
+                let mut fonts = page.unreadable_fonts.iter().map(|font| font.name.as_str());
+                format!(
+                    "its font {} does not say which letters it draws",
+                    fonts.next().unwrap_or("?")
+                )
+            })
+        };
         let parts: Vec<Part> = page.elements.into_iter().filter_map(part).collect();
         let letters: usize = parts.iter().map(Part::letters).sum();
-        let is_covered = page.image_coverage > 0.5;
-        let is_picture = (is_covered && letters < MIN_LETTERS_BESIDE_A_STAMP)
-            || (page.image_op_count > 0 && letters < MIN_LETTERS);
-        Self { parts, letters, is_picture }
+        // The letters that a program has recognized in a scan are there to be found, not seen.
+        let is_recognized = page.invisible_text_chars > page.painted_text_chars;
+        let is_picture = match letters {
+            0 => page.image_op_count > 0,
+            _ => page.image_coverage > 0.5 && !is_recognized && letters < MIN_LETTERS_ON_A_PICTURE,
+        };
+        Self { parts, is_picture, missing }
     }
 }
 
 impl Sheet {
+    /// A page that cannot be read.
+    pub fn failed(why: &str) -> Self {
+        Self { missing: Some(why.to_owned()), ..Self::default() }
+    }
+
     pub fn bytes(&self) -> usize {
         self.parts.iter().map(|part| part.texts().map(str::len).sum::<usize>()).sum()
     }
 
     pub fn has_text(&self) -> bool {
-        !self.is_picture && self.letters >= MIN_LETTERS
+        self.parts.iter().any(|part| part.letters() > 0)
     }
 
     /// Whether the part at this index is the first or the last of the page.
@@ -56,12 +75,21 @@ impl Sheet {
 }
 
 impl Part {
-    fn texts(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+    pub fn texts(&self) -> Box<dyn Iterator<Item = &str> + '_> {
         match self {
             Self::Heading(_, text) | Self::Text(text) | Self::Item(.., text) | Self::Code(text) => {
                 Box::new(std::iter::once(text.as_str()))
             }
             Self::Table(rows) => Box::new(rows.iter().flatten().map(String::as_str)),
+        }
+    }
+
+    pub fn texts_mut(&mut self) -> Box<dyn Iterator<Item = &mut String> + '_> {
+        match self {
+            Self::Heading(_, text) | Self::Text(text) | Self::Item(.., text) | Self::Code(text) => {
+                Box::new(std::iter::once(text))
+            }
+            Self::Table(rows) => Box::new(rows.iter_mut().flatten()),
         }
     }
 
