@@ -19,7 +19,7 @@ fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> String {
     String::from_utf16_lossy(&units)
 }
 
-/// PDFDocEncoding, which is Latin-1 but for these.
+/// `PDFDocEncoding`, which is Latin-1 but for these.
 fn letter(byte: u8) -> char {
     const FROM_0X80: [char; 33] = [
         '•', '†', '‡', '…', '—', '–', 'ƒ', '⁄', '‹', '›', '−', '‰', '„', '“', '”', '‘', '’', '‚',
