@@ -1,7 +1,7 @@
 //! A page of a PDF as its blocks: what the worker sends.
 
 use serde::{Deserialize, Serialize};
-use unpdf::model::{Block, Page, Paragraph, TableCell};
+use unpdf::model::{Block, InlineContent, Page, Paragraph, TableCell};
 
 /// On a page that a picture covers, a text of fewer letters may be a stamp's.
 const MIN_LETTERS_ON_A_PICTURE: usize = 250;
@@ -117,7 +117,8 @@ impl Part {
 
 fn part(block: Block) -> Option<Part> {
     Some(match block {
-        Block::Paragraph(paragraph) => {
+        Block::Paragraph(mut paragraph) => {
+            mark_powers(&mut paragraph);
             let level = paragraph.style.heading_level.map(usize::from);
             let list = paragraph.style.list_info.as_ref().map(|list| usize::from(list.level) + 1);
             let printed = paragraph.plain_text();
@@ -147,7 +148,41 @@ fn part(block: Block) -> Option<Part> {
     })
 }
 
+/// Tells raised numbers from the ones that they stand behind, where the library has found them itself.
+fn mark_powers(paragraph: &mut Paragraph) {
+    let mut is_first = true;
+    for inline in &mut paragraph.content {
+        let InlineContent::Text(run) = inline else { continue };
+        let digits = run.text.trim_start_matches(['-', '−', '–', '+']);
+        if run.style.superscript && !is_first && digits.starts_with(char::is_numeric) {
+            run.text.insert(0, '^');
+        }
+        is_first = false;
+    }
+}
+
 fn without_marker(mut paragraph: Paragraph) -> String {
     paragraph.style.list_info = None;
     paragraph.plain_text()
+}
+
+#[cfg(test)]
+mod tests {
+    use unpdf::model::{TextRun, TextStyle};
+
+    use super::*;
+
+    #[test]
+    fn raised_numbers_are_powers() {
+        let raised = |text: &str| TextRun {
+            text: text.to_owned(),
+            style: TextStyle { superscript: true, ..TextStyle::default() },
+        };
+        let mut paragraph = Paragraph::with_text("10");
+        paragraph.add_run(raised("6"));
+        paragraph.add_text(" m, the 2");
+        paragraph.add_run(raised("nd"));
+        mark_powers(&mut paragraph);
+        assert_eq!(paragraph.plain_text(), "10^6 m, the 2nd");
+    }
 }
