@@ -29,6 +29,8 @@ use super::limits::limit_process;
 const ARGUMENT: &str = "__worker";
 /// How often such a process looks whether the one that started it is still there.
 const WATCH: Duration = Duration::from_millis(250);
+/// What a job may compute for each MiB of its input.
+const CPU_PER_INPUT_MIB: Duration = Duration::from_secs(2);
 /// Stack of the thread that does a job; only what is used takes memory.
 const STACK_BYTES: usize = 64 << 20;
 
@@ -47,18 +49,16 @@ pub struct Job {
     pub memory: u64,
     /// And for each byte of the input.
     pub memory_per_input_byte: u64,
-    /// How long the process may compute.
-    pub cpu: Duration,
-    /// And for each MiB of the input.
-    pub cpu_per_input_mib: Duration,
+    /// How long the process may compute, before what it gets for the size of its input.
+    pub cpu: Option<Duration>,
     /// The work. It should end once the output says so.
     pub run: fn(&[u8], &mut Output),
 }
 
 impl Job {
     /// How long it may compute on input of this size.
-    pub fn time(&self, input_bytes: usize) -> Duration {
-        self.cpu + self.cpu_per_input_mib * (input_bytes >> 20) as u32
+    pub fn time(&self, input_bytes: usize) -> Option<Duration> {
+        self.cpu.map(|cpu| cpu + CPU_PER_INPUT_MIB * (input_bytes >> 20) as u32)
     }
 }
 
@@ -272,8 +272,7 @@ mod tests {
         max_output_bytes: 1 << 20,
         memory: 1 << 30,
         memory_per_input_byte: 0,
-        cpu: Duration::from_secs(60),
-        cpu_per_input_mib: Duration::ZERO,
+        cpu: None,
         run: echo,
     };
 

@@ -49,7 +49,8 @@ pub(crate) fn read(file: File, path: &Path) -> Result<Contents, ReadError> {
         return Err(ReadError::TooLarge { path: path.to_owned(), limit: MAX_PDF_BYTES });
     }
     let worker = Worker::start(&JOB, Input::File(file)).map_err(ReadError::io(path))?;
-    Ok(Contents::One(extract(&worker, path, JOB.time(length as usize))?))
+    let patience = JOB.time(length as usize).unwrap_or(Duration::MAX);
+    Ok(Contents::One(extract(&worker, path, patience)?))
 }
 
 fn extract(worker: &Worker, path: &Path, patience: Duration) -> Result<Extract, ReadError> {

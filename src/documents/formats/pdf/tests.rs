@@ -82,7 +82,7 @@ fn content(page: &Shows, font: &mut Font) -> String {
 
 fn read_bytes(bytes: Vec<u8>) -> Result<Extract, ReadError> {
     let worker = Worker::start(&JOB, Input::Bytes(bytes)).unwrap();
-    extract(&worker, Path::new("/a.pdf"), JOB.cpu)
+    extract(&worker, Path::new("/a.pdf"), Duration::MAX)
 }
 
 fn read_pages(pages: &[Shows]) -> Result<Extract, ReadError> {

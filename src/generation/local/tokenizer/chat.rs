@@ -125,8 +125,7 @@ pub static JOB: Job = Job {
     max_output_bytes: 1 << 20,
     memory: 1 << 30,
     memory_per_input_byte: 0,
-    cpu: Duration::from_secs(2),
-    cpu_per_input_mib: Duration::ZERO,
+    cpu: Some(Duration::from_secs(2)),
     run: answer,
 };
 
