@@ -145,7 +145,7 @@ pub(crate) static FORMATS: &[FileFormat] = &[
     },
     FileFormat {
         name: "Excel",
-        offered_as: None,
+        offered_as: Some(".xlsx"),
         extensions: &["xlsx", "xlsm", "xltx", "xltm", "xlsb", "xls", "xlt"],
         signs: &[Sign::Part("xl/workbook.xml"), Sign::Part("xl/workbook.bin")],
         cites: Unit::Row,
@@ -153,7 +153,7 @@ pub(crate) static FORMATS: &[FileFormat] = &[
     },
     FileFormat {
         name: "ODS",
-        offered_as: None,
+        offered_as: Some(".ods"),
         extensions: &["ods", "ots"],
         signs: &[],
         cites: Unit::Row,
@@ -169,7 +169,7 @@ pub(crate) static FORMATS: &[FileFormat] = &[
     },
     FileFormat {
         name: "CSV",
-        offered_as: None,
+        offered_as: Some(".csv"),
         extensions: &["csv", "tsv", "tab"],
         signs: &[],
         cites: Unit::Line,
@@ -177,7 +177,7 @@ pub(crate) static FORMATS: &[FileFormat] = &[
     },
     FileFormat {
         name: "JSON",
-        offered_as: None,
+        offered_as: Some(".json"),
         extensions: &["json", "ndjson", "geojson", "json5", "jsonc", "webmanifest"],
         signs: &[],
         cites: Unit::Line,
@@ -185,7 +185,7 @@ pub(crate) static FORMATS: &[FileFormat] = &[
     },
     FileFormat {
         name: "XML",
-        offered_as: None,
+        offered_as: Some(".xml"),
         extensions: &["xml", "rss", "atom", "dbk", "docbook", "tei", "opml", "xliff", "xlf"],
         signs: &[Sign::Text(xml::is_xml)],
         cites: Unit::Line,
@@ -193,7 +193,7 @@ pub(crate) static FORMATS: &[FileFormat] = &[
     },
     FileFormat {
         name: "Jupyter notebooks",
-        offered_as: None,
+        offered_as: Some(".ipynb"),
         extensions: &["ipynb"],
         signs: &[],
         cites: Unit::Heading,
@@ -201,7 +201,7 @@ pub(crate) static FORMATS: &[FileFormat] = &[
     },
     FileFormat {
         name: "e-mail",
-        offered_as: None,
+        offered_as: Some(".eml"),
         extensions: &["eml"],
         signs: &[Sign::Text(email::is_message)],
         cites: Unit::Heading,
@@ -217,7 +217,7 @@ pub(crate) static FORMATS: &[FileFormat] = &[
     },
     FileFormat {
         name: "mailboxes",
-        offered_as: None,
+        offered_as: Some(".mbox"),
         extensions: &["mbox", "mbx"],
         signs: &[Sign::Text(email::is_mailbox)],
         cites: Unit::Heading,
@@ -225,7 +225,7 @@ pub(crate) static FORMATS: &[FileFormat] = &[
     },
     FileFormat {
         name: "subtitles",
-        offered_as: None,
+        offered_as: Some(".srt"),
         extensions: &["srt", "vtt"],
         signs: &[],
         cites: Unit::Time,
@@ -233,7 +233,7 @@ pub(crate) static FORMATS: &[FileFormat] = &[
     },
     FileFormat {
         name: "logs",
-        offered_as: None,
+        offered_as: Some(".log"),
         extensions: &["log"],
         signs: &[],
         cites: Unit::Line,
@@ -291,8 +291,8 @@ mod tests {
     fn messages_offer_what_is_read() {
         assert_eq!(
             supported(),
-            ".md, .txt, .html, .pdf, .docx, .epub, .jsonl, source code such as .py or .rs, and any \
-             other text"
+            ".md, .txt, .html, .pdf, .docx, .epub, .jsonl, .xlsx, .ods, .csv, .json, .xml, .ipynb, .eml, \
+             .mbox, .srt, .log, source code such as .py or .rs, and any other text"
         );
     }
 
