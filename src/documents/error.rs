@@ -141,15 +141,6 @@ pub enum ReadError {
         /// Where the first was.
         first: Option<Place>,
     },
-    /// A format that has no reader yet, although people expect one.
-    #[error(
-        "`{}` is in an older format that is not read; save it as DOCX (Word or LibreOffice: Save As, or `soffice --headless --convert-to docx`)",
-        .path.display()
-    )]
-    Legacy {
-        /// The file.
-        path: PathBuf,
-    },
     /// A message as Outlook keeps it, for which there is no reader yet.
     #[error(
         "`{}` is an Outlook message, which is not read; save it as EML (Thunderbird: Save As; Outlook on the web: Download)",

@@ -10,9 +10,9 @@ use super::charset;
 use super::contents::{Contents, Extract, Record};
 use super::encoding;
 use super::error::ReadError;
-use super::formats::{FileFormat, Sign, supported};
+use super::formats::{FileFormat, supported};
 use super::limits::MAX_DOCUMENT_BYTES;
-use super::recognize::recognize;
+use super::recognize::{as_it_begins, recognize};
 use super::record::record_id;
 
 /// Reads the documents of one file. Nothing is opened before the first `next`.
@@ -133,8 +133,8 @@ fn document(id: String, extract: Extract) -> Document {
 /// The format in which the file at `path` is read and, of text, its encoding.
 pub fn reader_of(path: &Path) -> Option<(&'static str, Option<&'static str>)> {
     let format = recognize(path).ok()??;
-    let is_binary = |sign: &Sign| matches!(sign, Sign::Bytes(_) | Sign::Part(_));
-    if format.signs.iter().any(is_binary) {
+    let format = as_it_begins(path, format).ok()?;
+    if format.is_binary() {
         return Some((format.name, None));
     }
     let mut bytes = Vec::new();
@@ -152,6 +152,7 @@ fn open(path: &Path) -> Result<(File, String, &'static FileFormat), ReadError> {
     let Some(format) = recognize(path).map_err(ReadError::io(path))? else {
         return Err(ReadError::Unsupported { path: path.to_owned(), supported: supported() });
     };
+    let format = as_it_begins(path, format).map_err(ReadError::io(path))?;
     let absolute = std::path::absolute(path).map_err(ReadError::io(path))?;
     let id = absolute
         .into_os_string()
@@ -210,7 +211,7 @@ mod tests {
         let error = read_error("a.zip", b"PK");
         assert!(matches!(error, ReadError::Unsupported { .. }), "{error}");
         let error = read_error("a.doc", b"\xD0\xCF\x11\xE0");
-        assert!(matches!(error, ReadError::Legacy { .. }), "{error}");
+        assert!(matches!(error, ReadError::Damaged { .. }), "{error}");
     }
 
     #[test]

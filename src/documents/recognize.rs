@@ -10,6 +10,7 @@ use encoding_rs::WINDOWS_1252;
 use zip::ZipArchive;
 
 use super::encoding::{self, FlawKind};
+use super::formats::compound::{self, CompoundFile};
 use super::formats::{FORMATS, FileFormat, Sign, TextHead};
 
 /// Text in a folder that is only guessed to be a document is taken up to this size. Larger ones are
@@ -31,6 +32,8 @@ const LONG_RUN: usize = 256;
 const HEAD: usize = 8 << 10;
 /// Characters at the start of a text that are looked for signs.
 const START_CHARS: usize = 1024;
+/// Bytes of a media type.
+const MEDIA_TYPE: u64 = 256;
 /// At most one in so many characters of a text is a control character.
 const PRINTABLE: usize = 32;
 
@@ -75,6 +78,27 @@ fn by_name(path: &Path) -> Option<&'static FileFormat> {
     FORMATS.iter().find(|format| format.extensions.contains(&extension.as_str()))
 }
 
+/// The format of a file whose name says `named`, but which may be in another: many programs save RTF
+/// and web pages as `.doc`, and people rename files. What begins as no other format is what its name
+/// says.
+///
+/// # Errors
+/// The file cannot be opened or read.
+pub(crate) fn as_it_begins(
+    path: &Path,
+    named: &'static FileFormat,
+) -> io::Result<&'static FileFormat> {
+    let has = |format: &FileFormat, is_it: fn(&Sign) -> bool| format.signs.iter().any(is_it);
+    if !named.is_binary() || has(named, |sign| matches!(sign, Sign::Text(_))) {
+        return Ok(named);
+    }
+    let Some(found) = by_content(path)? else { return Ok(named) };
+    // The names of these are older than the formats, and were those of texts.
+    let may_be_text = has(named, |sign| matches!(sign, Sign::Stream(_)));
+    let is_any_text = has(found, |sign| matches!(sign, Sign::AnyText));
+    Ok(if is_any_text && !may_be_text { named } else { found })
+}
+
 fn by_content(path: &Path) -> io::Result<Option<&'static FileFormat>> {
     let mut file = File::open(path)?;
     let mut head = Vec::with_capacity(HEAD);
@@ -82,6 +106,9 @@ fn by_content(path: &Path) -> io::Result<Option<&'static FileFormat>> {
     let begins = |sign: &Sign| matches!(sign, Sign::Bytes(bytes) if head.starts_with(bytes));
     if let Some(format) = with_sign(begins) {
         return Ok(Some(format));
+    }
+    if head.starts_with(compound::SIGNATURE) {
+        return by_streams(file);
     }
     if head.starts_with(b"PK\x03\x04") {
         file.rewind()?;
@@ -110,9 +137,22 @@ fn is_data(text: &str, start: &str) -> bool {
 }
 
 fn by_parts(file: File) -> Option<&'static FileFormat> {
-    let archive = ZipArchive::new(BufReader::new(file)).ok()?;
+    let mut archive = ZipArchive::new(BufReader::new(file)).ok()?;
+    let mut media_type = Vec::new();
+    if let Ok(part) = archive.by_name("mimetype") {
+        part.take(MEDIA_TYPE).read_to_end(&mut media_type).ok()?;
+    }
     let has = |part: &str| archive.index_for_name(part).is_some();
-    with_sign(|sign| matches!(sign, Sign::Part(part) if has(part)))
+    with_sign(|sign| match sign {
+        Sign::Part(part) => has(part),
+        Sign::MediaType(kind) => media_type.starts_with(kind.as_bytes()),
+        _ => false,
+    })
+}
+
+fn by_streams(file: File) -> io::Result<Option<&'static FileFormat>> {
+    let Some(file) = CompoundFile::open(BufReader::new(file))? else { return Ok(None) };
+    Ok(with_sign(|sign| matches!(sign, Sign::Stream(stream) if file.has(stream))))
 }
 
 fn with_sign(is_there: impl Fn(&Sign) -> bool) -> Option<&'static FileFormat> {
@@ -221,9 +261,46 @@ mod tests {
         assert_eq!(format("index", page), Some("HTML"));
         assert_eq!(format("feed", "<?xml version=\"1.0\"?><rss/>"), Some("XML"));
         assert_eq!(format("paper", "%PDF-1.7\n\0"), Some("PDF"));
-        assert_eq!(format("letter", "{\\rtf1 a}"), Some("older formats"));
+        assert_eq!(format("letter", "{\\rtf1 a}"), Some("RTF"));
         assert_eq!(format("letter", package("word/document.xml")), Some("DOCX"));
         assert_eq!(format("book", package("META-INF/container.xml")), Some("EPUB"));
+        assert_eq!(format("slides", package("ppt/presentation.xml")), Some("PPTX"));
+        let odt =
+            samples::package("a.zip", &[("mimetype", "application/vnd.oasis.opendocument.text")]);
+        assert_eq!(format("text", std::fs::read(odt.1).unwrap()), Some("ODT"));
+        assert_eq!(format("old", samples::compound(&[("WordDocument", b"x")])), Some("DOC"));
+        assert_eq!(format("old", samples::compound(&[("PowerPoint Document", b"x")])), Some("PPT"));
+        assert_eq!(format("other", samples::compound(&[("x", b"x")])), None);
+    }
+
+    #[test]
+    fn a_file_is_read_as_what_it_is_and_not_as_what_it_is_called() {
+        let read_as = |name: &str, content: &[u8]| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            as_it_begins(&path, recognize(&path).unwrap().unwrap()).unwrap().name
+        };
+        let word = samples::compound(&[("WordDocument", b"x")]);
+        let slides = samples::compound(&[("PowerPoint Document", b"x")]);
+        let docx = package("word/document.xml");
+        assert_eq!(read_as("a.doc", &word), "DOC");
+        assert_eq!(read_as("a.doc", b"{\\rtf1 a}"), "RTF");
+        assert_eq!(read_as("a.doc", b"<html><p>a"), "HTML");
+        assert_eq!(read_as("a.doc", b"plain text"), "plain text");
+        assert_eq!(read_as("a.doc", &docx), "DOCX");
+        assert_eq!(read_as("a.rtf", &word), "DOC");
+        assert_eq!(read_as("a.rtf", &docx), "DOCX");
+        assert_eq!(read_as("a.docx", &word), "DOC");
+        assert_eq!(read_as("a.docx", &package("ppt/presentation.xml")), "PPTX");
+        assert_eq!(read_as("a.docx", b"%PDF-1.4"), "PDF");
+        assert_eq!(read_as("a.pptx", &slides), "PPT");
+        // What begins as nothing else is what it is called, and its reader says what is wrong.
+        assert_eq!(read_as("a.docx", b"PK no zip"), "DOCX");
+        assert_eq!(read_as("a.docx", &samples::compound(&[("EncryptedPackage", b"x")])), "DOCX");
+        assert_eq!(read_as("a.pdf", b"text %PDF-"), "PDF");
+        assert_eq!(read_as("a.fodt", b"<?xml version='1.0'?><office:document/>"), "ODT");
+        assert_eq!(read_as("a.md", &word), "Markdown");
     }
 
     #[test]

@@ -255,6 +255,16 @@ fn chunks_of_random_messages_and_subtitles() {
 }
 
 #[test]
+fn chunks_of_random_office_documents() {
+    [FileKind::Odt, FileKind::Rtf].into_iter().for_each(tried);
+}
+
+#[test]
+fn chunks_of_random_presentations() {
+    [FileKind::Odp, FileKind::Pptx].into_iter().for_each(tried);
+}
+
+#[test]
 fn damaged_files_are_read_or_refused() {
     FileKind::ALL.into_iter().for_each(survived);
 }

@@ -3,7 +3,9 @@
 //! Every piece of text begins with a marker of its own (`mk0001`; `hd0002` for headings), by which it
 //! is found again whatever its reader did to it.
 
+mod damage;
 mod data;
+mod office;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -12,6 +14,7 @@ use rag_query::internals::support::random::SplitMix64;
 use unicode_normalization::UnicodeNormalization;
 
 use crate::pdf_file::{self, Font};
+pub use damage::mutated;
 
 /// How a document is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,10 +31,14 @@ pub enum FileKind {
     Xml,
     Mail,
     Subtitles,
+    Odt,
+    Odp,
+    Rtf,
+    Pptx,
 }
 
 impl FileKind {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 16] = [
         Self::Markdown,
         Self::Plain,
         Self::Html,
@@ -44,6 +51,10 @@ impl FileKind {
         Self::Xml,
         Self::Mail,
         Self::Subtitles,
+        Self::Odt,
+        Self::Odp,
+        Self::Rtf,
+        Self::Pptx,
     ];
 
     pub fn extension(self) -> &'static str {
@@ -60,6 +71,10 @@ impl FileKind {
             Self::Xml => "xml",
             Self::Mail => "eml",
             Self::Subtitles => "srt",
+            Self::Odt => "odt",
+            Self::Odp => "odp",
+            Self::Rtf => "rtf",
+            Self::Pptx => "pptx",
         }
     }
 }
@@ -71,7 +86,7 @@ pub struct Part {
     /// The marker of the heading above it, if the format has headings and this one is short enough
     /// to count.
     pub heading: Option<String>,
-    /// The page that a DOCX records, or that it is on in a PDF; the row of a sheet; the second.
+    /// The page that a DOCX records, or that it is on in a PDF; the slide; the row of a sheet; the second.
     pub page: u32,
 }
 
@@ -167,6 +182,7 @@ pub fn sample(kind: FileKind, seed: u64) -> Sample {
         }
         FileKind::Epub => writer.book(),
         FileKind::Pdf => writer.pages(),
+        FileKind::Odt | FileKind::Odp | FileKind::Rtf | FileKind::Pptx => writer.office(),
         _ => writer.data(),
     };
     Sample { kind, source, parts: writer.parts }
@@ -307,7 +323,14 @@ impl Writer {
     fn escaped(&mut self, word: &str) -> String {
         let has_entities = matches!(
             self.kind,
-            FileKind::Html | FileKind::Docx | FileKind::Epub | FileKind::Xlsx | FileKind::Xml
+            FileKind::Html
+                | FileKind::Docx
+                | FileKind::Epub
+                | FileKind::Xlsx
+                | FileKind::Xml
+                | FileKind::Odt
+                | FileKind::Odp
+                | FileKind::Pptx
         );
         if !has_entities {
             return word.to_owned();
@@ -378,7 +401,7 @@ impl Writer {
                 let paragraph = docx_paragraph(&format!("<w:pStyle w:val=\"h{level}\"/>"), text);
                 write!(self.out, "{paragraph}")
             }
-            _ => unreachable!("files of data have no headings"),
+            _ => unreachable!("these are written elsewhere"),
         }
         .unwrap();
     }
@@ -409,7 +432,7 @@ impl Writer {
                 Ok(())
             }
             FileKind::Pdf => write!(self.out, "{}\n\n", wrapped(&text)),
-            _ => unreachable!("files of data have no paragraphs"),
+            _ => unreachable!("these are written elsewhere"),
         }
         .unwrap();
     }
@@ -578,7 +601,7 @@ impl Writer {
                 let lines: String = lines.iter().map(|line| docx_paragraph("", line)).collect();
                 write!(self.out, "{lines}")
             }
-            _ => unreachable!("files of data have no code"),
+            _ => unreachable!("these are written elsewhere"),
         }
         .unwrap();
     }
@@ -677,48 +700,4 @@ fn docx_paragraph(properties: &str, text: &str) -> String {
     format!(
         "<w:p><w:pPr>{properties}</w:pPr><w:r><w:t xml:space=\"preserve\">{text}</w:t></w:r></w:p>"
     )
-}
-
-/// The bytes, with a few of them changed, lost, moved or doubled.
-pub fn mutated(bytes: &[u8], random: &mut SplitMix64) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
-    for _ in 0..=random.below(8) {
-        if bytes.is_empty() {
-            return bytes;
-        }
-        let at = random.below(bytes.len());
-        let part = at..(at + random.below(64)).min(bytes.len());
-        match random.below(6) {
-            0 | 1 => bytes[at] = random.bits() as u8,
-            2 => drop(bytes.drain(part)),
-            3 => {
-                let part = bytes[part].to_vec();
-                let to = random.below(bytes.len());
-                bytes.splice(to..to, part);
-            }
-            4 => {
-                let odd = [
-                    &b"<"[..],
-                    b">",
-                    b"</",
-                    b"&#",
-                    b"\xf0\x9f",
-                    b"\xcc\x81",
-                    b"\0",
-                    b"\n# ",
-                    b"```",
-                    b"]]>",
-                    b"\"",
-                    b"<!--",
-                ];
-                bytes.splice(at..at, odd[random.below(odd.len())].iter().copied());
-            }
-            _ => {
-                if random.below(4) == 0 {
-                    bytes.truncate(at);
-                }
-            }
-        }
-    }
-    bytes
 }

@@ -195,7 +195,8 @@ const TCVN3: &str = "\
 ĂÂÊÔƠƯĐăâêôơưđ\0\0\0\0\0\0àảãáạ\0ằẳẵắ\0\0\0\0\0\0\0ặầẩẫấậè\0ẻẽéẹềểễếệìỉ\0\0\0ĩíịò\0ỏõóọồổỗốộờởỡớợù\0ủũúụ\
 ừửữứựỳỷỹýỵ";
 
-fn tcvn3(bytes: &[u8]) -> Option<String> {
+/// See [`TCVN3`]; `None` for bytes that are no letters of it.
+pub(crate) fn tcvn3(bytes: &[u8]) -> Option<String> {
     let letters: Vec<char> = TCVN3.chars().collect();
     let letter = |byte: u8| match byte {
         ..0x80 => Some(char::from(byte)),
@@ -298,7 +299,8 @@ const VNI_LETTERS: [(u8, char); 9] = [
     (0xee, 'ỵ'),
 ];
 
-fn vni(bytes: &[u8]) -> Option<String> {
+/// See [`VNI_MARKS`]; `None` for bytes that are no letters of it.
+pub(crate) fn vni(bytes: &[u8]) -> Option<String> {
     let mut text = String::with_capacity(bytes.len() * 2);
     for &byte in bytes {
         let small = byte | 0x20;

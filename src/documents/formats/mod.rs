@@ -3,6 +3,8 @@
 //!
 //! A new format is a [`Reader`] in a file of its own here, and a row.
 
+pub(crate) mod compound;
+mod doc;
 mod docx;
 mod email;
 mod epub;
@@ -11,11 +13,15 @@ mod html;
 mod ipynb;
 mod json;
 mod json_lines;
-mod legacy;
 pub(crate) mod markdown;
+mod numerals;
+mod open_document;
 mod package;
 pub(crate) mod pdf;
 mod plain_text;
+mod ppt;
+mod pptx;
+mod rtf;
 pub(crate) mod sheets;
 mod subtitles;
 mod tables;
@@ -37,12 +43,23 @@ pub(crate) struct FileFormat {
     pub read: Reader,
 }
 
+impl FileFormat {
+    /// Whether files are recognized by something other than their text.
+    pub fn is_binary(&self) -> bool {
+        self.signs.iter().any(|sign| !matches!(sign, Sign::Text(_) | Sign::AnyText))
+    }
+}
+
 /// What a file is recognized by. Bytes decide before parts, and parts before text.
 pub(crate) enum Sign {
     /// The file begins with these bytes.
     Bytes(&'static [u8]),
     /// The file is a ZIP file with a part of this name.
     Part(&'static str),
+    /// The file is a ZIP file whose part `mimetype` begins so.
+    MediaType(&'static str),
+    /// The file is a compound file with a stream of this name.
+    Stream(&'static str),
     /// The file is text, and its name and how it begins say so.
     Text(fn(&TextHead) -> bool),
     /// The file is text of no other format.
@@ -128,6 +145,60 @@ pub(crate) static FORMATS: &[FileFormat] = &[
         read: docx::read,
     },
     FileFormat {
+        name: "DOC",
+        offered_as: Some(".doc"),
+        extensions: &["doc", "dot"],
+        signs: &[Sign::Stream("WordDocument")],
+        cites: Unit::Heading,
+        read: doc::read,
+    },
+    FileFormat {
+        name: "PPTX",
+        offered_as: Some(".pptx"),
+        extensions: &["pptx", "ppsx", "pptm", "ppsm", "potx", "potm"],
+        signs: &[Sign::Part("ppt/presentation.xml")],
+        cites: Unit::Slide,
+        read: pptx::read,
+    },
+    FileFormat {
+        name: "PPT",
+        offered_as: Some(".ppt"),
+        extensions: &["ppt", "pps", "pot"],
+        signs: &[Sign::Stream("PowerPoint Document")],
+        cites: Unit::Slide,
+        read: ppt::read,
+    },
+    FileFormat {
+        name: "ODT",
+        offered_as: Some(".odt"),
+        extensions: &["odt", "ott", "fodt"],
+        signs: &[
+            Sign::MediaType("application/vnd.oasis.opendocument.text"),
+            Sign::Text(open_document::is_flat_text),
+        ],
+        cites: Unit::Heading,
+        read: open_document::read,
+    },
+    FileFormat {
+        name: "ODP",
+        offered_as: Some(".odp"),
+        extensions: &["odp", "otp", "fodp"],
+        signs: &[
+            Sign::MediaType("application/vnd.oasis.opendocument.presentation"),
+            Sign::Text(open_document::is_flat_presentation),
+        ],
+        cites: Unit::Slide,
+        read: open_document::read,
+    },
+    FileFormat {
+        name: "RTF",
+        offered_as: Some(".rtf"),
+        extensions: &["rtf"],
+        signs: &[Sign::Bytes(b"{\\rtf")],
+        cites: Unit::Heading,
+        read: rtf::read,
+    },
+    FileFormat {
         name: "EPUB",
         offered_as: Some(".epub"),
         extensions: &["epub"],
@@ -155,7 +226,7 @@ pub(crate) static FORMATS: &[FileFormat] = &[
         name: "ODS",
         offered_as: Some(".ods"),
         extensions: &["ods", "ots"],
-        signs: &[],
+        signs: &[Sign::MediaType("application/vnd.oasis.opendocument.spreadsheet")],
         cites: Unit::Row,
         read: sheets::open_document::read,
     },
@@ -243,7 +314,7 @@ pub(crate) static FORMATS: &[FileFormat] = &[
         name: "Outlook messages",
         offered_as: None,
         extensions: &["msg"],
-        signs: &[],
+        signs: &[Sign::Stream("__properties_version1.0")],
         cites: Unit::Heading,
         read: email::refuse_outlook,
     },
@@ -261,14 +332,6 @@ pub(crate) static FORMATS: &[FileFormat] = &[
         signs: &[Sign::Text(plain_text::is_code)],
         cites: Unit::Line,
         read: plain_text::read_code,
-    },
-    FileFormat {
-        name: "older formats",
-        offered_as: None,
-        extensions: &["doc", "rtf", "odt"],
-        signs: &[Sign::Bytes(b"{\\rtf")],
-        cites: Unit::Heading,
-        read: legacy::refuse,
     },
 ];
 
@@ -291,8 +354,9 @@ mod tests {
     fn messages_offer_what_is_read() {
         assert_eq!(
             supported(),
-            ".md, .txt, .html, .pdf, .docx, .epub, .jsonl, .xlsx, .ods, .csv, .json, .xml, .ipynb, .eml, \
-             .mbox, .srt, .log, source code such as .py or .rs, and any other text"
+            ".md, .txt, .html, .pdf, .docx, .doc, .pptx, .ppt, .odt, .odp, .rtf, .epub, .jsonl, .xlsx, \
+             .ods, .csv, .json, .xml, .ipynb, .eml, .mbox, .srt, .log, source code such as .py or \
+             .rs, and any other text"
         );
     }
 

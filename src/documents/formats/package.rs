@@ -1,4 +1,4 @@
-//! ZIP files that hold documents (DOCX, EPUB), unpacked within bounds, and what their XML has in
+//! ZIP files that hold documents (DOCX, PPTX, ODT, EPUB), unpacked within bounds, and what their XML has in
 //! common.
 
 use std::collections::HashMap;
@@ -36,6 +36,7 @@ pub(crate) struct Package<'p, R = BufReader<File>> {
 
 /// Another part that a part refers to.
 pub(crate) struct Relation {
+    /// By which the part calls it.
     pub id: String,
     /// The last word of its type: `styles`, `header`.
     pub kind: String,

@@ -10,7 +10,6 @@ mod frame;
 mod graphics;
 mod math;
 mod numbering;
-mod numerals;
 mod pages;
 mod parts;
 mod sections;

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use quick_xml::events::{BytesStart, Event};
 
-use super::numerals::numeral;
 use super::{LEVELS, MAX_NAMED};
+use crate::documents::formats::numerals::numeral;
 use crate::documents::formats::package::{attribute, lenient};
 
 /// Characters of what is printed before an item. A longer one is cut: it is written anew for each.

@@ -1,4 +1,4 @@
-//! Text under construction, for formats whose markup is not text: HTML, DOCX, EPUB, PDF.
+//! Text under construction, for formats whose markup is not text: HTML, Office, EPUB, PDF.
 //!
 //! A reader says in order what it finds (text, the end of a block, a heading, a cell), and gets
 //! readable text and its structure: list items with their markers, table rows on lines, headings on
@@ -211,6 +211,13 @@ impl Flow {
         }
         self.inline.clear();
         self.space = false;
+    }
+
+    /// What follows is under no heading.
+    pub fn leave_headings(&mut self) {
+        self.end_heading();
+        self.end_block();
+        self.output.leave_headings();
     }
 
     /// Verbatim text begins: code.

@@ -129,6 +129,12 @@ impl Output {
         }
     }
 
+    /// What follows is under no heading.
+    pub fn leave_headings(&mut self) {
+        self.close_section();
+        self.path = HeadingPath::default();
+    }
+
     fn separate(&mut self, gap: Gap) {
         let text = &mut self.document.text;
         text.truncate(text.trim_end().len());

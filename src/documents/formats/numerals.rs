@@ -1,7 +1,7 @@
 //! Numbers as lists print them.
 
 /// A number in one of Word's formats; those that are not known are decimal.
-pub(super) fn numeral(number: u32, format: &str) -> String {
+pub(crate) fn numeral(number: u32, format: &str) -> String {
     match format {
         "none" => String::new(),
         "lowerLetter" => letters(number, b'a'),
