@@ -122,3 +122,9 @@ pub mod support {
         pub use crate::support::tls::roots;
     }
 }
+
+pub mod text {
+    pub mod analyze {
+        pub use crate::text::analyze::ANALYZER;
+    }
+}

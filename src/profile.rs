@@ -27,6 +27,7 @@ use crate::models::{
 };
 use crate::retrieval::Retriever;
 use crate::retrieval::rerank::{CrossEncoder, Reranker};
+use crate::text::analyze::ANALYZER;
 
 /// Context in tokens, unless the user or the catalogue sets one.
 const DEFAULT_CONTEXT: usize = 8192;
@@ -113,6 +114,7 @@ impl Models {
             chunking: chunking(embedder_spec.max_tokens),
             // The index stores them for later runs, even if this one does not rerank.
             token_vectors: late_interaction,
+            analyzer: ANALYZER,
         };
         let reranker = match profile.reranker.reranker()? {
             _ if overrides.no_rerank => None,

@@ -42,6 +42,7 @@ use rag_query::internals::index::{
 use rag_query::internals::measure::median;
 use rag_query::internals::models::Catalogue;
 use rag_query::internals::support::random::SplitMix64;
+use rag_query::internals::text::analyze::ANALYZER;
 use serde_json::{Value, json};
 
 use data::{DIM, Language, Lexicon, Space, dot, floats};
@@ -190,6 +191,7 @@ impl Build {
             span: (0, text.len()),
             text,
             format: Markup::Markdown,
+            ..Passage::default()
         };
         let start = Instant::now();
         self.writer.add(&passage, vector, &[])?;
@@ -226,6 +228,7 @@ fn settings() -> Settings {
         },
         chunking: ChunkSettings::default(),
         token_vectors: false,
+        analyzer: ANALYZER,
     }
 }
 

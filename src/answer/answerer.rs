@@ -27,6 +27,9 @@ const SPARE_HITS: usize = 25;
 /// A question as the user typed it, and as it is searched for.
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
+    /// Byte for byte.
+    pub typed: &'a str,
+    /// Normalized.
     pub question: &'a str,
     /// The standalone rewrite to search for; `None` if the question already stands alone.
     pub searched: Option<&'a str>,
@@ -116,8 +119,10 @@ impl<'a> Answerer<'a> {
     fn begin(&self, asked: Asked, retrieval: &Retrieval) -> Answer {
         let on_cpu = Some("cpu".to_owned());
         Answer {
-            question: asked.question.to_owned(),
-            searched: asked.searched.map(str::to_owned),
+            question: asked.typed.to_owned(),
+            searched: Some(asked.searched.unwrap_or(asked.question))
+                .filter(|searched| *searched != asked.typed)
+                .map(str::to_owned),
             answered: false,
             reason: None,
             mode: Mode::Extractive,

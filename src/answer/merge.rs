@@ -84,9 +84,10 @@ mod tests {
             span: (start, end),
             text: TEXT[start..end].to_owned(),
             format: Markup::Plain,
+            ..Passage::default()
         };
         let scores = Scores { dense: 0.0, bm25: 0.0, fused: 0.0, rerank: None };
-        Hit { chunk: ChunkId(0), passage, score, scores }
+        Hit { chunk: ChunkId(0), passage, score, scores, copies: Vec::new() }
     }
 
     #[test]

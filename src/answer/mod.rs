@@ -156,7 +156,7 @@ pub struct TokenCounts {
 /// An answer, serialized as is by `--json`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Answer {
-    /// The question as asked.
+    /// The question as asked, byte for byte.
     pub question: String,
     /// The query that was searched for, if it differs from the question.
     pub searched: Option<String>,

@@ -8,7 +8,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::division::{Cut, Header, Piece, divide};
-use super::headings::{HeadingFit, each_section};
+use super::headings::{HeadingFit, each_section, put_name_above};
 use super::sentence::{breaks, trim};
 use super::{Chunk, with_header};
 use crate::documents::Document;
@@ -69,9 +69,11 @@ pub fn chunk(
     each_section(document, &fit, &mut |headings, blocks| {
         chunker.cut(blocks, &mut |Part { span, header }| {
             let place = document.structure.places.of(&span, &mut lines);
-            chunks.push(Chunk { span, header, headings: headings.to_vec(), place });
+            let headings = headings.to_vec();
+            chunks.push(Chunk { span, header, headings, name: None, place });
         });
     });
+    put_name_above(document, &fit, &mut chunks);
     chunks
 }
 

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use super::Chunk;
 use crate::documents::Document;
 use crate::documents::section::{Block, BlockKind, Section};
 
@@ -111,6 +112,24 @@ fn fitted<'d>(section: Cow<'d, Section>, document: &Document, fit: &HeadingFit) 
 fn path<'d>(document: &'d Document, headings: &'d [String]) -> Vec<&'d String> {
     let title = document.title.as_ref().filter(|title| headings.first() != Some(title));
     title.into_iter().chain(headings).collect()
+}
+
+/// Puts the name of the file above the chunks of a document that has neither a title nor one first
+/// heading above all of its text, where the headings leave room for it.
+pub(super) fn put_name_above(document: &Document, fit: &HeadingFit, chunks: &mut [Chunk]) {
+    let first = chunks.first().and_then(|chunk| chunk.headings.first());
+    let is_headed = first.is_some() && chunks.iter().all(|chunk| chunk.headings.first() == first);
+    let name = &document.name;
+    if !name.is_title || document.title.is_some() || is_headed {
+        return;
+    }
+    let cost = |heading: &String| (fit.count_tokens)(heading).saturating_add(1);
+    let Some(room) = fit.limit.checked_sub(cost(&name.words)) else { return };
+    for chunk in chunks {
+        if chunk.headings.iter().map(cost).sum::<usize>() <= room {
+            chunk.name = Some(name.words.clone());
+        }
+    }
 }
 
 /// Headings without text that follow on each other under the same parents: to their author, the

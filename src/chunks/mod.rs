@@ -27,6 +27,9 @@ pub struct Chunk {
     /// The document's title, if it has one, and the headings above the chunk, outermost first. Cut to
     /// [`ChunkSettings::max_heading_tokens`]: the innermost ones stay.
     pub headings: Vec<String>,
+    /// The name of the file in words, if the document has no title of its own and there is room for it
+    /// above the headings.
+    pub name: Option<String>,
     /// `None` in files that have nothing to count, such as lines or pages.
     pub place: Option<Place>,
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::cut::MAX_BYTES_PER_TOKEN;
 use super::*;
 use crate::documents::structure::Structure;
-use crate::documents::{Document, Markup, Place};
+use crate::documents::{Document, FileName, Markup, Place};
 
 /// Like a real tokenizer: words of up to four letters, longer ones in parts.
 fn count(text: &str) -> usize {
@@ -16,6 +16,8 @@ fn document(text: &str, format: Markup) -> Document {
     Document {
         id: "/a".into(),
         title: None,
+        name: FileName::default(),
+        keywords: String::new(),
         text: text.into(),
         format,
         structure: Structure::default(),

@@ -18,7 +18,8 @@ use crate::text::question;
 
 pub fn run(setup: &Setup, cli: &Cli) -> Result<Exit> {
     // Reject bad input before loading anything.
-    let question = cli.question.as_deref().map(question::normalize).transpose()?;
+    let question = cli.question.as_deref();
+    question.map(question::normalize).transpose()?;
     let options = setup.answer_options(&cli.sampling)?;
     interrupt::install();
     let models = setup.models()?;
@@ -30,11 +31,11 @@ pub fn run(setup: &Setup, cli: &Cli) -> Result<Exit> {
     let answerer = models.answerer(index.as_ref(), options, load_index)?;
     let session = Session::new(setup, &answerer, &models);
     match question {
-        Some(question) if cli.show_prompt => session.show_prompt(&question),
+        Some(question) if cli.show_prompt => session.show_prompt(question),
         None if cli.show_prompt => {
             lines::each_question(session.terminal, |question| session.show_prompt(question))
         }
-        Some(question) => session.ask(&question),
+        Some(question) => session.ask(question),
         None if io::stdin().is_terminal() => repl::run(&session),
         None => lines::each_question(session.terminal, |question| session.ask(question)),
     }

@@ -7,26 +7,29 @@ use anyhow::{Context, Result};
 use super::exit::{self, Exit};
 use crate::support::bounded::{self, Line};
 use crate::terminal::Terminal;
-use crate::text::question;
 
 /// Far above the longest valid question, in bytes; the rest of a longer line is skipped unread.
 const MAX_LINE_BYTES: u64 = 1 << 20;
 
-/// Calls `ask` for every question on standard input and returns the worst outcome. A question that
-/// fails does not stop the rest; an interruption does.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// Calls `ask` for every question on standard input, as it is written there, and returns the worst
+/// outcome. A question that fails does not stop the rest; an interruption does.
 pub fn each_question(
     terminal: Terminal,
     mut ask: impl FnMut(&str) -> Result<Exit>,
 ) -> Result<Exit> {
     let mut input = io::stdin().lock();
     let mut worst = Exit::Answered;
+    let mut is_first = true;
     while let Some(line) = read_line(&mut input)? {
+        // Some editors write a byte order mark.
+        let line = line.strip_prefix(BYTE_ORDER_MARK).filter(|_| is_first).unwrap_or(&line);
+        is_first = false;
         if line.trim().is_empty() {
             continue;
         }
-        let result =
-            question::normalize(&line).map_err(Into::into).and_then(|question| ask(&question));
-        let exit = match result {
+        let exit = match ask(line) {
             Ok(exit) => exit,
             Err(error) if exit::is_broken_pipe(&error) => return Err(error),
             Err(error) => exit::report(terminal, &error),
@@ -49,5 +52,7 @@ fn read_line(input: &mut impl BufRead) -> Result<Option<String>> {
         Line::TooLong => drop(input.skip_until(b'\n').context(failed)?),
         Line::Whole => {}
     }
-    Ok(Some(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned()))
+    let line = line.strip_suffix(b"\n").unwrap_or(&line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    Ok(Some(String::from_utf8_lossy(line).into_owned()))
 }

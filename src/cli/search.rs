@@ -10,14 +10,21 @@ use super::lines;
 use super::refresh;
 use super::setup::Setup;
 use crate::documents::Place;
+use crate::index::Passage;
 use crate::retrieval::{Hit, Scores};
 use crate::terminal::{Terminal, document_name, shown_name};
 use crate::text::question;
 
+/// Other places of a text that are shown to people; `--json` has them all.
+const MAX_SHOWN_COPIES: usize = 4;
+
 /// A hit, as `--json` prints it.
 #[derive(Serialize)]
 struct JsonHit<'a> {
+    /// As it was given, byte for byte.
     question: &'a str,
+    /// What was searched for, if that is not the same.
+    searched: Option<&'a str>,
     rank: usize,
     document: String,
     heading: String,
@@ -27,10 +34,21 @@ struct JsonHit<'a> {
     scores: Scores,
     relevance: f32,
     text: &'a str,
+    /// Other places of the same text.
+    copies: Vec<JsonCopy>,
+}
+
+#[derive(Serialize)]
+struct JsonCopy {
+    document: String,
+    heading: String,
+    #[serde(flatten)]
+    place: Option<Place>,
 }
 
 pub fn run(setup: &Setup, query: Option<&str>) -> Result<Exit> {
-    let query = query.map(question::normalize).transpose()?;
+    // Reject bad input before loading anything.
+    query.map(question::normalize).transpose()?;
     let models = setup.models()?;
     if let Some(exit) = refresh::run(setup, &models) {
         return Ok(exit);
@@ -38,20 +56,17 @@ pub fn run(setup: &Setup, query: Option<&str>) -> Result<Exit> {
     let (index, _) = setup.open_index(&models)?;
     let retriever = models.retriever(index.as_ref())?;
     let search = |question: &str| -> Result<Exit> {
-        let retrieval = retriever.retrieve(question, setup.global.top_k)?;
+        let searched = question::normalize(question)?;
+        let retrieval = retriever.retrieve_texts(&searched, setup.global.top_k)?;
         let lang = setup.terminal.lang;
+        let relevance = retrieval.relevance.probability;
         setup.terminal.say(&lang.searched(retrieval.embed + retrieval.search));
         if models.reranker.is_some() {
             setup.terminal.say(&lang.reranked(retrieval.rerank));
         }
         for (i, hit) in retrieval.hits.iter().enumerate() {
             if setup.global.json {
-                setup.terminal.print_json(&json_hit(
-                    question,
-                    i + 1,
-                    hit,
-                    retrieval.relevance.probability,
-                ))?;
+                setup.terminal.print_json(&json_hit(question, &searched, i + 1, hit, relevance))?;
             } else {
                 print(setup.terminal, i + 1, hit)?;
             }
@@ -59,14 +74,26 @@ pub fn run(setup: &Setup, query: Option<&str>) -> Result<Exit> {
         Ok(if retrieval.hits.is_empty() { Exit::NotInDocuments } else { Exit::Answered })
     };
     match query {
-        Some(query) => search(&query),
+        Some(query) => search(query),
         None => lines::each_question(setup.terminal, search),
     }
 }
 
-fn json_hit<'a>(question: &'a str, rank: usize, hit: &'a Hit, relevance: f32) -> JsonHit<'a> {
+fn json_hit<'a>(
+    question: &'a str,
+    searched: &'a str,
+    rank: usize,
+    hit: &'a Hit,
+    relevance: f32,
+) -> JsonHit<'a> {
+    let copy = |copy: &Passage| JsonCopy {
+        document: document_name(&copy.document),
+        heading: copy.heading(),
+        place: copy.place,
+    };
     JsonHit {
         question,
+        searched: Some(searched).filter(|searched| *searched != question),
         rank,
         document: document_name(&hit.passage.document),
         heading: hit.passage.heading(),
@@ -75,6 +102,7 @@ fn json_hit<'a>(question: &'a str, rank: usize, hit: &'a Hit, relevance: f32) ->
         scores: hit.scores,
         relevance,
         text: &hit.passage.text,
+        copies: hit.copies.iter().map(copy).collect(),
     }
 }
 
@@ -86,5 +114,16 @@ fn print(terminal: Terminal, rank: usize, hit: &Hit) -> io::Result<()> {
     let heading = if heading.is_empty() { heading } else { format!(" — {heading}") };
     let text: Vec<String> = passage.text.lines().map(|line| format!("   {line}\n")).collect();
     let text = text.concat();
-    terminal.print(&format!("{rank}. {document}{heading}{place} {:.4}\n{text}\n", hit.score))
+    let shown = hit.copies.iter().take(MAX_SHOWN_COPIES);
+    let copies: Vec<String> = shown
+        .map(|copy| format!("{}{}", shown_name(&copy.document), terminal.lang.place(copy.place)))
+        .collect();
+    let also = match copies.is_empty() {
+        true => String::new(),
+        false => {
+            let more = hit.copies.len() - copies.len();
+            format!("   {}\n", terminal.lang.also_in(&copies.join(", "), more))
+        }
+    };
+    terminal.print(&format!("{rank}. {document}{heading}{place} {:.4}\n{also}{text}\n", hit.score))
 }

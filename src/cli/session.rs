@@ -14,6 +14,7 @@ use crate::generation::local::placement::DeviceChoice;
 use crate::profile::Models;
 use crate::prompt::{Messages, line_of};
 use crate::terminal::{Step, Terminal, one_line, shown_name, time};
+use crate::text::question;
 
 /// Most characters shown of an unsupported sentence.
 const MAX_SHOWN_OF_SENTENCE: usize = 80;
@@ -52,7 +53,7 @@ impl<'a> Session<'a> {
 
     /// Answers a question within a conversation.
     pub fn answer(&self, question: &str, conversation: &mut Conversation) -> Result<Answer> {
-        self.terminal.say(&self.terminal.lang.question(question));
+        self.terminal.say(&self.terminal.lang.question(&question::normalize(question)?));
         let answering = Interruptible::begin();
         let mut narrator = Narrator::new(self);
         let answer =
@@ -72,6 +73,7 @@ impl<'a> Session<'a> {
 
     /// Prints the prompt for a question without loading the LLM.
     pub fn show_prompt(&self, question: &str) -> Result<Exit> {
+        let question = &question::normalize(question)?;
         let mut refused = false;
         let mut narrator = Narrator::new(self);
         let messages = self.answerer.messages(question, &mut |event| {

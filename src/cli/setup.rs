@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use ureq::tls::RootCerts;
 
 use super::args::{Global, SamplingArgs};
@@ -124,9 +124,23 @@ impl<'a> Setup<'a> {
         path.map_or_else(|| Ok(RewriteTemplate::default()), RewriteTemplate::load)
     }
 
+    /// Takes the words in the index again if an earlier version of this program took them.
+    pub fn renew_terms(&self) -> Result<()> {
+        if self.index.has_old_terms() {
+            let start = Instant::now();
+            let step = self.terminal.begin(self.terminal.lang.renewing_terms());
+            self.index.renew_terms().context(
+                "the index comes from an earlier version, and its words have to be taken again once",
+            )?;
+            step.done_in(start.elapsed());
+        }
+        Ok(())
+    }
+
     /// Opens the index while the embedder and the reranker load in parallel, and reports progress.
     /// Also returns the time it took to open the index.
     pub fn open_index(&self, models: &Models) -> Result<(Box<dyn Index>, Duration)> {
+        self.renew_terms()?;
         let lang = self.terminal.lang;
         let mut wanted = models.index_settings.clone();
         wanted.token_vectors &= models.reranker.is_some();

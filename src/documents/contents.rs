@@ -32,6 +32,8 @@ pub(crate) struct Record {
 #[derive(Debug, Default)]
 pub(crate) struct Extract {
     pub title: Option<String>,
+    /// Other names, tags and the like, which are searched but are no text.
+    pub keywords: String,
     /// As [`clean`](super::clean::clean) leaves it.
     pub text: String,
     pub markup: Markup,

@@ -15,6 +15,7 @@ mod encoding;
 mod error;
 mod formats;
 mod limits;
+mod name;
 mod place;
 mod read;
 mod recognize;
@@ -35,6 +36,7 @@ pub use error::ReadError;
 use formats::markdown;
 pub use formats::pdf::JOB as PDF_JOB;
 pub use formats::sheets::JOB as WORKBOOK_JOB;
+pub(crate) use name::FileName;
 pub use place::Place;
 pub(crate) use place::PlaceWords;
 pub use read::{read, reader_of};
@@ -72,12 +74,16 @@ impl Markup {
 }
 
 /// One document: what a whole file, or one line of a `.jsonl` file, says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Document {
     /// The absolute path of the file, or `absolute/path.jsonl#line-id`.
     pub id: String,
     /// From a JSON line, a Markdown file's front matter, a page, or a file's properties.
     pub title: Option<String>,
+    /// The name of its file, if that holds nothing else.
+    pub(crate) name: FileName,
+    /// What the file says about the document outside its text: other names, tags, a description.
+    pub(crate) keywords: String,
     /// UTF-8 in NFC with `\n` line ends. Chunk spans point into it.
     pub text: String,
     /// The markup of `text`.

@@ -12,6 +12,7 @@ use super::encoding;
 use super::error::ReadError;
 use super::formats::{FileFormat, supported};
 use super::limits::MAX_DOCUMENT_BYTES;
+use super::name::FileName;
 use super::recognize::{as_it_begins, recognize};
 use super::record::record_id;
 
@@ -79,7 +80,7 @@ impl Documents {
                     });
                 }
                 self.state = State::Omitted(omitted.into_iter());
-                Ok(Some(document(id, extract)))
+                Ok(Some(document(id, FileName::of(&self.path), extract)))
             }
             Contents::Many(records) => {
                 self.state =
@@ -108,7 +109,7 @@ impl Iterator for Documents {
                 let item = records.next().map(|record| {
                     record.map(|Record { id, mut extract }| {
                         *omitted = std::mem::take(&mut extract.omitted).into_iter();
-                        document(record_id(file_id, &id), extract)
+                        document(record_id(file_id, &id), FileName::default(), extract)
                     })
                 });
                 let goes_on = |error: &ReadError| {
@@ -125,9 +126,9 @@ impl Iterator for Documents {
     }
 }
 
-fn document(id: String, extract: Extract) -> Document {
-    let Extract { title, text, markup, structure, omitted: _, data: _ } = extract;
-    Document { id, title, text, format: markup, structure }
+fn document(id: String, name: FileName, extract: Extract) -> Document {
+    let Extract { title, keywords, text, markup, structure, omitted: _, data: _ } = extract;
+    Document { id, title, name, keywords, text, format: markup, structure }
 }
 
 /// The format in which the file at `path` is read and, of text, its encoding.

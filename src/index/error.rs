@@ -62,6 +62,17 @@ pub enum IndexError {
         /// Format version that this program writes.
         expected: u32,
     },
+    /// The terms in the index come from another version of the analyzer.
+    #[error(
+        "the words in the index were taken by version {found} of the analyzer, this program looks \
+         for those of version {expected}"
+    )]
+    Analyzer {
+        /// Version of the index.
+        found: u32,
+        /// Version of this program.
+        expected: u32,
+    },
     /// The index was built with settings other than those requested.
     #[error("the index was built with {built}, but {wanted} is configured")]
     Mismatch {
@@ -101,6 +112,14 @@ impl IndexError {
             }
             Self::Truncated { .. } | Self::Damaged { .. } | Self::Lexical { .. } => {
                 "your documents are safe; build the index again with `rag-query index --rebuild PATH…`"
+            }
+            Self::Analyzer { found, expected } if found > expected => {
+                "use the newer version of rag-query that the index comes from"
+            }
+            Self::Analyzer { .. } => {
+                "take its words again with `rag-query index compact`, or, on a server, build it again \
+                 with `rag-query index --rebuild PATH…`; `rag-query index copy` to another place does \
+                 it too, and embeds nothing"
             }
             Self::Format { .. } => "build the index again with `rag-query index --rebuild PATH…`",
             Self::Mismatch { .. } => {

@@ -83,6 +83,16 @@ impl Location {
         }
     }
 
+    /// Whether the index has terms of an earlier analyzer and can be given new ones where it is.
+    pub fn has_old_terms(&self) -> bool {
+        self.peek().is_some_and(|settings| settings.has_old_terms())
+    }
+
+    /// Takes the terms of all passages again. Embeds nothing.
+    pub fn renew_terms(&self) -> Result<(), IndexError> {
+        self.write_existing()?.compact()
+    }
+
     /// Size in bytes, if known.
     pub fn bytes(&self) -> Option<u64> {
         match self {

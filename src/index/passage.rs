@@ -9,12 +9,20 @@ use crate::documents::{Markup, Place};
 pub struct ChunkId(pub u64);
 
 /// The part of a chunk that is shown to the user and given to the LLM.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Passage {
     /// Absolute path, or `path#id` for a line of a JSONL file.
     pub document: String,
     /// Headings above the chunk, outermost first.
     pub headings: Vec<String>,
+    /// The name of its file in words, where that stands for a title. It is embedded like a heading,
+    /// but not shown: the document is shown beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Words about the document that are only searched for: those of its file's name and of the
+    /// file's list of keywords.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub keywords: String,
     /// Lines, pages, rows, …, if the file has them.
     #[serde(flatten)]
     pub place: Option<Place>,
@@ -40,9 +48,43 @@ impl Passage {
 
     /// Input of the embedder and the reranker: the headings in one line, then the text.
     pub fn text_to_embed(&self) -> String {
-        match self.headings.is_empty() {
+        let headings: Vec<&str> =
+            self.name.iter().chain(&self.headings).map(String::as_str).collect();
+        match headings.is_empty() {
             true => self.text.clone(),
-            false => format!("{}\n{}", self.heading(), self.text),
+            false => format!("{}\n{}", headings.join(" > "), self.text),
         }
+    }
+
+    /// What the terms of the lexical search are taken from: everything that is said about the chunk,
+    /// then its text.
+    pub fn text_to_search(&self) -> String {
+        match self.keywords.is_empty() {
+            true => self.text_to_embed(),
+            false => format!("{}\n{}", self.keywords, self.text_to_embed()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_embedded_and_keywords_only_searched_for() {
+        let passage = Passage {
+            headings: vec!["Liên hệ".to_owned()],
+            name: Some("Nguyễn Văn An".to_owned()),
+            keywords: "anh An".to_owned(),
+            text: "ĐT: 0912 345 678".to_owned(),
+            ..Passage::default()
+        };
+        assert_eq!(passage.heading(), "Liên hệ");
+        assert_eq!(passage.text_to_embed(), "Nguyễn Văn An > Liên hệ\nĐT: 0912 345 678");
+        assert_eq!(passage.text_to_search(), format!("anh An\n{}", passage.text_to_embed()));
+        let bare = Passage { text: "x".to_owned(), ..Passage::default() };
+        assert_eq!(bare.text_to_search(), "x");
+        let json = serde_json::to_string(&bare).unwrap();
+        assert!(!json.contains("keywords") && !json.contains("name"), "{json}");
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::IndexError;
 use crate::chunks::ChunkSettings;
+use crate::text::analyze::ANALYZER;
 
 /// Everything about an embedder that affects its vectors.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,9 +28,40 @@ pub struct Settings {
     pub chunking: ChunkSettings,
     /// Whether token vectors are stored, for late interaction.
     pub token_vectors: bool,
+    /// Version of the analyzer that its terms come from. The first one was not recorded.
+    #[serde(default = "first_analyzer", skip_serializing_if = "is_first_analyzer")]
+    pub analyzer: u32,
+}
+
+fn first_analyzer() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
+fn is_first_analyzer(analyzer: &u32) -> bool {
+    *analyzer == first_analyzer()
 }
 
 impl Settings {
+    /// Whether the terms come from an analyzer before this program's.
+    pub fn has_old_terms(&self) -> bool {
+        self.analyzer < ANALYZER
+    }
+
+    /// The same settings, for terms of this program's analyzer.
+    #[must_use]
+    pub fn with_new_terms(self) -> Self {
+        Self { analyzer: ANALYZER, ..self }
+    }
+
+    /// Fails unless the terms are those that this program looks for.
+    pub fn check_analyzer(&self) -> Result<(), IndexError> {
+        match self.analyzer {
+            ANALYZER => Ok(()),
+            found => Err(IndexError::Analyzer { found, expected: ANALYZER }),
+        }
+    }
+
     /// Fails unless an index built with these settings can be used with `wanted`.
     pub fn check(&self, wanted: &Self) -> Result<(), IndexError> {
         let built = self;
@@ -43,6 +75,7 @@ impl Settings {
         if built.chunking != wanted.chunking {
             return differs(format!("{:?}", built.chunking), format!("{:?}", wanted.chunking));
         }
+        built.check_analyzer()?;
         if wanted.token_vectors && !built.token_vectors {
             return differs(
                 "a reranker that needs no token vectors".to_owned(),

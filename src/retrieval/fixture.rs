@@ -10,6 +10,7 @@ use crate::index::update::Indexer;
 use crate::index::{DirectoryIndex, DirectoryWriter, EmbedderIdentity, Settings, Start};
 use crate::models::LazyModel;
 use crate::models::catalogue::{EmbedderSpec, Pooling, Precision};
+use crate::text::analyze::ANALYZER;
 
 /// Documents, their index (with token vectors), and an embedder that is not yet loaded.
 pub struct Notes {
@@ -36,6 +37,7 @@ impl Notes {
             },
             chunking: ChunkSettings { max_tokens: 100, ..ChunkSettings::default() },
             token_vectors: true,
+            analyzer: ANALYZER,
         };
         let at = folder.path().join("index");
         let writer = DirectoryWriter::open(&at, settings, Start::Update).unwrap();

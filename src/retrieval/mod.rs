@@ -3,6 +3,7 @@
 //! Dense and lexical candidates are fused by score, and the best are reranked. A hit carries the
 //! score of every stage.
 
+mod copies;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod fuse;
@@ -46,6 +47,8 @@ pub struct Hit {
     pub score: f32,
     /// The scores of each stage.
     pub scores: Scores,
+    /// Other places of the same text; looked for only by [`Retriever::retrieve_texts`].
+    pub copies: Vec<Passage>,
 }
 
 /// The result of a retrieval.

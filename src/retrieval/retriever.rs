@@ -90,12 +90,16 @@ struct Ranked {
 
 impl<'a> Retriever<'a> {
     /// Loads no model. Without a `calibration` no question is refused.
+    ///
+    /// # Errors
+    /// The index has terms of another analyzer, or it cannot be read.
     pub fn new(
         index: &'a dyn Index,
         embedder: &'a LazyModel<Embedder>,
         reranker: Option<&'a Reranker>,
         calibration: Option<&'a Calibration>,
     ) -> Result<Self> {
+        index.settings().check_analyzer()?;
         let mean_token = match reranker {
             Some(Reranker::LateInteraction) => index.mean_token_vector()?,
             _ => Vec::new(),
@@ -120,18 +124,18 @@ impl<'a> Retriever<'a> {
 
     /// The `limit` best passages for a question.
     pub fn retrieve(&self, question: &str, limit: usize) -> Result<Retrieval> {
-        let candidates = self.search(question)?;
+        let candidates = self.search(question, MAX_CANDIDATES)?;
         let start = Instant::now();
-        let (hits, relevance) = self.best(question, &candidates, limit)?;
+        let (hits, relevance) = self.best(question, &candidates, &candidates.fused, limit)?;
         Ok(candidates.into_retrieval(hits, relevance, start.elapsed()))
     }
 
-    /// Runs both searches for a question and fuses them.
-    pub(super) fn search(&self, question: &str) -> Result<Candidates> {
+    /// Runs both searches for a question, for up to `breadth` candidates each, and fuses them.
+    pub(super) fn search(&self, question: &str, breadth: usize) -> Result<Candidates> {
         let start = Instant::now();
         let embedding = self.embed(question)?;
         let embed = start.elapsed();
-        let searched = self.index.search(question, &embedding.vector, MAX_CANDIDATES)?;
+        let searched = self.index.search(question, &embedding.vector, breadth)?;
         let Searched { nearest, lexical, matching, dense, bm25 } = searched;
         let start = Instant::now();
         let fused = self.fuse(&embedding.vector, &lexical, &nearest, &matching)?;
@@ -175,11 +179,13 @@ impl<'a> Retriever<'a> {
         Ok(candidates)
     }
 
-    /// The `limit` best candidates, reranked if there is a reranker, and their relevance.
+    /// The `limit` best of the `eligible` candidates, reranked if there is a reranker, and their
+    /// relevance.
     pub(super) fn best(
         &self,
         question: &str,
         candidates: &Candidates,
+        eligible: &[(ChunkId, Scores)],
         limit: usize,
     ) -> Result<(Vec<Hit>, Relevance)> {
         let reranked = match self.reranker {
@@ -187,8 +193,7 @@ impl<'a> Retriever<'a> {
             Some(Reranker::CrossEncoder(_)) => MAX_CROSS_ENCODED,
             Some(Reranker::LateInteraction) => MAX_LATE_INTERACTION,
         };
-        let mut ranked: Vec<Ranked> = candidates
-            .fused
+        let mut ranked: Vec<Ranked> = eligible
             .iter()
             .take(reranked.max(limit).max(COVERAGE_CANDIDATES))
             .map(|&(chunk, scores)| Ranked { chunk, passage: None, score: scores.fused, scores })
@@ -202,7 +207,7 @@ impl<'a> Retriever<'a> {
             .take(limit.max(COVERAGE_CANDIDATES))
             .map(|Ranked { chunk, passage, score, scores }| {
                 let passage = passage.map_or_else(|| self.index.passage(chunk), Ok)?;
-                Ok(Hit { chunk, passage, score, scores })
+                Ok(Hit { chunk, passage, score, scores, copies: Vec::new() })
             })
             .collect::<Result<Vec<Hit>>>()?;
         let relevance = self.relevance(question, candidates, &hits, maxsim);
@@ -284,7 +289,7 @@ impl<'a> Retriever<'a> {
         hits: &[Hit],
         maxsim: Option<f32>,
     ) -> Relevance {
-        let covered = |hit: &Hit| candidates.lexical.coverage(&hit.passage.text_to_embed());
+        let covered = |hit: &Hit| candidates.lexical.coverage(&hit.passage.text_to_search());
         let coverage = hits.iter().take(COVERAGE_CANDIDATES).map(covered).fold(0.0, f32::max);
         let first = hits.first().map_or("", |hit| hit.passage.text.as_str());
         let signals = Signals {

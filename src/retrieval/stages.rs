@@ -51,9 +51,10 @@ impl Retriever<'_> {
     /// Same as [`Retriever::retrieve`], but keeps the ranking of every stage, and all candidates if
     /// `with_candidates`.
     pub fn stages(&self, question: &str, limit: usize, with_candidates: bool) -> Result<Stages> {
-        let found = self.search(question)?;
+        let found = self.search(question, MAX_CANDIDATES)?;
         let start = Instant::now();
-        let (mut hits, relevance) = self.best(question, &found, limit.max(MAX_CANDIDATES))?;
+        let (mut hits, relevance) =
+            self.best(question, &found, &found.fused, limit.max(MAX_CANDIDATES))?;
         let rerank = start.elapsed();
 
         let candidates = match with_candidates {

@@ -93,6 +93,23 @@ impl Lang {
         self.pick("🔄 Đang nạp chỉ mục… ", "🔄 Loading the index… ")
     }
 
+    /// The other places of a text, and how many `more` there are.
+    pub(crate) fn also_in(self, places: &str, more: usize) -> String {
+        let more = match (more, self) {
+            (0, _) => String::new(),
+            (more, Self::Vi) => format!(" và {more} nơi khác"),
+            (more, Self::En) => format!(" and {more} more"),
+        };
+        format!("{} {places}{more}", self.pick("cũng ở:", "also in:"))
+    }
+
+    pub(crate) fn renewing_terms(self) -> &'static str {
+        self.pick(
+            "🔄 Chỉ mục do bản trước tạo: đang lấy lại các từ… ",
+            "🔄 The index is from an earlier version: taking its words again… ",
+        )
+    }
+
     pub(crate) fn chunks(self, chunks: usize) -> String {
         format!("✅ {chunks} {}", self.pick("đoạn", if chunks == 1 { "chunk" } else { "chunks" }))
     }

@@ -83,6 +83,7 @@ fn chunks(document: &str, version: u64) -> Vec<StoredChunk> {
                 span: (100 * n as usize, 100 * n as usize + 99),
                 text: text(&mut random, 20 + 7 * n),
                 format: Markup::Plain,
+                ..Passage::default()
             },
             vector: vector(&mut random),
             tokens: (0..3 + n).map(|_| vector(&mut random)).collect(),

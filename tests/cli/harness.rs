@@ -10,6 +10,7 @@ use std::thread;
 
 use rag_query::internals::chunks::ChunkSettings;
 use rag_query::internals::index::{EmbedderIdentity, Settings};
+use rag_query::internals::text::analyze::ANALYZER;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -382,5 +383,6 @@ pub fn synthetic_settings(dimension: usize) -> Settings {
         },
         chunking: ChunkSettings::default(),
         token_vectors: true,
+        analyzer: ANALYZER,
     }
 }

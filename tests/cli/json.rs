@@ -201,6 +201,42 @@ fn answers_come_one_a_line_and_in_order() {
 }
 
 #[test]
+fn questions_come_back_byte_for_byte() {
+    let sandbox = Sandbox::indexed();
+    let questions = ["\u{a0}What  is a\ttoken? ", "Va\u{306}n pho\u{300}ng?"];
+    let input = format!("\u{feff}{}", questions.join("\r\n"));
+    for args in [&["--json", "--extractive"][..], &["search", "--json", "--top-k", "1"]] {
+        let lines = sandbox.run_with_stdin(args, &input).exits(0).json_lines();
+        let asked: Vec<_> = lines.iter().map(|line| line["question"].as_str().unwrap()).collect();
+        assert_eq!(asked, questions);
+        let searched: Vec<_> = lines.iter().map(|line| &line["searched"]).collect();
+        assert_eq!(searched, ["What is a token?", "Văn phòng?"]);
+    }
+    let args = ["search", "--json", "--top-k", "1", "two  spaces"];
+    assert_eq!(sandbox.run(&args).exits(0).json_lines()[0]["question"], "two  spaces");
+}
+
+#[test]
+fn a_text_is_listed_once_with_its_other_places() {
+    let sandbox = Sandbox::new();
+    for name in ["a.md", "b.md", "c.md"] {
+        sandbox.write(name, "# Lease\n\nThe lease runs for three years.\n");
+    }
+    sandbox.write("d.md", "# Change\n\nThe lease now runs for four years.\n");
+    sandbox.run(&["index", "a.md", "b.md", "c.md", "d.md"]).exits(0);
+    let hits = sandbox.run(&["search", "--json", "--top-k", "2", "lease"]).exits(0).json_lines();
+    let texts: Vec<_> = hits.iter().map(|hit| hit["text"].as_str().unwrap()).collect();
+    assert!(texts.iter().any(|text| text.contains("four")), "{texts:?}");
+    let copied = hits.iter().find(|hit| hit["text"].as_str().unwrap().contains("three")).unwrap();
+    let copies = copied["copies"].as_array().unwrap();
+    assert_eq!(copies.len(), 2);
+    assert_eq!(copies[0]["heading"], "Lease");
+    assert_eq!(copies[0]["lines"], json!([3, 3]));
+    let shown = sandbox.run(&["--lang", "en", "search", "--top-k", "2", "lease"]).exits(0).stdout;
+    assert!(shown.contains("also in: "), "{shown}");
+}
+
+#[test]
 fn a_cross_encoder_and_safetensors_keep_the_same_contract() {
     let sandbox = Sandbox::indexed();
     let args = ["--profile", "tiny-cross", "--json", "--max-tokens", "4", ENGLISH];

@@ -83,9 +83,11 @@ fn check(document: &Document, settings: &ChunkSettings) -> Vec<Chunk> {
                 document: document.id.clone(),
                 text: whole,
                 headings: chunk.headings.clone(),
+                name: chunk.name.clone(),
                 place: chunk.place,
                 span: (span.start, span.end),
                 format: document.format,
+                ..Passage::default()
             };
             let read = format!("passage: {}", passage.text_to_embed());
             let tokens = TOKENIZER.encode(&read).unwrap().len();

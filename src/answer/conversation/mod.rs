@@ -48,7 +48,8 @@ impl<'a> Conversation<'a> {
         interrupted: &AtomicBool,
         watch: &mut dyn FnMut(Event),
     ) -> Result<Answer> {
-        let question = question::normalize(question)?;
+        let typed = question;
+        let question = question::normalize(typed)?;
         let answerer = self.answerer;
         let rewriter = || {
             let generator = answerer.ready_generator(&question)?;
@@ -63,7 +64,7 @@ impl<'a> Conversation<'a> {
             watch(Event::Understood { query: query_text, by_llm, took: rewrite });
         }
         let rewrite = searched.map_or(Duration::ZERO, |_| rewrite);
-        let asked = Asked { question: &question, searched, rewrite };
+        let asked = Asked { typed, question: &question, searched, rewrite };
         let answer = answerer.answer(asked, interrupted, watch)?;
         self.dialogue.remember(&question, &query, &answer.answer);
         Ok(answer)

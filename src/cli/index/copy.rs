@@ -26,7 +26,7 @@ pub fn run(setup: &Setup, source: &Path, target: &Path) -> Result<Exit> {
     let data = models::data_dir()?;
     let source = location(source, &data, setup.terminal)?.open()?;
     let target = location(target, &data, setup.terminal)?;
-    let writer = target.write(source.settings().clone(), Start::Update)?;
+    let writer = target.write(source.settings().clone().with_new_terms(), Start::Update)?;
     interrupt::install();
     let busy = Interruptible::begin();
     let bar = setup.terminal.bar(source.chunk_count() as u64, false);

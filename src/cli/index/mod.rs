@@ -51,6 +51,9 @@ fn update(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
     // Before the embedder loads, so that an unusable path or index is reported at once.
     let walk = walk(args)?;
     let start = if args.rebuild { Start::Rebuild } else { Start::Update };
+    if start == Start::Update {
+        setup.renew_terms()?;
+    }
     let settings = models.index_settings.clone();
     // One that cannot be read has nothing to lose.
     let replaced = args.rebuild.then(|| setup.index.open()?.ledger());

@@ -382,10 +382,15 @@ mod tests {
     use crate::index::directory::{DirectoryWriter, verify};
     use crate::index::{DocumentState, EmbedderIdentity, IndexWriter, Start};
     use crate::support::random::SplitMix64;
+    use crate::text::analyze::ANALYZER;
 
     /// Builds an index of chunks over a small vocabulary.
     fn build(dir: &Path) {
-        let settings = Settings {
+        build_with(dir, ANALYZER);
+    }
+
+    fn settings(analyzer: u32) -> Settings {
+        Settings {
             embedder: EmbedderIdentity {
                 id: "test".to_owned(),
                 dimension: 4,
@@ -394,8 +399,12 @@ mod tests {
             },
             chunking: ChunkSettings::default(),
             token_vectors: false,
-        };
-        let mut writer = DirectoryWriter::open(dir, settings, Start::Update).unwrap();
+            analyzer,
+        }
+    }
+
+    fn build_with(dir: &Path, analyzer: u32) {
+        let mut writer = DirectoryWriter::open(dir, settings(analyzer), Start::Update).unwrap();
         let mut random = SplitMix64::new(1);
         for number in 0..300 {
             let word = |_| format!("w{}", random.below(200));
@@ -408,6 +417,7 @@ mod tests {
                 span: (0, text.len()),
                 text,
                 format: Markup::Plain,
+                ..Passage::default()
             };
             writer.add(&passage, &[1.0, 0.0, 0.0, 0.0], &[]).unwrap();
             writer.finish_document(&document, DocumentState { hash: String::new(), chunks: 1 });
@@ -427,6 +437,37 @@ mod tests {
             index.bm25_of(&query, &chunks)?;
         }
         chunks.iter().step_by(10).try_for_each(|&chunk| index.passage(chunk).map(drop))
+    }
+
+    #[test]
+    fn old_terms_are_taken_again_before_anything_is_added_or_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path();
+        build_with(dir, 1);
+        let manifest = fs::read_to_string(dir.join("manifest.json")).unwrap();
+        assert!(!manifest.contains("analyzer"), "as earlier versions wrote it: {manifest}");
+        let old = DirectoryIndex::open(dir).unwrap();
+        assert!(old.settings().has_old_terms());
+        assert!(matches!(
+            old.settings().check(&settings(ANALYZER)),
+            Err(IndexError::Analyzer { found: 1, .. })
+        ));
+        let writer = DirectoryWriter::open(dir, settings(ANALYZER), Start::Update).unwrap();
+        assert_eq!(writer.chunk_count(), 300);
+        writer.finish().unwrap();
+        let new = verify(dir).unwrap();
+        assert_eq!(new.chunk_count(), 300);
+        new.settings().check(&settings(ANALYZER)).unwrap();
+        assert!(!Manifest::read(dir).unwrap().is_same_generation(old.manifest()));
+    }
+
+    #[test]
+    fn terms_of_a_later_version_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        build_with(folder.path(), ANALYZER + 1);
+        let outcome = DirectoryWriter::open(folder.path(), settings(ANALYZER), Start::Update);
+        let Err(error @ IndexError::Analyzer { .. }) = outcome else { panic!() };
+        assert!(error.hint().contains("newer"));
     }
 
     /// As for an index whose lexical part is too large to verify on opening.

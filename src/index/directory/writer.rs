@@ -159,6 +159,10 @@ impl DirectoryWriter {
             lock,
         };
         match (existing, start) {
+            (Some(manifest), Start::Update) if manifest.settings.has_old_terms() => {
+                manifest.settings.clone().with_new_terms().check(&settings)?;
+                generation(manifest, true).resume()?.rewrite()
+            }
             (Some(manifest), Start::Update) => {
                 manifest.settings.check(&settings)?;
                 generation(manifest, true).resume()
@@ -194,7 +198,7 @@ impl DirectoryWriter {
         let mut document = TantivyDocument::default();
         document.add_text(self.fields.document, &passage.document);
         for field in [self.fields.exact, self.fields.folded, self.fields.pairs] {
-            document.add_text(field, format!("{}\n{}", passage.heading(), passage.text));
+            document.add_text(field, passage.text_to_search());
         }
         document.add_u64(self.fields.row, self.vectors.len() - 1);
         let json = serde_json::to_string(passage).expect("a passage is plain data");
@@ -239,14 +243,20 @@ impl DirectoryWriter {
     }
 
     /// Commits, then rewrites the index without the rows of removed chunks.
-    pub fn compact(mut self) -> Result<(), IndexError> {
+    pub fn compact(self) -> Result<(), IndexError> {
+        self.rewrite()?.finish()
+    }
+
+    /// Commits, then rewrites the index as a new generation, with terms of this program's analyzer and
+    /// without the rows of removed chunks. Returns the writer of that generation.
+    fn rewrite(mut self) -> Result<Self, IndexError> {
         self.commit()?;
         let Self { generation, lexical, lexical_path, log, .. } = self;
         let Generation { dir, lock, .. } = generation;
         // From here on the old generation is only read.
         lexical.wait_merging_threads().map_err(write_error(&lexical_path))?;
         let old = DirectoryIndex::open(&dir)?;
-        let manifest = Manifest::fresh(&dir, old.manifest().settings.clone());
+        let manifest = Manifest::fresh(&dir, old.manifest().settings.clone().with_new_terms());
         // Not marked as resumable: a partial compaction is worthless.
         let new = Generation { dir, manifest, is_current: false, start: Start::Update, lock };
         let mut new = new.create()?;
@@ -263,7 +273,7 @@ impl DirectoryWriter {
             new.record_root(path, state.clone());
         }
         new.publish()?;
-        new.finish()
+        Ok(new)
     }
 
     fn copy_chunk(&mut self, from: &DirectoryIndex, chunk: ChunkId) -> Result<(), IndexError> {

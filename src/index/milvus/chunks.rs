@@ -139,7 +139,7 @@ impl Server {
         let mut words = Vec::with_capacity(chunks.len());
         for NewChunk { row, .. } in chunks {
             let json = serde_json::to_string(&row.passage).expect("a passage is plain data");
-            let words_of_chunk = terms::words(&row.passage.text_to_embed());
+            let words_of_chunk = terms::words(&row.passage.text_to_search());
             let bytes = json.len().max(words_of_chunk.len());
             if bytes > MAX_TEXT {
                 let document = row.passage.document.clone();

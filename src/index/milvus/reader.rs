@@ -156,7 +156,7 @@ impl MilvusIndex {
 
     /// Document frequency of a term, given the chunk that scores best for it.
     fn doc_freq(&self, kind: TermKind, term: &str, best: &Passage, score: f32) -> u64 {
-        let text = best.text_to_embed();
+        let text = best.text_to_search();
         let occurrences = count(&terms(&text, kind), term);
         let length: usize = KINDS.iter().map(|&kind| terms(&text, kind).len()).sum();
         let mean: f32 = self.statistics.lengths.iter().sum();
@@ -244,7 +244,7 @@ impl Index for MilvusIndex {
 
     fn bm25_of(&self, query: &LexicalQuery, chunks: &[ChunkId]) -> Result<Vec<f32>, IndexError> {
         let rows = self.rows(chunks)?;
-        Ok(rows.iter().map(|row| self.score(query, &row.passage.text_to_embed())).collect())
+        Ok(rows.iter().map(|row| self.score(query, &row.passage.text_to_search())).collect())
     }
 
     fn cosines(&self, chunks: &[ChunkId], query: &[f32]) -> Result<Vec<f32>, IndexError> {

@@ -39,7 +39,7 @@ impl Statistics {
         let rows = server.first_chunks(names, SAMPLED_TEXTS)?;
         let mut lengths = [0f32; 3];
         for row in &rows {
-            let text = row.passage.text_to_embed();
+            let text = row.passage.text_to_search();
             for (sum, kind) in lengths.iter_mut().zip(KINDS) {
                 *sum += terms(&text, kind).len() as f32;
             }

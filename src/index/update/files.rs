@@ -241,6 +241,8 @@ fn passages(
             document: document.id.clone(),
             text: chunk.text(document),
             headings: chunk.headings,
+            keywords: keywords(document, chunk.name.is_some()),
+            name: chunk.name,
             place: chunk.place,
             span: (chunk.span.start, chunk.span.end),
             format: document.format,
@@ -248,11 +250,21 @@ fn passages(
         .collect()
 }
 
+/// The words about a document that its chunks do not have above them: those of its file's name, unless
+/// that `is_title`, and its keywords.
+fn keywords(document: &Document, is_title: bool) -> String {
+    let name = Some(document.name.words.as_str()).filter(|_| !is_title);
+    let words = name.into_iter().chain([document.keywords.as_str()]);
+    words.filter(|words| !words.is_empty()).collect::<Vec<_>>().join(", ")
+}
+
 /// A hash of a document's content, 64 hexadecimal digits.
 fn content_hash(document: &Document) -> String {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(document.title.as_deref().unwrap_or_default().as_bytes());
-    hasher.update(&[0]);
+    for about in [document.title.as_deref().unwrap_or_default(), &document.keywords] {
+        hasher.update(about.as_bytes());
+        hasher.update(&[0]);
+    }
     hasher.update(document.text.as_bytes());
     hasher.finalize().to_hex().to_string()
 }

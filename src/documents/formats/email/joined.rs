@@ -45,7 +45,7 @@ impl Joined {
         let start = self.separate();
         self.text.push_str(&extract.text);
         let Extract { title, text, markup, structure, .. } = extract;
-        let document = Document { id: String::new(), title, text, format: markup, structure };
+        let document = Document { title, text, format: markup, structure, ..Document::default() };
         for section in document.sections() {
             let mut section = section.into_owned().shifted(start);
             let above = headings.iter().chain(&document.title).cloned();

@@ -8,6 +8,7 @@ use crate::documents::title::tidy_title;
 
 /// The YAML block at the very start of a document: the lines between `---` and `---` (or `...`).
 pub(crate) struct FrontMatter {
+    /// The lines between the fences, in bytes.
     pub yaml: Range<usize>,
     /// Where the document's body begins, in bytes.
     pub end: usize,

@@ -6,6 +6,7 @@
 //! one begins, so no byte between two headings can get lost (list markers, link definitions, …).
 
 mod front_matter;
+mod keywords;
 mod parts;
 mod readable;
 
@@ -41,6 +42,9 @@ const OPTIONS: Options = Options::ENABLE_TABLES
 pub(crate) fn read(file: File, path: &Path) -> Result<Contents, ReadError> {
     let mut extract = plain_text::extract(file, path, Markup::Markdown)?;
     extract.title = front_matter::title(&extract.text);
+    let matter = front_matter(&extract.text);
+    let keywords = matter.map(|matter| keywords::keywords(&extract.text[matter.yaml]));
+    extract.keywords = keywords.unwrap_or_default();
     if let Some((rest, marks)) = without_comments(&extract.text) {
         extract.text = rest;
         extract.structure.places = Places::Lines(marks);

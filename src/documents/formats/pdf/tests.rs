@@ -4,7 +4,7 @@ use std::time::Instant;
 use super::pdf_file::Font;
 use super::*;
 use crate::chunks::{ChunkSettings, chunk};
-use crate::documents::{Document, Markup, Place};
+use crate::documents::{Document, FileName, Markup, Place};
 use crate::support::random::SplitMix64;
 
 /// What a test page shows.
