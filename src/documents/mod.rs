@@ -16,6 +16,7 @@ mod error;
 mod formats;
 mod limits;
 mod name;
+pub(crate) mod ocr;
 mod place;
 mod read;
 mod recognize;

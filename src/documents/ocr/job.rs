@@ -1,0 +1,159 @@
+//! Recognizes the text of pages, as a job for a process of its own: pictures are decoded and handed to
+//! `tesseract`, which inherits the limits of that process.
+
+use std::io::{Read, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use hayro_syntax::Pdf;
+use serde::{Deserialize, Serialize};
+
+use super::page::{Drawn, draw};
+use crate::documents::limits::MAX_PDF_BYTES;
+use crate::support::worker::{Job, Output};
+
+/// For one page; real ones take seconds.
+pub(super) const MAX_PAGE_TIME: Duration = Duration::from_secs(120);
+/// Text of a page, in bytes.
+const MAX_PAGE_TEXT: u64 = 1 << 20;
+
+/// What is asked for. It comes before the file, as one line of JSON.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Order {
+    pub program: PathBuf,
+    pub languages: String,
+    /// Pages of a PDF file, from 1; `None` if the file is a picture.
+    pub pages: Option<Vec<u32>>,
+    /// How many pages are recognized at a time.
+    pub threads: usize,
+}
+
+/// What became of a page.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Recognized {
+    pub page: u32,
+    /// The text, or why there is none.
+    pub text: Result<String, String>,
+}
+
+/// Sends one [`Recognized`] a page, in any order.
+pub(crate) static JOB: Job = Job {
+    name: "ocr",
+    // The order and the file.
+    max_input_bytes: MAX_PDF_BYTES as u64 + (1 << 20),
+    max_output_bytes: 1 << 30,
+    memory: 4 << 30,
+    memory_per_input_byte: 8,
+    // Each page has a time-out instead.
+    cpu: None,
+    run,
+};
+
+fn run(input: &[u8], output: &mut Output) {
+    let Some(end) = input.iter().position(|&byte| byte == b'\n') else { return };
+    let Ok(order) = serde_json::from_slice::<Order>(&input[..end]) else { return };
+    let file = &input[end + 1..];
+    match &order.pages {
+        None => {
+            let text = tesseract(&order, None, file);
+            let _ = output.send(&Recognized { page: 1, text });
+        }
+        Some(pages) => recognize_pages(&order, pages, file.to_vec(), output),
+    }
+}
+
+fn recognize_pages(order: &Order, pages: &[u32], file: Vec<u8>, output: &mut Output) {
+    let pdf = match Pdf::new(file) {
+        Ok(pdf) => pdf,
+        Err(error) => {
+            for &page in pages {
+                let text = Err(format!("its pages cannot be drawn: {error:?}"));
+                if output.send(&Recognized { page, text }).is_break() {
+                    return;
+                }
+            }
+            return;
+        }
+    };
+    let next = AtomicUsize::new(0);
+    let (sender, recognized) = channel();
+    thread::scope(|scope| {
+        for _ in 0..order.threads.clamp(1, pages.len().max(1)) {
+            let (sender, next, pdf) = (sender.clone(), &next, &pdf);
+            scope.spawn(move || {
+                while let Some(&page) = pages.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let text = recognize_page(order, pdf, page);
+                    if sender.send(Recognized { page, text }).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        for message in recognized {
+            if let ControlFlow::Break(()) = output.send(&message) {
+                // Nobody listens any more: let the threads run out of pages.
+                next.store(pages.len(), Ordering::Relaxed);
+                return;
+            }
+        }
+    });
+}
+
+fn recognize_page(order: &Order, pdf: &Pdf, number: u32) -> Result<String, String> {
+    let page = pdf.pages().get(number as usize - 1).ok_or("there is no such page")?;
+    let Drawn { grey, dpi } = draw(page).ok_or("its pictures cannot be decoded")?;
+    let mut picture = format!("P5\n{} {}\n255\n", grey.width, grey.height).into_bytes();
+    picture.extend(grey.values);
+    tesseract(order, Some(dpi), &picture)
+}
+
+/// The text of a picture file of any kind that `tesseract` reads.
+fn tesseract(order: &Order, dpi: Option<u32>, picture: &[u8]) -> Result<String, String> {
+    let mut command = Command::new(&order.program);
+    command.args(["-", "-", "-l", &order.languages]);
+    if let Some(dpi) = dpi {
+        command.args(["--dpi", &dpi.to_string()]);
+    }
+    // One thread each: pages are recognized side by side.
+    command.env("OMP_THREAD_LIMIT", "1");
+    run_on(command, picture)
+}
+
+/// What a program prints when it is given `input`.
+fn run_on(mut command: Command, input: &[u8]) -> Result<String, String> {
+    let program = Path::new(command.get_program()).display().to_string();
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().map_err(|error| format!("{program}: {error}"))?;
+    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+    let (sender, printed) = channel();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            // It may have ended early; its status tells.
+            let _ = stdin.map(|mut stdin| stdin.write_all(input));
+        });
+        scope.spawn(move || {
+            let mut bytes = Vec::new();
+            if let Some(stdout) = stdout {
+                let _ = stdout.take(MAX_PAGE_TEXT).read_to_end(&mut bytes);
+            }
+            let _ = sender.send(bytes);
+        });
+        let bytes = printed.recv_timeout(MAX_PAGE_TIME);
+        // Too late, or done: a program that has closed its output has nothing more to say.
+        if bytes.is_err() {
+            let _ = child.kill();
+        }
+        let status = child.wait().map_err(|error| format!("{program}: {error}"))?;
+        match bytes {
+            Err(_) => Err(format!("{program} took longer than {MAX_PAGE_TIME:?}")),
+            Ok(_) if !status.success() => Err(format!("{program} failed ({status})")),
+            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        }
+    })
+}
