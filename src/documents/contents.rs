@@ -6,6 +6,7 @@ use std::path::Path;
 use super::Markup;
 use super::embedded::LeftOut;
 use super::error::ReadError;
+use super::ocr::{NoOcr, Ocr};
 use super::structure::Structure;
 
 /// Turns the bytes of an open file into text with places. The path is for messages, and for readers
@@ -16,10 +17,15 @@ pub(crate) type Reader = fn(File, &Path) -> Result<Contents, ReadError>;
 pub(crate) enum Contents {
     /// One document.
     One(Extract),
+    /// One document, some or all of whose text is in pictures.
+    Pictures(Finish),
     /// One document a record, each read when it is asked for. After a [`ReadError::Line`] the next
     /// records follow; any other error is the end.
     Many(Box<dyn Iterator<Item = Result<Record, ReadError>> + Send>),
 }
+
+/// Reads the pictures of a document, if there is something to recognize text with, and finishes it.
+pub(crate) type Finish = Box<dyn FnOnce(Result<&Ocr, NoOcr>) -> Result<Extract, ReadError> + Send>;
 
 /// One of the documents in a file.
 pub(crate) struct Record {

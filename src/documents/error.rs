@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::Place;
 use super::limits::{MAX_ID_BYTES, MAX_LINE_BYTES};
+use super::ocr::NoOcr;
 
 const MIB: usize = 1 << 20;
 
@@ -184,7 +185,7 @@ pub enum ReadError {
         path: PathBuf,
     },
     /// All pages of a PDF, or some of them, have their text in pictures, or none.
-    #[error("{}", scanned(.path, *.without, *.pages, *.first))]
+    #[error("{}", scanned(.path, *.without, *.pages, *.first, .why))]
     Scanned {
         /// The file.
         path: PathBuf,
@@ -193,6 +194,16 @@ pub enum ReadError {
         pages: usize,
         /// The first of these pages, from 1.
         first: usize,
+        /// Why their text was not recognized.
+        why: NoOcr,
+    },
+    /// A picture file whose text was not recognized.
+    #[error("`{}` is a picture; {why}", .path.display())]
+    Picture {
+        /// The file.
+        path: PathBuf,
+        /// Why its text was not recognized.
+        why: NoOcr,
     },
     /// Once unpacked, more text than a document may have.
     #[error("`{}` unpacks to more than {} MiB of text; split it", .path.display(), limit / MIB)]
@@ -276,22 +287,20 @@ pub enum LineError {
 }
 
 /// Of a file with pictures, what letters there are is taken all the same.
-fn scanned(path: &Path, without: usize, pages: usize, first: usize) -> String {
+fn scanned(path: &Path, without: usize, pages: usize, first: usize, why: &NoOcr) -> String {
     let path = path.display();
-    let hint = "recognize its text first, for example with `ocrmypdf -l vie`";
     let count = if pages == 1 { "1 page".to_owned() } else { format!("{pages} pages") };
     match without {
-        0 => {
-            format!("`{path}` has no text ({count}: empty, or with letters drawn as lines); {hint}")
-        }
+        0 => format!(
+            "`{path}` has no text ({count}: empty, or with letters drawn as lines); recognize its \
+             text first, for example with `ocrmypdf -l vie`"
+        ),
         _ if without == pages => {
-            format!(
-                "`{path}` has no text, or little, beside the pictures on {count} (a scan?); {hint}"
-            )
+            format!("`{path}` has no text, or little, beside the pictures on {count} (a scan?); {why}")
         }
         _ => format!(
             "`{path}`: {without} of {count}, from page {first} on, are pictures without text, or \
-             with little beside, and what is written in pictures is not read; {hint}"
+             with little beside, and what is written in pictures is not read; {why}"
         ),
     }
 }

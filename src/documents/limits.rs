@@ -6,6 +6,8 @@ pub(crate) const MAX_DOCUMENT_BYTES: usize = 64 << 20;
 pub(crate) const MAX_PDF_BYTES: usize = 512 << 20;
 /// A workbook of Excel.
 pub(crate) const MAX_WORKBOOK_BYTES: usize = 256 << 20;
+/// A picture file.
+pub(crate) const MAX_PICTURE_BYTES: usize = 64 << 20;
 /// The text of one document, all its parts together, once it is unpacked: a ZIP file may claim to
 /// hold a thousand times its size.
 pub(crate) const MAX_UNPACKED_BYTES: usize = 128 << 20;

@@ -38,6 +38,7 @@ use formats::markdown;
 pub use formats::pdf::JOB as PDF_JOB;
 pub use formats::sheets::JOB as WORKBOOK_JOB;
 pub(crate) use name::FileName;
+pub use ocr::{JOB as OCR_JOB, NoOcr, Ocr};
 pub use place::Place;
 pub(crate) use place::PlaceWords;
 pub use read::{read, reader_of};

@@ -13,23 +13,31 @@ use super::error::ReadError;
 use super::formats::{FileFormat, supported};
 use super::limits::MAX_DOCUMENT_BYTES;
 use super::name::FileName;
+use super::ocr::{NoOcr, Ocr};
 use super::recognize::{as_it_begins, recognize};
 use super::record::record_id;
 
-/// Reads the documents of one file. Nothing is opened before the first `next`.
+/// Reads the documents of one file, pictures of text not recognized. Nothing is opened before the first
+/// `next`.
 #[must_use]
-pub fn read(path: &Path) -> Documents {
-    Documents { path: path.to_owned(), state: State::Unopened }
+pub fn read(path: &Path) -> Documents<'static> {
+    Documents { path: path.to_owned(), state: State::Unopened, ocr: None }
+}
+
+/// As [`read`], and reads the text in pictures with `ocr`.
+#[must_use]
+pub fn read_with<'o>(path: &Path, ocr: Option<&'o Ocr>) -> Documents<'o> {
+    Documents { path: path.to_owned(), state: State::Unopened, ocr }
 }
 
 /// The documents of one file, in its order. See [`read`].
 ///
 /// After a [`ReadError::Line`] or a [`ReadError::Part`] the next documents follow. A document may be followed by
 /// errors that say what of its file was left out. Any other error is the last item.
-#[derive(Debug)]
-pub struct Documents {
+pub struct Documents<'o> {
     path: PathBuf,
     state: State,
+    ocr: Option<&'o Ocr>,
 }
 
 enum State {
@@ -46,6 +54,12 @@ enum State {
     Done,
 }
 
+impl fmt::Debug for Documents<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Documents").field("path", &self.path).field("state", &self.state).finish()
+    }
+}
+
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -57,11 +71,15 @@ impl fmt::Debug for State {
     }
 }
 
-impl Documents {
+impl Documents<'_> {
     /// Opens the file. Gives its document, if it holds only one.
     fn begin(&mut self) -> Result<Option<Document>, ReadError> {
         let (file, id, format) = open(&self.path)?;
-        match (format.read)(file, &self.path)? {
+        let contents = match (format.read)(file, &self.path)? {
+            Contents::Pictures(finish) => Contents::One(finish(self.ocr.ok_or(NoOcr::Off))?),
+            contents => contents,
+        };
+        match contents {
             Contents::One(mut extract) => {
                 debug_assert!(
                     format.cites.names(&extract.structure.places),
@@ -82,6 +100,8 @@ impl Documents {
                 self.state = State::Omitted(omitted.into_iter());
                 Ok(Some(document(id, FileName::of(&self.path), extract)))
             }
+            // Finished above.
+            Contents::Pictures(_) => Ok(None),
             Contents::Many(records) => {
                 self.state =
                     State::Records { file_id: id, records, omitted: Vec::new().into_iter() };
@@ -91,7 +111,7 @@ impl Documents {
     }
 }
 
-impl Iterator for Documents {
+impl Iterator for Documents<'_> {
     type Item = Result<Document, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -250,7 +270,7 @@ mod tests {
             records: Box::new(records.into_iter()),
             omitted: Vec::new().into_iter(),
         };
-        let found: Vec<String> = Documents { path: "a".into(), state }
+        let found: Vec<String> = Documents { path: "a".into(), state, ocr: None }
             .map(|item| item.map_or_else(|_| "error".to_owned(), |document| document.id))
             .collect();
         assert_eq!(found, ["/a.jsonl#1", "error", "/a.jsonl#3", "error"]);

@@ -10,6 +10,9 @@ pub(crate) struct Structure {
     /// `None` if the text's own markup or its blank lines show them.
     pub sections: Option<Vec<Section>>,
     pub places: Places,
+    /// Pages whose text was recognized in a picture, ascending; the only one of a file without pages
+    /// is 1.
+    pub recognized: Vec<u32>,
 }
 
 /// How positions in the text are shown to people.

@@ -18,6 +18,7 @@ mod numerals;
 mod open_document;
 mod package;
 pub(crate) mod pdf;
+mod picture;
 mod plain_text;
 mod ppt;
 mod pptx;
@@ -135,6 +136,19 @@ pub(crate) static FORMATS: &[FileFormat] = &[
         signs: &[Sign::Bytes(b"%PDF-")],
         cites: Unit::Page,
         read: pdf::read,
+    },
+    FileFormat {
+        name: "pictures",
+        offered_as: Some("pictures of text such as .png"),
+        extensions: &["png", "jpg", "jpeg", "tif", "tiff"],
+        signs: &[
+            Sign::Bytes(b"\x89PNG\r\n\x1a\n"),
+            Sign::Bytes(b"\xff\xd8\xff"),
+            Sign::Bytes(b"II*\0"),
+            Sign::Bytes(b"MM\0*"),
+        ],
+        cites: Unit::Page,
+        read: picture::read,
     },
     FileFormat {
         name: "DOCX",
@@ -354,9 +368,9 @@ mod tests {
     fn messages_offer_what_is_read() {
         assert_eq!(
             supported(),
-            ".md, .txt, .html, .pdf, .docx, .doc, .pptx, .ppt, .odt, .odp, .rtf, .epub, .jsonl, .xlsx, \
-             .ods, .csv, .json, .xml, .ipynb, .eml, .mbox, .srt, .log, source code such as .py or \
-             .rs, and any other text"
+            ".md, .txt, .html, .pdf, pictures of text such as .png, .docx, .doc, .pptx, .ppt, .odt, .odp, \
+             .rtf, .epub, .jsonl, .xlsx, .ods, .csv, .json, .xml, .ipynb, .eml, .mbox, .srt, .log, \
+             source code such as .py or .rs, and any other text"
         );
     }
 

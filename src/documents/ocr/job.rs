@@ -42,7 +42,7 @@ pub(super) struct Recognized {
 }
 
 /// Sends one [`Recognized`] a page, in any order.
-pub(crate) static JOB: Job = Job {
+pub static JOB: Job = Job {
     name: "ocr",
     // The order and the file.
     max_input_bytes: MAX_PDF_BYTES as u64 + (1 << 20),

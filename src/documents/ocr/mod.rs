@@ -16,7 +16,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use crate::support::worker::{Input, Silence, Worker};
-pub(crate) use job::JOB;
+pub use job::JOB;
 use job::{MAX_PAGE_TIME, Order, Recognized};
 use permits::permits;
 

@@ -239,3 +239,126 @@ fn at_point(grey: &Grey, u: f64, v: f64) -> Option<u8> {
         grey.values[row * grey.width + column]
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use hayro_syntax::Pdf;
+
+    use super::*;
+
+    /// A PDF file of one page of 72 × 36 points whose resources have the picture `/I`.
+    fn pdf(page: &str, content: &str, picture: &str, data: &[u8]) -> Vec<u8> {
+        let objects: [Vec<u8>; 5] = [
+            b"<</Type/Catalog/Pages 2 0 R>>".to_vec(),
+            b"<</Type/Pages/Count 1/Kids[3 0 R]>>".to_vec(),
+            format!(
+                "<</Type/Page/Parent 2 0 R/MediaBox[0 0 72 36]{page}/Contents 4 0 R\
+                 /Resources<</XObject<</I 5 0 R>>>>>>"
+            )
+            .into_bytes(),
+            format!("<</Length {}>>stream\n{content}\nendstream", content.len()).into_bytes(),
+            [
+                format!("<</Type/XObject/Subtype/Image{picture}/Length {}>>stream\n", data.len())
+                    .as_bytes(),
+                data,
+                b"\nendstream",
+            ]
+            .concat(),
+        ];
+        let mut file = b"%PDF-1.7\n".to_vec();
+        let mut offsets = Vec::new();
+        for (number, object) in (1..).zip(objects) {
+            offsets.push(file.len());
+            file.extend(format!("{number} 0 obj\n").into_bytes());
+            file.extend(object);
+            file.extend(b"\nendobj\n");
+        }
+        let table = file.len();
+        file.extend(b"xref\n0 6\n0000000000 65535 f \n");
+        for offset in offsets {
+            file.extend(format!("{offset:010} 00000 n \n").into_bytes());
+        }
+        let trailer = "trailer<</Size 6/Root 1 0 R>>\nstartxref\n";
+        file.extend(format!("{trailer}{table}\n%%EOF").into_bytes());
+        file
+    }
+
+    /// The page's picture in quarters: upper left, upper right, lower left, lower right.
+    fn quarters(page: &str, content: &str, picture: &str, data: &[u8]) -> Option<[u8; 4]> {
+        let pdf = Pdf::new(pdf(page, content, picture, data)).unwrap();
+        let Drawn { grey, dpi } = draw(&pdf.pages()[0])?;
+        assert_eq!(dpi, 100);
+        let at =
+            |x: usize, y: usize| grey.values[y * grey.height / 4 * grey.width + x * grey.width / 4];
+        Some([at(1, 1), at(3, 1), at(1, 3), at(3, 3)])
+    }
+
+    const WHOLE_PAGE: &str = "q 72 0 0 36 0 0 cm /I Do Q";
+    const GREY: &str = "/Width 2/Height 2/BitsPerComponent 8/ColorSpace/DeviceGray";
+    const FOUR: &[u8] = &[0, 50, 100, 200];
+
+    #[test]
+    fn a_picture_stands_where_its_matrix_says() {
+        assert_eq!(quarters("", WHOLE_PAGE, GREY, FOUR), Some([0, 50, 100, 200]));
+        // Upside down, in two steps.
+        let upside_down = "1 0 0 -1 0 36 cm 72 0 0 36 0 0 cm /I Do";
+        assert_eq!(quarters("", upside_down, GREY, FOUR), Some([100, 200, 0, 50]));
+        // The lower right quarter alone, after a state that was restored.
+        let corner = "q 9 0 0 9 0 0 cm Q 36 0 0 18 36 0 cm /I Do";
+        let [first, .., last] = quarters("", corner, GREY, &[7; 4]).unwrap();
+        assert_eq!((first, last), (255, 7));
+    }
+
+    /// Scanners that feed pages sideways say so on the page.
+    #[test]
+    fn a_turned_page_is_turned() {
+        assert_eq!(quarters("/Rotate 180", WHOLE_PAGE, GREY, FOUR), Some([200, 100, 50, 0]));
+        let pdf = Pdf::new(pdf("/Rotate 90", WHOLE_PAGE, GREY, FOUR)).unwrap();
+        let drawn = draw(&pdf.pages()[0]).unwrap().grey;
+        assert_eq!((drawn.width, drawn.height), (50, 100));
+        assert_eq!((drawn.values[0], drawn.values[49]), (100, 0));
+    }
+
+    #[test]
+    fn samples_of_every_kind_become_grey() {
+        let kind = |rest: &str, data: &[u8]| {
+            quarters("", WHOLE_PAGE, &format!("/Width 2/Height 2{rest}"), data).unwrap()
+        };
+        let bits = "/BitsPerComponent 1/ColorSpace/DeviceGray";
+        assert_eq!(kind(bits, &[0b0100_0000, 0b1000_0000]), [0, 255, 255, 0]);
+        let inverted = "/BitsPerComponent 1/ColorSpace/DeviceGray/Decode[1 0]";
+        assert_eq!(kind(inverted, &[0b0100_0000, 0b1000_0000]), [255, 0, 0, 255]);
+        let nibbles = "/BitsPerComponent 4/ColorSpace/DeviceGray";
+        assert_eq!(kind(nibbles, &[0x0f, 0x1e]), [0, 255, 17, 238]);
+        let wide = "/BitsPerComponent 16/ColorSpace/DeviceGray";
+        assert_eq!(kind(wide, &[9, 0, 8, 0, 7, 0, 6, 0]), [9, 8, 7, 6]);
+        let palette = "/BitsPerComponent 8/ColorSpace[/Indexed/DeviceRGB 1<000000ffffff>]";
+        assert_eq!(kind(palette, &[0, 1, 1, 9]), [0, 255, 255, 255]);
+        let inks = "/BitsPerComponent 8/ColorSpace/DeviceCMYK";
+        let [white, black, cyan, _] =
+            kind(inks, &[0, 0, 0, 0, 0, 0, 0, 255, 255, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!((white, black), (255, 0));
+        assert!((100..200).contains(&cyan), "{cyan}");
+    }
+
+    /// Scanners that separate text from paper write the text as a stencil.
+    #[test]
+    fn a_stencil_is_painted_with_the_current_colour() {
+        let stencil = "/Width 2/Height 2/ImageMask true/BitsPerComponent 1";
+        let content = "0.2 g q 72 0 0 36 0 0 cm /I Do Q";
+        assert_eq!(
+            quarters("", content, stencil, &[0b0100_0000, 0b1000_0000]),
+            Some([51, 255, 255, 51])
+        );
+    }
+
+    #[test]
+    fn pages_without_pictures_or_with_broken_ones_draw_nothing() {
+        assert_eq!(quarters("", "0 0 m 9 9 l S", GREY, FOUR), None);
+        assert_eq!(quarters("", WHOLE_PAGE, "/Width 0/Height 2/BitsPerComponent 8", FOUR), None);
+        let broken = "/Width 2/Height 2/BitsPerComponent 8/Filter/DCTDecode";
+        assert_eq!(quarters("", WHOLE_PAGE, broken, b"no JPEG"), None);
+        let huge = "/Width 900000/Height 900000/BitsPerComponent 1/ColorSpace/DeviceGray";
+        assert_eq!(quarters("", WHOLE_PAGE, huge, FOUR), None);
+    }
+}

@@ -152,8 +152,11 @@ impl Output {
 
     pub fn finish(mut self, places: impl FnOnce(Marks) -> Places) -> Extract {
         self.close_section();
-        let structure =
-            Structure { sections: Some(self.sections), places: places(self.document.marks) };
+        let structure = Structure {
+            sections: Some(self.sections),
+            places: places(self.document.marks),
+            ..Structure::default()
+        };
         Extract { text: self.document.text, structure, data: self.data, ..Extract::default() }
     }
 }

@@ -29,8 +29,10 @@ use crate::documents::clean::clean;
 use crate::documents::contents::{Contents, Extract};
 use crate::documents::error::ReadError;
 use crate::documents::limits::{MAX_PDF_BYTES, MAX_UNPACKED_BYTES};
+use crate::documents::ocr::{NoOcr, Ocr, paragraphs};
 use crate::documents::structure::Places;
 use crate::documents::title::tidy_title;
+use crate::support::bounded;
 use crate::support::worker::{Input, Silence, Worker};
 use running::RunningHeads;
 use sheet::{Part, Sheet};
@@ -50,26 +52,74 @@ pub(crate) fn read(file: File, path: &Path) -> Result<Contents, ReadError> {
     }
     let worker = Worker::start(&JOB, Input::File(file)).map_err(ReadError::io(path))?;
     let patience = JOB.time(length as usize).unwrap_or(Duration::MAX);
-    Ok(Contents::One(extract(&worker, path, patience)?))
+    let pages = receive(&worker, path, patience)?;
+    if !pages.sheets.iter().any(|page| page.is_picture) {
+        return Ok(Contents::One(extract(pages, Vec::new(), NoOcr::Off, path)?));
+    }
+    let path = path.to_owned();
+    Ok(Contents::Pictures(Box::new(move |ocr| with_pictures(pages, ocr, &path))))
 }
 
-fn extract(worker: &Worker, path: &Path, patience: Duration) -> Result<Extract, ReadError> {
-    let Pages { title, mut sheets, mut omitted } = receive(worker, path, patience)?;
+/// The document, with the text in pictures as far as it can be recognized.
+fn with_pictures(
+    mut pages: Pages,
+    ocr: Result<&Ocr, NoOcr>,
+    path: &Path,
+) -> Result<Extract, ReadError> {
+    let numbers = (1..).zip(&pages.sheets).filter(|(_, page)| page.is_picture);
+    let numbers: Vec<u32> = numbers.map(|(number, _)| number).collect();
+    let texts = match ocr {
+        Ok(ocr) => {
+            let bytes = bounded::read(path, MAX_PDF_BYTES as u64).map_err(ReadError::io(path))?;
+            ocr.pages(&bytes, &numbers, path)
+        }
+        Err(why) => Err(why),
+    };
+    let (mut recognized, mut why) = (Vec::new(), None);
+    match texts {
+        Ok(texts) => {
+            for (number, text) in numbers.into_iter().zip(texts) {
+                let page = &mut pages.sheets[number as usize - 1];
+                match text {
+                    Ok(text) => {
+                        page.is_picture = false;
+                        page.parts.extend(paragraphs(&text).into_iter().map(Part::Text));
+                        recognized.push(number);
+                    }
+                    Err(error) => why = why.or(Some(NoOcr::Failed(error))),
+                }
+            }
+        }
+        Err(error) => why = Some(error),
+    }
+    extract(pages, recognized, why.unwrap_or(NoOcr::Off), path)
+}
+
+/// The document. Some pages were `recognized`; `why` says why those that are still pictures were not.
+fn extract(
+    pages: Pages,
+    recognized: Vec<u32>,
+    why: NoOcr,
+    path: &Path,
+) -> Result<Extract, ReadError> {
+    let Pages { title, mut sheets, mut omitted } = pages;
     let pages = sheets.len();
-    let pictures = sheets.iter().filter(|page| page.is_picture).count();
+    let without = sheets.iter().filter(|page| page.is_picture).count();
     let first = sheets.iter().position(|page| page.is_picture).map_or(1, |at| at + 1);
-    let scanned = ReadError::Scanned { path: path.to_owned(), without: pictures, pages, first };
-    if !sheets.iter().any(Sheet::has_text) {
+    let scanned = ReadError::Scanned { path: path.to_owned(), without, pages, first, why };
+    if recognized.is_empty() && !sheets.iter().any(Sheet::has_text) {
         // What could not be read counts more than that there is nothing else.
         return Err(omitted.into_iter().next().unwrap_or(scanned));
     }
     // A cover or two are not worth a word.
-    if pictures == pages || (pictures >= 3 && pictures * 10 >= pages) {
+    if without > 0 && (without == pages || (without >= 3 && without * 10 >= pages)) {
         omitted.push(scanned);
     }
     hyphens::mend(&mut sheets);
     contents_list::leave_out(&mut sheets);
-    Ok(Extract { title, omitted, ..write(&sheets) })
+    let mut extract = Extract { title, omitted, ..write(&sheets) };
+    extract.structure.recognized = recognized;
+    Ok(extract)
 }
 
 /// What a worker tells of a file.
