@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::documents::OCR_LANGUAGES;
 use crate::generation::local::placement::DeviceChoice;
 use crate::index::Shard;
 use crate::terminal::Lang;
@@ -83,6 +84,9 @@ pub struct Global {
     /// Update the index from the files and folders that it follows before answering
     #[arg(long, global = true)]
     pub refresh: bool,
+
+    #[command(flatten)]
+    pub ocr: OcrArgs,
 
     /// Language of messages [default: from the locale]
     #[arg(long, global = true, value_name = "LANG")]
@@ -245,6 +249,51 @@ pub struct IndexArgs {
     /// documents has none now
     #[arg(long)]
     pub strict: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct OcrArgs {
+    /// Whether the text of scanned pages and of pictures is recognized
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "WHEN",
+        default_value = "auto",
+        env = "RAG_QUERY_OCR"
+    )]
+    pub ocr: OcrChoice,
+
+    /// The languages of scans, as `tesseract -l` takes them
+    #[arg(
+        long,
+        global = true,
+        value_name = "LANGUAGES",
+        default_value = OCR_LANGUAGES,
+        value_parser = ocr_languages,
+        env = "RAG_QUERY_OCR_LANGUAGES"
+    )]
+    pub ocr_languages: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OcrChoice {
+    /// If tesseract is installed; otherwise scans are named, with the command that installs it
+    Auto,
+    /// Never
+    Off,
+}
+
+/// Names of language data, which are parts of file names, joined with `+`.
+fn ocr_languages(text: &str) -> Result<String, String> {
+    let is_name = |name: &str| {
+        let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        !name.is_empty() && name.len() <= 40 && name.chars().all(is_allowed)
+    };
+    match text.split('+').all(is_name) {
+        true => Ok(text.to_owned()),
+        false => Err("expected languages joined with +, such as vie+eng".to_owned()),
+    }
 }
 
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use super::exit::Exit;
-use super::index::watched;
+use super::index::{Run, watched};
 use super::interrupt;
 use super::setup::Setup;
 use crate::documents::{Filter, walk};
@@ -54,8 +54,8 @@ fn update(
     }
     let writer = setup.index.write(models.index_settings.clone(), Start::Update)?;
     let embedder = models.embedder.get()?;
-    let summary = watched(setup, |stop, watch| {
-        Indexer::new(writer, embedder, Start::Update, stop, watch).update(&walk)
+    let summary = watched(setup, |Run { stop, ocr, watch }| {
+        Indexer::new(writer, embedder, Start::Update, stop, watch).recognizing(ocr).update(&walk)
     })?;
     if summary.indexed + summary.removed > 0 {
         let (terminal, took) = (setup.terminal, time(begun.elapsed()));

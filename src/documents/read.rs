@@ -17,11 +17,11 @@ use super::ocr::{NoOcr, Ocr};
 use super::recognize::{as_it_begins, recognize};
 use super::record::record_id;
 
-/// Reads the documents of one file, pictures of text not recognized. Nothing is opened before the first
+/// Reads the documents of one file; pictures are not recognized. Nothing is opened before the first
 /// `next`.
 #[must_use]
 pub fn read(path: &Path) -> Documents<'static> {
-    Documents { path: path.to_owned(), state: State::Unopened, ocr: None }
+    read_with(path, None)
 }
 
 /// As [`read`], and reads the text in pictures with `ocr`.

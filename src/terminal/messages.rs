@@ -359,6 +359,13 @@ impl Lang {
         }
     }
 
+    pub(crate) fn recognizing(self, file: &str, done: usize, pages: usize) -> String {
+        match self {
+            Self::Vi => format!("Nhận dạng {file}, {done}/{pages} trang"),
+            Self::En => format!("Recognizing {file}, {done}/{pages} pages"),
+        }
+    }
+
     pub(crate) fn previewed(self, documents: usize, chunks: usize) -> String {
         match self {
             Self::Vi => format!("{documents} tài liệu, {chunks} đoạn; chỉ mục không thay đổi"),

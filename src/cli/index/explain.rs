@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -17,10 +18,11 @@ pub fn run(setup: &Setup, paths: &[PathBuf]) -> Result<Exit> {
     // Without an index, the files are explained all the same.
     let ledger = setup.index.open().and_then(|index| index.ledger()).unwrap_or_default();
     let settings = &models.index_settings.chunking;
+    let ocr = super::ocr(&setup.global.ocr, Box::new(|_, _, _| ControlFlow::Continue(())))?;
     for path in paths {
         let path = place(path).with_context(|| format!("cannot find {}", path.display()))?;
         for (file, reason) in fates(setup, &path, &ledger)? {
-            let explained = explain(&file, reason, &ledger, settings, &models.embedder)?;
+            let explained = explain(&file, reason, &ledger, settings, &models.embedder, ocr.as_ref())?;
             if setup.global.json {
                 setup.terminal.print_json(&explained)?;
             } else {

@@ -5,20 +5,22 @@ mod explain;
 mod manage;
 mod preview;
 
-use std::sync::atomic::AtomicBool;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::Result;
 use indicatif::ProgressBar;
 
-use super::args::{IndexAction, IndexArgs};
+use super::args::{IndexAction, IndexArgs, OcrArgs, OcrChoice};
 use super::exit::Exit;
 use super::interrupt::{self, Interruptible};
 use super::setup::Setup;
-use crate::documents::{self, Filter, Walk};
+use crate::documents::{self, Filter, Ocr, OcrWatch, Walk};
 use crate::index::Start;
 use crate::index::update::{FileAccount, Indexer, IndexingProgress, IndexingSummary};
-use crate::terminal::{Lang, time};
+use crate::models;
+use crate::terminal::{Lang, shown_name, time};
 
 pub fn run(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
     match &args.action {
@@ -67,8 +69,9 @@ fn update(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
     let embedder = models.embedder.get()?;
     step.done_in(loading.elapsed());
     interrupt::install();
-    let summary = watched(setup, |stop, watch| {
+    let summary = watched(setup, |Run { stop, ocr, watch }| {
         Indexer::new(writer, embedder, start, stop, watch)
+            .recognizing(ocr)
             .by_content(args.checksum)
             .replacing(replaced)
             .update(&walk)
@@ -86,20 +89,29 @@ fn update(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
     })
 }
 
+/// What a run works with.
+pub struct Run<'r> {
+    pub stop: &'r AtomicBool,
+    pub ocr: Option<&'r Ocr>,
+    pub watch: &'r mut dyn FnMut(IndexingProgress),
+}
+
 /// Does a run, with a progress bar, until the user interrupts, and warns of what it found wrong.
 pub fn watched(
     setup: &Setup,
-    run: impl FnOnce(&AtomicBool, &mut dyn FnMut(IndexingProgress)) -> Result<IndexingSummary>,
+    run: impl FnOnce(Run) -> Result<IndexingSummary>,
 ) -> Result<IndexingSummary> {
     let (terminal, lang) = (setup.terminal, setup.terminal.lang);
     let busy = Interruptible::begin();
     let bar = terminal.bar(0, true);
+    let ocr = ocr(&setup.global.ocr, watch_pages(bar.clone(), lang, busy.interrupted()))?;
     let embedding = Instant::now();
     let mut watch = |progress: IndexingProgress| {
         let seconds = embedding.elapsed().as_secs_f64().max(1e-3);
         show(&bar, lang, progress, progress.chunks as f64 / seconds);
     };
-    let summary = run(busy.interrupted(), &mut watch);
+    let summary =
+        run(Run { stop: busy.interrupted(), ocr: ocr.as_ref(), watch: &mut watch });
     bar.finish_and_clear();
     let summary = summary?;
     tell_problems(setup, &summary.problems, &summary.files, &summary.unmatched);
@@ -110,6 +122,27 @@ pub fn watched(
         terminal.warn(&lang.emptied(emptied));
     }
     Ok(summary)
+}
+
+/// What reads the text in pictures.
+fn ocr(args: &OcrArgs, watch: OcrWatch) -> Result<Option<Ocr>> {
+    if args.ocr == OcrChoice::Off {
+        return Ok(None);
+    }
+    let cache = models::data_dir()?.join("ocr");
+    Ok(Some(Ocr::new("tesseract".into(), args.ocr_languages.clone(), cache, watch)))
+}
+
+/// Shows which page is recognized, and stops when the run does.
+fn watch_pages(bar: ProgressBar, lang: Lang, stop: &'static AtomicBool) -> OcrWatch {
+    Box::new(move |path, done, pages| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        bar.set_message(lang.recognizing(&shown_name(&name), done, pages));
+        match stop.load(Ordering::SeqCst) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    })
 }
 
 /// Warns of files that could not be read, or have nothing to find, and of patterns without effect.

@@ -1,5 +1,7 @@
 //! `index --dry-run`: shows the passages that documents would be split into.
 
+use std::ops::ControlFlow;
+
 use anyhow::Result;
 use serde::Serialize;
 
@@ -50,7 +52,9 @@ pub fn run(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
         Ok(())
     };
     let settings = &models.index_settings.chunking;
-    let Previewed { problems, files } = preview(&walk, settings, embedder, &mut show)?;
+    let ocr = super::ocr(&setup.global.ocr, Box::new(|_, _, _| ControlFlow::Continue(())))?;
+    let Previewed { problems, files } =
+        preview(&walk, settings, embedder, ocr.as_ref(), &mut show)?;
     super::tell_problems(setup, &problems, &files, &walk.unmatched);
     terminal.say(&lang.previewed(documents, chunks));
     super::tell_files(setup, &files);

@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::chunks::{ChunkSettings, chunk};
-use crate::documents::{self, Reason};
+use crate::documents::{self, Ocr, Reason};
 use crate::embedding::Embedder;
 use crate::index::Ledger;
 use crate::models::LazyModel;
@@ -53,26 +53,27 @@ pub fn explain(
     ledger: &Ledger,
     settings: &ChunkSettings,
     embedder: &LazyModel<Embedder>,
+    ocr: Option<&Ocr>,
 ) -> Result<Explained> {
     let file = path.to_string_lossy().into_owned();
     let is_indexed = ledger.files().contains_key(&file);
     let chunks = ledger.documents_of(&file).map(|(_, state)| state.chunks).sum();
     let reading = match reason {
         Some(_) => None,
-        None => Some(read(path, settings, embedder.get()?)),
+        None => Some(read(path, settings, embedder.get()?, ocr)),
     };
     let indexed_chunks = is_indexed.then_some(chunks);
     Ok(Explained { file, taken: reading.is_some(), reason, reading, indexed_chunks })
 }
 
-fn read(path: &Path, settings: &ChunkSettings, embedder: &Embedder) -> Reading {
+fn read(path: &Path, settings: &ChunkSettings, embedder: &Embedder, ocr: Option<&Ocr>) -> Reading {
     let count = |text: &str| embedder.count_tokens(text);
     let mut reading = Reading::default();
     if let Some((reader, encoding)) = documents::reader_of(path) {
         reading.reader = Some(reader);
         reading.encoding = encoding;
     }
-    for document in documents::read(path) {
+    for document in documents::read_with(path, ocr) {
         match document {
             Ok(document) => {
                 reading.documents += 1;

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::account::{Fate, FileAccount};
 use super::in_order::Outcomes;
 use crate::chunks::{ChunkSettings, chunk};
-use crate::documents::{self, Document, ReadError, Walk};
+use crate::documents::{self, Document, Ocr, ReadError, Walk};
 use crate::index::{FileState, Ledger, Passage, file_of};
 
 /// Two changes this close together may have the same time stamp: file systems have a resolution of
@@ -150,14 +150,16 @@ impl FileJob {
         Some(Self { known: known.cloned(), path, id, size, stamp, documents })
     }
 
-    /// Reads the file and chunks its new content. `count` counts tokens as the embedder does.
+    /// Reads the file, with `ocr` the text in pictures too, and chunks its new content. `count` counts
+    /// tokens as the embedder does.
     pub fn read(
         &self,
         settings: &ChunkSettings,
         count: &dyn Fn(&str) -> usize,
+        ocr: Option<&Ocr>,
         events: &Outcomes<FileEvent>,
     ) {
-        let mut documents = documents::read(&self.path).peekable();
+        let mut documents = documents::read_with(&self.path, ocr).peekable();
         if self.size > LARGE
             && let Some(Err(error)) = documents.next_if(Self::is_refusal)
         {

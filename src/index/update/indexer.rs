@@ -11,7 +11,7 @@ use super::account::{Fate, FileAccount, Outcome};
 use super::emptied::{EmptiedRoot, is_gone};
 use super::files::{FileEvent, FileJob, FilePlan, known_files, threads};
 use super::in_order::in_order;
-use crate::documents::Walk;
+use crate::documents::{Ocr, Walk};
 use crate::embedding::{Embedder, Tokens};
 use crate::index::{
     DocumentState, FileState, IndexWriter, Ledger, Passage, RootState, Start, file_of,
@@ -86,6 +86,7 @@ pub struct Indexer<'a> {
     by_content: bool,
     /// What the index holds that a rebuild replaces.
     replaced: Ledger,
+    ocr: Option<&'a Ocr>,
     stop: &'a AtomicBool,
     watch: &'a mut dyn FnMut(IndexingProgress),
     progress: IndexingProgress,
@@ -134,6 +135,7 @@ impl<'a> Indexer<'a> {
             start,
             by_content: false,
             replaced: Ledger::default(),
+            ocr: None,
             stop,
             watch,
             progress: IndexingProgress::default(),
@@ -158,6 +160,13 @@ impl<'a> Indexer<'a> {
     #[must_use]
     pub fn replacing(mut self, replaced: Ledger) -> Self {
         self.replaced = replaced;
+        self
+    }
+
+    /// Reads the text in pictures too.
+    #[must_use]
+    pub fn recognizing(mut self, ocr: Option<&'a Ocr>) -> Self {
+        self.ocr = ocr;
         self
     }
 
@@ -217,12 +226,12 @@ impl<'a> Indexer<'a> {
         self.progress.files.1 = jobs.len();
         self.progress.bytes.1 = jobs.iter().map(|job| job.size).sum();
         let settings = self.writer.settings().chunking.clone();
-        let embedder = self.embedder;
+        let (embedder, ocr) = (self.embedder, self.ocr);
         let count = |text: &str| embedder.count_tokens(text);
         in_order(
             &jobs,
             threads(),
-            |job, events| job.read(&settings, &count, events),
+            |job, events| job.read(&settings, &count, ocr, events),
             |job, event| self.take(job, event),
         )?;
         self.embed_pending()
