@@ -296,7 +296,9 @@ fn scanned(path: &Path, without: usize, pages: usize, first: usize, why: &NoOcr)
              text first, for example with `ocrmypdf -l vie`"
         ),
         _ if without == pages => {
-            format!("`{path}` has no text, or little, beside the pictures on {count} (a scan?); {why}")
+            format!(
+                "`{path}` has no text, or little, beside the pictures on {count} (a scan?); {why}"
+            )
         }
         _ => format!(
             "`{path}`: {without} of {count}, from page {first} on, are pictures without text, or \

@@ -20,10 +20,10 @@ const MAX_GUESSED_BYTES: u64 = 8 << 20;
 /// each takes time.
 const BINARY: [&str; 64] = [
     "7z", "a", "aac", "ai", "apk", "avi", "avif", "bin", "bmp", "bz2", "class", "db", "dll", "dmg",
-    "dylib", "eot", "exe", "flac", "gif", "gz", "heic", "heif", "ico", "img", "iso", "jar", "jpeg",
-    "jpg", "lib", "lzma", "m4a", "m4v", "mkv", "mov", "mp3", "mp4", "mpeg", "mpg", "o", "obj",
-    "ogg", "opus", "otf", "png", "psd", "pyc", "rar", "so", "sqlite", "swf", "tar", "tgz", "tif",
-    "tiff", "ttf", "wav", "webm", "webp", "wma", "wmv", "woff", "woff2", "xz", "zip",
+    "dylib", "eot", "exe", "flac", "gif", "gz", "heic", "heif", "ico", "img", "iso", "jar", "lib",
+    "lzma", "m4a", "m4v", "mkv", "mov", "mp3", "mp4", "mpeg", "mpg", "o", "obj", "ogg", "opus",
+    "otf", "psd", "pyc", "rar", "so", "sqlite", "swf", "tar", "tgz", "ttf", "wav", "webm", "webp",
+    "wma", "wmv", "woff", "woff2", "xz", "zip",
 ];
 /// A run of so many characters without a space is no word of a text but encoded or compressed data.
 const LONG_RUN: usize = 256;

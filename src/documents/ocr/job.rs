@@ -49,8 +49,8 @@ pub static JOB: Job = Job {
     max_output_bytes: 1 << 30,
     memory: 4 << 30,
     memory_per_input_byte: 8,
-    // Each page has a time-out instead.
-    cpu: None,
+    // Drawing takes a fraction of a second a page, and each tesseract has the same limit.
+    cpu: Some(Duration::from_secs(1800)),
     run,
 };
 
