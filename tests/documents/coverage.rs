@@ -16,7 +16,9 @@ type Words = BTreeMap<String, usize>;
 
 fn add_words(text: &str, words: &mut Words) {
     let text: String = text.nfc().collect::<String>().to_lowercase();
-    for word in text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
+    // Raised digits are note marks.
+    let is_word = |c: char| c.is_alphabetic() || c.is_ascii_digit();
+    for word in text.split(|c| !is_word(c)).filter(|word| !word.is_empty()) {
         *words.entry(word.to_owned()).or_default() += 1;
     }
 }
