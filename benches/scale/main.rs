@@ -407,7 +407,7 @@ fn cut(model: &Path, documents: &Path) -> Result<Value> {
     let bytes: u64 = files.sum();
     let mut chunks = 0;
     let start = Instant::now();
-    preview(&walk, &ChunkSettings::default(), &embedder, &mut |_, passages| {
+    preview(&walk, &ChunkSettings::default(), &embedder, None, &mut |_, passages| {
         chunks += passages.len();
         Ok(())
     })?;
@@ -435,7 +435,7 @@ fn embed(model: &Path, documents: &Path, vectors: &Path) -> Result<Value> {
         anyhow::Ok(())
     };
     // Cut as for an index: a whole text may be longer than the embedder's window.
-    let previewed = preview(&walk, &ChunkSettings::default(), &embedder, &mut |_, passages| {
+    let previewed = preview(&walk, &ChunkSettings::default(), &embedder, None, &mut |_, passages| {
         waiting.extend(passages.iter().map(Passage::text_to_embed));
         if waiting.len() >= 64 { write(&mut waiting) } else { Ok(()) }
     })?;

@@ -55,12 +55,8 @@ pub fn main() -> Exit {
 /// returns the exit code; else `None` (see [`worker`]). A program that calls this first thing in
 /// `main` parses PDF files and workbooks and renders chat templates in separate processes, as the tool does.
 pub fn serve_job() -> Option<Exit> {
-    let jobs = [
-        &documents::PDF_JOB,
-        &documents::OCR_JOB,
-        &documents::WORKBOOK_JOB,
-        &CHAT_TEMPLATE_JOB,
-    ];
+    let jobs =
+        [&documents::PDF_JOB, &documents::OCR_JOB, &documents::WORKBOOK_JOB, &CHAT_TEMPLATE_JOB];
     let done = worker::serve(std::env::args_os(), &jobs)?;
     Some(if done { Exit::Answered } else { Exit::Error })
 }

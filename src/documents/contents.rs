@@ -24,6 +24,16 @@ pub(crate) enum Contents {
     Many(Box<dyn Iterator<Item = Result<Record, ReadError>> + Send>),
 }
 
+impl Contents {
+    /// The same, but for pictures without what is in them; `why` says why.
+    pub fn without_pictures(self, why: NoOcr) -> Result<Self, ReadError> {
+        match self {
+            Self::Pictures(finish) => finish(Err(why)).map(Self::One),
+            contents => Ok(contents),
+        }
+    }
+}
+
 /// Reads the pictures of a document, if there is something to recognize text with, and finishes it.
 pub(crate) type Finish = Box<dyn FnOnce(Result<&Ocr, NoOcr>) -> Result<Extract, ReadError> + Send>;
 

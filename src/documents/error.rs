@@ -191,6 +191,7 @@ pub enum ReadError {
         path: PathBuf,
         /// Pages that are pictures with little text on them, or none; 0 if there is no picture either.
         without: usize,
+        /// All pages of the file.
         pages: usize,
         /// The first of these pages, from 1.
         first: usize,

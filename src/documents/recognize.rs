@@ -18,7 +18,7 @@ use super::formats::{FORMATS, FileFormat, Sign, TextHead};
 const MAX_GUESSED_BYTES: u64 = 8 << 20;
 /// Extensions of files that are never text. There are many such files in some folders, and opening
 /// each takes time.
-const BINARY: [&str; 64] = [
+const BINARY: [&str; 59] = [
     "7z", "a", "aac", "ai", "apk", "avi", "avif", "bin", "bmp", "bz2", "class", "db", "dll", "dmg",
     "dylib", "eot", "exe", "flac", "gif", "gz", "heic", "heif", "ico", "img", "iso", "jar", "lib",
     "lzma", "m4a", "m4v", "mkv", "mov", "mp3", "mp4", "mpeg", "mpg", "o", "obj", "ogg", "opus",

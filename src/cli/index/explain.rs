@@ -22,7 +22,8 @@ pub fn run(setup: &Setup, paths: &[PathBuf]) -> Result<Exit> {
     for path in paths {
         let path = place(path).with_context(|| format!("cannot find {}", path.display()))?;
         for (file, reason) in fates(setup, &path, &ledger)? {
-            let explained = explain(&file, reason, &ledger, settings, &models.embedder, ocr.as_ref())?;
+            let explained =
+                explain(&file, reason, &ledger, settings, &models.embedder, ocr.as_ref())?;
             if setup.global.json {
                 setup.terminal.print_json(&explained)?;
             } else {

@@ -110,8 +110,7 @@ pub fn watched(
         let seconds = embedding.elapsed().as_secs_f64().max(1e-3);
         show(&bar, lang, progress, progress.chunks as f64 / seconds);
     };
-    let summary =
-        run(Run { stop: busy.interrupted(), ocr: ocr.as_ref(), watch: &mut watch });
+    let summary = run(Run { stop: busy.interrupted(), ocr: ocr.as_ref(), watch: &mut watch });
     bar.finish_and_clear();
     let summary = summary?;
     tell_problems(setup, &summary.problems, &summary.files, &summary.unmatched);

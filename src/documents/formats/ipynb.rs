@@ -133,7 +133,7 @@ fn extract(notebook: &Notebook) -> Extract {
         text: clean(&markdown).into_owned(),
         markup: Markup::Markdown,
         // The lines of the file are those of its JSON, which nobody sees.
-        structure: Structure { sections: None, places: Places::Nowhere },
+        structure: Structure { places: Places::Nowhere, ..Structure::default() },
         ..Extract::default()
     }
 }

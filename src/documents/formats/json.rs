@@ -285,7 +285,7 @@ impl Writer {
         self.end_numbers();
         let text = self.text.trim_end().len();
         self.text.truncate(text);
-        let structure = Structure { sections: None, places: Places::Lines(self.marks) };
+        let structure = Structure { places: Places::Lines(self.marks), ..Structure::default() };
         Extract { text: self.text, markup: Markup::Code, structure, ..Extract::default() }
     }
 }

@@ -78,7 +78,7 @@ impl Said {
 
     fn finish(self) -> Extract {
         let places = Places::Seconds { from: self.from, until: self.until };
-        let structure = Structure { sections: None, places };
+        let structure = Structure { places, ..Structure::default() };
         Extract { text: self.text, structure, ..Extract::default() }
     }
 }

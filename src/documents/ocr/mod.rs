@@ -44,6 +44,9 @@ pub enum NoOcr {
     /// The user does not want it.
     #[error("recognition is off (`--ocr off`)")]
     Off,
+    /// It is part of another file.
+    #[error("pictures in messages are not recognized; save it as a file of its own")]
+    Attached,
     /// There is no `tesseract`.
     #[error("to have it recognized, install tesseract: `{}`", install("eng"))]
     NotInstalled {

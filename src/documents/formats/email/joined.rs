@@ -69,7 +69,11 @@ impl Joined {
     }
 
     pub fn finish(self) -> Extract {
-        let structure = Structure { sections: Some(self.sections), places: Places::Nowhere };
+        let structure = Structure {
+            sections: Some(self.sections),
+            places: Places::Nowhere,
+            ..Structure::default()
+        };
         Extract { text: self.text, structure, ..Extract::default() }
     }
 }

@@ -14,6 +14,7 @@ use crate::documents::encoding::decode;
 use crate::documents::error::ReadError;
 use crate::documents::formats::{FORMATS, FileFormat, html};
 use crate::documents::limits::MAX_UNPACKED_BYTES;
+use crate::documents::ocr::NoOcr;
 use crate::documents::section::BlockKind;
 use crate::documents::title::tidy_title;
 use crate::support::scratch;
@@ -177,7 +178,8 @@ impl Reading<'_> {
         let path = self.path.join(name);
         let contents = scratch::file_of(bytes)
             .map_err(ReadError::io(&path))
-            .and_then(|file| (format.read)(file, &path));
+            .and_then(|file| (format.read)(file, &path))
+            .and_then(|contents| contents.without_pictures(NoOcr::Attached));
         match contents {
             Ok(Contents::One(mut extract)) => {
                 self.omitted.append(&mut extract.omitted);
@@ -194,6 +196,8 @@ impl Reading<'_> {
                     }
                 }
             }
+            // Finished above.
+            Ok(Contents::Pictures(_)) => {}
             Err(error) => self.omitted.push(error),
         }
     }

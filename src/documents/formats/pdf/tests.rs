@@ -4,7 +4,7 @@ use std::time::Instant;
 use super::pdf_file::Font;
 use super::*;
 use crate::chunks::{ChunkSettings, chunk};
-use crate::documents::{Document, FileName, Markup, Place};
+use crate::documents::{Document, Place};
 use crate::support::random::SplitMix64;
 
 /// What a test page shows.
@@ -82,7 +82,8 @@ fn content(page: &Shows, font: &mut Font) -> String {
 
 fn read_bytes(bytes: Vec<u8>) -> Result<Extract, ReadError> {
     let worker = Worker::start(&JOB, Input::Bytes(bytes)).unwrap();
-    extract(&worker, Path::new("/a.pdf"), Duration::MAX)
+    let path = Path::new("/a.pdf");
+    extract(receive(&worker, path, Duration::MAX)?, Vec::new(), NoOcr::Off, path)
 }
 
 fn read_pages(pages: &[Shows]) -> Result<Extract, ReadError> {
@@ -101,10 +102,9 @@ fn tone_marks_and_pages() {
     assert!(read.text.contains(LINE), "{}", read.text);
     let document = Document {
         id: "/a.pdf".into(),
-        title: None,
         text: read.text,
-        format: Markup::Plain,
         structure: read.structure,
+        ..Document::default()
     };
     let settings = ChunkSettings { max_tokens: 12, overlap_tokens: 0, max_heading_tokens: 0 };
     let chunks = chunk(&document, &settings, &|text| text.split_whitespace().count());
