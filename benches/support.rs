@@ -170,6 +170,7 @@ fn passage(line: &Value) -> Result<Passage> {
         span: (0, content.len()),
         text: content.to_owned(),
         format: Markup::Plain,
+        recognized: false,
         ..Passage::default()
     })
 }

@@ -191,6 +191,7 @@ impl Build {
             span: (0, text.len()),
             text,
             format: Markup::Markdown,
+            recognized: false,
             ..Passage::default()
         };
         let start = Instant::now();
@@ -435,10 +436,11 @@ fn embed(model: &Path, documents: &Path, vectors: &Path) -> Result<Value> {
         anyhow::Ok(())
     };
     // Cut as for an index: a whole text may be longer than the embedder's window.
-    let previewed = preview(&walk, &ChunkSettings::default(), &embedder, None, &mut |_, passages| {
-        waiting.extend(passages.iter().map(Passage::text_to_embed));
-        if waiting.len() >= 64 { write(&mut waiting) } else { Ok(()) }
-    })?;
+    let previewed =
+        preview(&walk, &ChunkSettings::default(), &embedder, None, &mut |_, passages| {
+            waiting.extend(passages.iter().map(Passage::text_to_embed));
+            if waiting.len() >= 64 { write(&mut waiting) } else { Ok(()) }
+        })?;
     ensure!(previewed.problems.is_empty(), "{}", previewed.problems.join("; "));
     write(&mut waiting)?;
     out.flush()?;

@@ -277,6 +277,7 @@ impl<'a> Answerer<'a> {
                 document: document_name(&passage.document, self.options.names_below.as_deref()),
                 heading: passage.heading(),
                 place: passage.place,
+                recognized: passage.recognized,
                 score: *score,
             }
         };

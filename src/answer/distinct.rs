@@ -94,6 +94,7 @@ mod tests {
             span,
             text: text.to_owned(),
             format: Markup::Plain,
+            recognized: false,
             ..Passage::default()
         };
         let scores = Scores { dense: 0.0, bm25: 0.0, fused: 0.0, rerank: None };

@@ -61,6 +61,7 @@ fn union(a: Passage, b: Passage) -> Passage {
         if let Some(rest) = second.text_of_span().get(first.span.1 - second.span.0..) {
             first.text.push_str(rest);
             first.span.1 = second.span.1;
+            first.recognized |= second.recognized;
             first.place = first.place.zip(second.place).map(|(start, end)| start.to(end));
         }
     }
@@ -84,6 +85,7 @@ mod tests {
             span: (start, end),
             text: TEXT[start..end].to_owned(),
             format: Markup::Plain,
+            recognized: false,
             ..Passage::default()
         };
         let scores = Scores { dense: 0.0, bm25: 0.0, fused: 0.0, rerank: None };

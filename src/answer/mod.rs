@@ -106,6 +106,9 @@ pub struct Citation {
     /// First and last line, page, row, slide or second, if the file has them.
     #[serde(flatten)]
     pub place: Option<Place>,
+    /// Whether the text, or part of it, was recognized in a picture.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub recognized: bool,
     /// Comparable only within one question.
     pub score: f32,
 }

@@ -30,6 +30,8 @@ struct JsonHit<'a> {
     heading: String,
     #[serde(flatten)]
     place: Option<Place>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    recognized: bool,
     score: f32,
     scores: Scores,
     relevance: f32,
@@ -98,6 +100,7 @@ fn json_hit<'a>(
         document: document_name(&hit.passage.document),
         heading: hit.passage.heading(),
         place: hit.passage.place,
+        recognized: hit.passage.recognized,
         score: hit.score,
         scores: hit.scores,
         relevance,
@@ -109,7 +112,7 @@ fn json_hit<'a>(
 fn print(terminal: Terminal, rank: usize, hit: &Hit) -> io::Result<()> {
     let passage = &hit.passage;
     let document = shown_name(&passage.document);
-    let place = terminal.lang.place(passage.place);
+    let place = terminal.lang.place(passage.place) + terminal.lang.recognized(passage.recognized);
     let heading = passage.heading();
     let heading = if heading.is_empty() { heading } else { format!(" — {heading}") };
     let text: Vec<String> = passage.text.lines().map(|line| format!("   {line}\n")).collect();

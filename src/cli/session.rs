@@ -115,7 +115,7 @@ impl<'a> Session<'a> {
         let lang = self.terminal.lang;
         let mut list = format!("{}\n", lang.sources());
         for citation in &answer.citations {
-            let place = lang.place(citation.place);
+            let place = lang.place(citation.place) + lang.recognized(citation.recognized);
             let heading = if citation.heading.is_empty() {
                 String::new()
             } else {

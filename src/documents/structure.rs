@@ -15,6 +15,19 @@ pub(crate) struct Structure {
     pub recognized: Vec<u32>,
 }
 
+impl Structure {
+    /// Whether something at this place was recognized in a picture.
+    pub fn is_recognized(&self, place: Option<Place>) -> bool {
+        match place {
+            Some(Place::Pages(first, last)) => {
+                let at = self.recognized.partition_point(|&page| page < first);
+                self.recognized.get(at).is_some_and(|&page| page <= last)
+            }
+            _ => !self.recognized.is_empty(),
+        }
+    }
+}
+
 /// How positions in the text are shown to people.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[allow(dead_code, reason = "the reader of slides follows")]

@@ -93,6 +93,7 @@ mod tests {
             span: (0, 1),
             text: format!("passage-{n}. {}", "words ".repeat(1 + n * 7 % 5)),
             format: Markup::Plain,
+            recognized: false,
             ..Passage::default()
         };
         (1..=count).map(passage).collect()

@@ -48,6 +48,7 @@ impl PromptTemplate {
             span: (0, text.len()),
             text: text.to_owned(),
             format: Markup::Plain,
+            recognized: false,
             ..Passage::default()
         };
         let messages = self.render("47011?", &[passage("47012."), passage("47013.")])?;
@@ -117,6 +118,7 @@ mod tests {
             span: (0, text.len()),
             text: text.to_owned(),
             format: Markup::Plain,
+            recognized: false,
             ..Passage::default()
         }
     }

@@ -294,6 +294,14 @@ impl Lang {
     }
 
     /// ` (dòng 3–9)`, ` (page 12)`, ` (00:01:05–00:01:20)`, or nothing.
+    /// Behind the place of a text that was recognized in a picture.
+    pub(crate) fn recognized(self, recognized: bool) -> &'static str {
+        match recognized {
+            true => self.pick(" [nhận dạng từ ảnh]", " [recognized]"),
+            false => "",
+        }
+    }
+
     pub(crate) fn place(self, place: Option<Place>) -> String {
         let words = match self {
             Self::Vi => PlaceWords::VIETNAMESE,

@@ -83,6 +83,7 @@ fn chunks(document: &str, version: u64) -> Vec<StoredChunk> {
                 span: (100 * n as usize, 100 * n as usize + 99),
                 text: text(&mut random, 20 + 7 * n),
                 format: Markup::Plain,
+                recognized: false,
                 ..Passage::default()
             },
             vector: vector(&mut random),

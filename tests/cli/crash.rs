@@ -44,6 +44,7 @@ fn passages(document: &str, version: u64) -> Vec<Passage> {
             span: (0, 1),
             text: format!("part {n} of {document} in version {version}"),
             format: Markup::Plain,
+            recognized: false,
             ..Passage::default()
         })
         .collect()

@@ -87,6 +87,7 @@ fn check(document: &Document, settings: &ChunkSettings) -> Vec<Chunk> {
                 place: chunk.place,
                 span: (span.start, span.end),
                 format: document.format,
+                recognized: false,
                 ..Passage::default()
             };
             let read = format!("passage: {}", passage.text_to_embed());

@@ -38,7 +38,7 @@ pub fn run(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
                 terminal.print_json(&Shown { passage, tokens })?;
                 continue;
             }
-            let place = lang.place(passage.place);
+            let place = lang.place(passage.place) + lang.recognized(passage.recognized);
             let heading = passage.heading();
             let begin: String = passage
                 .format

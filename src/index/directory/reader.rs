@@ -417,6 +417,7 @@ mod tests {
                 span: (0, text.len()),
                 text,
                 format: Markup::Plain,
+                recognized: false,
                 ..Passage::default()
             };
             writer.add(&passage, &[1.0, 0.0, 0.0, 0.0], &[]).unwrap();

@@ -248,6 +248,7 @@ fn passages(
             place: chunk.place,
             span: (chunk.span.start, chunk.span.end),
             format: document.format,
+            recognized: document.structure.is_recognized(chunk.place),
         })
         .collect()
 }
