@@ -121,12 +121,11 @@ fn print(terminal: Terminal, rank: usize, hit: &Hit) -> io::Result<()> {
     let copies: Vec<String> = shown
         .map(|copy| format!("{}{}", shown_name(&copy.document), terminal.lang.place(copy.place)))
         .collect();
-    let also = match copies.is_empty() {
-        true => String::new(),
-        false => {
-            let more = hit.copies.len() - copies.len();
-            format!("   {}\n", terminal.lang.also_in(&copies.join(", "), more))
-        }
+    let also = if copies.is_empty() {
+        String::new()
+    } else {
+        let more = hit.copies.len() - copies.len();
+        format!("   {}\n", terminal.lang.also_in(&copies.join(", "), more))
     };
     terminal.print(&format!("{rank}. {document}{heading}{place} {:.4}\n{also}{text}\n", hit.score))
 }

@@ -148,7 +148,7 @@ fn wrapped_lines(bytes: &[u8], from: usize, line: &Range<usize>) -> Range<usize>
         return line.start..line.start;
     }
     while start > from {
-        let above = bytes[from..start - 1].iter().rposition(|byte| line_break(byte));
+        let above = bytes[from..start - 1].iter().rposition(&line_break);
         let above = above.map_or(from, |at| from + at + 1);
         if !is_line(&bytes[above..start - 1]) {
             break;

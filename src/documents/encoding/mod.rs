@@ -101,7 +101,7 @@ pub(crate) fn decode_with_flaws<'b>(
     match declared.filter(|encoding| *encoding != encoding_rs::UTF_8) {
         Some(declared) => Ok(as_declared(declared)),
         None if survey.is_ascii_but_for_a_few() => Ok(survey.repaired(bytes)),
-        None => Err(survey.wrong.map_or(NotText::Unknown(0), |wrong| wrong.as_error())),
+        None => Err(survey.wrong.map_or(NotText::Unknown(0), flaws::Flaw::as_error)),
     }
 }
 

@@ -382,6 +382,6 @@ mod tests {
         );
         text(&"\"\\".repeat(1 << 19));
         text(&"/*".repeat(1 << 19));
-        assert!(begin.elapsed() < std::time::Duration::from_secs(60), "{:?}", begin.elapsed());
+        assert!(begin.elapsed() < std::time::Duration::from_mins(1), "{:?}", begin.elapsed());
     }
 }

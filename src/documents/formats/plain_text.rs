@@ -147,7 +147,7 @@ mod tests {
                 ),
                 "{omitted:?}"
             );
-            assert!(omitted.iter().flat_map(|it| it.as_ref().err()).all(|error| {
+            assert!(omitted.iter().filter_map(|it| it.as_ref().err()).all(|error| {
                 let message = error.to_string();
                 message.contains(name) && message.contains("line ")
             }));

@@ -430,6 +430,6 @@ mod tests {
         document(&"</a>".repeat(1 << 19));
         let bomb = "<!DOCTYPE a [<!ENTITY b \"&c;&c;\"><!ENTITY c \"nổ nổ\">]><a>x &b; y</a>";
         assert_eq!(text(bomb), "a: x  y");
-        assert!(begin.elapsed() < std::time::Duration::from_secs(60), "{:?}", begin.elapsed());
+        assert!(begin.elapsed() < std::time::Duration::from_mins(1), "{:?}", begin.elapsed());
     }
 }

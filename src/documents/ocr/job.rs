@@ -18,7 +18,7 @@ use crate::documents::limits::MAX_PDF_BYTES;
 use crate::support::worker::{Job, Output};
 
 /// For one page; real ones take seconds.
-pub(super) const MAX_PAGE_TIME: Duration = Duration::from_secs(120);
+pub(super) const MAX_PAGE_TIME: Duration = Duration::from_mins(2);
 /// Text of a page, in bytes.
 const MAX_PAGE_TEXT: u64 = 1 << 20;
 
@@ -50,7 +50,7 @@ pub static JOB: Job = Job {
     memory: 4 << 30,
     memory_per_input_byte: 8,
     // Drawing takes a fraction of a second a page, and each tesseract has the same limit.
-    cpu: Some(Duration::from_secs(1800)),
+    cpu: Some(Duration::from_mins(30)),
     run,
 };
 

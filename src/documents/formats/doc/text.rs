@@ -44,18 +44,15 @@ impl Text {
             return Self { pieces, letters };
         }
         let letters = Letters::of_language(word.language());
-        let pieces = match word.old_text() {
-            Some(offset) => {
-                let (first, end) = word.story(super::file::Story::Main);
-                vec![Piece { first, end, offset, width: 1 }]
+        let pieces = if let Some(offset) = word.old_text() {
+            let (first, end) = word.story(super::file::Story::Main);
+            vec![Piece { first, end, offset, width: 1 }]
+        } else {
+            let mut pieces = pieces(word.old_pieces(), word.document.len());
+            for piece in &mut pieces {
+                piece.width = 1;
             }
-            None => {
-                let mut pieces = pieces(word.old_pieces(), word.document.len());
-                for piece in &mut pieces {
-                    piece.width = 1;
-                }
-                pieces
-            }
+            pieces
         };
         Self { pieces, letters }
     }

@@ -242,7 +242,7 @@ fn subject(message: &Message) -> String {
         message.raw_message.get(header.offset_start() as usize..header.offset_end() as usize)
     });
     raw.and_then(|raw| decode(raw, None).ok())
-        .map_or_else(|| subject.to_owned(), |it| it.into_owned())
+        .map_or_else(|| subject.to_owned(), std::borrow::Cow::into_owned)
 }
 
 fn addresses(address: Option<&Address>) -> String {

@@ -39,7 +39,7 @@ pub static JOB: Job = Job {
     memory: 2 << 30,
     memory_per_input_byte: 8,
     // Of the largest books 100 pages take a second.
-    cpu: Some(Duration::from_secs(180)),
+    cpu: Some(Duration::from_mins(3)),
     run: read,
 };
 

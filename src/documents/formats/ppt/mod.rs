@@ -1,4 +1,4 @@
-//! PPT: the slides of PowerPoint 97 to 2003 in the order in which they are shown, with their titles
+//! PPT: the slides of `PowerPoint` 97 to 2003 in the order in which they are shown, with their titles
 //! as headings, and their speaker notes.
 //!
 //! A file keeps the slides of earlier savings. Which of them count is told by lists of what changed,

@@ -1,4 +1,4 @@
-//! The records of a PowerPoint file ([MS-PPT] 2.3.1): each is text, or holds other records.
+//! The records of a `PowerPoint` file ([MS-PPT] 2.3.1): each is text, or holds other records.
 
 use crate::documents::formats::compound::{u16_at, u32_at};
 

@@ -23,7 +23,7 @@ use crate::documents::error::ReadError;
 use crate::documents::structure::Places;
 use slide::{Graphics, Slide};
 
-/// PowerPoint itself opens no presentation with more.
+/// `PowerPoint` itself opens no presentation with more.
 const MAX_SLIDES: usize = 1 << 16;
 
 pub(crate) fn read(mut file: File, path: &Path) -> Result<Contents, ReadError> {

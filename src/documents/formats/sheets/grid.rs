@@ -317,6 +317,6 @@ mod tests {
         let mut flow = Flow::default();
         write((0..2_000).map(row).collect(), spans, &mut flow);
         assert!(flow.finish(Places::Rows).text.len() < 2_000 * 500);
-        assert!(begin.elapsed() < std::time::Duration::from_secs(60));
+        assert!(begin.elapsed() < std::time::Duration::from_mins(1));
     }
 }

@@ -142,15 +142,14 @@ pub(crate) fn add(mut notes: Vec<Note>, rows: &mut Vec<Row>) {
     rows.sort_by_key(|row| row.row);
     let mut added: Vec<Row> = Vec::new();
     for Note { row, column, text } in notes {
-        let found = match rows.binary_search_by_key(&row, |row| row.row) {
-            Ok(at) => &mut rows[at],
-            Err(_) => {
-                if added.last().is_none_or(|last| last.row != row) {
-                    added.push(Row { row, cells: Vec::new() });
-                }
-                let last = added.len() - 1;
-                &mut added[last]
+        let found = if let Ok(at) = rows.binary_search_by_key(&row, |row| row.row) {
+            &mut rows[at]
+        } else {
+            if added.last().is_none_or(|last| last.row != row) {
+                added.push(Row { row, cells: Vec::new() });
             }
+            let last = added.len() - 1;
+            &mut added[last]
         };
         match found.cells.binary_search_by_key(&column, |cell| cell.column) {
             Ok(at) => found.cells[at].text.extend(["\n", text.as_str()]),

@@ -383,7 +383,7 @@ fn decimals_of_seconds(tokens: &[Token]) -> u32 {
 mod tests {
     use super::*;
 
-    /// What Excel and LibreOffice show.
+    /// What Excel and `LibreOffice` show.
     #[test]
     fn numbers_are_written_as_their_cells_show_them() {
         for (number, code, shown) in [

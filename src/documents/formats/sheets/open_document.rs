@@ -1,4 +1,4 @@
-//! ODS: the sheets of an OpenDocument spreadsheet. It has the text that each cell shows beside the
+//! ODS: the sheets of an `OpenDocument` spreadsheet. It has the text that each cell shows beside the
 //! cell's value.
 
 use std::fs::File;
@@ -41,7 +41,7 @@ pub(crate) fn read(file: File, path: &Path) -> Result<Contents, ReadError> {
     contents(&content, element_text(&meta, "title"), path)
 }
 
-/// An OpenDocument spreadsheet that is one XML file.
+/// An `OpenDocument` spreadsheet that is one XML file.
 pub(crate) fn read_flat(file: File, path: &Path) -> Result<Contents, ReadError> {
     let xml = plain_text::text_as_declared(file, path, charset::of_page)?;
     let title = element_text(&xml, "title");

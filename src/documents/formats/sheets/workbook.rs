@@ -274,14 +274,13 @@ impl<'o, 'p> Rows<'o, 'p> {
             return self.is_heard;
         };
         let cell = Cell { column, text, is_value, is_repeated: false };
-        match self.batch.last_mut().filter(|last| last.row == row) {
-            Some(last) => last.cells.push(cell),
-            None => {
-                if self.batch.len() >= BATCH {
-                    self.send();
-                }
-                self.batch.push(Row { row, cells: vec![cell] });
+        if let Some(last) = self.batch.last_mut().filter(|last| last.row == row) {
+            last.cells.push(cell)
+        } else {
+            if self.batch.len() >= BATCH {
+                self.send();
             }
+            self.batch.push(Row { row, cells: vec![cell] });
         }
         self.is_heard
     }
