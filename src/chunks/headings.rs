@@ -62,13 +62,12 @@ struct Fitted<'d> {
     depth: usize,
 }
 
+/// Receives headings and the blocks below them.
+type Found<'f> = &'f mut dyn FnMut(&[String], &mut dyn Iterator<Item = &Block>);
+
 /// Goes through the sections of a document that have text, headings that become text among it: the
 /// headings above each, and its blocks.
-pub(super) fn each_section(
-    document: &Document,
-    fit: &HeadingFit,
-    found: &mut dyn FnMut(&[String], &mut dyn Iterator<Item = &Block>),
-) {
+pub(super) fn each_section(document: &Document, fit: &HeadingFit, found: Found) {
     let mut lone = LoneHeadings::default();
     let mut sections = document.sections();
     let mut next = sections.next().map(|section| fitted(section, document, fit));
@@ -141,12 +140,7 @@ struct LoneHeadings {
 }
 
 impl LoneHeadings {
-    fn flush(
-        &mut self,
-        document: &Document,
-        fit: &HeadingFit,
-        found: &mut dyn FnMut(&[String], &mut dyn Iterator<Item = &Block>),
-    ) {
+    fn flush(&mut self, document: &Document, fit: &HeadingFit, found: Found) {
         if !self.blocks.is_empty() {
             let headings = fit.fit(&path(document, &self.parents)).headings;
             found(&headings, &mut self.blocks.iter());

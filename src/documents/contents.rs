@@ -14,6 +14,7 @@ use super::structure::Structure;
 pub(crate) type Reader = fn(File, &Path) -> Result<Contents, ReadError>;
 
 /// What a file holds.
+#[expect(clippy::large_enum_variant, reason = "one a file, and mostly the large one")]
 pub(crate) enum Contents {
     /// One document.
     One(Extract),

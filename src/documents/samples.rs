@@ -95,7 +95,7 @@ pub(crate) fn compound(streams: &[(&str, &[u8])]) -> Vec<u8> {
     let mini_start = put(&mut sectors, &mut table, &le(&mini_table), SECTOR);
     let directory = directory(&entries);
     let directory = put(&mut sectors, &mut table, &directory, SECTOR);
-    let parts = (1..).find(|parts| table.len() + parts <= parts * SECTOR / 4).unwrap();
+    let parts = (1..1 << 20).find(|parts| table.len() + parts <= parts * SECTOR / 4).unwrap();
     let first_part = table.len() as u32;
     table.resize(table.len() + parts, 0xffff_fffd);
     table.resize(parts * SECTOR / 4, NONE);

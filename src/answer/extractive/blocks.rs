@@ -76,7 +76,7 @@ pub(super) fn blocks(passage: &Passage) -> Vec<Block> {
         let is_row = text[span].starts_with('|');
         let begins = gap.matches('\n').count() > 1 || !line.trim().is_empty() || is_row;
         if let Some(block) = blocks.last_mut().filter(|_| !begins) {
-            block.sentences.push(sentence)
+            block.sentences.push(sentence);
         } else {
             let mark = mark(line.trim()).map(|mark| (mark, line.trim().to_owned()));
             let first = sentence.split(' ').next().unwrap_or_default();

@@ -43,8 +43,8 @@ struct Worksheet {
 
 #[derive(Deserialize)]
 struct Cell {
-    #[serde(default)]
-    cell_type: String,
+    #[serde(default, rename = "cell_type")]
+    kind: String,
     #[serde(default, alias = "input")]
     source: Text,
     #[serde(default)]
@@ -116,7 +116,7 @@ fn extract(notebook: &Notebook) -> Extract {
     let worksheets = notebook.worksheets.iter().flatten().flat_map(|sheet| &sheet.cells);
     for cell in notebook.cells.iter().flatten().chain(worksheets) {
         let source = cell.source.joined();
-        match (cell.cell_type.as_str(), cell.level) {
+        match (cell.kind.as_str(), cell.level) {
             ("code", _) => add(&mut markdown, &fenced(&source, &language)),
             ("heading", level) => {
                 let level = usize::from(level.unwrap_or(1).clamp(1, 6));

@@ -129,11 +129,10 @@ fn tag_or_entity(tag: &str) -> (usize, String) {
     if let Some((entity, text)) = entities.iter().find(|(entity, _)| tag.starts_with(entity)) {
         return (entity.len(), (*text).to_owned());
     }
-    let is_tag = match tag.as_bytes() {
-        [b'{', b'\\', ..] => true,
-        [b'<', b'/' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9', ..] => true,
-        _ => false,
-    };
+    let is_tag = matches!(
+        tag.as_bytes(),
+        [b'{', b'\\', ..] | [b'<', b'/' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9', ..]
+    );
     let end = tag.find(if tag.starts_with('{') { '}' } else { '>' });
     match end.filter(|_| is_tag) {
         Some(end) => {

@@ -207,7 +207,9 @@ fn samples(stream: &Stream, space: &ColourSpace, bits: u8) -> Option<Grey> {
     for (line, out) in decoded.data.chunks_exact(row_bytes).zip(values.chunks_exact_mut(width)) {
         unpack(line, bits, is_indexed, &mut row);
         if inverted {
-            row.iter_mut().for_each(|sample| *sample = 255 - *sample);
+            for sample in &mut row {
+                *sample = 255 - *sample;
+            }
         }
         for (pixel, out) in row.chunks_exact(components).zip(out) {
             *out = space.grey(pixel);

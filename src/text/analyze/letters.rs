@@ -21,10 +21,9 @@ pub(super) fn plain(text: &str) -> Cow<'_, str> {
                 plain.push(c);
                 continue;
             }
-            Some(Role::Letter) => {}
             // "10⁶" is read like "10^6", and "m²" like "m2".
             Some(Role::Script) if after_digit => plain.push('^'),
-            Some(Role::Script) => {}
+            Some(Role::Letter | Role::Script) => {}
             Some(Role::Apart) => plain.push(' '),
         }
         // A fraction has a slash of its own.
@@ -48,8 +47,10 @@ enum Role {
 }
 
 fn role(c: char) -> Option<Role> {
+    if matches!(c, '\0'..'\u{b2}' | '\u{c0}'..'\u{2070}') {
+        return None; // nearly all letters
+    }
     match c {
-        '\0'..'\u{b2}' | '\u{c0}'..'\u{2070}' => None,
         '\u{b2}' | '\u{b3}' | '\u{b9}' | '\u{2070}'..='\u{209c}' => Some(Role::Script),
         '\u{bc}'..='\u{be}'      // fractions
         | '\u{2150}'..='\u{215f}'

@@ -113,15 +113,15 @@ impl Writer {
                 0 | 1 => {
                     let style = 1 + self.random.below(2);
                     let title = rtf(&self.title());
-                    write!(file, "\\pard\\plain\\s{style} {title}\\par\n")
+                    writeln!(file, "\\pard\\plain\\s{style} {title}\\par")
                 }
-                2..5 => write!(file, "{{\\pard {}\\par}}\n", rtf(&self.body(60))),
+                2..5 => writeln!(file, "{{\\pard {}\\par}}", rtf(&self.body(60))),
                 5 => {
-                    write!(file, "{{\\listtext -\\tab}}\\pard\\ls1 {}\\par\n", rtf(&self.body(20)))
+                    writeln!(file, "{{\\listtext -\\tab}}\\pard\\ls1 {}\\par", rtf(&self.body(20)))
                 }
                 6 => {
                     let (text, note) = (self.body(20), self.body(10));
-                    write!(file, "\\pard {}{{\\footnote {}}}\\par\n", rtf(&text), rtf(&note))
+                    writeln!(file, "\\pard {}{{\\footnote {}}}\\par", rtf(&text), rtf(&note))
                 }
                 _ => {
                     let columns = 1 + self.random.below(4);

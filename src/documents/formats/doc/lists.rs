@@ -17,7 +17,7 @@ const MAX_MARKER_CHARS: usize = 64;
 
 #[derive(Default)]
 pub(super) struct Lists {
-    lists: HashMap<u32, Vec<Level>>,
+    levels: HashMap<u32, Vec<Level>>,
     uses: Vec<Use>,
     /// The number of the last item on each level of each list.
     counters: HashMap<u32, [Option<u32>; LEVELS]>,
@@ -41,14 +41,14 @@ struct Use {
 
 impl Lists {
     pub fn of(word: &WordFile) -> Self {
-        Self { lists: lists(word), uses: uses(word), counters: HashMap::new() }
+        Self { levels: lists(word), uses: uses(word), counters: HashMap::new() }
     }
 
     /// What is printed before the next item; `None` for nothing.
     pub fn marker(&mut self, (number, level): (u16, usize)) -> Option<String> {
         let level = level.min(LEVELS - 1);
         let list_use = self.uses.get_mut(usize::from(number).checked_sub(1)?)?;
-        let levels = self.lists.get(&list_use.list)?;
+        let levels = self.levels.get(&list_use.list)?;
         // A list of one level has it at every depth.
         let own = levels.get(level).or(levels.first())?;
         let counters = self.counters.entry(list_use.list).or_default();

@@ -1,6 +1,7 @@
 //! One message as a document.
 
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::panic::catch_unwind;
 use std::path::Path;
 
@@ -217,7 +218,7 @@ fn head(message: &Message) -> String {
     let mut field = |name: &str, value: &str| {
         let value: Vec<&str> = value.split_whitespace().collect();
         if !value.is_empty() {
-            head.push_str(&format!("{name}: {}\n", value.join(" ")));
+            let _ = writeln!(head, "{name}: {}", value.join(" "));
         }
     };
     field("From", &addresses(message.from()));

@@ -1,5 +1,6 @@
 use crate::documents::error::ReadError;
 use crate::documents::samples::{Outcome, documents};
+use std::fmt::Write as _;
 
 fn outcome(name: &str, bytes: impl AsRef<[u8]>) -> Outcome {
     documents(name, bytes).1
@@ -108,7 +109,7 @@ fn hostile_messages_end() {
     let _ = outcome("a.eml", deep);
     let mut multiparts = String::new();
     for n in 0..5000 {
-        multiparts.push_str(&format!("Content-Type: multipart/mixed; boundary=b{n}\n\n--b{n}\n"));
+        writeln!(multiparts, "Content-Type: multipart/mixed; boundary=b{n}\n\n--b{n}").unwrap();
     }
     let _ = outcome("a.eml", multiparts);
     let _ = outcome("a.eml", "--b\n".repeat(100_000));

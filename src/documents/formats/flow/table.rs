@@ -32,6 +32,10 @@ pub(crate) enum Rows {
 }
 
 /// See the module's documentation.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "of a table, of its row, of a cell: each independent"
+)]
 #[derive(Default)]
 pub(super) struct Table {
     pub rows: Marked,

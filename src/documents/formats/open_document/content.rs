@@ -154,13 +154,13 @@ impl Content {
                 Event::Start(tag) => {
                     if !in_body {
                         in_body = tag.local_name().as_ref() == "body";
-                    } else if left_out > 0 || self.is_left_out(&tag) {
+                    } else if left_out > 0 || is_left_out(&tag) {
                         left_out += 1;
                     } else {
                         self.start(&tag);
                     }
                 }
-                Event::Empty(tag) if in_body && left_out == 0 && !self.is_left_out(&tag) => {
+                Event::Empty(tag) if in_body && left_out == 0 && !is_left_out(&tag) => {
                     self.start(&tag);
                     self.end();
                 }
@@ -177,21 +177,6 @@ impl Content {
                 }
                 _ => {}
             }
-        }
-    }
-
-    /// Deleted text, lists of contents, placeholders of slides, and programs.
-    fn is_left_out(&self, tag: &BytesStart) -> bool {
-        match tag.local_name().as_ref() {
-            "tracked-changes" | "covered-table-cell" | "table-of-content"
-            | "illustration-index" | "table-index" | "object-index" | "user-index"
-            | "alphabetical-index" | "binary-data" | "scripts" | "script" | "forms"
-            | "note-citation" | "ruby-text" => true,
-            "frame" | "custom-shape" => matches!(
-                attribute(tag, "class").as_deref(),
-                Some("page-number" | "date-time" | "footer" | "header")
-            ),
-            _ => false,
         }
     }
 
@@ -462,5 +447,19 @@ impl Content {
             self.flow.end_block();
         }
         self.flow.finish(places)
+    }
+}
+
+/// Deleted text, lists of contents, placeholders of slides, and programs.
+fn is_left_out(tag: &BytesStart) -> bool {
+    match tag.local_name().as_ref() {
+        "tracked-changes" | "covered-table-cell" | "table-of-content" | "illustration-index"
+        | "table-index" | "object-index" | "user-index" | "alphabetical-index" | "binary-data"
+        | "scripts" | "script" | "forms" | "note-citation" | "ruby-text" => true,
+        "frame" | "custom-shape" => matches!(
+            attribute(tag, "class").as_deref(),
+            Some("page-number" | "date-time" | "footer" | "header")
+        ),
+        _ => false,
     }
 }

@@ -5,6 +5,7 @@
 //! does not read of a page (fields, notes) can be written into the copy's pages.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::io::Write as _;
 
 use unpdf::parser::backend::{ObjectId, PageBox};
@@ -89,7 +90,7 @@ impl<'d> Copy<'d> {
         let mut file = b"%PDF-1.7\n".to_vec();
         let mut table = format!("xref\n0 {}\n0000000000 65535 f \n", self.objects.len() + 1);
         for (number, object) in (1..).zip(&self.objects) {
-            table.push_str(&format!("{:010} 00000 n \n", file.len()));
+            let _ = writeln!(table, "{:010} 00000 n ", file.len());
             file.extend(format!("{number} 0 obj\n").into_bytes());
             file.extend(object);
             file.extend(b"\nendobj\n");

@@ -19,6 +19,7 @@ const LEVELS: usize = 9;
 pub(super) type Graphics = HashMap<String, String>;
 
 /// A slide that is being read.
+#[expect(clippy::struct_excessive_bools, reason = "what is open at a point of the file")]
 pub(super) struct Slide<'s> {
     flow: &'s mut Flow,
     graphics: &'s Graphics,

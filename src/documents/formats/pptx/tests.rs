@@ -1,6 +1,7 @@
 use crate::chunks::{ChunkSettings, chunk};
 use crate::documents::samples::package;
 use crate::documents::{Document, Place, ReadError, read};
+use std::fmt::Write as _;
 
 fn relations(of: &[(&str, &str, &str)]) -> String {
     let relation = |&(id, kind, target): &(&str, &str, &str)| {
@@ -37,7 +38,7 @@ fn deck(slides: &[String], others: &[(&str, &str)]) -> (Document, Vec<ReadError>
     for (at, slide) in slides.iter().enumerate() {
         // Not in the order of the files' names.
         let name = format!("slides/slide{}.xml", slides.len() - at);
-        list.push_str(&format!("<p:sldId id=\"{}\" r:id=\"r{at}\"/>", 256 + at));
+        write!(list, "<p:sldId id=\"{}\" r:id=\"r{at}\"/>", 256 + at).unwrap();
         targets.push((format!("r{at}"), name.clone()));
         parts.push((format!("ppt/{name}"), slide.clone()));
     }

@@ -273,12 +273,11 @@ impl Rtf {
     fn break_off(&mut self, word: &str) -> bool {
         match word {
             "par" | "sect" | "page" | "column" => self.end_paragraph(),
-            "line" | "lbr" | "softline" => self.line_break(),
             "cell" if self.group.destination == Destination::Body => self.end_cell(),
             "row" if self.group.destination == Destination::Body => self.end_row(),
             "nestcell" if self.group.destination == Destination::Body => self.text(" "),
             "cell" | "nestcell" => self.text(" | "),
-            "row" | "nestrow" => self.line_break(),
+            "row" | "nestrow" | "line" | "lbr" | "softline" => self.line_break(),
             _ => return self.group.destination == Destination::Body && self.table.define(word),
         }
         true
@@ -288,9 +287,8 @@ impl Rtf {
     fn letter(&mut self, word: &str, number: Option<i32>) -> bool {
         let value = number.unwrap_or(0);
         match word {
-            "ansi" => self.default_letters(1252),
             "mac" => self.default_letters(10000),
-            "pc" | "pca" => self.default_letters(1252),
+            "ansi" | "pc" | "pca" => self.default_letters(1252),
             "ansicpg" => self.default_letters(value),
             "deff" => self.default_font = value,
             "f" if self.group.destination == Destination::Fonts => self.font = value,

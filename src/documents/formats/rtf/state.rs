@@ -29,6 +29,7 @@ pub(super) enum Destination {
 }
 
 /// What a group says about its text, and inherits from the group around it.
+#[expect(clippy::struct_excessive_bools, reason = "control words turn each on and off")]
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Group {
     pub destination: Destination,
@@ -82,7 +83,8 @@ impl Group {
             "stylesheet" => Destination::Styles,
             "listtext" | "pntext" => Destination::Marker,
             "footnote" | "annotation" => Destination::Aside { is_box: false },
-            "shptxt" | "dptxbxtext" => Destination::Aside { is_box: true },
+            // Of an object, the result is what it looks like.
+            "shptxt" | "dptxbxtext" | "result" => Destination::Aside { is_box: true },
             "header" | "headerl" | "headerr" | "headerf" => Destination::Around { is_header: true },
             "footer" | "footerl" | "footerr" | "footerf" => {
                 Destination::Around { is_header: false }
@@ -90,8 +92,6 @@ impl Group {
             "fldinst" => Destination::Instruction,
             "info" | "shp" | "shpinst" | "do" | "shpgrp" | "object" => Destination::Frame,
             "title" if self.destination == Destination::Frame => Destination::Title,
-            // Of an object, what it looks like.
-            "result" => Destination::Aside { is_box: true },
             "fldrslt" if self.without_result => Destination::Skipped,
             "moMath" | "moMathPara" | "mmath" | "mmathPara" => return None,
             "colortbl" | "pict" | "nonshppict" | "objdata" | "objclass" | "objname" | "shprslt"
@@ -121,7 +121,7 @@ pub(super) struct Paragraph {
 /// The character that a word stands for.
 pub(super) fn character(word: &str) -> Option<&'static str> {
     Some(match word {
-        "tab" => " ",
+        "tab" | "emspace" | "enspace" | "qmspace" => " ",
         "emdash" => "—",
         "endash" => "–",
         "lquote" => "‘",
@@ -133,7 +133,6 @@ pub(super) fn character(word: &str) -> Option<&'static str> {
         "mden" => "/",
         "msup" => "^",
         "msub" => "_",
-        "emspace" | "enspace" | "qmspace" => " ",
         _ => return None,
     })
 }

@@ -139,7 +139,8 @@ fn write_table(table: &[Row], merged: &[Merged], flow: &mut Flow) {
 fn header_rows(table: &[Row], merged: &[Merged]) -> usize {
     let Some(first) = table.first() else { return 0 };
     let years = first.cells.iter().skip(1).all(|cell| is_year(&cell.text));
-    if !is_header(first) && !(first.cells.len() > 1 && years) {
+    let heads_years = first.cells.len() > 1 && years;
+    if !(is_header(first) || heads_years) {
         return 0;
     }
     let reaches = |cell: &&Merged| cell.first_row == first.row && cell.last_row > cell.first_row;

@@ -4,6 +4,7 @@
 //! negative numbers, zero and text; digits, percent, thousands, exponents, dates, times, literal text.
 
 use super::date::Moment;
+use std::fmt::Write as _;
 
 /// Codes and numbers longer than this are written as plain numbers.
 const MAX_CODE: usize = 512;
@@ -288,7 +289,7 @@ impl Figures {
             } else {
                 ""
             };
-            text.push_str(&format!("E{sign}{:02}", power.abs()));
+            let _ = write!(text, "E{sign}{:02}", power.abs());
         }
         if last.is_none() && max_decimals == 0 {
             text.clear();
@@ -337,16 +338,16 @@ fn show_time(number: f64, tokens: &[Token], is_1904: bool) -> String {
     for (at, token) in tokens.iter().enumerate() {
         match token {
             Token::Time('m', run) if *run < 3 && is_minute(tokens, at) => {
-                out.push_str(&format!("{:0run$}", moment.minute, run = *run));
+                let _ = write!(out, "{:0run$}", moment.minute, run = *run);
             }
             Token::Time(unit, run) => out.push_str(&moment.part(*unit, *run, is_halved)),
             Token::Elapsed(unit, run) => {
-                out.push_str(&format!("{:0run$}", moment.elapsed(*unit), run = *run));
+                let _ = write!(out, "{:0run$}", moment.elapsed(*unit), run = *run);
             }
             Token::HalfDay => out.push_str(if moment.hour < 12 { "AM" } else { "PM" }),
             Token::Point if after_seconds && decimals > 0 => {
                 let part = moment.milliseconds / 10_u32.pow(3 - decimals);
-                out.push_str(&format!(".{part:0width$}", width = decimals as usize));
+                let _ = write!(out, ".{part:0width$}", width = decimals as usize);
             }
             Token::Point => out.push('.'),
             Token::Comma => out.push(','),
@@ -456,7 +457,7 @@ mod tests {
             (-1234.5, "-1234.5"),
             (1e20, "1E20"),
             (0.000_001_5, "1.5E-6"),
-            (3.141_592_653_589_79, "3.14159265358979"),
+            (2.345_678_901_234_56, "2.34567890123456"),
             (0.0, "0"),
         ] {
             assert_eq!(general(number), shown);

@@ -142,8 +142,11 @@ fn ods_cells_are_read_as_they_are_shown() {
         ]
         .concat(),
     ];
-    let rows: String =
-        rows.iter().map(|row| format!("<table:table-row>{row}</table:table-row>")).collect();
+    let rows = rows
+        .iter()
+        .map(|row| format!("<table:table-row>{row}</table:table-row>"))
+        .collect::<Vec<_>>()
+        .concat();
     let empty = "<table:table-row table:number-rows-repeated=\"1048000\"><table:table-cell table:number-columns-repeated=\"16384\"/></table:table-row>";
     let note = "<table:table-row><table:table-cell><office:annotation><dc:creator>An</dc:creator><text:p>ghi chú</text:p></office:annotation></table:table-cell></table:table-row>";
     let outcome = open_document(&format!(
@@ -164,13 +167,16 @@ fn hostile_repetitions_stay_within_bounds() {
     let outcome = open_document(&format!("<table:table table:name=\"a\">{row}</table:table>"));
     assert!(outcome[0].as_ref().unwrap().text.len() < 5_000_000);
     let _ = open_document(&"<table:table><table:table-row>".repeat(100_000));
-    let merged: String =
-        (1..20_000).map(|row| format!("<mergeCell ref=\"A{row}:XFD1048576\"/>")).collect();
-    let rows: String = (1..2000)
+    let merged = (1..20_000)
+        .map(|row| format!("<mergeCell ref=\"A{row}:XFD1048576\"/>"))
+        .collect::<Vec<_>>()
+        .concat();
+    let rows = (1..2000)
         .map(|row| {
             format!("<row r=\"{row}\"><c r=\"A{row}\" t=\"inlineStr\"><is><t>x</t></is></c></row>")
         })
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     let sheet = format!(
         "<worksheet><sheetData>{rows}</sheetData><mergeCells>{merged}</mergeCells></worksheet>"
     );

@@ -207,9 +207,9 @@ fn shown(value: &DataRef, code: Option<&str>, is_1904: bool) -> Shown {
         DataRef::DateTime(moment) => Some((iso(moment), true)),
         DataRef::String(text) => Some((text.clone(), false)),
         DataRef::SharedString(text) => Some(((*text).to_owned(), false)),
-        DataRef::Bool(value) => boolean(*value),
+        DataRef::Bool(value) => Some(boolean(*value)),
         DataRef::DateTimeIso(text) | DataRef::DurationIso(text) => Some((text.clone(), true)),
-        DataRef::Error(error) => failure(error),
+        DataRef::Error(error) => Some(failure(error)),
         DataRef::Empty => None,
     }
 }
@@ -220,19 +220,19 @@ fn shown_of_xls(value: &Data) -> Shown {
         Data::Float(value) => Some((general(*value), true)),
         Data::DateTime(moment) => Some((iso(moment), true)),
         Data::String(text) => Some((text.clone(), false)),
-        Data::Bool(value) => boolean(*value),
+        Data::Bool(value) => Some(boolean(*value)),
         Data::DateTimeIso(text) | Data::DurationIso(text) => Some((text.clone(), true)),
-        Data::Error(error) => failure(error),
+        Data::Error(error) => Some(failure(error)),
         Data::Empty => None,
     }
 }
 
-fn boolean(value: bool) -> Shown {
-    Some((if value { "TRUE" } else { "FALSE" }.to_owned(), true))
+fn boolean(value: bool) -> (String, bool) {
+    (if value { "TRUE" } else { "FALSE" }.to_owned(), true)
 }
 
-fn failure(error: &CellErrorType) -> Shown {
-    Some((error.to_string(), true))
+fn failure(error: &CellErrorType) -> (String, bool) {
+    (error.to_string(), true)
 }
 
 /// A date or time without a format code: by its parts.
@@ -275,7 +275,7 @@ impl<'o, 'p> Rows<'o, 'p> {
         };
         let cell = Cell { column, text, is_value, is_repeated: false };
         if let Some(last) = self.batch.last_mut().filter(|last| last.row == row) {
-            last.cells.push(cell)
+            last.cells.push(cell);
         } else {
             if self.batch.len() >= BATCH {
                 self.send();
