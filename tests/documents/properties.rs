@@ -52,7 +52,7 @@ fn read(path: &Path) -> Option<Document> {
 
 /// First and last line, page, row or second.
 fn place(chunk: &Chunk) -> Option<(u32, u32)> {
-    chunk.place.map(Place::ends)
+    chunk.place.map(rag_query::internals::documents::Place::ends)
 }
 
 /// The chunks of a document. Checks what has to hold whatever its text is.
