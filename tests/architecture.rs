@@ -35,7 +35,9 @@ impl Sources {
                 let file = entry.unwrap().path();
                 if file.is_dir() {
                     folders.push(file);
-                } else if file.extension().is_some_and(|extension| extension == "rs") {
+                } else if file.extension().is_some_and(|extension| extension == "rs")
+                    && file.file_name().is_some_and(|name| name != "tests.rs")
+                {
                     let path = module_path(root, &file);
                     let code = production_code(&fs::read_to_string(&file).unwrap());
                     modules.insert(path, Module { file, code, reexports: BTreeMap::new() });

@@ -306,7 +306,8 @@ impl Content {
         let style = attribute(tag, "style-name").unwrap_or_default();
         let level = attribute(tag, "outline-level").and_then(|level| level.parse().ok());
         let level: usize = level.unwrap_or(1).clamp(1, LEVELS);
-        let mut marker = self.lists.marker(&self.styles);
+        let levels = self.styles.list(self.lists.style());
+        let mut marker = self.lists.marker(levels);
         if is_heading && self.lists.depth() == 0 {
             marker = self.heading_number(tag, &style, level);
         }

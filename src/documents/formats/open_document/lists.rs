@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use quick_xml::events::BytesStart;
 
-use super::styles::Styles;
 use crate::documents::formats::numerals::numeral;
 use crate::documents::formats::package::attribute;
 
@@ -168,13 +167,18 @@ impl Lists {
         }
     }
 
-    /// What is printed before the paragraph that begins, if it is the first of an item.
-    pub fn marker(&mut self, styles: &Styles) -> Option<String> {
+    /// The style of the innermost list.
+    pub fn style(&self) -> &str {
+        self.open.last().map_or("", |list| &list.style)
+    }
+
+    /// What is printed before the paragraph that begins, if it is the first of an item; `levels` are
+    /// those of the list's style.
+    pub fn marker(&mut self, levels: &[Level]) -> Option<String> {
         let level = self.open.len().checked_sub(1)?.min(LEVELS - 1);
         let list = self.open.last_mut()?;
         let Item::Begins { start } = list.item else { return None };
         list.item = Item::Goes;
-        let levels = styles.list(&list.style);
         if levels.is_empty() || self.counters.len() >= MAX_LISTS {
             return Some("-".to_owned());
         }
