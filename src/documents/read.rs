@@ -266,7 +266,7 @@ mod tests {
         let missing = Err(ReadError::Missing { path: "a".into() });
         let records = vec![record("1"), Err(line(2)), record("3"), missing, record("5")];
         let state = State::Records {
-            file_id: "/a".to_owned(),
+            file_id: "/a.jsonl".to_owned(),
             records: Box::new(records.into_iter()),
             omitted: Vec::new().into_iter(),
         };
