@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn an_extension_says_it_whatever_the_content() {
         assert_eq!(format("a.MD", "%PDF-1.4"), Some("Markdown"));
-        assert_eq!(format("a.PNG", "text"), None);
+        assert_eq!(format("a.GIF", "text"), None);
         assert_eq!(format("README.txt", b"\0"), Some("plain text"));
     }
 
@@ -307,7 +307,7 @@ mod tests {
     fn binary_files_have_no_format() {
         let binary = [
             &b"\x7FELF\x02\x01\0\0"[..],
-            b"\x89PNG\r\n\x1a\n",
+            b"GIF89a\x01\0",
             b"\x1f\x8b\x08\x03\xfe\xed",
             b"text with a \0 in it",
             b"\xca\xfe\xba\xbe\x03\xff",

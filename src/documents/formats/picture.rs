@@ -56,7 +56,7 @@ mod tests {
         assert_eq!(one.structure.places, Places::Nowhere);
         let two = extract("một\n\x0chai\n\x0c");
         assert_eq!(two.text, "một\n\nhai");
-        assert_eq!(two.structure.places, Places::Pages(vec![(0, 1), (5, 2)]));
+        assert_eq!(two.structure.places, Places::Pages(vec![(0, 1), (7, 2)]));
         assert_eq!(two.structure.recognized, [1, 2]);
     }
 }

@@ -142,10 +142,11 @@ impl Reading<'_> {
         // Its name can be found, whatever becomes of it.
         self.joined.add_text(&name, BlockKind::Lines, headings);
         under.push(name.clone());
+        if is_picture_or_key(part) {
+            return;
+        }
         let Some(format) = format else {
-            if !is_picture_or_key(part) {
-                self.leave_out(&name, "its format is not supported");
-            }
+            self.leave_out(&name, "its format is not supported");
             return;
         };
         let text;
