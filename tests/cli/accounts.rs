@@ -38,7 +38,7 @@ fn the_numbers_add_up_to_all_files() {
     fs::create_dir_all(sandbox.path("notes/build/deep")).unwrap();
     for (name, content) in [
         ("README.vi", &b"Ghi ch\xc3\xba."[..]),
-        ("picture.png", b"\x89PNG\r\n\x1a\n"),
+        ("picture.gif", b"GIF89a"),
         ("slides.xyz", b"\0\0"),
         ("empty.md", b""),
         ("script.html", b"<html><script>let a = 1;</script></html>"),
@@ -57,7 +57,7 @@ fn the_numbers_add_up_to_all_files() {
         "2 ignored by notes/.gitignore (build/)",
         "1 hidden",
         "1 --exclude *.rst",
-        "1 .png",
+        "1 .gif",
         "1 .xyz",
         "   empty: notes/empty.md\n",
         "warning: no text, so nothing can be found in notes/script.html\n",
@@ -79,7 +79,7 @@ fn the_numbers_add_up_to_all_files() {
     vietnamese.tells(&["14 tệp: 1 mới hoặc thay đổi, 5 không đổi", "bỏ qua: "]);
     sandbox.run(&["index", "--strict", "notes/script.html"]).exits(1).tells(&["no text"]);
     sandbox.run(&["index", "--strict", "notes/empty.md"]).exits(0);
-    sandbox.run(&["index", "--dry-run", "notes"]).exits(0).tells(&["14 files: 6 new", "1 .png"]);
+    sandbox.run(&["index", "--dry-run", "notes"]).exits(0).tells(&["14 files: 6 new", "1 .gif"]);
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn files_are_explained() {
     let sandbox = Sandbox::new();
     sandbox.write("notes/.gitignore", "secret.md\n");
     sandbox.write("notes/secret.md", "x");
-    sandbox.write("notes/picture.png", "x");
+    sandbox.write("notes/picture.gif", "x");
     let explain = |path: &str| {
         let lines = sandbox.run(&["--json", "index", "explain", path]).exits(0).json_lines();
         assert_eq!(lines.len(), 1, "{lines:?}");
@@ -259,7 +259,7 @@ fn files_are_explained() {
     assert_eq!((&secret["taken"], &secret["why"]), (&false.into(), &"ignored".into()));
     assert_eq!(secret["pattern"], "secret.md");
     assert_eq!(secret["by"], sandbox.path("notes/.gitignore").to_str().unwrap());
-    assert_eq!(explain("notes/picture.png")["extension"], "png");
+    assert_eq!(explain("notes/picture.gif")["extension"], "gif");
     index(&sandbox, &["notes", "--exclude", "coffee*"]);
     let note = explain("notes/nlp.md");
     assert_eq!((&note["reader"], &note["encoding"]), (&"Markdown".into(), &"UTF-8".into()));

@@ -317,9 +317,9 @@ fn dangling_links_do_no_harm() {
 #[test]
 fn paths_that_cannot_be_indexed_are_reported_before_work_starts() {
     let sandbox = Sandbox::new();
-    sandbox.write("photo.png", "PNG");
+    sandbox.write("photo.gif", "PNG");
     sandbox.run(&["index", "nowhere"]).fails(1, &["nowhere"]);
-    sandbox.run(&["index", "notes", "photo.png"]).fails(1, &["photo.png"]);
+    sandbox.run(&["index", "notes", "photo.gif"]).fails(1, &["photo.gif"]);
     assert!(!sandbox.path("index").exists());
 }
 

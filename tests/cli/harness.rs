@@ -177,6 +177,8 @@ impl Sandbox {
             .env("RAG_QUERY_MODELS", prepared_models())
             .env("RAG_QUERY_CATALOGUE", self.path("catalogue.toml"))
             .env("RAG_QUERY_INDEX", self.path("index"))
+            // Whether this machine has tesseract must not matter: `scans` asks for it.
+            .env("RAG_QUERY_OCR", "off")
             .env("RAG_QUERY_PROFILE", self.profile);
         command
     }
@@ -218,6 +220,17 @@ impl Drop for Sandbox {
             use std::os::unix::fs::PermissionsExt;
             let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o755));
         }
+    }
+}
+
+/// Reports that a test did not run, as the unit tests do: on standard error, and in the file that
+/// `RAG_QUERY_SKIPPED` names, for `./check`.
+pub fn skipped(test: &str, needs: &str) {
+    let line = format!("skipped: needs {needs}: {test}\n");
+    eprint!("{line}");
+    if let Some(path) = std::env::var_os("RAG_QUERY_SKIPPED") {
+        let mut file = fs::File::options().append(true).create(true).open(path).unwrap();
+        file.write_all(line.as_bytes()).unwrap();
     }
 }
 

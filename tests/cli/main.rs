@@ -33,6 +33,7 @@ mod pty;
 mod remote;
 #[cfg(unix)]
 mod repl;
+mod scans;
 mod server;
 mod streams;
 mod tls;
