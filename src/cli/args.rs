@@ -231,6 +231,10 @@ pub struct IndexArgs {
     #[arg(long)]
     pub dry_run: bool,
 
+    /// Keep running, and take in changes as they happen, until interrupted
+    #[arg(long, conflicts_with_all = ["dry_run", "rebuild"])]
+    pub watch: bool,
+
     /// In folders, index only files that match this .gitignore-style pattern, such as '*.md' or
     /// 'notes/**', in any case; can be repeated. Documents of other files stay in the index
     #[arg(long, value_name = "PATTERN")]

@@ -2,6 +2,7 @@
 //! SIGHUP do the same: a shutdown or a closed terminal loses no finished work either.
 
 use std::process;
+use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,11 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Installs the handler of the signals. If that fails, they end the program as usual.
 pub fn install() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(install_once);
+}
+
+fn install_once() {
     let mut first = Instant::now();
     let installed = ctrlc::set_handler(move || {
         let is_first = !INTERRUPTED.swap(true, Ordering::SeqCst);

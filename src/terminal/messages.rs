@@ -374,6 +374,13 @@ impl Lang {
         }
     }
 
+    pub(crate) fn watching(self) -> &'static str {
+        self.pick(
+            "   đang theo dõi thay đổi; Ctrl-C để dừng",
+            "   watching for changes; Ctrl-C stops",
+        )
+    }
+
     pub(crate) fn previewed(self, documents: usize, chunks: usize) -> String {
         match self {
             Self::Vi => format!("{documents} tài liệu, {chunks} đoạn; chỉ mục không thay đổi"),

@@ -312,3 +312,37 @@ fn a_question_may_bring_the_index_up_to_date_first() {
     assert_eq!(documents(), after);
     sandbox.run(&["--extractive", "--refresh", "--force", "What is NLP?"]).exits(0);
 }
+
+/// A folder is followed while it changes, until a signal; a search beside it sees what is new.
+#[cfg(unix)]
+#[test]
+fn a_watched_folder_is_followed() {
+    use std::process::Stdio;
+    use std::time::Instant;
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command(&["index", "--watch", "notes"]);
+    let mut child = command.stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    let begun = Instant::now();
+    let mut has = |words: &str, is_there: bool| {
+        let is_right = || {
+            // All passages, since the question itself is printed too.
+            let found = sandbox.run(&["search", "--json", "--no-rerank", "--top-k", "1000", "NLP"]);
+            found.stdout.contains(words) == is_there && found.status == Some(0)
+        };
+        while !is_right() {
+            assert!(begun.elapsed() < Duration::from_mins(2), "{words}: {is_there}");
+            assert_eq!(child.try_wait().unwrap(), None, "it still runs");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    has("coffee machine", true);
+    sandbox.write("notes/new.md", "# New\n\nThe zeppelin lands at dusk.\n");
+    has("zeppelin", true);
+    sandbox.write("notes/new.md", "# New\n\nThe balloon lands at dawn.\n");
+    has("balloon", true);
+    fs::remove_file(sandbox.path("notes/new.md")).unwrap();
+    has("balloon", false);
+    let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}

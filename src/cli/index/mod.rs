@@ -4,6 +4,7 @@ mod copy;
 mod explain;
 mod manage;
 mod preview;
+mod watch;
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +26,7 @@ use crate::terminal::{Lang, shown_name, time};
 pub fn run(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
     match &args.action {
         None if args.dry_run => preview::run(setup, args),
+        None if args.watch => watch::run(setup, args),
         None => update(setup, args),
         Some(IndexAction::List) => manage::list(setup),
         Some(IndexAction::Info) => manage::info(setup),
