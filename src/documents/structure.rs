@@ -30,7 +30,6 @@ impl Structure {
 
 /// How positions in the text are shown to people.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[allow(dead_code, reason = "the reader of slides follows")]
 pub(crate) enum Places {
     /// The lines of the text are those of the file.
     #[default]

@@ -95,7 +95,7 @@ impl Text {
 }
 
 pub(crate) fn read(file: File, path: &Path) -> Result<Contents, ReadError> {
-    let json = plain_text::text(file, path)?;
+    let (json, omitted) = plain_text::text(file, path)?;
     let damaged = |why: String| ReadError::Damaged {
         path: path.to_owned(),
         why: format!("it is not a notebook: {why}"),
@@ -105,7 +105,7 @@ pub(crate) fn read(file: File, path: &Path) -> Result<Contents, ReadError> {
     if notebook.cells.is_none() && notebook.worksheets.is_none() {
         return Err(damaged("it has no cells".to_owned()));
     }
-    Ok(Contents::One(extract(&notebook)))
+    Ok(Contents::One(Extract { omitted, ..extract(&notebook) }))
 }
 
 fn extract(notebook: &Notebook) -> Extract {

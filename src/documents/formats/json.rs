@@ -29,8 +29,8 @@ const LONG_LINE: usize = 200;
 const MAX_NUMBERS: usize = 32;
 
 pub(crate) fn read(file: File, path: &Path) -> Result<Contents, ReadError> {
-    let text = plain_text::text(file, path)?;
-    Ok(Contents::One(extract(&text)))
+    let (text, omitted) = plain_text::text(file, path)?;
+    Ok(Contents::One(Extract { omitted, ..extract(&text) }))
 }
 
 fn extract(json: &str) -> Extract {

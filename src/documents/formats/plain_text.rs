@@ -59,30 +59,9 @@ fn unless_utf8(
     (!is_utf8).then(|| declared(bytes))
 }
 
-/// All of a text file, decoded and cleaned. It has to be text throughout.
-#[allow(dead_code, reason = "for formats in which a wrong byte may be a wrong value")]
-pub(crate) fn text(file: File, path: &Path) -> Result<String, ReadError> {
-    whole(&bytes(file, path)?, None, path)
-}
-
-/// The same of a file that says in which encoding it is; `declared` finds that out.
-#[allow(dead_code, reason = "for formats in which a wrong byte may be a wrong value")]
-pub(crate) fn text_as_declared(
-    file: File,
-    path: &Path,
-    declared: fn(&[u8]) -> &'static Encoding,
-) -> Result<String, ReadError> {
-    let bytes = bytes(file, path)?;
-    whole(&bytes, unless_utf8(&bytes, declared), path)
-}
-
-fn whole(
-    bytes: &[u8],
-    declared: Option<&'static Encoding>,
-    path: &Path,
-) -> Result<String, ReadError> {
-    let text = encoding::decode(bytes, declared).map_err(|reason| not_text(reason, path))?;
-    Ok(clean(&text).into_owned())
+/// The text of a file, decoded and cleaned. A few of its bytes may be no text; they are named.
+pub(crate) fn text(file: File, path: &Path) -> Result<(String, Vec<ReadError>), ReadError> {
+    with_flaws(&bytes(file, path)?, None, path)
 }
 
 /// A text, and what in its bytes was none.
@@ -125,6 +104,29 @@ fn bytes(file: File, path: &Path) -> Result<Vec<u8>, ReadError> {
 mod tests {
     use crate::documents::ReadError;
     use crate::documents::samples::documents;
+
+    /// One wrong byte must not cost a file of a thousand rows.
+    #[test]
+    fn a_wrong_byte_in_data_is_named_and_the_rest_is_read() {
+        let value = b"gi\xc3\xa1 caf\xe9 4471";
+        for (name, before, after) in [
+            ("a.csv", "tên,số\nchè,", "\nbia,9\n"),
+            ("a.json", "{\"tên\": \"", "\", \"số\": 9}"),
+            ("a.xml", "<?xml version=\"1.0\" encoding=\"UTF-8\"?><r><tên>", "</tên></r>"),
+            ("a.srt", "1\n00:00:01,000 --> 00:00:02,000\nTiếng Việt: ", "\n"),
+            ("a.log", "khởi động: ", "\nxong\n"),
+        ] {
+            let content = [before.as_bytes(), value, after.as_bytes()].concat();
+            let (_folder, mut found) = documents(name, content);
+            let omitted = found.split_off(1);
+            let text = found[0].as_ref().unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert!(text.text.contains("giá caf\u{fffd} 4471"), "{name}: {}", text.text);
+            assert!(
+                matches!(&omitted[..], [Err(ReadError::WrongBytes { places: 1, .. })]),
+                "{name}: {omitted:?}"
+            );
+        }
+    }
 
     #[test]
     fn flaws_and_embedded_data_are_named_and_the_rest_is_read() {

@@ -12,8 +12,8 @@ use crate::documents::structure::{Marks, Places, Structure};
 const PAUSE: u64 = 5000;
 
 pub(crate) fn read(file: File, path: &Path) -> Result<Contents, ReadError> {
-    let text = plain_text::text(file, path)?;
-    Ok(Contents::One(extract(&text)))
+    let (text, omitted) = plain_text::text(file, path)?;
+    Ok(Contents::One(Extract { omitted, ..extract(&text) }))
 }
 
 fn extract(file: &str) -> Extract {

@@ -20,8 +20,8 @@ const SAMPLE_ROWS: usize = 200;
 const MAX_CELL_LINES: u32 = 1000;
 
 pub(crate) fn read(file: File, path: &Path) -> Result<Contents, ReadError> {
-    let text = plain_text::text(file, path)?;
-    Ok(Contents::One(extract(&text)))
+    let (text, omitted) = plain_text::text(file, path)?;
+    Ok(Contents::One(Extract { omitted, ..extract(&text) }))
 }
 
 fn extract(text: &str) -> Extract {

@@ -90,8 +90,10 @@ const TECHNICAL: [&str; 10] =
 const MAX_DEPTH: usize = 1 << 14;
 
 pub(crate) fn read(file: File, path: &Path) -> Result<Contents, ReadError> {
-    let xml = plain_text::text_as_declared(file, path, charset::of_page)?;
-    Ok(Contents::One(extract(&xml, path)))
+    let (xml, flaws) = plain_text::text_with_flaws(file, path, charset::of_page)?;
+    let mut extract = extract(&xml, path);
+    extract.omitted.extend(flaws);
+    Ok(Contents::One(extract))
 }
 
 /// Whether a text begins as an XML file does.

@@ -43,9 +43,13 @@ pub(crate) fn read(file: File, path: &Path) -> Result<Contents, ReadError> {
 
 /// An `OpenDocument` spreadsheet that is one XML file.
 pub(crate) fn read_flat(file: File, path: &Path) -> Result<Contents, ReadError> {
-    let xml = plain_text::text_as_declared(file, path, charset::of_page)?;
+    let (xml, flaws) = plain_text::text_with_flaws(file, path, charset::of_page)?;
     let title = element_text(&xml, "title");
-    contents(&xml, title, path)
+    let mut contents = contents(&xml, title, path)?;
+    if let Contents::One(extract) = &mut contents {
+        extract.omitted.extend(flaws);
+    }
+    Ok(contents)
 }
 
 fn contents(xml: &str, title: Option<String>, path: &Path) -> Result<Contents, ReadError> {
