@@ -7,6 +7,7 @@
 //! Text is normalized once, here: NFC, `\n` line ends, nothing invisible. Every later stage points
 //! into [`Document::text`] with byte spans and never searches for a chunk's text again.
 
+mod bytes;
 mod charset;
 mod clean;
 mod contents;

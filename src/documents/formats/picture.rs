@@ -1,17 +1,17 @@
 //! Picture files: the text that is recognized in them.
 
 use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use super::flow::Flow;
+use crate::documents::bytes::bytes_of;
 use crate::documents::contents::{Contents, Extract};
 use crate::documents::error::ReadError;
 use crate::documents::limits::MAX_PICTURE_BYTES;
 use crate::documents::ocr::{NoOcr, paragraphs};
 use crate::documents::structure::Places;
 
-pub(crate) fn read(mut file: File, path: &Path) -> Result<Contents, ReadError> {
+pub(crate) fn read(file: File, path: &Path) -> Result<Contents, ReadError> {
     let length = file.metadata().map_err(ReadError::io(path))?.len();
     if length > MAX_PICTURE_BYTES as u64 {
         return Err(ReadError::TooLarge { path: path.to_owned(), limit: MAX_PICTURE_BYTES });
@@ -20,8 +20,7 @@ pub(crate) fn read(mut file: File, path: &Path) -> Result<Contents, ReadError> {
     Ok(Contents::Pictures(Box::new(move |ocr| {
         let unread = |why: NoOcr| ReadError::Picture { path: path.clone(), why };
         let ocr = ocr.map_err(unread)?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(ReadError::io(&path))?;
+        let bytes = bytes_of(file, &path, MAX_PICTURE_BYTES)?;
         let text = ocr.picture(&bytes, &path).map_err(unread)?;
         Ok(extract(&text))
     })))

@@ -1,13 +1,13 @@
 //! Plain text and source code, and the text of files in formats whose markup is text.
 
 use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use encoding_rs::Encoding;
 
 use super::TextHead;
 use crate::documents::Markup;
+use crate::documents::bytes::bytes_of;
 use crate::documents::clean::clean;
 use crate::documents::contents::{Contents, Extract};
 use crate::documents::embedded::{LeftOut, without_data};
@@ -25,7 +25,7 @@ pub(crate) fn read_code(file: File, path: &Path) -> Result<Contents, ReadError> 
 
 /// A text file, decoded and cleaned, without embedded data.
 pub(crate) fn extract(file: File, path: &Path, markup: Markup) -> Result<Extract, ReadError> {
-    let (mut text, omitted) = with_flaws(&bytes(file, path)?, None, path)?;
+    let (mut text, omitted) = with_flaws(&bytes_of(file, path, MAX_DOCUMENT_BYTES)?, None, path)?;
     let mut data = LeftOut::default();
     if let Some((rest, left_out)) = without_data(&text) {
         (text, data) = (rest, left_out);
@@ -46,7 +46,7 @@ pub(crate) fn text_with_flaws(
     path: &Path,
     declared: fn(&[u8]) -> &'static Encoding,
 ) -> Result<(String, Vec<ReadError>), ReadError> {
-    let bytes = bytes(file, path)?;
+    let bytes = bytes_of(file, path, MAX_DOCUMENT_BYTES)?;
     with_flaws(&bytes, unless_utf8(&bytes, declared), path)
 }
 
@@ -61,7 +61,7 @@ fn unless_utf8(
 
 /// The text of a file, decoded and cleaned. A few of its bytes may be no text; they are named.
 pub(crate) fn text(file: File, path: &Path) -> Result<(String, Vec<ReadError>), ReadError> {
-    with_flaws(&bytes(file, path)?, None, path)
+    with_flaws(&bytes_of(file, path, MAX_DOCUMENT_BYTES)?, None, path)
 }
 
 /// A text, and what in its bytes was none.
@@ -88,16 +88,6 @@ fn not_text(reason: NotText, path: &Path) -> ReadError {
         NotText::Binary(offset) => ReadError::Binary { path, offset: offset as u64 },
         NotText::Unknown(offset) => ReadError::UnknownEncoding { path, offset },
     }
-}
-
-fn bytes(file: File, path: &Path) -> Result<Vec<u8>, ReadError> {
-    let limit = MAX_DOCUMENT_BYTES;
-    let mut bytes = Vec::new();
-    file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(ReadError::io(path))?;
-    if bytes.len() > limit {
-        return Err(ReadError::TooLarge { path: path.to_owned(), limit });
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]

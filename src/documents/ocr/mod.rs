@@ -119,7 +119,7 @@ impl Ocr {
         texts.pop().unwrap_or_else(|| Err("nothing came of it".to_owned())).map_err(NoOcr::Failed)
     }
 
-    /// The text of pages of a PDF file, counted from 1, or why there is none.
+    /// The text of pages of a PDF file, counted from 1 and ascending, or why there is none.
     pub fn pages(
         &self,
         file: &[u8],
@@ -160,7 +160,7 @@ impl Ocr {
                     // What cannot be kept is recognized again.
                     let _ = keep(&kept(page), text);
                 }
-                if let Some(at) = all.iter().position(|&other| other == page) {
+                if let Ok(at) = all.binary_search(&page) {
                     texts[at] = Some(text);
                 }
             })?;

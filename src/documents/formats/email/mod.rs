@@ -6,9 +6,10 @@ mod message;
 mod text;
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
+use crate::documents::bytes::bytes_of;
 use crate::documents::contents::{Contents, Record};
 use crate::documents::error::ReadError;
 use crate::documents::formats::TextHead;
@@ -20,7 +21,7 @@ const MAX_LINE: u64 = 1 << 20;
 
 /// One message (`.eml`).
 pub(crate) fn read(file: File, path: &Path) -> Result<Contents, ReadError> {
-    Ok(Contents::One(message::extract(&bytes(file, path)?, path)?))
+    Ok(Contents::One(message::extract(&bytes_of(file, path, MAX_DOCUMENT_BYTES)?, path)?))
 }
 
 /// A message as Outlook keeps it, for which there is no reader: it is named, not passed over.
@@ -30,7 +31,7 @@ pub(crate) fn refuse_outlook(_file: File, path: &Path) -> Result<Contents, ReadE
 
 /// One message of Apple Mail: its length on the first line, and properties after it.
 pub(crate) fn read_emlx(file: File, path: &Path) -> Result<Contents, ReadError> {
-    let bytes = bytes(file, path)?;
+    let bytes = bytes_of(file, path, MAX_DOCUMENT_BYTES)?;
     let line = bytes.iter().position(|&byte| byte == b'\n').unwrap_or(0);
     let length = std::str::from_utf8(&bytes[..line]).ok().and_then(|it| it.trim().parse().ok());
     let message = length.map_or(&bytes[..], |length: usize| {
@@ -75,16 +76,6 @@ pub(crate) fn is_message(head: &TextHead) -> bool {
         && ["\nfrom:", "\nsubject:", "\nto:", "\ndate:", "\nby ", "\n\t"]
             .iter()
             .any(|name| head.start.contains(name))
-}
-
-fn bytes(file: File, path: &Path) -> Result<Vec<u8>, ReadError> {
-    let limit = MAX_DOCUMENT_BYTES;
-    let mut bytes = Vec::new();
-    file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(ReadError::io(path))?;
-    if bytes.len() > limit {
-        return Err(ReadError::TooLarge { path: path.to_owned(), limit });
-    }
-    Ok(bytes)
 }
 
 struct Mailbox {

@@ -16,6 +16,7 @@ use std::path::Path;
 
 use super::TextHead;
 use super::package::{Package, element_text};
+use crate::documents::bytes::bytes_of;
 use crate::documents::contents::{Contents, Extract};
 use crate::documents::encoding;
 use crate::documents::error::ReadError;
@@ -65,13 +66,7 @@ fn packed(file: File, path: &Path) -> Result<Extract, ReadError> {
 
 /// The text of a flat file.
 fn text(file: File, path: &Path) -> Result<String, ReadError> {
-    let mut bytes = Vec::new();
-    file.take(MAX_UNPACKED_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(ReadError::io(path))?;
-    if bytes.len() > MAX_UNPACKED_BYTES {
-        return Err(ReadError::TooLarge { path: path.to_owned(), limit: MAX_UNPACKED_BYTES });
-    }
+    let bytes = bytes_of(file, path, MAX_UNPACKED_BYTES)?;
     match encoding::decode(&bytes, None) {
         Ok(text) => Ok(text.into_owned()),
         Err(reason) => {

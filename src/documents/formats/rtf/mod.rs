@@ -12,10 +12,10 @@ mod tokens;
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use super::flow::{Flow, Script};
+use crate::documents::bytes::bytes_of;
 use crate::documents::clean::clean;
 use crate::documents::contents::{Contents, Extract};
 use crate::documents::error::ReadError;
@@ -35,13 +35,7 @@ const MAX_NAMED: usize = 1 << 14;
 const MAX_NAME_BYTES: usize = 1 << 10;
 
 pub(crate) fn read(file: File, path: &Path) -> Result<Contents, ReadError> {
-    let mut bytes = Vec::new();
-    file.take(MAX_UNPACKED_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(ReadError::io(path))?;
-    if bytes.len() > MAX_UNPACKED_BYTES {
-        return Err(ReadError::TooLarge { path: path.to_owned(), limit: MAX_UNPACKED_BYTES });
-    }
+    let bytes = bytes_of(file, path, MAX_UNPACKED_BYTES)?;
     if !bytes.trim_ascii_start().starts_with(b"{\\rtf") {
         let why = "it does not begin as RTF files do".to_owned();
         return Err(ReadError::Damaged { path: path.to_owned(), why });

@@ -1,6 +1,7 @@
 //! Reads workbooks of Excel as a job for a process of its own: the library that knows them takes the
 //! memory that a file makes it take.
 
+use std::fmt::Display;
 use std::io::Cursor;
 use std::time::Duration;
 
@@ -76,23 +77,16 @@ fn read_xlsx(mut workbook: Xlsx<Cursor<&[u8]>>, output: &mut Output) -> Message 
             }
         };
         let formats = Formats::of(cells.styles());
-        loop {
-            match cells.next_cell_with_style_id() {
-                Ok(Some((cell, style))) => {
-                    let (row, column) = cell.get_position();
-                    let code = formats.code(style);
-                    if !rows.take(row, column, shown(cell.get_value(), code, is_1904)) {
-                        return Message::Done;
-                    }
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    rows.fail(&error.to_string());
-                    break;
-                }
-            }
+        let next = || {
+            let cell = cells.next_cell_with_style_id()?;
+            Ok(cell.map(|(cell, style)| {
+                let value = shown(cell.get_value(), formats.code(style), is_1904);
+                (cell.get_position(), value)
+            }))
+        };
+        if !rows.take_all::<XlsxError>(next) {
+            return Message::Done;
         }
-        rows.send();
     }
     Message::Done
 }
@@ -112,22 +106,13 @@ fn read_xlsb(bytes: &[u8], output: &mut Output) -> Message {
                 continue;
             }
         };
-        loop {
-            match cells.next_cell() {
-                Ok(Some(cell)) => {
-                    let (row, column) = cell.get_position();
-                    if !rows.take(row, column, shown(cell.get_value(), None, false)) {
-                        return Message::Done;
-                    }
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    rows.fail(&error.to_string());
-                    break;
-                }
-            }
+        let next = || {
+            let cell = cells.next_cell()?;
+            Ok(cell.map(|cell| (cell.get_position(), shown(cell.get_value(), None, false))))
+        };
+        if !rows.take_all::<XlsbError>(next) {
+            return Message::Done;
         }
-        rows.send();
     }
     Message::Done
 }
@@ -266,6 +251,30 @@ impl<'o, 'p> Rows<'o, 'p> {
         let is_heard = output.send(&Message::Sheet(name.to_owned())).is_continue()
             && output.send(&Message::Merged(merged.collect())).is_continue();
         Self { output, batch: Vec::new(), is_heard }
+    }
+
+    /// Takes the cells of a sheet, each at its row and column, up to one that cannot be read; `false`
+    /// if nobody listened any more when a cell came.
+    fn take_all<E: Display>(
+        &mut self,
+        mut next: impl FnMut() -> Result<Option<((u32, u32), Shown)>, E>,
+    ) -> bool {
+        loop {
+            match next() {
+                Ok(Some(((row, column), shown))) => {
+                    if !self.take(row, column, shown) {
+                        return false;
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    self.fail(&error.to_string());
+                    break;
+                }
+            }
+        }
+        self.send();
+        true
     }
 
     /// Takes a cell; `false` if nobody listens any more.
