@@ -40,46 +40,57 @@ fn extract(file: &str) -> Extract {
     said.finish()
 }
 
-#[derive(Default)]
-struct Said {
-    text: String,
-    from: Marks,
-    until: Marks,
-    /// Milliseconds.
+/// What is said at a time, in milliseconds.
+struct Cue {
     begins: u64,
     ends: u64,
-    is_after_a_pause: bool,
-    last_line: String,
+    lines: Vec<String>,
 }
+
+/// In the order of the file.
+#[derive(Default)]
+struct Said(Vec<Cue>);
 
 impl Said {
     fn begin(&mut self, from: u64, until: u64) {
-        self.is_after_a_pause |= from > self.ends + PAUSE || from < self.begins;
-        (self.begins, self.ends) = (from, until.max(from));
+        self.0.push(Cue { begins: from, ends: until.max(from), lines: Vec::new() });
     }
 
     fn line(&mut self, line: &str) {
         let line = line.trim();
-        // Captions that roll repeat the line before.
-        if line.is_empty() || line == self.last_line {
-            return;
+        if let Some(cue) = self.0.last_mut().filter(|_| !line.is_empty()) {
+            cue.lines.push(line.to_owned());
         }
-        line.clone_into(&mut self.last_line);
-        if !self.text.is_empty() {
-            let is_after_a_pause = std::mem::take(&mut self.is_after_a_pause);
-            self.text.push_str(if is_after_a_pause { "\n\n" } else { "\n" });
-        }
-        self.is_after_a_pause = false;
-        let seconds = |milliseconds: u64| u32::try_from(milliseconds).unwrap_or(u32::MAX);
-        self.from.push((self.text.len(), seconds(self.begins / 1000)));
-        self.until.push((self.text.len(), seconds(self.ends.div_ceil(1000))));
-        self.text.push_str(line);
     }
 
-    fn finish(self) -> Extract {
-        let places = Places::Seconds { from: self.from, until: self.until };
-        let structure = Structure { places, ..Structure::default() };
-        Extract { text: self.text, structure, ..Extract::default() }
+    /// The cues in the order in which players show them, whatever their order in the file.
+    fn finish(mut self) -> Extract {
+        self.0.sort_by_key(|cue| cue.begins);
+        let (mut text, mut from, mut until) = (String::new(), Marks::new(), Marks::new());
+        let (mut last_line, mut last_end, mut is_after_a_pause) = ("", 0, false);
+        let seconds = |milliseconds: u64| u32::try_from(milliseconds).unwrap_or(u32::MAX);
+        for cue in &self.0 {
+            is_after_a_pause |= cue.begins > last_end + PAUSE;
+            // A cue may end after others that begin later.
+            last_end = cue.ends.max(last_end);
+            for line in &cue.lines {
+                // Captions that roll repeat the line before.
+                if line == last_line {
+                    continue;
+                }
+                last_line = line;
+                if !text.is_empty() {
+                    text.push_str(if is_after_a_pause { "\n\n" } else { "\n" });
+                }
+                is_after_a_pause = false;
+                from.push((text.len(), seconds(cue.begins / 1000)));
+                until.push((text.len(), seconds(last_end.div_ceil(1000))));
+                text.push_str(line);
+            }
+        }
+        let structure =
+            Structure { places: Places::Seconds { from, until }, ..Structure::default() };
+        Extract { text, structure, ..Extract::default() }
     }
 }
 
@@ -184,6 +195,17 @@ mod tests {
         let document = document("a.vtt", vtt);
         assert_eq!(document.text, "An Nguyễn: Chào chị\nChào chị\nkhoẻ không\nnhé");
         assert_eq!(times(&document, "nhé"), Some(Place::Seconds(4, 5)));
+    }
+
+    /// Places run forward, though cues may be out of order, or end after those that follow.
+    #[test]
+    fn cues_are_read_in_the_order_of_their_times() {
+        let srt = "1\n00:01:26,000 --> 00:01:30,000\nsau\n\n2\n00:00:50,000 --> 00:01:00,000\ntrước\n\n\
+                   3\n00:00:52,000 --> 00:00:54,000\nxen vào\n";
+        let document = document("a.srt", srt);
+        assert_eq!(document.text, "trước\nxen vào\n\nsau");
+        assert_eq!(times(&document, "xen vào"), Some(Place::Seconds(52, 60)));
+        assert_eq!(times(&document, "trước\nxen vào\n\nsau"), Some(Place::Seconds(50, 90)));
     }
 
     #[test]
