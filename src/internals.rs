@@ -24,7 +24,7 @@ pub mod compute {
 }
 
 pub mod documents {
-    pub use crate::documents::{Document, Filter, Markup, Place, ReadError, read, walk};
+    pub use crate::documents::{Document, Filter, Markup, Place, Programs, ReadError, read, walk};
 }
 
 pub mod embedding {

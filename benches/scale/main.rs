@@ -32,7 +32,7 @@ use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
 use rag_query::internals::chunks::ChunkSettings;
 use rag_query::internals::compute::{SimdLevel, pool};
-use rag_query::internals::documents::{self, Filter, Markup, Place};
+use rag_query::internals::documents::{self, Filter, Markup, Place, Programs};
 use rag_query::internals::embedding::{Embedder, Tokens};
 use rag_query::internals::index::update::preview;
 use rag_query::internals::index::{
@@ -408,7 +408,7 @@ fn cut(model: &Path, documents: &Path) -> Result<Value> {
     let bytes: u64 = files.sum();
     let mut chunks = 0;
     let start = Instant::now();
-    preview(&walk, &ChunkSettings::default(), &embedder, None, &mut |_, passages| {
+    preview(&walk, &ChunkSettings::default(), &embedder, Programs::none(), &mut |_, passages| {
         chunks += passages.len();
         Ok(())
     })?;
@@ -436,11 +436,16 @@ fn embed(model: &Path, documents: &Path, vectors: &Path) -> Result<Value> {
         anyhow::Ok(())
     };
     // Cut as for an index: a whole text may be longer than the embedder's window.
-    let previewed =
-        preview(&walk, &ChunkSettings::default(), &embedder, None, &mut |_, passages| {
+    let previewed = preview(
+        &walk,
+        &ChunkSettings::default(),
+        &embedder,
+        Programs::none(),
+        &mut |_, passages| {
             waiting.extend(passages.iter().map(Passage::text_to_embed));
             if waiting.len() >= 64 { write(&mut waiting) } else { Ok(()) }
-        })?;
+        },
+    )?;
     ensure!(previewed.problems.is_empty(), "{}", previewed.problems.join("; "));
     write(&mut waiting)?;
     out.flush()?;

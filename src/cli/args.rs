@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::documents::OCR_LANGUAGES;
+use crate::documents::{OCR_LANGUAGES, ProgramReader};
 use crate::generation::local::placement::DeviceChoice;
 use crate::index::Shard;
 use crate::terminal::Lang;
@@ -86,7 +86,7 @@ pub struct Global {
     pub refresh: bool,
 
     #[command(flatten)]
-    pub ocr: OcrArgs,
+    pub reading: ReadingArgs,
 
     /// Language of messages [default: from the locale]
     #[arg(long, global = true, value_name = "LANG")]
@@ -255,8 +255,9 @@ pub struct IndexArgs {
     pub strict: bool,
 }
 
+/// The programs that help with reading documents.
 #[derive(Debug, Args)]
-pub struct OcrArgs {
+pub struct ReadingArgs {
     /// Whether the text of scanned pages and of pictures is recognized
     #[arg(
         long,
@@ -278,6 +279,18 @@ pub struct OcrArgs {
         env = "RAG_QUERY_OCR_LANGUAGES"
     )]
     pub ocr_languages: String,
+
+    /// A program whose output is the text of files with this extension, such as 'odg=odg2txt {}',
+    /// where `{}` stands for the file; can be repeated. Give it again whenever files are read. In the
+    /// environment, one a line
+    #[arg(
+        long,
+        global = true,
+        value_name = "EXT=COMMAND",
+        value_delimiter = '\n',
+        env = "RAG_QUERY_READERS"
+    )]
+    pub reader: Vec<ProgramReader>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

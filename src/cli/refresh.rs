@@ -48,14 +48,17 @@ fn update(
     roots: &[PathBuf],
 ) -> Result<bool> {
     let begun = Instant::now();
-    let walk = walk(roots, &Filter::new(include, exclude)?)?;
+    let filter = Filter::new(include, exclude)?.with_readers(&setup.global.reading.reader);
+    let walk = walk(roots, &filter)?;
     if is_current(&walk, ledger) {
         return Ok(false);
     }
     let writer = setup.index.write(models.index_settings.clone(), Start::Update)?;
     let embedder = models.embedder.get()?;
-    let summary = watched(setup, |Run { stop, ocr, watch }| {
-        Indexer::new(writer, embedder, Start::Update, stop, watch).recognizing(ocr).update(&walk)
+    let summary = watched(setup, |Run { stop, programs, watch }| {
+        Indexer::new(writer, embedder, Start::Update, stop, watch)
+            .reading_with(programs)
+            .update(&walk)
     })?;
     if summary.indexed + summary.removed > 0 {
         let (terminal, took) = (setup.terminal, time(begun.elapsed()));

@@ -206,6 +206,14 @@ pub enum ReadError {
         /// Why its text was not recognized.
         why: NoOcr,
     },
+    /// A program that the user named as the reader failed.
+    #[error("cannot read `{}`: {why}; check the command given with --reader", .path.display())]
+    Program {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with the program, which is named.
+        why: String,
+    },
     /// Once unpacked, more text than a document may have.
     #[error("`{}` unpacks to more than {} MiB of text; split it", .path.display(), limit / MIB)]
     Unpacked {

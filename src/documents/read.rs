@@ -13,31 +13,31 @@ use super::error::ReadError;
 use super::formats::{FileFormat, supported};
 use super::limits::MAX_DOCUMENT_BYTES;
 use super::name::FileName;
-use super::ocr::{NoOcr, Ocr};
+use super::ocr::NoOcr;
+use super::programs::Programs;
 use super::recognize::{as_it_begins, recognize};
 use super::record::record_id;
 
-/// Reads the documents of one file; pictures are not recognized. Nothing is opened before the first
-/// `next`.
+/// Reads the documents of one file without other programs. Nothing is opened before the first `next`.
 #[must_use]
 pub fn read(path: &Path) -> Documents<'static> {
-    read_with(path, None)
+    read_with(path, Programs::none())
 }
 
-/// As [`read`], and reads the text in pictures with `ocr`.
+/// As [`read`], with the programs that help.
 #[must_use]
-pub fn read_with<'o>(path: &Path, ocr: Option<&'o Ocr>) -> Documents<'o> {
-    Documents { path: path.to_owned(), state: State::Unopened, ocr }
+pub fn read_with<'p>(path: &Path, programs: &'p Programs) -> Documents<'p> {
+    Documents { path: path.to_owned(), state: State::Unopened, programs }
 }
 
 /// The documents of one file, in its order. See [`read`].
 ///
 /// After a [`ReadError::Line`] or a [`ReadError::Part`] the next documents follow. A document may be followed by
 /// errors that say what of its file was left out. Any other error is the last item.
-pub struct Documents<'o> {
+pub struct Documents<'p> {
     path: PathBuf,
     state: State,
-    ocr: Option<&'o Ocr>,
+    programs: &'p Programs,
 }
 
 enum State {
@@ -74,31 +74,27 @@ impl fmt::Debug for State {
 impl Documents<'_> {
     /// Opens the file. Gives its document, if it holds only one.
     fn begin(&mut self) -> Result<Option<Document>, ReadError> {
+        if let Some(reader) = self.programs.reader_of(&self.path) {
+            let id = id_of(&self.path)?;
+            let extract = self.programs.read(reader, &self.path)?;
+            return Ok(Some(self.one(id, extract)));
+        }
         let (file, id, format) = open(&self.path)?;
         let contents = match (format.read)(file, &self.path)? {
-            Contents::Pictures(finish) => Contents::One(finish(self.ocr.ok_or(NoOcr::Off))?),
+            Contents::Pictures(finish) => {
+                Contents::One(finish(self.programs.ocr.as_ref().ok_or(NoOcr::Off))?)
+            }
             contents => contents,
         };
         match contents {
-            Contents::One(mut extract) => {
+            Contents::One(extract) => {
                 debug_assert!(
                     format.cites.names(&extract.structure.places),
                     "{} cites a {:?}",
                     format.name,
                     format.cites
                 );
-                let mut omitted = std::mem::take(&mut extract.omitted);
-                let data = std::mem::take(&mut extract.data);
-                if data.places > 0 {
-                    omitted.push(ReadError::Embedded {
-                        path: self.path.clone(),
-                        places: data.places,
-                        bytes: data.bytes,
-                        first: extract.structure.places.at(data.first),
-                    });
-                }
-                self.state = State::Omitted(omitted.into_iter());
-                Ok(Some(document(id, FileName::of(&self.path), extract)))
+                Ok(Some(self.one(id, extract)))
             }
             // Finished above.
             Contents::Pictures(_) => Ok(None),
@@ -108,6 +104,22 @@ impl Documents<'_> {
                 Ok(None)
             }
         }
+    }
+
+    /// The only document of the file. What was left out of it follows.
+    fn one(&mut self, id: String, mut extract: Extract) -> Document {
+        let mut omitted = std::mem::take(&mut extract.omitted);
+        let data = std::mem::take(&mut extract.data);
+        if data.places > 0 {
+            omitted.push(ReadError::Embedded {
+                path: self.path.clone(),
+                places: data.places,
+                bytes: data.bytes,
+                first: extract.structure.places.at(data.first),
+            });
+        }
+        self.state = State::Omitted(omitted.into_iter());
+        document(id, FileName::of(&self.path), extract)
     }
 }
 
@@ -151,8 +163,15 @@ fn document(id: String, name: FileName, extract: Extract) -> Document {
     Document { id, title, name, keywords, text, format: markup, structure }
 }
 
-/// The format in which the file at `path` is read and, of text, its encoding.
-pub fn reader_of(path: &Path) -> Option<(&'static str, Option<&'static str>)> {
+/// The format in which the file at `path` is read, or the program that reads it, and the encoding of a
+/// text.
+pub fn reader_of<'p>(
+    path: &Path,
+    programs: &'p Programs,
+) -> Option<(&'p str, Option<&'static str>)> {
+    if let Some(reader) = programs.reader_of(path) {
+        return Some((reader.program(), None));
+    }
     let format = recognize(path).ok()??;
     let format = as_it_begins(path, format).ok()?;
     if format.is_binary() {
@@ -166,21 +185,24 @@ pub fn reader_of(path: &Path) -> Option<(&'static str, Option<&'static str>)> {
 
 /// The open file, its document id, and its format.
 fn open(path: &Path) -> Result<(File, String, &'static FileFormat), ReadError> {
-    // Before opening: opening a pipe would wait for its writer.
-    if !path.metadata().map_err(ReadError::io(path))?.is_file() {
-        return Err(ReadError::NotAFile { path: path.to_owned() });
-    }
+    let id = id_of(path)?;
     let Some(format) = recognize(path).map_err(ReadError::io(path))? else {
         return Err(ReadError::Unsupported { path: path.to_owned(), supported: supported() });
     };
     let format = as_it_begins(path, format).map_err(ReadError::io(path))?;
-    let absolute = std::path::absolute(path).map_err(ReadError::io(path))?;
-    let id = absolute
-        .into_os_string()
-        .into_string()
-        .map_err(|path| ReadError::PathNotUnicode { path: path.into() })?;
     let file = File::open(path).map_err(ReadError::io(path))?;
     Ok((file, id, format))
+}
+
+/// The document id of a regular file: its absolute path.
+fn id_of(path: &Path) -> Result<String, ReadError> {
+    // Nothing else is opened: opening a pipe would wait for its writer.
+    if !path.metadata().map_err(ReadError::io(path))?.is_file() {
+        return Err(ReadError::NotAFile { path: path.to_owned() });
+    }
+    let absolute = std::path::absolute(path).map_err(ReadError::io(path))?;
+    let id = absolute.into_os_string().into_string();
+    id.map_err(|path| ReadError::PathNotUnicode { path: path.into() })
 }
 
 #[cfg(test)]
@@ -270,7 +292,8 @@ mod tests {
             records: Box::new(records.into_iter()),
             omitted: Vec::new().into_iter(),
         };
-        let found: Vec<String> = Documents { path: "a".into(), state, ocr: None }
+        let programs = Programs::default();
+        let found: Vec<String> = Documents { path: "a".into(), state, programs: &programs }
             .map(|item| item.map_or_else(|_| "error".to_owned(), |document| document.id))
             .collect();
         assert_eq!(found, ["/a.jsonl#1", "error", "/a.jsonl#3", "error"]);

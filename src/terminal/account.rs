@@ -123,7 +123,8 @@ impl Lang {
         }
         if let Some(reading) = &explained.reading {
             let Reading { documents, letters, chunks, .. } = reading;
-            let how: Vec<&str> = [reading.reader, reading.encoding].into_iter().flatten().collect();
+            let how: Vec<&str> =
+                [reading.reader.as_deref(), reading.encoding].into_iter().flatten().collect();
             let counts = match self {
                 Self::Vi => format!("{documents} tài liệu, {letters} chữ cái, {chunks} đoạn"),
                 Self::En => format!("{documents} documents, {letters} letters, {chunks} chunks"),

@@ -27,6 +27,7 @@ mod milvus;
 #[path = "../fixtures/pdf_file.rs"]
 #[allow(dead_code, reason = "Helvetica is enough here")]
 mod pdf_file;
+mod programs;
 mod prompt;
 #[cfg(unix)]
 mod pty;

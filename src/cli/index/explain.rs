@@ -18,12 +18,12 @@ pub fn run(setup: &Setup, paths: &[PathBuf]) -> Result<Exit> {
     // Without an index, the files are explained all the same.
     let ledger = setup.index.open().and_then(|index| index.ledger()).unwrap_or_default();
     let settings = &models.index_settings.chunking;
-    let ocr = super::ocr(&setup.global.ocr, Box::new(|_, _, _| ControlFlow::Continue(())))?;
+    let programs =
+        super::programs(&setup.global.reading, Box::new(|_, _, _| ControlFlow::Continue(())));
     for path in paths {
         let path = place(path).with_context(|| format!("cannot find {}", path.display()))?;
         for (file, reason) in fates(setup, &path, &ledger)? {
-            let explained =
-                explain(&file, reason, &ledger, settings, &models.embedder, ocr.as_ref())?;
+            let explained = explain(&file, reason, &ledger, settings, &models.embedder, &programs)?;
             if setup.global.json {
                 setup.terminal.print_json(&explained)?;
             } else {
@@ -62,7 +62,8 @@ fn fates(setup: &Setup, path: &Path, ledger: &Ledger) -> Result<BTreeMap<PathBuf
             fates.insert(root, None);
             continue;
         }
-        let looked = look_at(&root, &Filter::new(&include, &exclude)?, path);
+        let filter = Filter::new(&include, &exclude)?;
+        let looked = look_at(&root, &filter.with_readers(&setup.global.reading.reader), path);
         for problem in looked.problems {
             setup.terminal.warn(&problem.to_string());
         }

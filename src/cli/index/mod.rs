@@ -13,11 +13,11 @@ use std::time::Instant;
 use anyhow::Result;
 use indicatif::ProgressBar;
 
-use super::args::{IndexAction, IndexArgs, OcrArgs, OcrChoice};
+use super::args::{IndexAction, IndexArgs, OcrChoice, ReadingArgs};
 use super::exit::Exit;
 use super::interrupt::{self, Interruptible};
 use super::setup::Setup;
-use crate::documents::{self, Filter, Ocr, OcrWatch, Walk};
+use crate::documents::{self, Filter, Ocr, OcrWatch, ProgramReader, Programs, Walk};
 use crate::index::Start;
 use crate::index::update::{FileAccount, Indexer, IndexingProgress, IndexingSummary};
 use crate::models;
@@ -40,8 +40,9 @@ pub fn run(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
 }
 
 /// The files that the options select.
-fn walk(args: &IndexArgs) -> Result<Walk> {
-    let mut walk = documents::walk(&args.paths, &Filter::new(&args.include, &args.exclude)?)?;
+fn walk(args: &IndexArgs, programs: &[ProgramReader]) -> Result<Walk> {
+    let filter = Filter::new(&args.include, &args.exclude)?;
+    let mut walk = documents::walk(&args.paths, &filter.with_readers(programs))?;
     if let Some(shard) = args.shard {
         walk.share(|file| shard.has(file));
     }
@@ -53,7 +54,7 @@ fn update(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
     let models = setup.models()?;
     let begun = Instant::now();
     // Before the embedder loads, so that an unusable path or index is reported at once.
-    let walk = walk(args)?;
+    let walk = walk(args, &setup.global.reading.reader)?;
     let start = if args.rebuild { Start::Rebuild } else { Start::Update };
     if start == Start::Update {
         setup.renew_terms()?;
@@ -71,9 +72,9 @@ fn update(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
     let embedder = models.embedder.get()?;
     step.done_in(loading.elapsed());
     interrupt::install();
-    let summary = watched(setup, |Run { stop, ocr, watch }| {
+    let summary = watched(setup, |Run { stop, programs, watch }| {
         Indexer::new(writer, embedder, start, stop, watch)
-            .recognizing(ocr)
+            .reading_with(programs)
             .by_content(args.checksum)
             .replacing(replaced)
             .update(&walk)
@@ -94,7 +95,7 @@ fn update(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
 /// What a run works with.
 pub struct Run<'r> {
     pub stop: &'r AtomicBool,
-    pub ocr: Option<&'r Ocr>,
+    pub programs: &'r Programs,
     pub watch: &'r mut dyn FnMut(IndexingProgress),
 }
 
@@ -106,13 +107,15 @@ pub fn watched(
     let (terminal, lang) = (setup.terminal, setup.terminal.lang);
     let busy = Interruptible::begin();
     let bar = terminal.bar(0, true);
-    let ocr = ocr(&setup.global.ocr, watch_pages(bar.clone(), lang, busy.interrupted()))?;
+    let watch_ocr = watch_pages(bar.clone(), lang, busy.interrupted());
+    let mut programs = programs(&setup.global.reading, watch_ocr);
+    programs.stop = Some(busy.interrupted());
     let embedding = Instant::now();
     let mut watch = |progress: IndexingProgress| {
         let seconds = embedding.elapsed().as_secs_f64().max(1e-3);
         show(&bar, lang, progress, progress.chunks as f64 / seconds);
     };
-    let summary = run(Run { stop: busy.interrupted(), ocr: ocr.as_ref(), watch: &mut watch });
+    let summary = run(Run { stop: busy.interrupted(), programs: &programs, watch: &mut watch });
     bar.finish_and_clear();
     let summary = summary?;
     tell_problems(setup, &summary.problems, &summary.files, &summary.unmatched);
@@ -125,13 +128,18 @@ pub fn watched(
     Ok(summary)
 }
 
-/// What reads the text in pictures.
-fn ocr(args: &OcrArgs, watch: OcrWatch) -> Result<Option<Ocr>> {
-    if args.ocr == OcrChoice::Off {
-        return Ok(None);
+/// The programs that the options name.
+fn programs(args: &ReadingArgs, watch: OcrWatch) -> Programs {
+    let ocr = || {
+        // Without a data folder, pages are recognized anew each time.
+        let cache = models::data_dir().ok().map(|folder| folder.join("ocr"));
+        Ocr::new("tesseract".into(), args.ocr_languages.clone(), cache, watch)
+    };
+    Programs {
+        ocr: (args.ocr == OcrChoice::Auto).then(ocr),
+        readers: args.reader.clone(),
+        stop: None,
     }
-    let cache = models::data_dir()?.join("ocr");
-    Ok(Some(Ocr::new("tesseract".into(), args.ocr_languages.clone(), cache, watch)))
 }
 
 /// Shows which page is recognized, and stops when the run does.

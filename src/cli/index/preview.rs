@@ -23,7 +23,7 @@ struct Shown<'a> {
 pub fn run(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
     let (terminal, lang) = (setup.terminal, setup.terminal.lang);
     let models = setup.models()?;
-    let walk = super::walk(args)?;
+    let walk = super::walk(args, &setup.global.reading.reader)?;
     let embedder = models.embedder.get()?;
     let (mut documents, mut chunks) = (0, 0);
     let mut show = |id: &str, passages: &[Passage]| -> Result<()> {
@@ -52,9 +52,9 @@ pub fn run(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
         Ok(())
     };
     let settings = &models.index_settings.chunking;
-    let ocr = super::ocr(&setup.global.ocr, Box::new(|_, _, _| ControlFlow::Continue(())))?;
-    let Previewed { problems, files } =
-        preview(&walk, settings, embedder, ocr.as_ref(), &mut show)?;
+    let programs =
+        super::programs(&setup.global.reading, Box::new(|_, _, _| ControlFlow::Continue(())));
+    let Previewed { problems, files } = preview(&walk, settings, embedder, &programs, &mut show)?;
     super::tell_problems(setup, &problems, &files, &walk.unmatched);
     terminal.say(&lang.previewed(documents, chunks));
     super::tell_files(setup, &files);

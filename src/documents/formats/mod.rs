@@ -19,7 +19,7 @@ mod open_document;
 mod package;
 pub(crate) mod pdf;
 mod picture;
-mod plain_text;
+pub(crate) mod plain_text;
 mod ppt;
 mod pptx;
 mod rtf;

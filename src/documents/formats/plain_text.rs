@@ -70,6 +70,16 @@ fn with_flaws(
     declared: Option<&'static Encoding>,
     path: &Path,
 ) -> Result<(String, Vec<ReadError>), ReadError> {
+    let (text, flaws) = decoded(bytes, declared, path)?;
+    Ok((clean(&text).into_owned(), flaws))
+}
+
+/// A text as it stands in its bytes, and what in them was none.
+pub(crate) fn decoded(
+    bytes: &[u8],
+    declared: Option<&'static Encoding>,
+    path: &Path,
+) -> Result<(String, Vec<ReadError>), ReadError> {
     let Decoded { text, flaws } =
         encoding::decode_with_flaws(bytes, declared).map_err(|reason| not_text(reason, path))?;
     let error = |Flaw { kind, places, line, offset }| {
@@ -79,7 +89,7 @@ fn with_flaws(
             FlawKind::Zero => ReadError::ZeroBytes { path, places, line, offset },
         }
     };
-    Ok((clean(&text).into_owned(), flaws.into_iter().map(error).collect()))
+    Ok((text.into_owned(), flaws.into_iter().map(error).collect()))
 }
 
 fn not_text(reason: NotText, path: &Path) -> ReadError {

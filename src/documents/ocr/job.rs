@@ -1,10 +1,9 @@
 //! Recognizes the text of pages, as a job for a process of its own: pictures are decoded and handed to
 //! `tesseract`, which inherits the limits of that process.
 
-use std::io::{Read, Write};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
@@ -15,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::page::{Drawn, draw};
 use crate::documents::limits::MAX_PDF_BYTES;
+use crate::documents::process::{Bounds, output_of};
 use crate::support::worker::{Job, Output};
 
 /// For one page; real ones take seconds.
@@ -60,7 +60,7 @@ fn run(input: &[u8], output: &mut Output) {
     let file = &input[end + 1..];
     match &order.pages {
         None => {
-            let text = tesseract(&order, None, file);
+            let text = tesseract(&order, None, file.to_vec());
             let _ = output.send(&Recognized { page: 1, text });
         }
         Some(pages) => recognize_pages(&order, pages, file.to_vec(), output),
@@ -110,11 +110,11 @@ fn recognize_page(order: &Order, pdf: &Pdf, number: u32) -> Result<String, Strin
     let Drawn { grey, dpi } = draw(page).ok_or("its pictures cannot be decoded")?;
     let mut picture = format!("P5\n{} {}\n255\n", grey.width, grey.height).into_bytes();
     picture.extend(grey.values);
-    tesseract(order, Some(dpi), &picture)
+    tesseract(order, Some(dpi), picture)
 }
 
 /// The text of a picture file of any kind that `tesseract` reads.
-fn tesseract(order: &Order, dpi: Option<u32>, picture: &[u8]) -> Result<String, String> {
+fn tesseract(order: &Order, dpi: Option<u32>, picture: Vec<u8>) -> Result<String, String> {
     let mut command = Command::new(&order.program);
     command.args(["-", "-", "-l", &order.languages]);
     if let Some(dpi) = dpi {
@@ -122,38 +122,7 @@ fn tesseract(order: &Order, dpi: Option<u32>, picture: &[u8]) -> Result<String, 
     }
     // One thread each: pages are recognized side by side.
     command.env("OMP_THREAD_LIMIT", "1");
-    run_on(command, picture)
-}
-
-/// What a program prints when it is given `input`.
-fn run_on(mut command: Command, input: &[u8]) -> Result<String, String> {
-    let program = Path::new(command.get_program()).display().to_string();
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn().map_err(|error| format!("{program}: {error}"))?;
-    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-    let (sender, printed) = channel();
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            // It may have ended early; its status tells.
-            let _ = stdin.map(|mut stdin| stdin.write_all(input));
-        });
-        scope.spawn(move || {
-            let mut bytes = Vec::new();
-            if let Some(stdout) = stdout {
-                let _ = stdout.take(MAX_PAGE_TEXT).read_to_end(&mut bytes);
-            }
-            let _ = sender.send(bytes);
-        });
-        let bytes = printed.recv_timeout(MAX_PAGE_TIME);
-        // Too late, or done: a program that has closed its output has nothing more to say.
-        if bytes.is_err() {
-            let _ = child.kill();
-        }
-        let status = child.wait().map_err(|error| format!("{program}: {error}"))?;
-        match bytes {
-            Err(_) => Err(format!("{program} took longer than {MAX_PAGE_TIME:?}")),
-            Ok(_) if !status.success() => Err(format!("{program} failed ({status})")),
-            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-        }
-    })
+    let bounds = Bounds { time: MAX_PAGE_TIME, output: MAX_PAGE_TEXT, stop: &|| false };
+    let text = output_of(command, picture, &bounds)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }

@@ -31,8 +31,8 @@ pub struct Ocr {
     program: PathBuf,
     /// As `tesseract -l` takes them.
     languages: String,
-    /// Where the text of pages is kept.
-    cache: PathBuf,
+    /// Where the text of pages is kept, if anywhere.
+    cache: Option<PathBuf>,
     watch: Watch,
     /// The program's version, once it is known to have the languages.
     version: OnceLock<Result<String, NoOcr>>,
@@ -83,7 +83,7 @@ fn install(language: &str) -> String {
 
 impl Ocr {
     /// Keeps what it recognizes under `cache`, which is made when it is needed.
-    pub fn new(program: PathBuf, languages: String, cache: PathBuf, watch: Watch) -> Self {
+    pub fn new(program: PathBuf, languages: String, cache: Option<PathBuf>, watch: Watch) -> Self {
         Self { program, languages, cache, watch, version: OnceLock::new() }
     }
 
@@ -138,9 +138,9 @@ impl Ocr {
         let version = self.version()?;
         let hash = blake3::hash(file);
         let all = pages.unwrap_or(&[1]);
-        let kept = |page: u32| self.cache.join(self.name(&hash, version, page));
+        let kept = |page: u32| Some(self.cache.as_ref()?.join(self.name(&hash, version, page)));
         let mut texts: Vec<Option<Result<String, String>>> =
-            all.iter().map(|&page| fs::read_to_string(kept(page)).ok().map(Ok)).collect();
+            all.iter().map(|&page| fs::read_to_string(kept(page)?).ok().map(Ok)).collect();
         let new: Vec<u32> = all
             .iter()
             .zip(&texts)
@@ -156,9 +156,9 @@ impl Ocr {
                 threads: permits.count(),
             };
             self.run(&order, file, new.len(), path, &mut |Recognized { page, text }| {
-                if let Ok(text) = &text {
+                if let (Ok(text), Some(kept)) = (&text, kept(page)) {
                     // What cannot be kept is recognized again.
-                    let _ = keep(&kept(page), text);
+                    let _ = keep(&kept, text);
                 }
                 if let Ok(at) = all.binary_search(&page) {
                     texts[at] = Some(text);

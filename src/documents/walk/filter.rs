@@ -8,6 +8,7 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 use super::left_out::Reason;
+use crate::documents::programs::ProgramReader;
 
 /// Which of the files under folders are wanted, by patterns as in `.gitignore`. Neither case nor the
 /// normal form of letters matters.
@@ -15,12 +16,30 @@ use super::left_out::Reason;
 pub struct Filter {
     include: Patterns,
     exclude: Patterns,
+    /// What reads files that no reader here does.
+    programs: Vec<ProgramReader>,
 }
 
 impl Filter {
     /// Takes files that match one of `include`, if there is any, and none of `exclude`.
     pub fn new(include: &[String], exclude: &[String]) -> Result<Self, ignore::Error> {
-        Ok(Self { include: Patterns::new(include)?, exclude: Patterns::new(exclude)? })
+        Ok(Self {
+            include: Patterns::new(include)?,
+            exclude: Patterns::new(exclude)?,
+            programs: Vec::new(),
+        })
+    }
+
+    /// Takes the files that these programs read, whatever is in them.
+    #[must_use]
+    pub fn with_readers(mut self, programs: &[ProgramReader]) -> Self {
+        self.programs = programs.to_vec();
+        self
+    }
+
+    /// The program that reads the file at `path`, if one does.
+    pub(super) fn reader_of(&self, path: &Path) -> Option<&ProgramReader> {
+        self.programs.iter().find(|program| program.reads(path))
     }
 
     /// Whether it takes every file.

@@ -182,6 +182,9 @@ impl<'v> Folders<'v> {
         if let Some(reason) = self.filter.refuses(inside) {
             return Some(reason);
         }
+        if self.filter.reader_of(path).is_some() {
+            return None;
+        }
         match recognize_in_folder(path) {
             Ok(Recognized::Unknown) => Some(Reason::unknown_type(path)),
             Ok(Recognized::LargeText) => Some(Reason::LargeText),

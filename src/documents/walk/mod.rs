@@ -23,8 +23,10 @@ pub(crate) use filter::composed;
 use folders::Folders;
 pub use left_out::{Group, LeftOut, Reason};
 
+use super::READER;
 use super::error::ReadError;
 use super::formats::supported;
+use super::programs::ProgramReader;
 use super::recognize::recognize;
 
 /// The outcome of a [`walk`].
@@ -71,6 +73,11 @@ impl Walk {
         })
     }
 
+    /// Whether the file at `path` was found.
+    pub fn has(&self, path: &Path) -> bool {
+        self.files.binary_search_by(|found| found.as_path().cmp(path)).is_ok()
+    }
+
     /// Whether any document was found under `folder`, even one that is left to others.
     pub fn has_documents_under(&self, folder: &Path) -> bool {
         [&self.files, &self.elsewhere].into_iter().any(|files| {
@@ -82,6 +89,12 @@ impl Walk {
     /// How many files there are, taken or not.
     pub fn file_count(&self) -> usize {
         self.files.len() + self.left_out.files()
+    }
+
+    /// The version of the way from the file at `path` to its chunks: that of the program that reads
+    /// it, or our own.
+    pub fn reader_version(&self, path: &Path) -> u32 {
+        self.filter.reader_of(path).map_or(READER, ProgramReader::version)
     }
 
     /// The filter that chose the files.
@@ -104,6 +117,8 @@ pub fn walk(paths: &[PathBuf], filter: &Filter) -> Result<Walk, ReadError> {
             folders.insert(root.clone());
         } else if !metadata.is_file() {
             return Err(ReadError::NotAFile { path: path.clone() });
+        } else if filter.reader_of(&root).is_some() {
+            walk.files.push(root.clone());
         } else if recognize(&root).map_err(ReadError::io(path))?.is_none() {
             return Err(ReadError::Unsupported { path: path.clone(), supported: supported() });
         } else {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::files::known_files;
+use super::files::{is_gone, known_files, unread_files};
 use crate::documents::Walk;
 use crate::index::Ledger;
 
@@ -24,6 +24,7 @@ impl EmptiedRoot {
     /// still there but ignored do not count: who ignores them wants them out.
     pub fn find(ledger: &Ledger, walk: &Walk) -> Vec<Self> {
         let files = known_files(ledger);
+        let unread = unread_files(ledger, walk);
         let is_walked = |root: &&Path| walk.roots.iter().any(|walked| root.starts_with(walked));
         let earlier = ledger.roots().keys().map(Path::new).filter(is_walked);
         // Outer folders first.
@@ -33,7 +34,8 @@ impl EmptiedRoot {
         for root in roots {
             let is_known = emptied.iter().any(|outer| outer.holds(root));
             let is_file = root.to_str().is_some_and(|root| files.contains(root));
-            if is_known || is_file || walk.has_documents_under(root) {
+            let is_unread = unread.iter().any(|file| Path::new(file).starts_with(root));
+            if is_known || is_file || is_unread || walk.has_documents_under(root) {
                 continue;
             }
             let gone = files.iter().filter(|file| Path::new(file).starts_with(root));
@@ -51,8 +53,4 @@ impl EmptiedRoot {
     pub fn holds(&self, path: &Path) -> bool {
         path.starts_with(&self.root)
     }
-}
-
-pub fn is_gone(path: &Path) -> bool {
-    path.symlink_metadata().is_err()
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::chunks::{ChunkSettings, chunk};
-use crate::documents::{self, Ocr, Reason};
+use crate::documents::{self, Programs, Reason};
 use crate::embedding::Embedder;
 use crate::index::Ledger;
 use crate::models::LazyModel;
@@ -31,8 +31,8 @@ pub struct Explained {
 /// What a reader makes of a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Reading {
-    /// The reader's format, if there is one.
-    pub reader: Option<&'static str>,
+    /// The reader's format, or the program that reads the file.
+    pub reader: Option<String>,
     /// The encoding of a text.
     pub encoding: Option<&'static str>,
     /// How many documents it holds.
@@ -53,27 +53,32 @@ pub fn explain(
     ledger: &Ledger,
     settings: &ChunkSettings,
     embedder: &LazyModel<Embedder>,
-    ocr: Option<&Ocr>,
+    programs: &Programs,
 ) -> Result<Explained> {
     let file = path.to_string_lossy().into_owned();
     let is_indexed = ledger.files().contains_key(&file);
     let chunks = ledger.documents_of(&file).map(|(_, state)| state.chunks).sum();
     let reading = match reason {
         Some(_) => None,
-        None => Some(read(path, settings, embedder.get()?, ocr)),
+        None => Some(read(path, settings, embedder.get()?, programs)),
     };
     let indexed_chunks = is_indexed.then_some(chunks);
     Ok(Explained { file, taken: reading.is_some(), reason, reading, indexed_chunks })
 }
 
-fn read(path: &Path, settings: &ChunkSettings, embedder: &Embedder, ocr: Option<&Ocr>) -> Reading {
+fn read(
+    path: &Path,
+    settings: &ChunkSettings,
+    embedder: &Embedder,
+    programs: &Programs,
+) -> Reading {
     let count = |text: &str| embedder.count_tokens(text);
     let mut reading = Reading::default();
-    if let Some((reader, encoding)) = documents::reader_of(path) {
-        reading.reader = Some(reader);
+    if let Some((reader, encoding)) = documents::reader_of(path, programs) {
+        reading.reader = Some(reader.to_owned());
         reading.encoding = encoding;
     }
-    for document in documents::read_with(path, ocr) {
+    for document in documents::read_with(path, programs) {
         match document {
             Ok(document) => {
                 reading.documents += 1;

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, Metadata};
 use std::io;
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::account::{Fate, FileAccount};
 use super::in_order::Outcomes;
 use crate::chunks::{ChunkSettings, chunk};
-use crate::documents::{self, Document, Ocr, ReadError, Walk};
+use crate::documents::{self, Document, Programs, ReadError, Walk};
 use crate::index::{FileState, Ledger, Passage, file_of};
 
 /// Two changes this close together may have the same time stamp: file systems have a resolution of
@@ -35,7 +35,7 @@ pub struct FilePlan {
 
 impl FilePlan {
     /// Compares the files in `walk` with the ledger: `by_content`, or else by what the file system
-    /// says of them.
+    /// says of them. What other programs read is read again if the program has changed.
     pub fn new(walk: &Walk, ledger: &Ledger, by_content: bool) -> Self {
         let mut plan = Self {
             jobs: Vec::new(),
@@ -50,7 +50,9 @@ impl FilePlan {
                 plan.files.failed.push(path.to_string_lossy().into_owned());
                 continue;
             };
-            if let Some(job) = FileJob::new(path.clone(), id.to_owned(), ledger, by_content) {
+            let reader = walk.reader_version(path);
+            if let Some(job) = FileJob::new(path.clone(), id.to_owned(), reader, ledger, by_content)
+            {
                 plan.jobs.push(job);
             } else {
                 plan.unchanged += ledger.readable_documents_of(id);
@@ -70,6 +72,8 @@ pub struct FileJob {
     /// Size in bytes.
     pub size: u64,
     stamp: Option<Stamp>,
+    /// As in [`FileState`].
+    reader: u32,
     known: Option<FileState>,
     /// Content hashes of the file's indexed documents, by id.
     documents: BTreeMap<String, String>,
@@ -135,8 +139,14 @@ pub enum FileEvent {
 
 impl FileJob {
     /// A job for the file, or `None` if it looks unchanged and is not to be compared `by_content`.
-    fn new(path: PathBuf, id: String, ledger: &Ledger, by_content: bool) -> Option<Self> {
-        let known = ledger.files().get(&id).filter(|state| state.reader == documents::READER);
+    fn new(
+        path: PathBuf,
+        id: String,
+        reader: u32,
+        ledger: &Ledger,
+        by_content: bool,
+    ) -> Option<Self> {
+        let known = ledger.files().get(&id).filter(|state| state.reader == reader);
         // If metadata is unavailable, reading the file will report why.
         let metadata = path.metadata().ok();
         let size = metadata.as_ref().map_or(0, Metadata::len);
@@ -147,19 +157,19 @@ impl FileJob {
         }
         let documents = ledger.documents_of(&id);
         let documents = documents.map(|(id, state)| (id.clone(), state.hash.clone())).collect();
-        Some(Self { known: known.cloned(), path, id, size, stamp, documents })
+        Some(Self { known: known.cloned(), path, id, size, stamp, reader, documents })
     }
 
-    /// Reads the file, with `ocr` the text in pictures too, and chunks its new content. `count` counts
-    /// tokens as the embedder does.
+    /// Reads the file, with the programs that help, and chunks its new content. `count` counts tokens as
+    /// the embedder does.
     pub fn read(
         &self,
         settings: &ChunkSettings,
         count: &dyn Fn(&str) -> usize,
-        ocr: Option<&Ocr>,
+        programs: &Programs,
         events: &Outcomes<FileEvent>,
     ) {
-        let mut documents = documents::read_with(&self.path, ocr).peekable();
+        let mut documents = documents::read_with(&self.path, programs).peekable();
         if self.size > LARGE
             && let Some(Err(error)) = documents.next_if(Self::is_refusal)
         {
@@ -183,7 +193,7 @@ impl FileJob {
             changed: stamp.and_then(|stamp| stamp.changed),
             inode: stamp.and_then(|stamp| stamp.inode),
             hash,
-            reader: documents::READER,
+            reader: self.reader,
         };
         if self.known.as_ref().is_some_and(|known| known.hash == state.hash) {
             events.send(FileEvent::SameBytes(state));
@@ -276,6 +286,24 @@ fn content_hash(document: &Document) -> String {
 pub fn known_files(ledger: &Ledger) -> BTreeSet<&str> {
     let documents = ledger.documents().keys().map(|document| file_of(document));
     ledger.files().keys().map(String::as_str).chain(documents).collect()
+}
+
+/// Files that a program read and that are still there, but are no documents to `walk`, which was not
+/// told of the program. In the order of their names.
+pub fn unread_files<'l>(ledger: &'l Ledger, walk: &Walk) -> Vec<&'l str> {
+    let files = ledger.files().iter().filter(|(_, state)| Programs::has_read(state.reader));
+    let files = files.map(|(file, _)| file.as_str());
+    files
+        .filter(|file| {
+            let path = Path::new(file);
+            walk.covers(path) && !walk.has(path) && !is_gone(path)
+        })
+        .collect()
+}
+
+/// Whether there is nothing at `path`, or it cannot be looked at.
+pub fn is_gone(path: &Path) -> bool {
+    path.symlink_metadata().is_err()
 }
 
 pub fn threads() -> usize {

@@ -8,10 +8,10 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 
 use super::account::{Fate, FileAccount, Outcome};
-use super::emptied::{EmptiedRoot, is_gone};
-use super::files::{FileEvent, FileJob, FilePlan, known_files, threads};
+use super::emptied::EmptiedRoot;
+use super::files::{FileEvent, FileJob, FilePlan, is_gone, known_files, threads, unread_files};
 use super::in_order::in_order;
-use crate::documents::{Ocr, Walk};
+use crate::documents::{Programs, Walk};
 use crate::embedding::{Embedder, Tokens};
 use crate::index::{
     DocumentState, FileState, IndexWriter, Ledger, Passage, RootState, Start, file_of,
@@ -86,7 +86,7 @@ pub struct Indexer<'a> {
     by_content: bool,
     /// What the index holds that a rebuild replaces.
     replaced: Ledger,
-    ocr: Option<&'a Ocr>,
+    programs: &'a Programs,
     stop: &'a AtomicBool,
     watch: &'a mut dyn FnMut(IndexingProgress),
     progress: IndexingProgress,
@@ -135,7 +135,7 @@ impl<'a> Indexer<'a> {
             start,
             by_content: false,
             replaced: Ledger::default(),
-            ocr: None,
+            programs: Programs::none(),
             stop,
             watch,
             progress: IndexingProgress::default(),
@@ -163,10 +163,10 @@ impl<'a> Indexer<'a> {
         self
     }
 
-    /// Reads the text in pictures too.
+    /// Reads with the programs that help.
     #[must_use]
-    pub fn recognizing(mut self, ocr: Option<&'a Ocr>) -> Self {
-        self.ocr = ocr;
+    pub fn reading_with(mut self, programs: &'a Programs) -> Self {
+        self.programs = programs;
         self
     }
 
@@ -226,12 +226,12 @@ impl<'a> Indexer<'a> {
         self.progress.files.1 = jobs.len();
         self.progress.bytes.1 = jobs.iter().map(|job| job.size).sum();
         let settings = self.writer.settings().chunking.clone();
-        let (embedder, ocr) = (self.embedder, self.ocr);
+        let (embedder, programs) = (self.embedder, self.programs);
         let count = |text: &str| embedder.count_tokens(text);
         in_order(
             &jobs,
             threads(),
-            |job, events| job.read(&settings, &count, ocr, events),
+            |job, events| job.read(&settings, &count, programs, events),
             |job, event| self.take(job, event),
         )?;
         self.embed_pending()
@@ -393,7 +393,7 @@ impl<'a> Indexer<'a> {
             .filter(|id| {
                 let file = file_of(id);
                 let is_record = file != id.as_str() && ledger.readable_documents_of(file) > 0;
-                is_record && was_found(walk, Path::new(file))
+                is_record && walk.has(Path::new(file))
             })
             .cloned()
             .collect()
@@ -441,6 +441,17 @@ impl<'a> Indexer<'a> {
             }
             Start::Update => walk.covers(file) && !is_root(ledger, file),
         };
+        let unread = match self.start {
+            Start::Update => unread_files(ledger, walk),
+            Start::Rebuild => Vec::new(),
+        };
+        for file in unread {
+            let lost = format!(
+                "`{file}` is read by a program that was not named this time, so what the index has \
+                 of it stays as it is; name its --reader, or remove it with `rag-query index remove`"
+            );
+            self.summary.problems.push(lost);
+        }
         for file in missing_files(ledger, walk, in_scope) {
             self.summary.removed += self.writer.ledger().documents_of(&file).count();
             self.writer.remove_file(&file);
@@ -454,19 +465,17 @@ fn is_root(ledger: &Ledger, file: &Path) -> bool {
     file.to_str().is_some_and(|file| ledger.roots().contains_key(file))
 }
 
-fn was_found(walk: &Walk, file: &Path) -> bool {
-    walk.files.binary_search_by(|found| found.as_path().cmp(file)).is_ok()
-}
-
 /// Files in the ledger that are `in_scope` and that `walk` did not find.
 pub fn missing_files(
     ledger: &Ledger,
     walk: &Walk,
     in_scope: impl Fn(&Path) -> bool,
 ) -> Vec<String> {
+    let unread = unread_files(ledger, walk);
     known_files(ledger)
         .into_iter()
-        .filter(|file| !was_found(walk, Path::new(file)) && in_scope(Path::new(file)))
+        .filter(|file| !walk.has(Path::new(file)) && in_scope(Path::new(file)))
+        .filter(|file| unread.binary_search(file).is_err())
         .map(str::to_owned)
         .collect()
 }

@@ -6,7 +6,7 @@ use super::account::{FileAccount, Outcome};
 use super::files::{FileEvent, FilePlan, threads};
 use super::in_order::in_order;
 use crate::chunks::ChunkSettings;
-use crate::documents::{Ocr, Walk};
+use crate::documents::{Programs, Walk};
 use crate::embedding::Embedder;
 use crate::index::{Ledger, Passage};
 
@@ -24,7 +24,7 @@ pub fn preview(
     walk: &Walk,
     settings: &ChunkSettings,
     embedder: &Embedder,
-    ocr: Option<&Ocr>,
+    programs: &Programs,
     show: &mut dyn FnMut(&str, &[Passage]) -> Result<()>,
 ) -> Result<Previewed> {
     let FilePlan { jobs, problems, mut files, .. } = FilePlan::new(walk, &Ledger::default(), false);
@@ -35,7 +35,7 @@ pub fn preview(
     in_order(
         &jobs,
         threads(),
-        |job, events| job.read(settings, &count, ocr, events),
+        |job, events| job.read(settings, &count, programs, events),
         |job, event| {
             match event {
                 FileEvent::Changed { id, passages, .. } => {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::emptied::{EmptiedRoot, is_gone};
-use super::files::{FilePlan, known_files};
+use super::emptied::EmptiedRoot;
+use super::files::{FilePlan, is_gone, known_files};
 use super::indexer::missing_files;
 use crate::documents::Walk;
 use crate::index::{Ledger, RootState};
