@@ -1,12 +1,15 @@
 //! `rag-query doctor`: gathers a report, then prints it as text or JSON.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::Result;
 use serde::Serialize;
 
 use super::exit::Exit;
+use super::index::programs;
 use super::setup::Setup;
+use crate::documents::NoOcr;
 use crate::generation::local::placement::gpu::{self, Gpu, GpuError, gib};
 use crate::generation::local::placement::{DeviceChoice, Outlook};
 use crate::generation::remote::{Endpoint, Pool, RemoteError};
@@ -30,6 +33,7 @@ struct Report {
     gpu_problem: Option<Problem>,
     placement: PlacementReport,
     index: IndexReport,
+    scans: ScansReport,
     models: Vec<ModelReport>,
 }
 
@@ -80,6 +84,15 @@ struct IndexReport {
     problem: Option<Problem>,
 }
 
+/// What recognizes the text of scans when files are indexed.
+#[derive(Serialize)]
+struct ScansReport {
+    /// With its version; absent if scans are not recognized.
+    program: Option<String>,
+    languages: String,
+    problem: Option<String>,
+}
+
 #[derive(Serialize)]
 struct ModelReport {
     id: String,
@@ -126,6 +139,7 @@ fn gather(setup: &Setup) -> Result<Report> {
         gpu_problem,
         placement: PlacementReport { llm },
         index: index_report(setup),
+        scans: scans_report(setup),
         models: [&profile.embedder, &profile.reranker, &profile.llm]
             .into_iter()
             .flat_map(|entry| match (&setup.global.llm, remote) {
@@ -236,6 +250,18 @@ fn index_report(setup: &Setup) -> IndexReport {
     }
 }
 
+fn scans_report(setup: &Setup) -> ScansReport {
+    let reading = &setup.global.reading;
+    let programs = programs(reading, Box::new(|_, _, _| ControlFlow::Continue(())));
+    let version =
+        programs.ocr.as_ref().map_or(Err(NoOcr::Off), |ocr| Ok(ocr.version()?.to_owned()));
+    ScansReport {
+        problem: version.as_ref().err().map(ToString::to_string),
+        program: version.ok(),
+        languages: reading.ocr_languages.clone(),
+    }
+}
+
 fn text(report: &Report) -> String {
     let mut lines = vec![
         format!(
@@ -274,6 +300,7 @@ fn text(report: &Report) -> String {
         }
         _ => format!("index     {}", index.path),
     });
+    lines.push(scans_line(&report.scans));
     for model in &report.models {
         let role = serde_json::to_value(model.role).ok();
         let role = role.as_ref().and_then(|role| role.as_str()).unwrap_or_default().to_owned();
@@ -283,6 +310,16 @@ fn text(report: &Report) -> String {
         });
     }
     lines.join("\n") + "\n"
+}
+
+/// Most people have no scans, so what is missing for them is no fault.
+fn scans_line(scans: &ScansReport) -> String {
+    match (&scans.program, &scans.problem) {
+        (Some(program), _) => format!("scans     ✅ {program}, {}", scans.languages),
+        (None, problem) => {
+            format!("scans     not recognized: {}", problem.as_deref().unwrap_or_default())
+        }
+    }
 }
 
 /// The load plan, then its problem unless the GPU's own problem was already shown.

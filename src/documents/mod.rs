@@ -41,7 +41,7 @@ use formats::markdown;
 pub use formats::pdf::JOB as PDF_JOB;
 pub use formats::sheets::JOB as WORKBOOK_JOB;
 pub(crate) use name::FileName;
-pub use ocr::{JOB as OCR_JOB, LANGUAGES as OCR_LANGUAGES, Ocr, Watch as OcrWatch};
+pub use ocr::{JOB as OCR_JOB, LANGUAGES as OCR_LANGUAGES, NoOcr, Ocr, Watch as OcrWatch};
 pub use place::Place;
 pub(crate) use place::PlaceWords;
 pub use programs::{ProgramReader, Programs};

@@ -129,7 +129,7 @@ pub fn watched(
 }
 
 /// The programs that the options name.
-fn programs(args: &ReadingArgs, watch: OcrWatch) -> Programs {
+pub fn programs(args: &ReadingArgs, watch: OcrWatch) -> Programs {
     let ocr = || {
         // Without a data folder, pages are recognized anew each time.
         let cache = models::data_dir().ok().map(|folder| folder.join("ocr"));

@@ -12,8 +12,8 @@ use crate::documents::charset;
 use crate::documents::clean::clean;
 use crate::documents::contents::Extract;
 use crate::documents::encoding;
-use crate::documents::formats::html;
 use crate::documents::formats::package::Package;
+use crate::documents::formats::{html, rtf};
 use crate::documents::structure::Places;
 
 /// Bytes that are looked at for what kind of document it is.
@@ -36,7 +36,7 @@ pub(super) fn read<R: Read + Seek>(
         return document.map_err(|error| error.to_string());
     }
     if bytes.trim_ascii_start().starts_with(b"{\\rtf") {
-        return Err("it is RTF".to_owned());
+        return Ok(rtf::extract(bytes.trim_ascii_start()));
     }
     let head = bytes[..bytes.len().min(HEAD)].to_ascii_lowercase();
     if is_message(&head) {

@@ -477,10 +477,12 @@ fn embedded_documents_are_read_where_they_stand() {
         ("r4", "aFChunk", "b.docx"),
         ("r5", "aFChunk", "f.xml"),
         ("r6", "aFChunk", "gone.html"),
+        ("r7", "aFChunk", "r.rtf"),
     ]);
     let chunk = |id: &str| format!("<w:altChunk r:id=\"{id}\"/>");
     let xml = paragraph("<w:outlineLvl w:val=\"0\"/>", "Kính gửi")
         + &(1..=6).map(|n| chunk(&format!("r{n}"))).collect::<String>()
+        + &chunk("r7")
         + &chunk("r1")
         + &paragraph("", "Trân trọng");
     let message = "MIME-Version: 1.0\nContent-Type: multipart/related; type=\"text/html\"; boundary=\"--b\"\n\n\
@@ -500,6 +502,7 @@ fn embedded_documents_are_read_where_they_stand() {
             ("word/m.mht", message),
             ("word/t.txt", "chữ\n\nthường"),
             ("word/f.xml", &flat),
+            ("word/r.rtf", "{\\rtf1\\ansi\\ansicpg1252 gi\\u224 ?u\\par}"),
         ],
     );
     let file = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
@@ -511,7 +514,7 @@ fn embedded_documents_are_read_where_they_stand() {
     let [Ok(document), Err(missing)] = &outcome[..] else { panic!("{outcome:?}") };
     assert_eq!(
         document.text,
-        "Kính gửi\n\nLương\n\n20 triệu.\n\n30 triệu\n\nchữ\n\nthường\n\ntrong\n\nphẳng\n\nTrân trọng"
+        "Kính gửi\n\nLương\n\n20 triệu.\n\n30 triệu\n\nchữ\n\nthường\n\ntrong\n\nphẳng\n\ngiàu\n\nTrân trọng"
     );
     assert!(missing.to_string().contains("word/gone.html"), "{missing}");
     assert_eq!(headings(document)[0].0, "Kính gửi > Lương");

@@ -43,7 +43,8 @@ pub(crate) fn read(file: File, path: &Path) -> Result<Contents, ReadError> {
     Ok(Contents::One(extract(&bytes)))
 }
 
-fn extract(bytes: &[u8]) -> Extract {
+/// The text of a document that begins as RTF files do.
+pub(crate) fn extract(bytes: &[u8]) -> Extract {
     let mut reader = Rtf::new();
     for token in Tokens::new(bytes) {
         reader.take(&token);

@@ -8,6 +8,7 @@ pub(crate) mod open_document;
 #[cfg(test)]
 mod tests;
 mod workbook;
+mod xls_formats;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -85,6 +86,7 @@ fn extract(worker: &Worker, mut sheets: Sheets) -> Result<Extract, ReadError> {
             Ok(Message::Sheet(name)) => sheets.begin(&name)?,
             Ok(Message::Merged(merged)) => sheets.merged = merged,
             Ok(Message::Rows(rows)) => sheets.take(rows),
+            Ok(Message::WithoutValue { formulas, first }) => sheets.tell_unsaved(formulas, first),
             Ok(Message::Failed(why)) => sheets.leave_out_rest(&why),
             Ok(Message::Done) => return sheets.finish(),
             Ok(Message::Encrypted) => {
@@ -171,6 +173,21 @@ impl<'p> Sheets<'p> {
         });
     }
 
+    /// Notes that the values of formulas in the current sheet are not in the file.
+    fn tell_unsaved(&mut self, formulas: usize, (row, column): (u32, u32)) {
+        let values = if formulas == 1 {
+            "the value of a formula".to_owned()
+        } else {
+            format!("the values of {formulas} formulas")
+        };
+        let cell = format!("{}{}", column_letters(column), row.saturating_add(1));
+        self.omitted.push(ReadError::Part {
+            path: self.path.to_owned(),
+            part: format!("{values} in the sheet `{}`, from cell {cell} on", self.name),
+            why: "the program that wrote the file did not compute them".to_owned(),
+        });
+    }
+
     fn end(&mut self) -> Result<(), ReadError> {
         if self.bytes > MAX_UNPACKED_BYTES {
             return Err(ReadError::Unpacked {
@@ -192,4 +209,14 @@ impl<'p> Sheets<'p> {
         self.end()?;
         Ok(Extract { omitted: self.omitted, ..self.flow.finish(Places::Rows) })
     }
+}
+
+/// The name of a column, counted from 0: A to Z, AA, AB, ….
+fn column_letters(column: u32) -> String {
+    let (mut letters, mut rest) = (Vec::new(), u64::from(column) + 1);
+    while rest > 0 {
+        letters.push(char::from(b'A' + ((rest - 1) % 26) as u8));
+        rest = (rest - 1) / 26;
+    }
+    letters.iter().rev().collect()
 }

@@ -11,6 +11,10 @@ const MAX_CODE: usize = 512;
 /// Digits after the point that a code may ask for.
 const MAX_DECIMALS: usize = 30;
 
+/// What of the date formats has no code of its own but depends on the user's country.
+pub(super) const SHORT_DATE: (u32, &str) = (14, "yyyy-mm-dd");
+pub(super) const SHORT_DATE_AND_TIME: (u32, &str) = (22, "yyyy-mm-dd hh:mm");
+
 /// `number` as the code shows it.
 pub(crate) fn show(number: f64, code: &str, is_1904: bool) -> String {
     if code.len() > MAX_CODE || !number.is_finite() {

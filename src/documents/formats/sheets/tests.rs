@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::documents::error::ReadError;
@@ -74,6 +75,20 @@ fn cells_are_read_as_they_are_shown() {
     );
     assert_eq!(place(document, "#N/A"), Some(Place::Rows(3, 3)));
     assert_eq!(place(document, "kín"), Some(Place::Rows(7, 7)));
+}
+
+/// openpyxl and others write formulas alone; Excel computes their values when it opens the file.
+#[test]
+fn formulas_without_a_value_are_named() {
+    let first = "<worksheet><sheetData><row r=\"1\"><c r=\"A1\"><v>4471</v></c><c r=\"B1\" s=\"1\"/>\
+        <c r=\"C1\" t=\"str\"><f>IF(A1,\"\",1)</f><v></v></c></row>\
+        <row r=\"9\"><c r=\"AB9\"><f>A1*2</f><v></v></c><c r=\"AC9\"><f>A1*3</f></c></row></sheetData></worksheet>";
+    let outcome = workbook(first, SECOND);
+    assert!(outcome[0].as_ref().unwrap().text.contains("4471"));
+    let [_, Err(error)] = &outcome[..] else { panic!("{outcome:?}") };
+    let told = "without the values of 2 formulas in the sheet `Giá`, from cell AB9 on";
+    assert!(error.to_string().contains(told), "{error}");
+    assert_eq!([0, 25, 26, 701, 702].map(super::column_letters), ["A", "Z", "AA", "ZZ", "AAA"]);
 }
 
 #[test]
@@ -184,4 +199,19 @@ fn hostile_repetitions_stay_within_bounds() {
     let far = "<worksheet><sheetData><row r=\"1048576\"><c r=\"XFD1048576\"><v>1</v></c></row></sheetData></worksheet>";
     assert!(workbook(far, SECOND)[0].is_ok());
     assert!(begin.elapsed() < Duration::from_mins(3), "{:?}", begin.elapsed());
+}
+
+/// Of XLS files too, whose formats are in records of their own. The file is xlwt's.
+#[test]
+fn cells_of_xls_are_read_as_they_are_shown() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sheets");
+    let outcome: Outcome = read(&fixtures.join("number-formats.xls")).collect();
+    let text = &outcome[0].as_ref().unwrap().text;
+    for row in [
+        "12.5% | 1,500,000 đ | 05/03/2026 | 14:30 | 0.5",
+        "100.0% | -2,500 đ | 31/12/2025 | 7:05 | 12",
+        "1000.00% | 1100.00% | 1200.00% | 1300.00% | 1400.00%",
+    ] {
+        assert!(text.contains(row), "{text}");
+    }
 }

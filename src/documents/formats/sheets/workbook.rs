@@ -13,22 +13,24 @@ use serde::{Deserialize, Serialize};
 
 use super::date::Moment;
 use super::grid::{Cell, Merged, Row};
-use super::number_format::{general, show};
+use super::number_format::{SHORT_DATE, SHORT_DATE_AND_TIME, general, show};
+use super::xls_formats::XlsFormats;
 use crate::documents::limits::{MAX_UNPACKED_BYTES, MAX_WORKBOOK_BYTES};
 use crate::support::worker::{Job, Output};
 
 /// Rows in a message.
 const BATCH: usize = 512;
-/// What of the date formats has no code of its own but depends on the user's country.
-const SHORT_DATE: (u32, &str) = (14, "yyyy-mm-dd");
-const SHORT_DATE_AND_TIME: (u32, &str) = (22, "yyyy-mm-dd hh:mm");
-
 /// What the job tells: for each sheet its name, its merged cells and its rows, and then how it ended.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Message {
     Sheet(String),
     Merged(Vec<Merged>),
     Rows(Vec<Row>),
+    /// Formulas whose values the file does not have, and the row and column of the first.
+    WithoutValue {
+        formulas: usize,
+        first: (u32, u32),
+    },
     /// The sheet, or the rest of it, cannot be read.
     Failed(String),
     Done,
@@ -77,9 +79,11 @@ fn read_xlsx(mut workbook: Xlsx<Cursor<&[u8]>>, output: &mut Output) -> Message 
             }
         };
         let formats = Formats::of(cells.styles());
+        let mut has_empty_cells = false;
         let next = || {
             let cell = cells.next_cell_with_style_id()?;
             Ok(cell.map(|(cell, style)| {
+                has_empty_cells |= matches!(cell.get_value(), DataRef::Empty);
                 let value = shown(cell.get_value(), formats.code(style), is_1904);
                 (cell.get_position(), value)
             }))
@@ -87,8 +91,30 @@ fn read_xlsx(mut workbook: Xlsx<Cursor<&[u8]>>, output: &mut Output) -> Message 
         if !rows.take_all::<XlsxError>(next) {
             return Message::Done;
         }
+        drop(cells);
+        if has_empty_cells
+            && let Some(message) = without_value(&mut workbook, &name)
+            && output.send(&message).is_break()
+        {
+            return Message::Done;
+        }
     }
     Message::Done
+}
+
+/// The formulas of a sheet whose values are not in the file: Excel computes and saves them, but not
+/// every program that writes XLSX does.
+fn without_value(workbook: &mut Xlsx<Cursor<&[u8]>>, name: &str) -> Option<Message> {
+    let mut cells = workbook.worksheet_cells_reader(name).ok()?;
+    let (mut formulas, mut first) = (0, None);
+    // What cannot be read was told when the values were.
+    while let Ok(Some(cell)) = cells.next_cell_with_formula_metadata() {
+        if cell.formula.is_some() && matches!(cell.value, DataRef::Empty) {
+            formulas += 1;
+            first.get_or_insert(cell.pos);
+        }
+    }
+    first.map(|first| Message::WithoutValue { formulas, first })
 }
 
 fn read_xlsb(bytes: &[u8], output: &mut Output) -> Message {
@@ -125,15 +151,19 @@ fn read_xls(bytes: &[u8], output: &mut Output) -> Message {
         Err(_) if has_encrypted_package(bytes) => return Message::Encrypted,
         Err(error) => return Message::Damaged(error.to_string()),
     };
+    let (formats, is_1904) = (XlsFormats::of(bytes), workbook.has_1904_epoch());
     for name in worksheets(&workbook) {
         let merged = workbook.merge_cells_by_sheet_name(&name).unwrap_or_default();
+        let place = workbook.sheets_metadata().iter().position(|sheet| sheet.name == name);
+        let formats = formats.of_sheet(place.unwrap_or(usize::MAX));
         let mut rows = Rows::begin(&name, &merged, output);
         match workbook.worksheet_range(&name) {
             Ok(range) => {
                 let (first_row, first_column) = range.start().unwrap_or_default();
                 for (row, column, value) in range.used_cells() {
                     let (row, column) = (first_row + row as u32, first_column + column as u32);
-                    if !rows.take(row, column, shown_of_xls(value)) {
+                    let shown = shown_of_xls(value, formats.code(row, column), is_1904);
+                    if !rows.take(row, column, shown) {
                         return Message::Done;
                     }
                 }
@@ -182,9 +212,7 @@ impl Formats {
 type Shown = Option<(String, bool)>;
 
 fn shown(value: &DataRef, code: Option<&str>, is_1904: bool) -> Shown {
-    let number = |number: f64| {
-        Some((code.map_or_else(|| general(number), |code| show(number, code, is_1904)), true))
-    };
+    let number = |value: f64| Some((number(value, code, is_1904), true));
     match value {
         DataRef::Int(value) => number(*value as f64),
         DataRef::Float(value) => number(*value),
@@ -199,10 +227,16 @@ fn shown(value: &DataRef, code: Option<&str>, is_1904: bool) -> Shown {
     }
 }
 
-fn shown_of_xls(value: &Data) -> Shown {
+fn number(value: f64, code: Option<&str>, is_1904: bool) -> String {
+    code.map_or_else(|| general(value), |code| show(value, code, is_1904))
+}
+
+fn shown_of_xls(value: &Data, code: Option<&str>, is_1904: bool) -> Shown {
+    let number = |value: f64| Some((number(value, code, is_1904), true));
     match value {
-        Data::Int(value) => Some((value.to_string(), true)),
-        Data::Float(value) => Some((general(*value), true)),
+        Data::Int(value) => number(*value as f64),
+        Data::Float(value) => number(*value),
+        Data::DateTime(moment) if code.is_some() => number(moment.as_f64()),
         Data::DateTime(moment) => Some((iso(moment), true)),
         Data::String(text) => Some((text.clone(), false)),
         Data::Bool(value) => Some(boolean(*value)),
