@@ -251,3 +251,31 @@ fn a_changed_byte_in_any_file_is_found() {
     }
     sandbox.run(&["index", "verify"]).exits(0).tells(&["the index is intact: 5 documents"]);
 }
+
+/// Words are taken from texts in another way than by earlier versions, but nothing has to be embedded
+/// again.
+#[test]
+fn an_index_of_an_earlier_version_has_its_words_taken_again_once() {
+    let sandbox = Sandbox::indexed();
+    let search = ["search", "--json", "--no-rerank", "Tokenization"];
+    let before = sandbox.run(&search).exits(0).stdout;
+    let text = fs::read_to_string(sandbox.path("index/manifest.json")).unwrap();
+    let mut manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert!(manifest["analyzer"].as_u64().unwrap() > 1);
+    // The first version did not record it. The checksum covers the fields in their order, on one line.
+    let text: String = text.lines().map(str::trim).collect();
+    let text = text.replace("\": ", "\":");
+    let start = text.find(",\"analyzer\"").unwrap();
+    let length = text[start + 1..].find(',').unwrap() + 1;
+    let checksum = manifest["checksum"].take().as_str().unwrap().to_owned();
+    let bare = text.replace(&text[start..start + length], "").replace(&checksum, "");
+    let new = blake3::hash(bare.trim_end().as_bytes()).to_hex();
+    let old = bare.replace("\"checksum\":\"\"", &format!("\"checksum\":\"{new}\""));
+    sandbox.write("index/manifest.json", old);
+
+    let renewed = sandbox.run(&search).exits(0).tells(&["from an earlier version"]);
+    assert_eq!(renewed.stdout, before);
+    assert!(!sandbox.run(&search).exits(0).stderr.contains("earlier version"));
+    assert_eq!(sandbox.run(&["--json", "index", "notes"]).exits(0).json()["indexed"], 0);
+    sandbox.run(&["index", "verify"]).exits(0);
+}

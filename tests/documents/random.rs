@@ -235,6 +235,17 @@ const INVISIBLE: [char; 12] = [
     '\u{200b}', '\u{200c}', '\u{200d}', '\u{feff}', '\u{ad}', '\u{202e}', '\u{202c}', '\u{2066}',
     '\u{2069}', '\u{200f}', '\u{2060}', '\u{301}',
 ];
+/// What may stand around a paragraph of a page, and is not to cost any of its text.
+const AROUND_PARAGRAPHS: [(&str, &str); 8] = [
+    ("", ""),
+    ("", ""),
+    ("<svg><g><path d=\"M0\"/></g><title/></svg>", "<hr/>"),
+    ("<svg width=\"0\"/>", "<svg><path d=\"M0\"></svg>"),
+    ("<section><header>", "</header></section>"),
+    ("<aside class=\"note\">", "</aside>"),
+    ("<details open=\"open\">", "</details>"),
+    ("<math><mfrac><mn>1</mn><mn>4</mn></mfrac><none/></math>", "<p hidden=\"hidden\">ẩn</p>"),
+];
 /// Breaks that end no line.
 const BREAKS: [char; 5] = ['\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}'];
 /// Signs that mean something to XML, and to Markdown only at other places than inside a word.
@@ -426,7 +437,10 @@ impl Writer {
                 write!(self.out, "{quote}{text}\n\n")
             }
             FileKind::Plain => write!(self.out, "{text}\n\n"),
-            FileKind::Html | FileKind::Epub => writeln!(self.out, "<p>{text}</p>"),
+            FileKind::Html | FileKind::Epub => {
+                let (before, after) = self.any(&AROUND_PARAGRAPHS);
+                writeln!(self.out, "{before}<p>{text}</p>{after}")
+            }
             FileKind::Docx => {
                 self.word_paragraph(&text);
                 Ok(())
@@ -547,17 +561,22 @@ impl Writer {
             FileKind::Docx => ("<w:tbl>", "</w:tbl>"),
             _ => ("", "\n"),
         };
+        // The first cell of a page's table may be the key of all its rows.
+        let is_page = matches!(self.kind, FileKind::Html | FileKind::Epub);
+        let has_key = is_page && columns > 1 && self.one_in(3);
         self.out.push_str(open);
         for row in 0..rows {
+            let own = columns - usize::from(has_key && row > 0);
             // Word records the page of a row in each of its cells.
             let turns = self.kind == FileKind::Docx && self.has_pages && self.one_in(6);
             self.page += u32::from(turns);
-            let cells: Vec<String> = (0..columns).map(|_| self.body(12)).collect();
+            let cells: Vec<String> = (0..own).map(|_| self.body(12)).collect();
             match self.kind {
                 FileKind::Html | FileKind::Epub => {
                     let tag = if row == 0 && columns > 1 { "th" } else { "td" };
                     let cells = cells.join(&format!("</{tag}><{tag}>"));
-                    writeln!(self.out, "<tr><{tag}>{cells}</{tag}></tr>")
+                    let span = if has_key && row == 0 { rows } else { 1 };
+                    writeln!(self.out, "<tr><{tag} rowspan=\"{span}\">{cells}</{tag}></tr>")
                 }
                 FileKind::Docx => {
                     let merged = self.any(&[
