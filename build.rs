@@ -1,27 +1,41 @@
 //! Compiles the LLM's own CUDA kernels, where the build has CUDA.
 
 use std::env;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The oldest GPUs that CUDA 13 knows (Turing). The code is PTX, which every driver translates for
-/// the GPU it runs on, and nothing in it gains from newer instructions.
-const ARCHITECTURE: &str = "compute_75";
 const KERNELS: &str = "src/compute/cuda/kernels.cu";
 
+/// PTX is compiled for the oldest GPUs that CUDA 13 knows (Turing), or for older ones if the build
+/// is for them. Drivers translate it for every later GPU; nothing in the kernels gains from newer
+/// instructions.
+const OLDEST: u32 = 75;
+
+/// Machine code is added for these, so that their drivers need not translate: the generations that
+/// most GPUs in use belong to. It also runs on later GPUs of the same generation.
+const COMMON: [u32; 3] = [80, 90, 120];
+
 fn main() {
-    println!("cargo:rerun-if-changed={KERNELS}");
+    println!("cargo:rerun-if-changed=src/compute/cuda");
     println!("cargo:rerun-if-env-changed=NVCC");
+    println!("cargo:rerun-if-env-changed=CUDA_COMPUTE_CAP");
     if env::var_os("CARGO_FEATURE_CUDA").is_none() {
         return;
     }
     let nvcc = env::var_os("NVCC").unwrap_or_else(|| "nvcc".into());
-    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("kernels.ptx");
-    let status = Command::new(&nvcc)
-        .args(["--ptx", "-O3", "-arch", ARCHITECTURE, "-o"])
-        .arg(&out)
-        .arg(KERNELS)
-        .status();
+    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("kernels.fatbin");
+    let oldest = compute_capability().map_or(OLDEST, |capability| capability.min(OLDEST));
+    let known = output(&nvcc, &["--list-gpu-code"]);
+    let mut compiler = Command::new(&nvcc);
+    compiler.args(["--fatbin", "-O3", "--threads", "0"]);
+    compiler.arg(format!("-gencode=arch=compute_{oldest},code=compute_{oldest}"));
+    for capability in COMMON {
+        if known.lines().any(|code| code.trim() == format!("sm_{capability}")) {
+            compiler.arg(format!("-gencode=arch=compute_{capability},code=sm_{capability}"));
+        }
+    }
+    let status = compiler.arg("-o").arg(&out).arg(KERNELS).status();
     match status {
         Ok(status) if status.success() => {}
         Ok(status) => panic!("{} could not compile {KERNELS}: {status}", nvcc.display()),
@@ -30,4 +44,17 @@ fn main() {
             nvcc.display()
         ),
     }
+}
+
+/// `CUDA_COMPUTE_CAP` as a number: 80 for `80`, `8.0` and `sm_80`.
+fn compute_capability() -> Option<u32> {
+    let text = env::var("CUDA_COMPUTE_CAP").ok()?;
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    digits.parse().ok()
+}
+
+/// What a program prints; empty if it fails, so that an old compiler adds no machine code.
+fn output(program: &OsStr, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
 }

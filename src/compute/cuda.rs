@@ -1,128 +1,105 @@
-//! Launches the kernels of `kernels.cu`, which `build.rs` compiles to PTX for any GPU.
+//! Launches the kernels of `cuda/kernels.cu`, which `build.rs` compiles.
 
-use candle_core::cuda_backend::cudarc::driver::{DevicePtr, LaunchConfig, PushKernelArg};
-use candle_core::cuda_backend::{CudaDevice, CudaStorageSlice, WrapErr};
-use candle_core::{D, DType, Device, Result, Storage, Tensor, bail};
+mod launch;
+mod products;
 
+use candle_core::{D, DType, Result, Tensor, bail};
+
+use self::launch::Argument::{self, Address, Float, Integer};
+use self::launch::{
+    Name, Recent, address, cuda_device, launch, multiprocessors, type_name, type_names,
+};
+pub use self::products::{Quantized, takes_quantized};
 use super::rope::RopeLayout;
 
-const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
-const MODULE: &str = "rag_query_llama";
+/// How a kernel leaves the rows that a product will read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    Values,
+    /// In 8 bits, for a quantized matrix.
+    Quantized,
+}
 
-/// The type's name in the kernels' names.
-fn type_name(dtype: DType) -> Result<&'static str> {
-    match dtype {
-        DType::F32 => Ok("float"),
-        DType::F16 => Ok("__half"),
-        DType::BF16 => Ok("bf16"),
-        other => bail!("there is no kernel for {other:?}"),
+/// Rows of activations, `[rows, columns]`.
+pub enum Rows {
+    Values(Tensor),
+    Quantized(Quantized),
+    /// What a GPU would have quantized, in a test of its code path on the CPU.
+    #[cfg(test)]
+    AsQuantized(Tensor),
+}
+
+impl Rows {
+    /// Memory that a kernel will write, with the type and on the device of `like`.
+    fn empty(rows: usize, columns: usize, like: &Tensor, form: Form) -> Result<Self> {
+        match form {
+            // SAFETY: the kernel writes all of it before anything reads it.
+            Form::Values => unsafe {
+                Tensor::empty((rows, columns), like.dtype(), like.device()).map(Self::Values)
+            },
+            Form::Quantized if like.dtype() == DType::F32 => {
+                Quantized::empty(rows, columns, like.device()).map(Self::Quantized)
+            }
+            Form::Quantized => bail!("rows of {:?} are not quantized", like.dtype()),
+        }
+    }
+
+    /// Where a kernel writes them, and the type's name in the names of kernels.
+    fn output(&self) -> Result<(Argument<'static>, &'static str)> {
+        match self {
+            Self::Values(values) => Ok((Address(address(values)?), type_name(values.dtype())?)),
+            Self::Quantized(quantized) => Ok((Address(quantized.address()?), "q8")),
+            #[cfg(test)]
+            Self::AsQuantized(_) => bail!("this is on the CPU"),
+        }
     }
 }
 
-fn cuda_device(tensor: &Tensor) -> Result<CudaDevice> {
-    match tensor.device() {
-        Device::Cuda(device) => Ok(device.clone()),
-        _ => bail!("a tensor of the LLM is not on the GPU"),
-    }
-}
-
-/// The address of a tensor's first value. Its rows must lie as the kernel expects.
-fn address(tensor: &Tensor) -> Result<u64> {
-    let (storage, layout) = tensor.storage_and_layout();
-    let Storage::Cuda(storage) = &*storage else { bail!("a tensor of the LLM is not on the GPU") };
-    let stream = storage.device.cuda_stream();
-    // All work is on one stream, in order, so nothing has to wait for the events that these guards
-    // record.
-    let start = match &storage.slice {
-        CudaStorageSlice::F32(slice) => slice.device_ptr(&stream).0,
-        CudaStorageSlice::F16(slice) => slice.device_ptr(&stream).0,
-        CudaStorageSlice::BF16(slice) => slice.device_ptr(&stream).0,
-        _ => bail!("there is no kernel for {:?}", tensor.dtype()),
-    };
-    Ok(start + (layout.start_offset() * tensor.dtype().size_in_bytes()) as u64)
-}
-
-enum Argument {
-    Address(u64),
-    Integer(i32),
-    Size(usize),
-    Float(f32),
-}
-
-use Argument::{Address, Float, Integer, Size};
-
-/// # Safety
-/// The arguments are those of the kernel, and behind every address is the memory that it uses.
-unsafe fn launch(
-    device: &CudaDevice,
-    name: &str,
-    blocks: (usize, usize),
-    threads: usize,
-    arguments: &[Argument],
-) -> Result<()> {
-    let function = device.get_or_load_custom_func(name, MODULE, PTX)?;
-    let mut launch = function.builder();
-    for argument in arguments {
-        match argument {
-            Address(address) => launch.arg(address),
-            Integer(integer) => launch.arg(integer),
-            Size(size) => launch.arg(size),
-            Float(float) => launch.arg(float),
-        };
-    }
-    let config = LaunchConfig {
-        grid_dim: (blocks.0 as u32, blocks.1 as u32, 1),
-        block_dim: (threads as u32, 1, 1),
-        shared_mem_bytes: 0,
-    };
-    // SAFETY: as the caller promises.
-    unsafe { launch.launch(config) }.w()?;
-    Ok(())
-}
-
-/// `hidden + delta`, and its `RMSNorm`: `[rows, columns]` each.
+/// `hidden + delta`, `[rows, columns]`, and its `RMSNorm`; without `delta`, `hidden` and its norm.
 pub fn add_norm(
     hidden: &Tensor,
-    delta: &Tensor,
+    delta: Option<&Tensor>,
     weight: &Tensor,
     epsilon: f32,
-) -> Result<(Tensor, Tensor)> {
+    form: Form,
+) -> Result<(Tensor, Rows)> {
     let (rows, columns) = hidden.dims2()?;
-    let (hidden, delta) = (hidden.contiguous()?, delta.contiguous()?);
-    // SAFETY: the kernel writes all of both.
-    let (sum, normed) = unsafe { (hidden.empty_like()?, hidden.empty_like()?) };
-    let name = format!("add_norm_{}", type_name(hidden.dtype())?);
-    let threads = columns.next_multiple_of(32).min(1024);
+    let hidden = hidden.contiguous()?;
+    let delta = delta.map(Tensor::contiguous).transpose()?;
+    let normed = Rows::empty(rows, columns, &hidden, form)?;
+    let (to, types) = normed.output()?;
+    let sum = match delta {
+        // SAFETY: the kernel writes all of it.
+        Some(_) => unsafe { hidden.empty_like()? },
+        None => hidden.clone(),
+    };
     let arguments = [
         Address(address(&hidden)?),
-        Address(address(&delta)?),
+        Address(delta.as_ref().map_or(Ok(0), address)?),
         Address(address(weight)?),
         Address(address(&sum)?),
-        Address(address(&normed)?),
+        to,
         Integer(columns as i32),
         Float(epsilon),
     ];
-    // SAFETY: all of them are `[rows, columns]`, the weight `[columns]`, of one type.
-    unsafe { launch(&cuda_device(&hidden)?, &name, (rows, 1), threads, &arguments)? };
+    let threads = columns.next_multiple_of(32).min(1024);
+    let name = Name::new("add_norm", types);
+    // SAFETY: all of them are `[rows, columns]`, the weight `[columns]`, of one type. The kernel
+    // leaves `sum` alone where there is no delta.
+    unsafe { launch(&cuda_device(&hidden)?, name, (rows, 1), threads, &arguments)? };
     Ok((sum, normed))
 }
 
 /// `silu(first half) · second half`: `[rows, 2 · columns]` → `[rows, columns]`.
-pub fn gate(both: &Tensor) -> Result<Tensor> {
+pub fn gate(both: &Tensor, form: Form) -> Result<Rows> {
     let (rows, width) = both.dims2()?;
-    let both = both.contiguous()?;
-    // SAFETY: the kernel writes all of it.
-    let out = unsafe { Tensor::empty((rows, width / 2), both.dtype(), both.device())? };
-    let name = format!("gate_{}", type_name(both.dtype())?);
-    let count = rows * (width / 2);
-    let arguments = [
-        Address(address(&both)?),
-        Address(address(&out)?),
-        Integer((width / 2) as i32),
-        Size(count),
-    ];
+    let (both, columns) = (both.contiguous()?, width / 2);
+    let out = Rows::empty(rows, columns, &both, form)?;
+    let (to, types) = out.output()?;
+    let arguments = [Address(address(&both)?), to, Integer(columns as i32)];
+    let (name, blocks) = (Name::new("gate", types), (columns.div_ceil(256), rows));
     // SAFETY: the shapes are as the kernel says.
-    unsafe { launch(&cuda_device(&both)?, &name, (count.div_ceil(256), 1), 256, &arguments)? };
+    unsafe { launch(&cuda_device(&both)?, name, blocks, 256, &arguments)? };
     Ok(out)
 }
 
@@ -133,87 +110,183 @@ pub struct Projected<'a> {
     pub start: usize,
 }
 
-impl Projected<'_> {
-    fn address(&self) -> Result<u64> {
-        Ok(address(self.tensor)? + (self.start * self.tensor.dtype().size_in_bytes()) as u64)
+/// Some tokens on their way into a layer's cache.
+pub struct Step<'a> {
+    /// Queries, keys and values as projected.
+    pub qkv: [Projected<'a>; 3],
+    /// Cosines and sines, `[context, dim / 2]` each.
+    pub rope: (&'a Tensor, &'a Tensor, RopeLayout),
+    /// Keys and values, `[1, kv_heads, context, dim]` each.
+    pub caches: (&'a Tensor, &'a Tensor),
+    /// Of queries.
+    pub heads: usize,
+    /// Of the first token.
+    pub position: usize,
+    /// The same where the kernels read it: one `u32` on the device.
+    pub position_on_device: &'a Tensor,
+}
+
+impl Step<'_> {
+    fn tokens(&self) -> Result<usize> {
+        self.qkv[0].tensor.dim(0)
     }
 
-    fn row(&self) -> Result<i32> {
-        Ok(self.tensor.dim(D::Minus1)? as i32)
+    /// KV heads, context, and the length of a head, once they are known to fit.
+    fn shape(&self) -> Result<(usize, usize, usize)> {
+        let (_, kv_heads, context, dim) = self.caches.0.dims4()?;
+        if self.position + self.tokens()? > context {
+            bail!("the context is full");
+        }
+        Ok((kv_heads, context, dim))
+    }
+
+    /// The kernels' first arguments: where queries, keys and values are, how far a token's are from
+    /// the next one's, and the tables.
+    fn inputs(&self) -> Result<Vec<Argument<'static>>> {
+        let mut arguments = Vec::with_capacity(20);
+        for Projected { tensor, start } in &self.qkv {
+            arguments
+                .push(Address(address(tensor)? + (start * tensor.dtype().size_in_bytes()) as u64));
+        }
+        for Projected { tensor, .. } in &self.qkv {
+            arguments.push(Integer(tensor.dim(D::Minus1)? as i32));
+        }
+        arguments.extend([Address(address(self.rope.0)?), Address(address(self.rope.1)?)]);
+        Ok(arguments)
+    }
+
+    /// The kernels' last arguments: the context, how values are paired, and the scale of scores.
+    fn constants(&self) -> Result<[Argument<'static>; 3]> {
+        let (_, context, dim) = self.shape()?;
+        Ok([
+            Integer(context as i32),
+            Integer(i32::from(self.rope.2 == RopeLayout::Interleaved)),
+            Float(1.0 / (dim as f32).sqrt()),
+        ])
+    }
+
+    fn types(&self) -> Result<&'static str> {
+        type_names(self.qkv[0].tensor.dtype(), self.caches.0.dtype())
     }
 }
 
-/// Rotates queries and keys, and writes keys and values into the cache, `[1, kv_heads, context,
-/// dim]` each, from `position` on. Returns the queries, divided by √dim, `[heads, tokens, dim]`.
-pub fn rope_append(
-    [q, k, v]: [Projected; 3],
-    (cos, sin, layout): (&Tensor, &Tensor, RopeLayout),
-    (k_cache, v_cache): (&Tensor, &Tensor),
-    heads: usize,
-    position: usize,
-) -> Result<Tensor> {
-    let (_, kv_heads, context, dim) = k_cache.dims4()?;
-    let tokens = q.tensor.dim(0)?;
-    if position + tokens > context {
-        bail!("the context is full");
-    }
-    let (dtype, cached) = (q.tensor.dtype(), k_cache.dtype());
+/// Rotates queries and keys, and writes keys and values into the cache. Returns the queries,
+/// divided by √dim, `[heads, tokens, dim]`.
+pub fn rope_append(step: &Step) -> Result<Tensor> {
+    let (kv_heads, _, dim) = step.shape()?;
+    let (q, tokens) = (step.qkv[0].tensor, step.tokens()?);
     // SAFETY: the kernel writes all of it.
-    let rotated = unsafe { Tensor::empty((heads, tokens, dim), dtype, q.tensor.device())? };
-    let name = format!("rope_append_{}_{}", type_name(dtype)?, type_name(cached)?);
-    let arguments = [
-        Address(q.address()?),
-        Address(k.address()?),
-        Address(v.address()?),
-        Integer(q.row()?),
-        Integer(k.row()?),
-        Integer(v.row()?),
-        Address(address(cos)?),
-        Address(address(sin)?),
+    let rotated = unsafe { Tensor::empty((step.heads, tokens, dim), q.dtype(), q.device())? };
+    let mut arguments = step.inputs()?;
+    arguments.extend([
         Address(address(&rotated)?),
-        Address(address(k_cache)?),
-        Address(address(v_cache)?),
-        Integer(heads as i32),
-        Integer(kv_heads as i32),
+        Address(address(step.caches.0)?),
+        Address(address(step.caches.1)?),
+        Address(address(step.position_on_device)?),
+        Integer(step.heads as i32),
         Integer(dim as i32),
-        Integer(position as i32),
-        Integer(context as i32),
-        Integer(i32::from(layout == RopeLayout::Interleaved)),
-        Float(1.0 / (dim as f32).sqrt()),
-    ];
-    let blocks = (tokens, heads + 2 * kv_heads);
+    ]);
+    arguments.extend(step.constants()?);
+    let name = Name::new("rope_append", step.types()?);
+    let blocks = (tokens, step.heads + kv_heads);
     // SAFETY: the shapes are as the kernel says, and these positions are in the cache.
-    unsafe { launch(&cuda_device(q.tensor)?, &name, blocks, dim / 2, &arguments)? };
+    unsafe { launch(&cuda_device(q)?, name, blocks, dim / 2, &arguments)? };
     Ok(rotated)
 }
 
-/// Whether [`attend_one`] has a kernel for heads of `dim` values.
-pub fn attends(dim: usize) -> bool {
-    matches!(dim, 32 | 64 | 96 | 128)
+/// The most tokens that [`attend`] takes at once.
+const MOST_TOKENS: usize = 8;
+/// Threads in a block of `attend`.
+const ATTEND_THREADS: usize = 128;
+/// Instances of `attend` by how many query rows a block works on at once.
+const ROWS: [usize; 3] = [1, 4, 8];
+
+/// Whether [`attend`] has a kernel for `tokens` tokens with heads of `dim` values.
+pub fn attends(dim: usize, tokens: usize) -> bool {
+    matches!(dim, 64 | 128) && tokens <= MOST_TOKENS
 }
 
-/// Attention of one position, `q` `[heads, 1, dim]`, over the first `keys` of the cache: `[1,
-/// heads · dim]`.
-pub fn attend_one(q: &Tensor, k: &Tensor, v: &Tensor, keys: usize) -> Result<Tensor> {
-    let (_, kv_heads, context, dim) = k.dims4()?;
-    let heads = q.dim(0)?;
-    if !attends(dim) || keys > context {
-        bail!("there is no attention kernel for {keys} keys of {dim} values");
+/// Rotates queries and keys, writes keys and values into the cache, and computes attention over it,
+/// each token up to its own key: `[tokens, heads · dim]`.
+pub fn attend(step: &Step, form: Form) -> Result<Rows> {
+    let (kv_heads, _, dim) = step.shape()?;
+    let (q, tokens) = (step.qkv[0].tensor, step.tokens()?);
+    if !attends(dim, tokens) {
+        bail!("there is no attention kernel for {tokens} tokens with heads of {dim} values");
     }
-    // SAFETY: the kernel writes all of it.
-    let out = unsafe { Tensor::empty((1, heads * dim), q.dtype(), q.device())? };
-    let (activations, cached) = (type_name(q.dtype())?, type_name(k.dtype())?);
-    let name = format!("attend_one_{activations}_{cached}_{}", dim / 32);
+    let device = cuda_device(q)?;
+    let group = step.heads / kv_heads;
+    let rows = ROWS.into_iter().find(|&rows| rows >= group * tokens).unwrap_or(MOST_TOKENS);
+    // Two blocks a multiprocessor keep enough loads under way.
+    let splits = (2 * multiprocessors(&device)?).div_ceil(kv_heads);
+    let parts = step.heads * tokens * splits;
+    // SAFETY: `attend` writes what `combine` reads of them.
+    let (mixed, weights) = unsafe {
+        let empty = |count: usize| Tensor::empty(count, DType::F32, q.device());
+        (empty(parts * dim)?, empty(parts * 2)?)
+    };
+    let mut arguments = step.inputs()?;
+    arguments.extend([
+        Address(address(step.caches.0)?),
+        Address(address(step.caches.1)?),
+        Address(address(&mixed)?),
+        Address(address(&weights)?),
+        Address(address(step.position_on_device)?),
+        Integer(tokens as i32),
+        Integer(group as i32),
+    ]);
+    arguments.extend(step.constants()?);
+    let name = Name { kernel: "attend", types: step.types()?, dim, rows };
+    // SAFETY: the shapes are as the kernel says, these positions are in the cache, and a head of
+    // the cache begins at a multiple of 16 bytes, as its memory does.
+    unsafe { launch(&device, name, (kv_heads, splits), ATTEND_THREADS, &arguments)? };
+
+    let out = Rows::empty(tokens, step.heads * dim, q, form)?;
+    let (to, types) = out.output()?;
     let arguments = [
-        Address(address(q)?),
-        Address(address(k)?),
-        Address(address(v)?),
-        Address(address(&out)?),
-        Integer((heads / kv_heads) as i32),
-        Integer(keys as i32),
-        Integer(context as i32),
+        Address(address(&mixed)?),
+        Address(address(&weights)?),
+        Address(address(step.position_on_device)?),
+        to,
+        Integer(group as i32),
+        Integer(splits as i32),
     ];
-    // SAFETY: the shapes are as the kernel says; it takes 16 warps at most.
-    unsafe { launch(&cuda_device(q)?, &name, (heads, 1), 512, &arguments)? };
+    let (name, blocks) = (Name::new("combine", types), (step.heads, tokens));
+    // SAFETY: these are the parts that `attend` wrote for the same tokens and spans.
+    unsafe { launch(&device, name, blocks, dim, &arguments)? };
     Ok(out)
+}
+
+/// Lowers the logits of `recent` tokens in place, each once, by `penalty` as
+/// [`SamplingOptions::repeat_penalty`] says, and returns the most likely token with its logit: the
+/// first of equal ones, and −∞ if no logit is finite. `logits` is `[vocabulary]` in `f32`; only
+/// eight bytes leave the GPU.
+///
+/// [`SamplingOptions::repeat_penalty`]: crate::SamplingOptions::repeat_penalty
+pub fn choose(logits: &Tensor, recent: &[u32], penalty: f32) -> Result<(u32, f32)> {
+    if recent.len() > Recent::MOST || logits.dtype() != DType::F32 || !logits.is_contiguous() {
+        bail!("there is no kernel for this choice");
+    }
+    let mut ids = Recent { count: recent.len() as u32, ids: [0; Recent::MOST] };
+    ids.ids[..recent.len()].copy_from_slice(recent);
+    let from = address(logits)?;
+    if !from.is_multiple_of(16) {
+        bail!("the logits begin at {from:#x}");
+    }
+    // SAFETY: the kernel writes both: the token, and the bits of its logit.
+    let chosen = unsafe { Tensor::empty(2, DType::U32, logits.device())? };
+    let arguments = [
+        Address(from),
+        Integer(logits.dim(0)? as i32),
+        Argument::Recent(&ids),
+        Float(penalty),
+        Address(address(&chosen)?),
+    ];
+    let name = Name::new("choose", "");
+    // SAFETY: the shapes are as the kernel says, and it leaves ids beyond the vocabulary alone.
+    unsafe { launch(&cuda_device(logits)?, name, (1, 1), 1024, &arguments)? };
+    match chosen.to_vec1::<u32>()?[..] {
+        [id, logit] => Ok((id, f32::from_bits(logit))),
+        _ => bail!("a choice has two parts"),
+    }
 }

@@ -1,6 +1,7 @@
 //! The CUDA kernels of a program that is built without the feature `cuda`: the same functions, which
 //! nobody calls, because no tensor is on a GPU then.
 
+use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Result, Tensor, bail};
 
 use super::rope::RopeLayout;
@@ -9,16 +10,44 @@ fn not_built<T>() -> Result<T> {
     bail!("this program is built without CUDA")
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    Values,
+    Quantized,
+}
+
+pub enum Rows {
+    Values(Tensor),
+    #[expect(dead_code, reason = "only a GPU quantizes")]
+    Quantized(Quantized),
+    #[cfg(test)]
+    AsQuantized(Tensor),
+}
+
+pub enum Quantized {}
+
+impl Quantized {
+    pub fn product(&self, _matrix: &QTensor) -> Result<Tensor> {
+        match *self {}
+    }
+}
+
+/// On the CPU, tests count the launches of a GPU.
+pub fn takes_quantized(dtype: GgmlDType, rows: usize) -> bool {
+    rows <= 8 && !matches!(dtype, GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16)
+}
+
 pub fn add_norm(
     _hidden: &Tensor,
-    _delta: &Tensor,
+    _delta: Option<&Tensor>,
     _weight: &Tensor,
     _epsilon: f32,
-) -> Result<(Tensor, Tensor)> {
+    _form: Form,
+) -> Result<(Tensor, Rows)> {
     not_built()
 }
 
-pub fn gate(_both: &Tensor) -> Result<Tensor> {
+pub fn gate(_both: &Tensor, _form: Form) -> Result<Rows> {
     not_built()
 }
 
@@ -28,20 +57,28 @@ pub struct Projected<'a> {
     pub start: usize,
 }
 
-pub fn rope_append(
-    _qkv: [Projected; 3],
-    _rope: (&Tensor, &Tensor, RopeLayout),
-    _caches: (&Tensor, &Tensor),
-    _heads: usize,
-    _position: usize,
-) -> Result<Tensor> {
+#[expect(dead_code, reason = "what would read it is not built")]
+pub struct Step<'a> {
+    pub qkv: [Projected<'a>; 3],
+    pub rope: (&'a Tensor, &'a Tensor, RopeLayout),
+    pub caches: (&'a Tensor, &'a Tensor),
+    pub heads: usize,
+    pub position: usize,
+    pub position_on_device: &'a Tensor,
+}
+
+pub fn rope_append(_step: &Step) -> Result<Tensor> {
     not_built()
 }
 
-pub fn attends(_dim: usize) -> bool {
+pub fn attends(_dim: usize, _tokens: usize) -> bool {
     false
 }
 
-pub fn attend_one(_q: &Tensor, _k: &Tensor, _v: &Tensor, _keys: usize) -> Result<Tensor> {
+pub fn attend(_step: &Step, _form: Form) -> Result<Rows> {
+    not_built()
+}
+
+pub fn choose(_logits: &Tensor, _recent: &[u32], _penalty: f32) -> Result<(u32, f32)> {
     not_built()
 }

@@ -113,10 +113,10 @@ fn logits_equal_transformers_in_both_formats_and_any_chunks() {
     }
 }
 
-/// On a fast GPU, decode is bound by kernel launches as much as by memory: 15 launches for each of
-/// 32 layers, at 5 µs each, take 2.4 ms per token. A naive port needs about 30 per layer.
+/// On a fast GPU, decode is bound by kernel launches as much as by memory: a naive port needs about
+/// 30 for each layer, which at 5 µs each take 4.8 ms per token of 32 layers.
 #[test]
-fn a_token_takes_15_launches_a_layer_of_a_q4_k_m_file() {
+fn a_token_takes_10_launches_a_layer_of_a_q4_k_m_file() {
     let file = tempfile::NamedTempFile::new().unwrap();
     requantize(&goldens().join("tiny-llama-quantized/model.gguf"), file.path());
     probe::as_on_a_gpu(|| {
@@ -124,9 +124,8 @@ fn a_token_takes_15_launches_a_layer_of_a_q4_k_m_file() {
         let mut cache = llm.model.cache(64).unwrap();
         llm.model.forward(&[1, 2, 3], &mut cache).unwrap();
         let (_, count) = probe::launches_of(|| llm.model.forward(&[4], &mut cache).unwrap());
-        // Outside the layers: one launch each for the embedding and the final norm, two for the
-        // logits.
-        assert_eq!(count, 15 * llm.model.layers() + 4);
+        // Outside the layers: the embedding, the final norm, the logits.
+        assert_eq!(count, 10 * llm.model.layers() + 3);
     });
 }
 

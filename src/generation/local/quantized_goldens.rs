@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use crate::compute::cuda::Rows;
 use candle_core::{Device, Tensor};
 use serde::Deserialize;
 
@@ -99,7 +100,7 @@ fn every_tensor_type_multiplies() {
         for tokens in [1, 2, 9, 40] {
             let xs = weights(columns).repeat(tokens);
             let xs = Tensor::from_vec(xs, (tokens, columns), &Device::Cpu).unwrap();
-            let ys = linear.forward(&xs).unwrap().to_vec2::<f32>().unwrap();
+            let ys = linear.forward(&Rows::Values(xs)).unwrap().to_vec2::<f32>().unwrap();
             for ((found, expected), row) in ys.iter().flat_map(|y| y.iter().zip(sums).zip(&values))
             {
                 let length = row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();

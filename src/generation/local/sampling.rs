@@ -7,10 +7,15 @@
 use anyhow::{Context, Result};
 use candle_core::Tensor;
 
+use crate::compute::cuda;
 use crate::support::random::SplitMix64;
 
 /// Number of recent tokens subject to the repeat penalty.
 const REPEAT_WINDOW: usize = 64;
+
+const NO_LOGITS: &str = "the model computed no usable logits (all are NaN or infinite): its file \
+                         may be damaged; check it with `rag-query models verify`, or download it \
+                         again";
 
 /// Sampling parameters.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,41 +86,27 @@ impl<'a> Sampler<'a> {
         }
     }
 
-    /// Samples the token after `answer`, given `logits`, `[vocabulary]` in `f32` on any device.
+    /// Samples the token after `answer`, given `logits`, `[vocabulary]` in `f32` on any device. On a
+    /// GPU, a greedy choice is made there, which lowers the logits of recent tokens in place.
     ///
     /// # Errors
     /// Fails if no logit is finite, as with damaged weights.
     pub fn next(&mut self, logits: &Tensor, answer: &[u32]) -> Result<u32> {
         let recent = &answer[answer.len().saturating_sub(REPEAT_WINDOW)..];
-        if !logits.device().is_cpu()
-            && let Some(token) = self.choose_on_device(logits, recent)?
-        {
-            return Ok(token);
+        let SamplingOptions { temperature, repeat_penalty, .. } = *self.options;
+        if !logits.device().is_cpu() && temperature <= 0.0 {
+            let penalized = if repeat_penalty > 1.0 { recent } else { &[] };
+            let (id, logit) = cuda::choose(logits, penalized, repeat_penalty)?;
+            return logit.is_finite().then_some(id).context(NO_LOGITS);
         }
         self.choose(&mut logits.to_vec1::<f32>()?, recent)
-    }
-
-    /// Picks the next token without copying all logits from the device, if possible: decoding is
-    /// greedy and the most likely token is not penalized. The penalty only lowers logits, so that
-    /// token stays the most likely whatever else is penalized.
-    fn choose_on_device(&self, logits: &Tensor, recent: &[u32]) -> Result<Option<u32>> {
-        if self.options.temperature > 0.0 {
-            return Ok(None);
-        }
-        let best = logits.argmax(0)?.to_scalar::<u32>()?;
-        let penalized = self.options.repeat_penalty > 1.0 && recent.contains(&best);
-        let finite = logits.get(best as usize)?.to_scalar::<f32>()?.is_finite();
-        Ok((finite && !penalized).then_some(best))
     }
 
     /// Samples from logits on the host, after penalizing `recent` tokens in place. Non-finite
     /// logits are never chosen.
     fn choose(&mut self, logits: &mut [f32], recent: &[u32]) -> Result<u32> {
         penalize(logits, recent, self.options.repeat_penalty);
-        let best = argmax(logits).context(
-            "the model computed no usable logits (all are NaN or infinite): its file may be \
-             damaged; check it with `rag-query models verify`, or download it again",
-        )?;
+        let best = argmax(logits).context(NO_LOGITS)?;
         if self.options.temperature <= 0.0 {
             return Ok(best.id);
         }
@@ -444,38 +435,5 @@ mod tests {
         assert_eq!(Sampler::new(&options).next(&logits, &answer).unwrap(), 1);
         answer.push(5);
         assert_eq!(Sampler::new(&options).next(&logits, &answer).unwrap(), 0);
-    }
-
-    #[test]
-    fn greedy_choices_on_the_device_are_those_on_the_host() {
-        let mut random = SplitMix64::new(3);
-        let mut shortcuts = 0;
-        let options = SamplingOptions { repeat_penalty: 1.3, ..SamplingOptions::default() };
-        let mut sampler = Sampler::new(&options);
-        for _ in 0..300 {
-            let logits: Vec<f32> = (0..50).map(|_| (random.next() * 6.0 - 3.0) as f32).collect();
-            let recent: Vec<u32> = (0..30).map(|_| (random.next() * 50.0) as u32).collect();
-            let tensor = Tensor::new(&logits[..], &Device::Cpu).unwrap();
-            let on_host = sampler.choose(&mut logits.clone(), &recent).unwrap();
-            if let Some(on_device) = sampler.choose_on_device(&tensor, &recent).unwrap() {
-                assert_eq!(on_device, on_host);
-                shortcuts += 1;
-            }
-        }
-        assert!((50..250).contains(&shortcuts), "both ways are taken, the short one {shortcuts}");
-    }
-
-    #[test]
-    fn the_device_leaves_what_it_cannot_tell_to_the_host() {
-        let on_device = |options: &SamplingOptions, logits: &[f32], recent: &[u32]| {
-            let logits = Tensor::new(logits, &Device::Cpu).unwrap();
-            Sampler::new(options).choose_on_device(&logits, recent).unwrap()
-        };
-        let greedy = SamplingOptions::default();
-        assert_eq!(on_device(&greedy, &[1.0, 2.0, 2.0], &[0]), Some(1));
-        assert_eq!(on_device(&greedy, &[1.0, 2.0, 2.0], &[1]), None);
-        assert_eq!(on_device(&greedy, &[f32::NAN, f32::NAN], &[]), None);
-        assert_eq!(on_device(&greedy, &[1.0, f32::INFINITY], &[]), None);
-        assert_eq!(on_device(&options(), &[1.0, 2.0], &[]), None);
     }
 }

@@ -8,11 +8,12 @@ use candle_nn::ops::softmax_last_dim;
 
 use super::config::LlamaConfig;
 use super::linear::cpu_kernels;
+use super::ops::on_cpu;
 use super::probe::count_launches;
 use super::rope::Rope;
 use super::values::on_values;
 use crate::compute::aligned::AlignedBuf;
-use crate::compute::cuda::{self, Projected};
+use crate::compute::cuda::{self, Form, Projected, Rows, Step};
 use crate::compute::quantized::attention::{Attend, AttentionShape, KvCache};
 use crate::compute::rope::RopeTables;
 
@@ -60,27 +61,30 @@ impl LayerCache {
 
     /// Rotates queries and keys, appends keys and values, and computes attention.
     ///
-    /// `qkv` is `[tokens, (heads + 2 · kv_heads) · head_dim]` for the tokens from `position` on, in
-    /// one tensor or several; `masks` caches the masks of this pass.
+    /// `qkv` is `[tokens, (heads + 2 · kv_heads) · head_dim]` for the tokens of this pass, in
+    /// one tensor or several.
     /// Returns `[tokens, heads · head_dim]`.
     pub fn attend(
         &mut self,
         qkv: &[Tensor],
         rope: &Rope,
-        masks: &mut Masks,
-        position: usize,
+        pass: &mut Pass,
         config: &LlamaConfig,
-    ) -> Result<Tensor> {
+        form: Form,
+    ) -> Result<Rows> {
         match self {
             Self::Tensors { k, v } if k.device().is_cuda() => {
-                attend_on_gpu((k, v), qkv, rope, masks, position, config)
+                attend_on_gpu((k, v), qkv, rope, pass, config, form)
             }
             Self::Tensors { k, v } => {
                 let qkv = Tensor::cat(qkv, D::Minus1)?;
-                let q = append((k, v), &qkv, rope, position, config)?;
-                mix(&q, (k, v), masks, position)
+                let q = append((k, v), &qkv, rope, pass.position, config)?;
+                on_cpu(mix(&q, (k, v), pass)?, form)
             }
-            Self::Kernels(cache) => attend_on_values(&mut **cache, qkv, rope, position, config),
+            Self::Kernels(cache) => {
+                let mixed = attend_on_values(&mut **cache, qkv, rope, pass.position, config)?;
+                on_cpu(mixed, form)
+            }
         }
     }
 
@@ -140,16 +144,15 @@ fn attend_on_values(
     .reshape((tokens, ()))
 }
 
-/// [`LayerCache::attend`] on a GPU: our own kernels for decode, candle's attention for long
-/// prompts.
+/// [`LayerCache::attend`] on a GPU: our own kernels for a few tokens, candle's attention for more.
 fn attend_on_gpu(
-    (k, v): (&Tensor, &Tensor),
+    caches: (&Tensor, &Tensor),
     qkv: &[Tensor],
     rope: &Rope,
-    masks: &mut Masks,
-    position: usize,
+    pass: &mut Pass,
     config: &LlamaConfig,
-) -> Result<Tensor> {
+    form: Form,
+) -> Result<Rows> {
     let LlamaConfig { heads, kv_heads, head_dim, .. } = *config;
     // Finds the tensor that contains a head, and the head's offset in it.
     let projected = |head: usize| {
@@ -163,14 +166,25 @@ fn attend_on_gpu(
         }
         candle_core::bail!("the projections have no head {head}")
     };
-    count_launches(1);
-    let parts = [projected(0)?, projected(heads)?, projected(heads + kv_heads)?];
-    let q = cuda::rope_append(parts, rope.tables(), (k, v), heads, position)?;
-    if q.dim(1)? == 1 && cuda::attends(head_dim) {
-        count_launches(1);
-        return cuda::attend_one(&q, k, v, position + 1);
+    let Some(position_on_device) = &pass.position_on_device else {
+        candle_core::bail!("this pass began on another device")
+    };
+    let step = Step {
+        qkv: [projected(0)?, projected(heads)?, projected(heads + kv_heads)?],
+        rope: rope.tables(),
+        caches,
+        heads,
+        position: pass.position,
+        position_on_device,
+    };
+    let tokens = step.qkv[0].tensor.dim(0)?;
+    if cuda::attends(head_dim, tokens) {
+        count_launches(2);
+        return cuda::attend(&step, form);
     }
-    mix(&q, (k, v), masks, position)
+    count_launches(1);
+    let q = cuda::rope_append(&step)?;
+    mix(&q, caches, pass).map(Rows::Values)
 }
 
 /// Appends keys and values to the cache; returns the rotated queries, scaled by `1/√head_dim`,
@@ -202,30 +216,27 @@ fn append(
 
 /// Causal attention of `q`, `[heads, tokens, head_dim]`, over the cache.
 /// Returns `[tokens, heads · head_dim]`. Runs in blocks of tokens to bound the size of the scores.
-fn mix(
-    q: &Tensor,
-    (k, v): (&Tensor, &Tensor),
-    masks: &mut Masks,
-    position: usize,
-) -> Result<Tensor> {
+fn mix(q: &Tensor, (k, v): (&Tensor, &Tensor), pass: &mut Pass) -> Result<Tensor> {
     count_launches(1);
     let (heads, tokens, head_dim) = q.dims3()?;
-    let kv_heads = k.dim(1)?;
+    let (kv_heads, position) = (k.dim(1)?, pass.position);
     let group = heads / kv_heads;
     let max_count = block_tokens(heads, position + tokens);
+    // Widened once, for all blocks.
+    let widened = |cache: &Tensor| cache.narrow(2, 0, position + tokens)?.to_dtype(q.dtype());
+    let (k, v) = (widened(k)?, widened(v)?);
     let mut mixed = Vec::new();
     for first in (0..tokens).step_by(max_count) {
         let count = max_count.min(tokens - first);
         let keys = position + first + count;
         let (k, v) = (k.narrow(2, 0, keys)?, v.narrow(2, 0, keys)?);
-        let (k, v) = (k.to_dtype(q.dtype())?, v.to_dtype(q.dtype())?);
         // The query heads of a group share K and V, so stack them as rows of one product instead of
         // repeating K and V. [1, kv_heads, group · count, head_dim]
         let rows = q.narrow(1, first, count)?.contiguous()?;
         let rows = rows.reshape((1, kv_heads, group * count, head_dim))?;
         let mut scores = rows.matmul(&k.t()?)?;
         if count > 1 {
-            let mask = masks.get(count, position + first, q)?;
+            let mask = pass.mask(count, position + first, q)?;
             scores = scores
                 .reshape((1, kv_heads, group, count, keys))?
                 .broadcast_add(mask)?
@@ -250,15 +261,29 @@ pub fn block_tokens(heads: usize, keys: usize) -> usize {
     (SCORES_BYTES / (heads * keys * size_of::<f32>())).max(1)
 }
 
-/// Causal masks, 0 or −∞, `[tokens, past + tokens]`. All layers of a pass use the same few, which
-/// should be uploaded to a GPU only once.
-#[derive(Default)]
-pub struct Masks(HashMap<(usize, usize), Tensor>);
+/// What the layers of one pass through the model share.
+pub struct Pass {
+    /// Of the first token.
+    position: usize,
+    position_on_device: Option<Tensor>,
+    /// Causal masks, 0 or −∞, `[tokens, past + tokens]`, by the number of tokens and of others
+    /// before them. All layers use the same few, which should be uploaded to a GPU only once.
+    masks: HashMap<(usize, usize), Tensor>,
+}
 
-impl Masks {
+impl Pass {
+    /// A pass of the tokens from `position` on.
+    pub fn new(position: usize, device: &Device) -> Result<Self> {
+        let position_on_device = match device.is_cuda() {
+            true => Some(Tensor::new(&[position as u32], device)?),
+            false => None,
+        };
+        Ok(Self { position, position_on_device, masks: HashMap::new() })
+    }
+
     /// The mask for `tokens` tokens after `past` others, with the type and device of `like`.
-    fn get(&mut self, tokens: usize, past: usize, like: &Tensor) -> Result<&Tensor> {
-        Ok(match self.0.entry((tokens, past)) {
+    fn mask(&mut self, tokens: usize, past: usize, like: &Tensor) -> Result<&Tensor> {
+        Ok(match self.masks.entry((tokens, past)) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
                 let all = past + tokens;

@@ -8,6 +8,7 @@ use candle_core::{D, Device, Module, Result, Tensor};
 use super::ops;
 use super::probe::{count_launches, only_candle};
 use super::values::with_values;
+use crate::compute::cuda::{self, Form, Rows};
 use crate::compute::quantized::{Activations, Isa, Matrix, Store, gated_product, products};
 
 /// The instruction set for our own CPU kernels. `None` means that candle computes: the model is on
@@ -27,14 +28,37 @@ pub enum Linear {
 
 impl Linear {
     /// `[tokens, inputs]` → `[tokens, outputs]`
-    pub fn forward(&self, xs: &Tensor) -> Result<Tensor> {
-        match self {
-            Self::Candle(matrix) => {
+    pub fn forward(&self, xs: &Rows) -> Result<Tensor> {
+        match (self, xs) {
+            (Self::Candle(QMatMul::QTensor(matrix)), Rows::Quantized(xs)) => {
+                count_launches(1);
+                xs.product(matrix)
+            }
+            (Self::Candle(matrix), Rows::Values(xs)) => {
                 // A quantized product quantizes its input first.
                 count_launches(if self.is_quantized() { 2 } else { 1 });
                 matrix.forward(xs)
             }
-            Self::Mapped(matrix) => mapped_products(&[matrix], xs),
+            (Self::Mapped(matrix), Rows::Values(xs)) => mapped_products(&[matrix], xs),
+            #[cfg(test)]
+            (Self::Candle(matrix), Rows::AsQuantized(xs)) => {
+                count_launches(1);
+                matrix.forward(xs)
+            }
+            _ => candle_core::bail!("this matrix takes no quantized rows"),
+        }
+    }
+
+    /// The form in which it takes `tokens` rows.
+    pub fn form(&self, tokens: usize) -> Form {
+        match self {
+            Self::Candle(QMatMul::QTensor(matrix))
+                if (matrix.device().is_cuda() || only_candle())
+                    && cuda::takes_quantized(matrix.dtype(), tokens) =>
+            {
+                Form::Quantized
+            }
+            _ => Form::Values,
         }
     }
 
@@ -82,8 +106,8 @@ pub struct Stack(pub Vec<Linear>);
 impl Stack {
     /// `[tokens, inputs]` → one or more `[tokens, outputs]`, in order; each may cover several
     /// matrices.
-    pub fn forward(&self, xs: &Tensor) -> Result<Vec<Tensor>> {
-        if let Some(matrices) = self.mapped() {
+    pub fn forward(&self, xs: &Rows) -> Result<Vec<Tensor>> {
+        if let (Some(matrices), Rows::Values(xs)) = (self.mapped(), xs) {
             let matrices: Vec<&Matrix> = matrices.into_iter().map(AsRef::as_ref).collect();
             return Ok(vec![mapped_products(&matrices, xs)?]);
         }
@@ -91,17 +115,25 @@ impl Stack {
     }
 
     /// [`ops::gate`] of the outputs: `[tokens, inputs]` → `[tokens, Σ outputs / 2]`.
-    pub fn forward_gated(&self, xs: &Tensor) -> Result<Tensor> {
-        if let Some(&[gate, up]) = self.mapped().as_deref() {
+    pub fn forward_gated(&self, xs: &Rows, form: Form) -> Result<Rows> {
+        if let (Some(&[gate, up]), Rows::Values(xs)) = (self.mapped().as_deref(), xs) {
             let xs = activations(gate, xs)?;
             let mut gated = vec![0f32; xs.rows() * gate.rows()];
             gated_product(gate, up, &xs, &mut gated);
-            return Tensor::from_vec(gated, (xs.rows(), gate.rows()), &Device::Cpu);
+            let gated = Tensor::from_vec(gated, (xs.rows(), gate.rows()), &Device::Cpu)?;
+            return Ok(Rows::Values(gated));
         }
-        ops::gate(&match self.forward(xs)?.as_slice() {
+        let both = match self.forward(xs)?.as_slice() {
             [one] => one.clone(),
             several => Tensor::cat(several, D::Minus1)?,
-        })
+        };
+        ops::gate(&both, form)
+    }
+
+    /// The form in which all of them take `tokens` rows.
+    pub fn form(&self, tokens: usize) -> Form {
+        let quantized = self.0.iter().all(|linear| linear.form(tokens) == Form::Quantized);
+        if quantized { Form::Quantized } else { Form::Values }
     }
 
     /// All matrices, if all are in the mapped file.

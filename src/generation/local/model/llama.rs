@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 
 use super::config::LlamaConfig;
-use super::kv_cache::{LayerCache, Masks};
+use super::kv_cache::{LayerCache, Pass};
 use super::linear::{Linear, Stack};
 use super::ops::{add_norm, norm};
 use super::probe;
@@ -180,30 +180,35 @@ impl Llama {
         // The last block's output, added to the residual stream by the next norm.
         let mut delta: Option<Tensor> = None;
         let mut normed;
-        let mut masks = Masks::default();
+        let mut pass = Pass::new(position, &self.device)?;
         for (layer, kv) in self.layers.iter().zip(&mut cache.layers) {
             probe::layer_memory()?;
+            let form = layer.qkv.form(count);
             (hidden, normed) = if let Some(delta) = delta.take() {
-                add_norm(&hidden, &delta, &layer.attention_norm, epsilon)?
+                add_norm(&hidden, &delta, &layer.attention_norm, epsilon, form)?
             } else {
-                let normed = norm(&hidden, &layer.attention_norm, epsilon)?;
+                let normed = norm(&hidden, &layer.attention_norm, epsilon, form)?;
                 (hidden, normed)
             };
             // A scope of its own, so that a long prompt's tensors are freed before the feed-forward
             // block.
             (hidden, normed) = {
                 let qkv = layer.qkv.forward(&normed)?;
-                let mixed = kv.attend(&qkv, &self.rope, &mut masks, position, &self.config)?;
+                let form = layer.attention_output.form(count);
+                let mixed = kv.attend(&qkv, &self.rope, &mut pass, &self.config, form)?;
                 drop(qkv);
                 let attended = layer.attention_output.forward(&mixed)?;
-                add_norm(&hidden, &attended, &layer.feed_forward_norm, epsilon)?
+                let form = layer.gate_up.form(count);
+                add_norm(&hidden, &attended, &layer.feed_forward_norm, epsilon, form)?
             };
-            delta = Some(layer.down.forward(&layer.gate_up.forward_gated(&normed)?)?);
+            let gated = layer.gate_up.forward_gated(&normed, layer.down.form(count))?;
+            delta = Some(layer.down.forward(&gated)?);
         }
         let last = |xs: &Tensor| xs.narrow(0, count - 1, 1)?.contiguous();
+        let form = self.output.form(1);
         let last = match &delta {
-            Some(delta) => add_norm(&last(&hidden)?, &last(delta)?, &self.norm, epsilon)?.1,
-            None => norm(&last(&hidden)?, &self.norm, epsilon)?,
+            Some(delta) => add_norm(&last(&hidden)?, &last(delta)?, &self.norm, epsilon, form)?.1,
+            None => norm(&last(&hidden)?, &self.norm, epsilon, form)?,
         };
         self.output.forward(&last)?.flatten_all()?.to_dtype(DType::F32)
     }

@@ -1,22 +1,35 @@
 //! Operations between a layer's matrix products: one launch each on a GPU; on the CPU, a single row
 //! does not wake the thread pool.
+//!
+//! Each leaves its result in the form that the next product takes ([`Form`]).
 
 use candle_core::{D, Result, Tensor};
 use candle_nn::ops::silu;
 
 use super::probe::count_launches;
 use super::values::on_values;
-use crate::compute::cuda;
+use crate::compute::cuda::{self, Form, Rows};
 use crate::compute::norm::rms_norm;
 
-/// `RMSNorm` (Zhang and Sennrich 2019), `[rows, columns]` → `[rows, columns]`.
-pub fn norm(xs: &Tensor, weight: &Tensor, epsilon: f32) -> Result<Tensor> {
-    count_launches(1);
-    if xs.device().is_cpu() {
-        return on_values([xs, weight], |[xs, weight]| rms_norm(xs, weight, epsilon))?
-            .reshape(xs.shape());
+/// `xs` on the CPU, where only tests quantize.
+pub fn on_cpu(xs: Tensor, form: Form) -> Result<Rows> {
+    match form {
+        Form::Values => Ok(Rows::Values(xs)),
+        #[cfg(test)]
+        Form::Quantized => Ok(Rows::AsQuantized(xs)),
+        #[cfg(not(test))]
+        Form::Quantized => candle_core::bail!("a CPU kernel was asked for quantized rows"),
     }
-    candle_nn::ops::rms_norm(&xs.contiguous()?, weight, epsilon)
+}
+
+/// `RMSNorm` (Zhang and Sennrich 2019), `[rows, columns]` → `[rows, columns]`.
+pub fn norm(xs: &Tensor, weight: &Tensor, epsilon: f32, form: Form) -> Result<Rows> {
+    count_launches(1);
+    if xs.device().is_cuda() {
+        return Ok(cuda::add_norm(xs, None, weight, epsilon, form)?.1);
+    }
+    let normed = on_values([xs, weight], |[xs, weight]| rms_norm(xs, weight, epsilon))?;
+    on_cpu(normed.reshape(xs.shape())?, form)
 }
 
 /// Returns `hidden + delta` and its norm.
@@ -25,24 +38,26 @@ pub fn add_norm(
     delta: &Tensor,
     weight: &Tensor,
     epsilon: f32,
-) -> Result<(Tensor, Tensor)> {
+    form: Form,
+) -> Result<(Tensor, Rows)> {
     if hidden.device().is_cuda() {
         count_launches(1);
-        return cuda::add_norm(hidden, delta, weight, epsilon);
+        return cuda::add_norm(hidden, Some(delta), weight, epsilon, form);
     }
     let sum = (hidden + delta)?;
-    let normed = norm(&sum, weight, epsilon)?;
+    let normed = norm(&sum, weight, epsilon, form)?;
     Ok((sum, normed))
 }
 
 /// `silu(first half) · second half` (`SwiGLU`, Shazeer 2020): `[rows, 2 · columns]` → `[rows,
 /// columns]`.
-pub fn gate(both: &Tensor) -> Result<Tensor> {
+pub fn gate(both: &Tensor, form: Form) -> Result<Rows> {
     count_launches(1);
     if both.device().is_cuda() {
-        return cuda::gate(both);
+        return cuda::gate(both, form);
     }
     let width = both.dim(D::Minus1)? / 2;
-    silu(&both.narrow(D::Minus1, 0, width)?.contiguous()?)?
-        * both.narrow(D::Minus1, width, width)?.contiguous()?
+    let gated = (silu(&both.narrow(D::Minus1, 0, width)?.contiguous()?)?
+        * both.narrow(D::Minus1, width, width)?.contiguous()?)?;
+    on_cpu(gated, form)
 }
