@@ -40,14 +40,14 @@ impl CandleLlama {
 fn logits_equal_those_of_candle_transformers_on_random_prompts() {
     let reference = CandleLlama::load();
     let files = LlmFiles::at(&goldens().join("tiny-llama")).unwrap();
-    let llm = Llm::load(&files, DeviceChoice::Cpu, 1024).unwrap();
+    let mut llm = Llm::load(&files, DeviceChoice::Cpu, 1024).unwrap();
     let mut random = SplitMix64::new(7);
     // RoPE is scaled beyond position 64.
     for length in [1, 2, 63, 64, 65, 300] {
         let prompt: Vec<u32> =
             (0..length).map(|_| random.below(reference.config.vocab_size) as u32).collect();
-        let mut cache = llm.model.cache(1024).unwrap();
-        let ours = llm.model.forward(&prompt, &mut cache).unwrap().to_vec1().unwrap();
+        let mut cache = llm.model().cache(1024).unwrap();
+        let ours = llm.model().forward(&prompt, &mut cache).unwrap().to_vec1().unwrap();
         let difference = largest(&ours, &reference.logits(&prompt));
         assert!(difference < TOLERANCE, "{length} tokens: off by {difference}");
     }

@@ -104,10 +104,10 @@ pub(crate) fn greedy(llm: &Llm, prompt: &[u32]) -> Vec<u32> {
 fn logits_equal_transformers_in_both_formats_and_any_chunks() {
     let golden = golden();
     for (name, files) in [("GGUF", gguf("model.gguf")), ("safetensors", folder())] {
-        let llm = load(&files);
+        let mut llm = load(&files);
         for chunk in [1, 7, 512] {
             let difference =
-                largest_difference(&llm.model, &golden.logits, &golden.prompt_ids, chunk);
+                largest_difference(llm.model(), &golden.logits, &golden.prompt_ids, chunk);
             assert!(difference < TOLERANCE, "{name}, chunks of {chunk}: off by {difference}");
         }
     }
@@ -120,12 +120,12 @@ fn a_token_takes_10_launches_a_layer_of_a_q4_k_m_file() {
     let file = tempfile::NamedTempFile::new().unwrap();
     requantize(&goldens().join("tiny-llama-quantized/model.gguf"), file.path());
     probe::as_on_a_gpu(|| {
-        let llm = load(&LlmFiles::Gguf(file.path().to_owned()));
-        let mut cache = llm.model.cache(64).unwrap();
-        llm.model.forward(&[1, 2, 3], &mut cache).unwrap();
-        let (_, count) = probe::launches_of(|| llm.model.forward(&[4], &mut cache).unwrap());
+        let mut llm = load(&LlmFiles::Gguf(file.path().to_owned()));
+        let mut cache = llm.model().cache(64).unwrap();
+        llm.model().forward(&[1, 2, 3], &mut cache).unwrap();
+        let (_, count) = probe::launches_of(|| llm.model().forward(&[4], &mut cache).unwrap());
         // Outside the layers: the embedding, the final norm, the logits.
-        assert_eq!(count, 10 * llm.model.layers() + 3);
+        assert_eq!(count, 10 * llm.model().layers() + 3);
     });
 }
 
@@ -159,10 +159,10 @@ fn what_a_gpu_runs_equals_transformers() {
     let golden = golden();
     probe::as_on_a_gpu(|| {
         for files in [gguf("model.gguf"), folder()] {
-            let llm = load(&files);
+            let mut llm = load(&files);
             for chunk in [1, 7, 512] {
                 let difference =
-                    largest_difference(&llm.model, &golden.logits, &golden.prompt_ids, chunk);
+                    largest_difference(llm.model(), &golden.logits, &golden.prompt_ids, chunk);
                 assert!(difference < TOLERANCE, "chunks of {chunk}: off by {difference}");
             }
         }
@@ -177,14 +177,14 @@ fn logits_far_into_a_long_text_equal_transformers() {
     assert!(golden.long[0].position > 8192);
     let text: Vec<u32> = (0..=last).map(|i| ((i * i + 7 * i) % 376) as u32).collect();
     for files in [gguf("model.gguf"), folder()] {
-        let llm = Llm::load(&files, DeviceChoice::Cpu, text.len()).unwrap();
+        let mut llm = Llm::load(&files, DeviceChoice::Cpu, text.len()).unwrap();
         // One pass covers both: later tokens do not affect earlier positions.
-        let mut cache = llm.model.cache(text.len()).unwrap();
+        let mut cache = llm.model().cache(text.len()).unwrap();
         let mut read = 0;
         for Logits { position, logits: expected } in &golden.long {
             let mut logits = None;
             for chunk in text[read..=*position].chunks(PREFILL_CHUNK) {
-                logits = Some(llm.model.forward(chunk, &mut cache).unwrap());
+                logits = Some(llm.model().forward(chunk, &mut cache).unwrap());
             }
             read = position + 1;
             let difference = largest(&logits.unwrap().to_vec1().unwrap(), expected);
@@ -196,8 +196,8 @@ fn logits_far_into_a_long_text_equal_transformers() {
 #[test]
 fn tied_embeddings_equal_transformers() {
     let golden = golden();
-    let llm = load(&gguf("tied.gguf"));
-    let difference = largest_difference(&llm.model, &golden.tied.logits, &golden.prompt_ids, 512);
+    let mut llm = load(&gguf("tied.gguf"));
+    let difference = largest_difference(llm.model(), &golden.tied.logits, &golden.prompt_ids, 512);
     assert!(difference < TOLERANCE, "off by {difference}");
     assert_eq!(greedy(&llm, &golden.prompt_ids), golden.tied.greedy);
 }

@@ -10,30 +10,32 @@ mod goldens;
 #[cfg(test)]
 mod llama31_goldens;
 mod model;
+#[cfg(test)]
+mod on_a_gpu;
 pub mod placement;
 #[cfg(test)]
 mod quantized_goldens;
+mod resident;
 mod sampling;
 pub mod tokenizer;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
 pub use checkpoint::files::LlmFiles;
 use checkpoint::files::Opened;
-use model::llama::{Cache, Llama};
 use placement::plan::Demand;
 use placement::{DeviceChoice, Outlook, Placed, Placement};
+use resident::{Residence, Resident};
 use sampling::Sampler;
 pub use sampling::SamplingOptions;
 use tokenizer::LlmTokenizer;
 use tokenizer::chat::ChatTemplate;
 pub use tokenizer::chat::JOB as CHAT_TEMPLATE_JOB;
 
-use placement::gpu::{self, Moment};
+use placement::gpu;
 
 /// Prompt tokens per pass: enough for matrix products at full speed, few enough that activations
 /// stay small and Ctrl-C takes effect quickly.
@@ -67,14 +69,11 @@ pub struct Generation {
 
 /// A loaded LLM.
 pub struct Llm {
-    model: Llama,
+    residence: Residence,
     tokenizer: LlmTokenizer,
     template: ChatTemplate,
     end_of_text: Vec<u32>,
     context: usize,
-    /// One generation at a time; its memory is allocated once.
-    cache: Mutex<Cache>,
-    placement: Placement<'static>,
     placed: Placed,
 }
 
@@ -90,29 +89,10 @@ impl Llm {
         let context = context.min(config.context);
         let demand = Demand::new(&checkpoint, &config, device)?;
         let placement = Placement::find(gpu::driver(), device, demand, context)?;
-        let device = placement.open()?;
-        let load = || -> Result<(Llama, Cache)> {
-            let cache_dtype = checkpoint.cache_dtype(device.is_cuda());
-            let loader = checkpoint.loader(&device)?;
-            let model = Llama::load(&loader, config, context, cache_dtype)?;
-            let cache = model.cache(context)?;
-            device.synchronize()?;
-            ensure!(
-                model.is_on(&device) && cache.is_on(&device),
-                "a tensor is not on {}",
-                gpu::name(&device)
-            );
-            Ok((model, cache))
-        };
-        let (model, cache) = load().map_err(|error| {
-            // Complete the freeing of what was already loaded, so that the error reports accurate
-            // memory figures.
-            let _ = device.synchronize();
-            placement.explain(error, Moment::Loading)
-        })?;
-        let placed = placement.placed(model.device());
-        let cache = Mutex::new(cache);
-        Ok(Self { model, tokenizer, template, end_of_text, context, cache, placement, placed })
+        let residence = Residence::new(files, &checkpoint, config, context, placement)?;
+        let placed =
+            residence.lend(|resident| Ok(residence.placement().placed(resident.model.device())))?;
+        Ok(Self { residence, tokenizer, template, end_of_text, context, placed })
     }
 
     /// What [`Llm::load`] would need, and where it would load. Reads the model's files except the
@@ -130,7 +110,7 @@ impl Llm {
 
     /// Same as [`Llm::placed`], but measured now: generation allocates workspace.
     pub fn measure(&self) -> Placed {
-        self.placement.placed(self.model.device())
+        self.residence.placement().measure(&self.placed)
     }
 
     /// Limit on prompt plus answer, in tokens.
@@ -152,29 +132,21 @@ impl Llm {
     /// Logits of the token after `prompt`, `[vocabulary]`, with the prompt processed `chunk` tokens
     /// at a time. For tests and benches that compare devices; answers use [`Llm::generate`].
     pub fn logits(&self, prompt: &[u32], chunk: usize) -> Result<Vec<f32>> {
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        cache.reset();
-        let mut logits = None;
-        for tokens in prompt.chunks(chunk.max(1)) {
-            logits = Some(self.model.forward(tokens, &mut cache)?);
-        }
-        Ok(logits.context("the prompt is empty")?.to_vec1()?)
+        self.residence.lend(|Resident { model, cache }| {
+            cache.reset();
+            let mut logits = None;
+            for tokens in prompt.chunks(chunk.max(1)) {
+                logits = Some(model.forward(tokens, cache)?);
+            }
+            let logits = logits.context("the prompt is empty")?.to_vec1()?;
+            self.residence.placement().launched(model.device())?;
+            Ok(logits)
+        })
     }
 
     /// Generates an answer to a prompt, passing each piece of text to `on_text` as it is produced.
     /// Stops soon after `interrupted` becomes true.
     pub fn generate(
-        &self,
-        prompt: &[u32],
-        options: &SamplingOptions,
-        interrupted: &AtomicBool,
-        on_text: &mut dyn FnMut(&str),
-    ) -> Result<Generation> {
-        self.write(prompt, options, interrupted, on_text)
-            .map_err(|error| self.placement.explain(error, Moment::Answering))
-    }
-
-    fn write(
         &self,
         prompt: &[u32],
         options: &SamplingOptions,
@@ -189,7 +161,19 @@ impl Llm {
             prompt.len(),
             self.context
         );
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let options = SamplingOptions { max_tokens: options.max_tokens.min(room), ..*options };
+        self.residence.lend(|resident| self.write(resident, prompt, &options, interrupted, on_text))
+    }
+
+    fn write(
+        &self,
+        Resident { model, cache }: &mut Resident,
+        prompt: &[u32],
+        options: &SamplingOptions,
+        interrupted: &AtomicBool,
+        on_text: &mut dyn FnMut(&str),
+    ) -> Result<Generation> {
+        let placement = self.residence.placement();
         cache.reset();
         let mut generation = Generation {
             text: String::new(),
@@ -206,34 +190,44 @@ impl Llm {
                 generation.prefill = start.elapsed();
                 return Ok(generation);
             }
-            logits = Some(self.model.forward(chunk, &mut cache)?);
+            logits = Some(model.forward(chunk, cache)?);
+            // A GPU only takes notes of what to do. Were it not waited for, the time would be wrong,
+            // and an interruption would be heard after the whole prompt.
+            placement.finish(model.device())?;
         }
         let mut logits = logits.context("the prompt is empty")?;
         generation.prefill = start.elapsed();
         let start = Instant::now();
         let mut sampler = Sampler::new(options);
         let mut stream = self.tokenizer.stream();
-        let max_tokens = options.max_tokens.min(room);
         generation.stop = loop {
             if interrupted.load(Ordering::Relaxed) {
                 break Stop::Interrupted;
             }
-            if generation.tokens.len() >= max_tokens {
+            if generation.tokens.len() >= options.max_tokens {
                 break Stop::MaxTokens;
             }
             let token = sampler.next(&logits, &generation.tokens)?;
+            placement.launched(model.device())?;
             if self.end_of_text.contains(&token) {
                 break Stop::EndOfText;
             }
             generation.tokens.push(token);
             emit(&mut generation.text, &stream.push(token)?, on_text);
-            if generation.tokens.len() < max_tokens {
-                logits = self.model.forward(&[token], &mut cache)?;
+            if generation.tokens.len() < options.max_tokens {
+                logits = model.forward(&[token], cache)?;
             }
         };
         emit(&mut generation.text, &stream.finish()?, on_text);
         generation.decode = start.elapsed();
         Ok(generation)
+    }
+}
+
+#[cfg(test)]
+impl Llm {
+    fn model(&mut self) -> &model::llama::Llama {
+        &self.residence.get_mut().model
     }
 }
 

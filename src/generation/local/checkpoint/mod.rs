@@ -77,13 +77,29 @@ impl Checkpoint {
         }
     }
 
+    /// The types of all weights with fewer than 16 bits, each once.
+    pub fn quantizations(&self) -> Vec<GgmlDType> {
+        let Self::Gguf(gguf) = self else { return Vec::new() };
+        let mut types = Vec::new();
+        for (kind, _) in gguf.contents() {
+            let whole = matches!(kind, GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16);
+            if !whole && !types.contains(&kind) {
+                types.push(kind);
+            }
+        }
+        types
+    }
+
     /// Whether any weights have fewer than 16 bits.
     pub fn is_quantized(&self) -> bool {
+        !self.quantizations().is_empty()
+    }
+
+    /// Type of the activations.
+    pub fn dtype(&self, on_gpu: bool) -> DType {
         match self {
-            Self::Gguf(gguf) => gguf.contents().any(|(kind, _)| {
-                !matches!(kind, GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16)
-            }),
-            Self::Safetensors(_) => false,
+            Self::Safetensors(_) if on_gpu => DType::BF16,
+            _ => DType::F32,
         }
     }
 
@@ -92,8 +108,7 @@ impl Checkpoint {
     pub fn cache_dtype(&self, on_gpu: bool) -> DType {
         match self {
             _ if self.is_quantized() => DType::F16,
-            Self::Safetensors(_) if on_gpu => DType::BF16,
-            _ => DType::F32,
+            _ => self.dtype(on_gpu),
         }
     }
 
@@ -103,7 +118,7 @@ impl Checkpoint {
             Self::Gguf(gguf) => Ok(Loader::Gguf(gguf, device.clone())),
             Self::Safetensors(files) => {
                 // candle's bf16 matrix product on the CPU is too slow.
-                let dtype = if device.is_cuda() { DType::BF16 } else { DType::F32 };
+                let dtype = self.dtype(device.is_cuda());
                 let tensors =
                     mmap::safetensors(files).context("cannot read the safetensors files")?;
                 let tensors = VarBuilder::from_backend(Box::new(tensors), dtype, device.clone());

@@ -53,7 +53,8 @@ pub struct Rope {
 }
 
 impl Rope {
-    /// Builds tables for `context` positions and heads with `dim` rotated values.
+    /// Builds tables for `context` positions and heads with `dim` rotated values. They are computed
+    /// on the host, so that every device rotates by the same angles.
     pub fn new(
         dim: usize,
         theta: f32,
@@ -66,10 +67,11 @@ impl Rope {
         for (frequency, divisor) in frequencies.iter_mut().zip(divisors.unwrap_or_default()) {
             *frequency /= divisor;
         }
-        let frequencies = Tensor::from_vec(frequencies, (1, dim / 2), device)?;
-        let positions = Tensor::arange(0f32, context as f32, device)?.reshape((context, 1))?;
-        let angles = positions.matmul(&frequencies)?;
-        Ok(Self { cos: angles.cos()?, sin: angles.sin()?, layout })
+        let table = |of: fn(f32) -> f32| {
+            let at = |position| frequencies.iter().map(move |f| of(position as f32 * f));
+            Tensor::from_vec((0..context).flat_map(at).collect(), (context, dim / 2), device)
+        };
+        Ok(Self { cos: table(f32::cos)?, sin: table(f32::sin)?, layout })
     }
 
     /// The tables, `[context, rotated / 2]` each, and how values are paired.

@@ -3,9 +3,10 @@
 mod device;
 pub mod gpu;
 pub(crate) mod plan;
+mod trial;
 
-use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
-use candle_core::{Device, Module, Tensor};
+use candle_core::quantized::GgmlDType;
+use candle_core::{DType, Device};
 
 pub use device::DeviceChoice;
 use gpu::{Driver, Gpu, GpuError, Moment, Shortage};
@@ -67,11 +68,12 @@ impl<'d> Placement<'d> {
         (gpu.free < self.plan.total()).then(|| self.shortage(Moment::Planning, gpu.clone()))
     }
 
-    /// Opens the device and does a trial run.
+    /// Opens the device and tries the kernels that a model needs, before any of it is loaded: the
+    /// types of its quantized matrices, and the type of its activations.
     ///
     /// # Errors
     /// Among others, if the driver returns a device other than the requested one.
-    pub fn open(&self) -> Result<Device, GpuError> {
+    pub fn open(&self, types: &[GgmlDType], dtype: DType) -> Result<Device, GpuError> {
         let Some(gpu) = &self.gpu else { return Ok(Device::Cpu) };
         let device = self.driver.open(gpu).map_err(|error| {
             if is_out_of_memory(&error.to_string()) { self.now(Moment::Loading) } else { error }
@@ -81,21 +83,64 @@ impl<'d> Placement<'d> {
         if opened != gpu.device() {
             return Err(unusable(format!("the driver opened {opened} instead")));
         }
-        try_kernels(&device).map_err(|error| unusable(error.to_string()))?;
-        Ok(device)
+        let tried = trial::products(&device, types)
+            .and_then(|()| trial::own_kernel(&device, dtype))
+            .and_then(|()| self.driver.finish(&device));
+        match tried {
+            Ok(()) => Ok(device),
+            Err(error) if is_out_of_memory(&error.to_string()) => Err(self.now(Moment::Loading)),
+            Err(error) => Err(unusable(first_line(&error.to_string()))),
+        }
+    }
+
+    /// Waits until the device has done everything that it was given, so that what is timed is done
+    /// and what failed is known. The CPU is never behind.
+    pub fn finish(&self, device: &Device) -> candle_core::Result<()> {
+        self.gpu.as_ref().map_or(Ok(()), |_| self.driver.finish(device))
+    }
+
+    /// Fails if a kernel could not be launched, in which case nothing computed since is right.
+    pub fn launched(&self, device: &Device) -> candle_core::Result<()> {
+        self.gpu.as_ref().map_or(Ok(()), |_| self.driver.launched(device))
     }
 
     /// The device and memory of the loaded model.
     pub fn placed(&self, device: &Device) -> Placed {
-        let memory = self.gpu.as_ref().map(|before| {
-            let after = self.driver.gpu(before.ordinal).ok();
-            GpuMemory {
-                gpu: before.name.clone(),
-                planned: self.plan.total(),
-                measured: after.map(|after| before.free.saturating_sub(after.free)),
-            }
-        });
-        Placed { device: self.driver.name(device), memory }
+        Placed { device: self.driver.name(device), memory: self.memory() }
+    }
+
+    fn memory(&self) -> Option<GpuMemory> {
+        let before = self.gpu.as_ref()?;
+        let after = self.driver.gpu(before.ordinal).ok();
+        Some(GpuMemory {
+            gpu: before.name.clone(),
+            planned: self.plan.total(),
+            measured: after.map(|after| before.free.saturating_sub(after.free)),
+        })
+    }
+
+    /// The same place with its memory measured now, if it can be.
+    pub fn measure(&self, placed: &Placed) -> Placed {
+        Placed { memory: self.memory(), device: placed.device.clone() }
+    }
+
+    /// Whether the model was to be on a GPU.
+    pub fn is_on_gpu(&self) -> bool {
+        self.gpu.is_some()
+    }
+
+    /// Whether an error of this GPU cost all that was in its context.
+    pub fn is_lost(&self, error: &anyhow::Error) -> bool {
+        self.gpu.is_some() && error.chain().any(|cause| loses_context(&cause.to_string()))
+    }
+
+    /// Throws the GPU's context away, if the error left nothing usable in it. No tensor may be left.
+    pub fn abandon(&self, error: &anyhow::Error) {
+        if let Some(gpu) = &self.gpu
+            && self.is_lost(error)
+        {
+            self.driver.reset(gpu.ordinal);
+        }
     }
 
     /// Turns a CUDA error into one that says what happened on which GPU, with its current memory
@@ -108,11 +153,9 @@ impl<'d> Placement<'d> {
             return self.now(moment).into();
         }
         match texts.iter().find(|text| is_from_cuda(text)) {
-            Some(text) => GpuError::Unusable {
-                ordinal: gpu.ordinal,
-                reason: text.lines().next().unwrap_or_default().to_owned(),
+            Some(text) => {
+                GpuError::Unusable { ordinal: gpu.ordinal, reason: first_line(text) }.into()
             }
-            .into(),
             None => error,
         }
     }
@@ -190,50 +233,52 @@ fn available_ram() -> Option<u64> {
     Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
 }
 
-/// Checks the results of small quantized matrix products. candle does not check whether its kernels
-/// launched, and on a GPU they were not compiled for they do nothing.
-fn try_kernels(device: &Device) -> candle_core::Result<()> {
-    const ROWS: usize = 32;
-    const COLUMNS: usize = 256;
-    let weight = |i: usize| ((i % 7) as f32 - 3.0) / 4.0;
-    let value = |i: usize| ((i * 5 % 11) as f32 - 5.0) / 5.0;
-    let weights: Vec<f32> = (0..ROWS * COLUMNS).map(weight).collect();
-    let weights = Tensor::from_vec(weights, (ROWS, COLUMNS), &Device::Cpu)?;
-    for kind in [GgmlDType::Q8_0, GgmlDType::Q4K] {
-        let here = QTensor::quantize(&weights, kind)?;
-        let storage = QStorage::from_data(here.data()?, device, kind)?;
-        let there = QMatMul::from_qtensor(QTensor::new(storage, (ROWS, COLUMNS))?)?;
-        let here = here.dequantize(&Device::Cpu)?.t()?;
-        // One row and several rows use different kernels.
-        for rows in [1, 32] {
-            let values: Vec<f32> = (0..rows * COLUMNS).map(value).collect();
-            let values = Tensor::from_vec(values, (rows, COLUMNS), &Device::Cpu)?;
-            let expected = values.matmul(&here)?;
-            let computed = there.forward(&values.to_device(device)?)?.to_device(&Device::Cpu)?;
-            let error = (computed - &expected)?.abs()?.max_all()?.to_scalar::<f32>()?;
-            let scale = expected.abs()?.max_all()?.to_scalar::<f32>()?;
-            // The kernels quantize activations to 8 bits.
-            if error.is_nan() || error > 0.02 * scale {
-                candle_core::bail!(
-                    "its {kind:?} kernel computes wrong numbers (off by {error} of {scale}); this \
-                     program was built for other GPUs"
-                );
-            }
-        }
-    }
-    Ok(())
-}
-
 /// How CUDA's libraries report that memory ran out. Matched by text, because the error types exist
 /// only in builds with CUDA, and candle wraps them in many ways.
 fn is_out_of_memory(text: &str) -> bool {
-    ["CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED", "CURAND_STATUS_ALLOCATION_FAILED"]
+    [
+        "CUDA_ERROR_OUT_OF_MEMORY",
+        "cudaErrorMemoryAllocation",
+        "CUBLAS_STATUS_ALLOC_FAILED",
+        "CURAND_STATUS_ALLOCATION_FAILED",
+    ]
+    .iter()
+    .any(|code| text.contains(code))
+}
+
+fn is_from_cuda(text: &str) -> bool {
+    ["CUDA_ERROR_", "cudaError", "CUBLAS_STATUS_", "CURAND_STATUS_"]
         .iter()
         .any(|code| text.contains(code))
 }
 
-fn is_from_cuda(text: &str) -> bool {
-    ["CUDA_ERROR_", "CUBLAS_STATUS_", "CURAND_STATUS_"].iter().any(|code| text.contains(code))
+/// Errors after which nothing in the context works any more, not even freeing. The driver spells
+/// them `CUDA_ERROR_ILLEGAL_ADDRESS`, the runtime `cudaErrorIllegalAddress`.
+fn loses_context(text: &str) -> bool {
+    const ERRORS: [&str; 15] = [
+        "assert",
+        "contained",
+        "contextisdestroyed",
+        "eccuncorrectable",
+        "externaldevice",
+        "hardwarestackerror",
+        "illegaladdress",
+        "illegalinstruction",
+        "invalidaddressspace",
+        "invalidpc",
+        "launchfail",
+        "launchtimeout",
+        "misalignedaddress",
+        "nvlinkuncorrectable",
+        "unknown",
+    ];
+    let text = text.replace('_', "").to_lowercase();
+    ERRORS.iter().any(|error| text.contains(&format!("cudaerror{error}")))
+}
+
+/// candle may append a backtrace.
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -344,11 +389,33 @@ mod tests {
         assert_eq!(format!("{error:#}"), "layer 3: no such tensor");
     }
 
+    #[test]
+    fn errors_that_take_everything_with_them_are_told_from_others() {
+        let driver = FakeDriver::with([gpu(0, 20 * GIB)]);
+        let placement = find(&driver, 8192).ok().unwrap();
+        let is_lost = |text: &'static str| placement.is_lost(&anyhow!(text).context("layer 3"));
+        for text in [
+            r#"DriverError(CUDA_ERROR_ILLEGAL_ADDRESS, "an illegal memory access")"#,
+            "cudaErrorIllegalAddress: a kernel could not be launched",
+            "cudaErrorLaunchFailure: a kernel could not be launched",
+            "DriverError(CUDA_ERROR_ECC_UNCORRECTABLE)",
+        ] {
+            assert!(is_lost(text), "{text}");
+        }
+        for text in [
+            "DriverError(CUDA_ERROR_OUT_OF_MEMORY)",
+            "cudaErrorInvalidConfiguration: a kernel could not be launched",
+            "CUBLAS_STATUS_NOT_SUPPORTED",
+        ] {
+            assert!(!is_lost(text), "{text}");
+        }
+    }
+
     /// The fake driver opens the CPU, as the driver of a broken build might.
     #[test]
     fn another_device_than_the_one_asked_for_is_an_error() {
         let driver = FakeDriver::with([gpu(0, 20 * GIB)]);
-        let error = find(&driver, 8192).ok().unwrap().open().unwrap_err();
+        let error = find(&driver, 8192).ok().unwrap().open(&[], DType::F32).unwrap_err();
         assert!(error.to_string().contains("the driver opened cpu instead"), "{error}");
     }
 
@@ -357,7 +424,7 @@ mod tests {
         let driver = FakeDriver { no_driver: true, ..FakeDriver::with([]) };
         let placement =
             Placement::find(&driver, DeviceChoice::Cpu, Demand::llama_8b(), 8192).ok().unwrap();
-        let device = placement.open().unwrap();
+        let device = placement.open(&[GgmlDType::Q4K], DType::F32).unwrap();
         assert_eq!(placement.placed(&device), Placed { device: "cpu".to_owned(), memory: None });
         let error = placement.explain(out_of_memory(), Moment::Loading);
         assert!(error.downcast_ref::<GpuError>().is_none(), "there is no GPU to blame");
@@ -378,11 +445,6 @@ mod tests {
         assert!(matches!(small.problem, Some(GpuError::OutOfMemory(_))));
         driver.set_free(0, 12 * GIB);
         assert!(look(&driver, DeviceChoice::Cuda(None)).problem.is_none());
-    }
-
-    #[test]
-    fn right_kernels_pass_their_trial() {
-        try_kernels(&Device::Cpu).unwrap();
     }
 
     #[cfg(not(feature = "cuda"))]

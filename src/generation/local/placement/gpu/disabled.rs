@@ -33,4 +33,10 @@ impl Driver for NoCuda {
     fn open(&self, _gpu: &Gpu) -> Result<Device, GpuError> {
         Err(GpuError::NotBuilt)
     }
+
+    fn reset(&self, _ordinal: usize) {}
+
+    fn launched(&self, _device: &Device) -> candle_core::Result<()> {
+        Ok(())
+    }
 }

@@ -4,22 +4,28 @@
 
 use std::ffi::{CStr, c_char, c_int};
 
-use candle_core::Device;
+use candle_core::cuda_backend::CudaDevice;
 use candle_core::cuda_backend::cudarc::driver::result::{self, DriverError};
 use candle_core::cuda_backend::cudarc::driver::{CudaContext, sys};
+use candle_core::{Device, Error};
 
 use super::kernels::Target;
 use super::nvml::Nvml;
-use super::{BuiltKernels, Capability, CudaVersion, Driver, Gpu, GpuError, Holder};
+use super::{BuiltKernels, Capability, ComputeMode, CudaVersion, Driver, Gpu, GpuError, Holder};
 
 /// The installed CUDA driver.
 pub struct Cuda;
 
 pub static DRIVER: Cuda = Cuda;
 
+// The CUDA runtime library that candle's kernels are linked with.
 unsafe extern "C" {
-    /// Version of the CUDA runtime library that candle's kernels are linked with.
     fn cudaRuntimeGetVersion(version: *mut c_int) -> c_int;
+    /// Returns this thread's last error of a launch, and forgets it.
+    fn cudaGetLastError() -> c_int;
+    fn cudaGetErrorName(error: c_int) -> *const c_char;
+    fn cudaSetDevice(device: c_int) -> c_int;
+    fn cudaDeviceReset() -> c_int;
 }
 
 impl Driver for Cuda {
@@ -52,13 +58,15 @@ impl Driver for Cuda {
     fn gpu(&self, ordinal: usize) -> Result<Gpu, GpuError> {
         let unusable = |error: DriverError| GpuError::Unusable { ordinal, reason: words(error) };
         let device = device(ordinal).map_err(unusable)?;
-        let (capability, total) = properties(device).map_err(unusable)?;
+        let Properties { capability, mode, total } = properties(device).map_err(unusable)?;
         let name = result::device::get_name(device).map_err(unusable)?;
         // NVML reports memory without creating a context. Its figures are for the whole GPU, so
         // they do not apply to a MIG slice, which has its own memory.
         let whole = nvml_memory(device).filter(|memory| memory.total.abs_diff(total) < total / 8);
         let free = match whole {
             Some(memory) => memory.free,
+            // No context can be had there.
+            None if mode == ComputeMode::Prohibited => total,
             // The context is released at the end of this statement.
             None => {
                 CudaContext::new(ordinal)
@@ -67,12 +75,12 @@ impl Driver for Cuda {
                     .0 as u64
             }
         };
-        Ok(Gpu { ordinal, name, capability, free: free.min(total), total })
+        Ok(Gpu { ordinal, name, capability, free: free.min(total), total, mode })
     }
 
     fn holders(&self, ordinal: usize) -> Vec<Holder> {
         let holders =
-            device(ordinal).ok().and_then(|device| Nvml::open()?.holders(&bus_id(device)?));
+            device(ordinal).ok().and_then(|device| Nvml::get()?.holders(&bus_id(device)?));
         let mut holders = holders.unwrap_or_default();
         holders.retain(|holder| holder.pid != std::process::id());
         holders.sort_by_key(|holder| (std::cmp::Reverse(holder.bytes), holder.pid));
@@ -80,11 +88,62 @@ impl Driver for Cuda {
     }
 
     fn open(&self, gpu: &Gpu) -> Result<Device, GpuError> {
-        Device::new_cuda(gpu.ordinal).map_err(|error| GpuError::Unusable {
-            ordinal: gpu.ordinal,
-            // First line only: candle may append a backtrace.
-            reason: error.to_string().lines().next().unwrap_or_default().to_owned(),
-        })
+        // A stream of its own and not each thread's, so that whoever answers need not be who loaded.
+        let device =
+            CudaDevice::new_with_stream(gpu.ordinal).map_err(|error| GpuError::Unusable {
+                ordinal: gpu.ordinal,
+                // First line only: candle may append a backtrace.
+                reason: error.to_string().lines().next().unwrap_or_default().to_owned(),
+            })?;
+        // SAFETY: all work is on that one stream, in order, so nothing has to wait for an event.
+        unsafe { device.disable_event_tracking() };
+        if let Err(error) = keep_freed_memory(gpu.ordinal) {
+            tracing::debug!(?error, "the driver gives freed GPU memory back at once");
+        }
+        Ok(Device::Cuda(device))
+    }
+
+    fn observes(&self) -> bool {
+        Nvml::get().is_some()
+    }
+
+    fn reset(&self, ordinal: usize) {
+        // SAFETY: no tensor is left, as the caller promises. What is called afterwards makes the
+        // context anew; until then, this thread has none.
+        unsafe {
+            if cudaSetDevice(ordinal as c_int) == 0 {
+                cudaDeviceReset();
+            }
+            let _ = sys::cuCtxSetCurrent(std::ptr::null_mut());
+        }
+    }
+
+    fn launched(&self, device: &Device) -> candle_core::Result<()> {
+        if !device.is_cuda() {
+            return Ok(());
+        }
+        // SAFETY: they have no preconditions; the name is a constant of the library.
+        let name = unsafe {
+            match cudaGetLastError() {
+                0 => return Ok(()),
+                error => CStr::from_ptr(cudaGetErrorName(error)),
+            }
+        };
+        let name = name.to_string_lossy();
+        Err(Error::Cuda(format!("{name}: a kernel could not be launched").into()))
+    }
+}
+
+/// Lets the driver keep freed memory for the next allocation, instead of unmapping it whenever the
+/// device is idle, which is twice a token. The load plan counts that memory anyway.
+fn keep_freed_memory(ordinal: usize) -> Result<(), DriverError> {
+    let mut all = u64::MAX;
+    let threshold = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+    let device = device(ordinal)?;
+    // SAFETY: the device is there, and the attribute is a 64-bit integer.
+    unsafe {
+        let pool = result::device::get_default_mem_pool(device)?;
+        result::mem_pool::set_attribute(pool, threshold, (&raw mut all).cast())
     }
 }
 
@@ -93,20 +152,32 @@ fn device(ordinal: usize) -> Result<sys::CUdevice, DriverError> {
     result::device::get(ordinal as c_int)
 }
 
-/// Compute capability, and total memory in bytes.
-fn properties(device: sys::CUdevice) -> Result<(Capability, u64), DriverError> {
+struct Properties {
+    capability: Capability,
+    mode: ComputeMode,
+    /// Memory in bytes.
+    total: u64,
+}
+
+fn properties(device: sys::CUdevice) -> Result<Properties, DriverError> {
     use sys::CUdevice_attribute as Attribute;
     // SAFETY: the device comes from `cuDeviceGet`.
     let attribute = |attribute| unsafe { result::device::get_attribute(device, attribute) };
     let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?.unsigned_abs();
     let minor = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?.unsigned_abs();
+    // `CUcomputemode`; 1 was for one thread and is no more.
+    let mode = match attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_MODE)? {
+        2 => ComputeMode::Prohibited,
+        1 | 3 => ComputeMode::Exclusive,
+        _ => ComputeMode::Shared,
+    };
     // SAFETY: as above.
-    let total = unsafe { result::device::total_mem(device) }?;
-    Ok((Capability { major, minor }, total as u64))
+    let total = unsafe { result::device::total_mem(device) }? as u64;
+    Ok(Properties { capability: Capability { major, minor }, mode, total })
 }
 
 fn nvml_memory(device: sys::CUdevice) -> Option<super::nvml::Memory> {
-    Nvml::open()?.memory(&bus_id(device)?)
+    Nvml::get()?.memory(&bus_id(device)?)
 }
 
 /// Identifies a GPU to both CUDA and NVML, whose numbering may differ.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::{BuiltKernels, CudaVersion, Gpu, Holder};
+use super::{BuiltKernels, ComputeMode, CudaVersion, Gpu, Holder};
 
 /// Maximum number of programs that an error lists.
 const NAMED_HOLDERS: usize = 4;
@@ -52,6 +52,14 @@ pub enum GpuError {
         gpu: Gpu,
         /// What the kernels were built for.
         kernels: BuiltKernels,
+    },
+    /// Its compute mode keeps this program out.
+    #[error("the LLM is to run on {gpu}, {}", kept_by(gpu, holders))]
+    Closed {
+        /// The requested GPU.
+        gpu: Gpu,
+        /// The programs that have it.
+        holders: Vec<Holder>,
     },
     /// The GPU is present but does not work.
     #[error("the LLM is to run on cuda:{ordinal}, which cannot be used: {reason}")]
@@ -134,12 +142,24 @@ impl Shortage {
         if self.holders.is_empty() {
             return "close the programs that hold the memory (`nvidia-smi` names them)".to_owned();
         }
-        let mut named: Vec<String> =
-            self.holders.iter().take(NAMED_HOLDERS).map(Holder::to_string).collect();
-        if let more @ 1.. = self.holders.len().saturating_sub(NAMED_HOLDERS) {
-            named.push(format!("{more} more"));
-        }
-        format!("close the programs that hold the memory: {}", named.join(", "))
+        format!("close the programs that hold the memory: {}", named(&self.holders))
+    }
+}
+
+/// The largest programs by name, and how many more there are.
+fn named(holders: &[Holder]) -> String {
+    let mut named: Vec<String> =
+        holders.iter().take(NAMED_HOLDERS).map(Holder::to_string).collect();
+    if let more @ 1.. = holders.len().saturating_sub(NAMED_HOLDERS) {
+        named.push(format!("{more} more"));
+    }
+    named.join(", ")
+}
+
+fn kept_by(gpu: &Gpu, holders: &[Holder]) -> String {
+    match gpu.mode {
+        ComputeMode::Prohibited => "whose compute mode prohibits programs".to_owned(),
+        _ => format!("which is in the exclusive use of {}", named(holders)),
     }
 }
 
@@ -168,15 +188,23 @@ impl GpuError {
                 "install an NVIDIA driver that runs CUDA {needed}, or build with an older CUDA \
                  toolkit, {instead}"
             ),
-            Self::NoSuchDevice { .. } => format!("`nvidia-smi -L` lists the GPUs, {instead}"),
+            Self::NoSuchDevice { .. } => format!(
+                "`nvidia-smi -L` lists the GPUs; it numbers them by their slots, CUDA the fastest \
+                 first (unless CUDA_DEVICE_ORDER=PCI_BUS_ID is set) and only those that \
+                 CUDA_VISIBLE_DEVICES names, {instead}"
+            ),
             Self::WrongCapability { gpu, .. } => format!(
                 "build it with CUDA_COMPUTE_CAP={}{}, {instead}",
                 gpu.capability.major, gpu.capability.minor
             ),
+            Self::Closed { .. } => format!(
+                "wait until it is free, choose another GPU (`--device cuda:N`), or open it to all \
+                 programs (`nvidia-smi --compute-mode=DEFAULT`, as an administrator), {instead}"
+            ),
             Self::Unusable { .. } => format!(
-                "`nvidia-smi` shows whether the GPU works; beside the driver, CUDA's libraries \
-                 cuBLAS and cuRAND are needed where the system looks for libraries \
-                 (LD_LIBRARY_PATH), {instead}"
+                "start rag-query again; if that does not help, `nvidia-smi` shows whether \
+                 the GPU works; beside the driver, CUDA's libraries cuBLAS and cuRAND are needed \
+                 where the system looks for libraries (LD_LIBRARY_PATH), {instead}"
             ),
             Self::OutOfMemory(shortage) => shortage.hint(),
         }

@@ -36,6 +36,19 @@ pub struct Gpu {
     pub free: u64,
     /// Total memory in bytes.
     pub total: u64,
+    /// Which programs may use it.
+    pub mode: ComputeMode,
+}
+
+/// Which programs may use a GPU (`nvidia-smi --compute-mode`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ComputeMode {
+    /// Any number of them.
+    Shared,
+    /// One at a time.
+    Exclusive,
+    /// None.
+    Prohibited,
 }
 
 impl Gpu {
@@ -77,12 +90,37 @@ pub trait Driver: Sync {
     /// A GPU with its current memory; `ordinal` must be below [`Driver::count`].
     fn gpu(&self, ordinal: usize) -> Result<Gpu, GpuError>;
 
+    /// Whether [`Driver::gpu`] knows the free memory without a CUDA context on that GPU. If not, it
+    /// makes one and releases it, which takes a good part of a second.
+    fn observes(&self) -> bool {
+        true
+    }
+
     /// The other programs that hold memory on a GPU, largest first; empty if the driver does not
     /// report them.
     fn holders(&self, ordinal: usize) -> Vec<Holder>;
 
     /// Creates a CUDA context on a GPU.
     fn open(&self, gpu: &Gpu) -> Result<Device, GpuError>;
+
+    /// Destroys the CUDA context of a GPU, and all that is in it, after an error that nothing in
+    /// that context survives. No tensor may be left.
+    fn reset(&self, ordinal: usize);
+
+    /// Fails if a kernel could not be launched since the last call. Does not wait for the device.
+    ///
+    /// candle launches its quantized products without looking whether that worked, so an answer
+    /// would otherwise be computed from whatever was in memory.
+    fn launched(&self, device: &Device) -> candle_core::Result<()>;
+
+    /// Waits until the device has done everything that it was given.
+    ///
+    /// # Errors
+    /// Fails if any of it failed, also if it could not even be launched.
+    fn finish(&self, device: &Device) -> candle_core::Result<()> {
+        device.synchronize()?;
+        self.launched(device)
+    }
 
     /// The name of the device that tensors are on. (In tests, the GPU is really the CPU.)
     fn name(&self, device: &Device) -> String {
@@ -109,7 +147,7 @@ pub fn name(device: &Device) -> String {
 }
 
 /// Selects the GPU to use: the requested one, or else the one with the most free memory among those
-/// that can run this program. Leaves no CUDA context behind.
+/// that can run this program (the first, if that cannot be observed). Leaves no CUDA context behind.
 pub fn choose(driver: &dyn Driver, ordinal: Option<usize>) -> Result<Gpu, GpuError> {
     let kernels = driver.kernels();
     let count = driver.count()?;
@@ -119,11 +157,18 @@ pub fn choose(driver: &dyn Driver, ordinal: Option<usize>) -> Result<Gpu, GpuErr
     }
     let usable = |ordinal| {
         let gpu = driver.gpu(ordinal)?;
-        if kernels.run_on(gpu.capability) {
-            Ok(gpu)
-        } else {
-            Err(GpuError::WrongCapability { gpu, kernels })
+        if !kernels.run_on(gpu.capability) {
+            return Err(GpuError::WrongCapability { gpu, kernels });
         }
+        let holders = match gpu.mode {
+            ComputeMode::Shared => return Ok(gpu),
+            ComputeMode::Exclusive => driver.holders(ordinal),
+            ComputeMode::Prohibited => Vec::new(),
+        };
+        if gpu.mode == ComputeMode::Exclusive && holders.is_empty() {
+            return Ok(gpu);
+        }
+        Err(GpuError::Closed { gpu, holders })
     };
     match ordinal {
         Some(ordinal) if ordinal < count => usable(ordinal),
@@ -133,6 +178,9 @@ pub fn choose(driver: &dyn Driver, ordinal: Option<usize>) -> Result<Gpu, GpuErr
             let mut best: Option<Gpu> = None;
             for ordinal in 0..count {
                 match usable(ordinal) {
+                    // CUDA numbers the fastest first. To compare their memory would take a context
+                    // on each of them.
+                    Ok(gpu) if !driver.observes() => return Ok(gpu),
                     Ok(gpu) if best.as_ref().is_none_or(|best| gpu.free > best.free) => {
                         best = Some(gpu);
                     }
@@ -206,6 +254,34 @@ mod tests {
         driver.break_gpu(0);
         assert_eq!(choose(&driver, None).unwrap().ordinal, 1);
         assert!(matches!(choose(&driver, Some(0)), Err(GpuError::Unusable { .. })));
+    }
+
+    #[test]
+    fn a_gpu_in_exclusive_use_is_passed_over_or_refused_with_the_name_of_the_user() {
+        let exclusive = Gpu { mode: ComputeMode::Exclusive, ..gpu(0, 40 * GIB) };
+        let mut driver = FakeDriver::with([exclusive.clone(), gpu(1, 4 * GIB)]);
+        assert_eq!(choose(&driver, None).unwrap().ordinal, 0, "nobody uses it");
+        driver.holders = vec![Holder { pid: 42, name: Some("train".to_owned()), bytes: None }];
+        assert_eq!(choose(&driver, None).unwrap().ordinal, 1, "though it has less memory");
+        let error = choose(&driver, Some(0)).unwrap_err();
+        let text = format!("{error}; {}", error.hint());
+        for part in ["cuda:0 (Fake RTX)", "exclusive use of", "train (process 42)", "nvidia-smi"] {
+            assert!(text.contains(part), "{text}");
+        }
+        let prohibited = Gpu { mode: ComputeMode::Prohibited, ..exclusive };
+        let error = choose(&FakeDriver::with([prohibited]), None).unwrap_err();
+        assert!(error.to_string().contains("prohibits programs"), "{error}");
+    }
+
+    /// In a container without the capability `utility`, for example.
+    #[test]
+    fn where_memory_cannot_be_observed_only_one_gpu_gets_a_context() {
+        let mut driver = FakeDriver::with([gpu(0, 4 * GIB), gpu(1, 20 * GIB)]);
+        driver.blind = true;
+        assert_eq!(choose(&driver, None).unwrap().ordinal, 0);
+        assert_eq!(driver.asked(), [0]);
+        assert_eq!(choose(&driver, Some(1)).unwrap().ordinal, 1);
+        assert_eq!(driver.asked(), [1]);
     }
 
     #[cfg(not(feature = "cuda"))]

@@ -7,6 +7,7 @@
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use libloading::Library;
 
@@ -48,8 +49,14 @@ struct Process {
 pub struct Nvml(Library);
 
 impl Nvml {
-    /// Loads and initializes the library.
-    pub fn open() -> Option<Self> {
+    /// The library, loaded and initialized by the first call, which takes from 20 ms to a second,
+    /// and kept until the program ends.
+    pub fn get() -> Option<&'static Self> {
+        static NVML: OnceLock<Option<Nvml>> = OnceLock::new();
+        NVML.get_or_init(Self::open).as_ref()
+    }
+
+    fn open() -> Option<Self> {
         // SAFETY: the driver's own library; opening it has no preconditions.
         let library = unsafe { Library::new(LIBRARY) }.ok()?;
         // SAFETY: the type is the function's in nvml.h.
@@ -139,16 +146,5 @@ impl Nvml {
         let program = path.split_whitespace().next()?;
         let name = Path::new(program).file_name()?.to_string_lossy().into_owned();
         (status == SUCCESS && !name.is_empty()).then_some(name)
-    }
-}
-
-impl Drop for Nvml {
-    fn drop(&mut self) {
-        // SAFETY: the type is the function's in nvml.h; it was started.
-        unsafe {
-            if let Ok(shutdown) = self.0.get::<unsafe extern "C" fn() -> c_int>(b"nvmlShutdown\0") {
-                shutdown();
-            }
-        }
     }
 }

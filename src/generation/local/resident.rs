@@ -1,0 +1,116 @@
+//! What of an LLM lies in its device's memory. It can be thrown away and loaded anew, which is what
+//! some errors of a GPU leave no choice about.
+
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Result, ensure};
+
+use super::checkpoint::Checkpoint;
+use super::checkpoint::files::{self, LlmFiles, Opened};
+use super::model::config::LlamaConfig;
+use super::model::llama::{Cache, Llama};
+use super::placement::Placement;
+use super::placement::gpu::{self, Moment};
+
+/// A model on its device.
+pub struct Resident {
+    pub model: Llama,
+    /// Its memory is allocated once, and used by one generation at a time.
+    pub cache: Cache,
+}
+
+impl Resident {
+    /// Opens the device and loads everything, for up to `context` tokens.
+    fn load(
+        checkpoint: &Checkpoint,
+        config: LlamaConfig,
+        context: usize,
+        placement: &Placement,
+    ) -> Result<Self> {
+        let types = checkpoint.quantizations();
+        let device = placement.open(&types, checkpoint.dtype(placement.is_on_gpu()))?;
+        let load = || -> Result<Self> {
+            let cache_dtype = checkpoint.cache_dtype(device.is_cuda());
+            let loader = checkpoint.loader(&device)?;
+            let model = Llama::load(&loader, config, context, cache_dtype)?;
+            let cache = model.cache(context)?;
+            placement.finish(&device)?;
+            ensure!(
+                model.is_on(&device) && cache.is_on(&device),
+                "a tensor is not on {}",
+                gpu::name(&device)
+            );
+            Ok(Self { model, cache })
+        };
+        load().map_err(|error| {
+            // Complete the freeing of what was already loaded, so that the error reports accurate
+            // memory figures.
+            let _ = placement.finish(&device);
+            placement.explain(error, Moment::Loading)
+        })
+    }
+}
+
+/// A [`Resident`] that survives its GPU's errors.
+pub struct Residence {
+    files: LlmFiles,
+    context: usize,
+    placement: Placement<'static>,
+    /// Absent after an error that lost it.
+    resident: Mutex<Option<Resident>>,
+}
+
+impl Residence {
+    /// Loads the model.
+    ///
+    /// # Errors
+    /// Among others [`gpu::GpuError`], if the GPU cannot be used.
+    pub fn new(
+        files: &LlmFiles,
+        checkpoint: &Checkpoint,
+        config: LlamaConfig,
+        context: usize,
+        placement: Placement<'static>,
+    ) -> Result<Self> {
+        let resident = Resident::load(checkpoint, config, context, &placement);
+        let resident = resident.inspect_err(|error| placement.abandon(error))?;
+        let resident = Mutex::new(Some(resident));
+        Ok(Self { files: files.clone(), context, placement, resident })
+    }
+
+    pub fn placement(&self) -> &Placement<'static> {
+        &self.placement
+    }
+
+    /// Lends the model for a generation, and makes an error of the GPU tell what it means. If the
+    /// last one lost the model, it is loaded anew first.
+    pub fn lend<T>(&self, work: impl FnOnce(&mut Resident) -> Result<T>) -> Result<T> {
+        let mut resident = self.resident.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = match &mut *resident {
+            Some(resident) => work(resident),
+            lost => {
+                tracing::info!("loading the LLM anew, after an error of its GPU");
+                let loaded = self.load_again().inspect_err(|error| self.placement.abandon(error));
+                work(lost.insert(loaded?))
+            }
+        };
+        result.map_err(|error| {
+            let error = self.placement.explain(error, Moment::Answering);
+            if self.placement.is_lost(&error) {
+                *resident = None;
+                self.placement.abandon(&error);
+            }
+            error
+        })
+    }
+
+    fn load_again(&self) -> Result<Resident> {
+        let Opened { checkpoint, config, .. } = files::open(&self.files)?;
+        Resident::load(&checkpoint, config, self.context, &self.placement)
+    }
+
+    #[cfg(test)]
+    pub fn get_mut(&mut self) -> &mut Resident {
+        self.resident.get_mut().unwrap().as_mut().unwrap()
+    }
+}
