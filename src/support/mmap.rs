@@ -4,6 +4,8 @@
 
 use std::fs::File;
 use std::io;
+#[cfg(feature = "cuda")]
+use std::ops::Range;
 use std::path::Path;
 
 use candle_core::safetensors::MmapedSafetensors;
@@ -30,6 +32,25 @@ pub fn map(file: &File) -> io::Result<Mmap> {
 pub fn map_start(file: &File, length: usize) -> io::Result<Mmap> {
     // SAFETY: see the top of this file.
     unsafe { MmapOptions::new().len(length).map(file) }
+}
+
+/// Announces that a range of a map will be read from one end to the other, so that the system reads
+/// ahead.
+#[cfg(feature = "cuda")]
+pub fn will_need(map: &Mmap, range: Range<usize>) {
+    #[cfg(unix)]
+    let _ = map.advise_range(memmap2::Advice::WillNeed, range.start, range.len());
+}
+
+/// Gives the pages of a range back, which will not be read soon. The map must be of a file: from
+/// there they come again.
+#[cfg(feature = "cuda")]
+pub fn release(map: &Mmap, range: Range<usize>) {
+    #[cfg(unix)]
+    // SAFETY: the pages were only read, so the file has the same bytes; see the top of this file.
+    let _ = unsafe {
+        map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len())
+    };
 }
 
 /// Maps safetensors files and reads their headers. Tensors must fill a file without gap or overlap.

@@ -8,19 +8,22 @@ pub(crate) mod gguf;
 pub(crate) mod inventory;
 pub(crate) mod names;
 pub(crate) mod shards;
+#[cfg(feature = "cuda")]
+mod staging;
+mod upload;
 
-use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::model::linear::{Linear, Stack, cpu_kernels};
 use crate::compute::quantized::Matrix;
 use anyhow::{Context, Result, bail, ensure};
-use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
+use candle_core::quantized::{GgmlDType, QMatMul};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
-use gguf::Gguf;
+use gguf::{Gguf, TensorView};
 use names::Name;
+use upload::Upload;
 
 use crate::support::mmap;
 
@@ -34,31 +37,35 @@ pub enum Checkpoint {
 
 /// Loads the tensors of a checkpoint onto a device.
 pub enum Loader<'a> {
-    /// From a GGUF file; activations are `f32`.
-    Gguf(&'a Gguf, Device),
+    /// From a GGUF file, with the type of the activations.
+    Gguf(&'a Gguf, Upload, DType),
     /// From safetensors; activations have the type of the weights.
     Safetensors(VarBuilder<'static>),
 }
 
 impl Checkpoint {
     /// Bytes that the weights take on a device, and the largest part of them that exists twice at a
-    /// time during loading. Unquantized matrices become `f32`, or `bf16` if loaded from safetensors
-    /// on a GPU.
+    /// time during loading.
     pub fn weight_bytes(&self, on_gpu: bool) -> Result<(u64, u64)> {
         match self {
             Self::Gguf(gguf) => {
-                let (mut sum, mut widened) = (0u64, 0u64);
-                for (kind, elements) in gguf.contents() {
-                    let stored = elements / kind.block_size() as u64 * kind.type_size() as u64;
-                    sum += match kind {
-                        GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16 => {
-                            widened = widened.max(stored);
-                            elements * 4
-                        }
-                        _ => stored,
-                    };
+                let (mut sum, mut twice) = (0u64, 0u64);
+                for (name, kind, shape) in gguf.contents() {
+                    let elements = shape.iter().product::<usize>() as u64;
+                    if !is_whole(kind) {
+                        sum += elements / kind.block_size() as u64 * kind.type_size() as u64;
+                        continue;
+                    }
+                    let size = if on_gpu && kind != GgmlDType::F32 { 2 } else { 4 };
+                    sum += elements * size;
+                    // Gate and up, once concatenated, are the largest matrix of a layer. The others
+                    // are at most converted.
+                    let parts = if name.starts_with("blk.") { 2 } else { 1 };
+                    if on_gpu && shape.len() > 1 {
+                        twice = twice.max(parts * elements * size);
+                    }
                 }
-                Ok((sum, widened))
+                Ok((sum, twice))
             }
             Self::Safetensors(files) => {
                 let size = if on_gpu { 2 } else { 4 };
@@ -81,9 +88,8 @@ impl Checkpoint {
     pub fn quantizations(&self) -> Vec<GgmlDType> {
         let Self::Gguf(gguf) = self else { return Vec::new() };
         let mut types = Vec::new();
-        for (kind, _) in gguf.contents() {
-            let whole = matches!(kind, GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16);
-            if !whole && !types.contains(&kind) {
+        for (_, kind, _) in gguf.contents() {
+            if !is_whole(kind) && !types.contains(&kind) {
                 types.push(kind);
             }
         }
@@ -95,12 +101,18 @@ impl Checkpoint {
         !self.quantizations().is_empty()
     }
 
-    /// Type of the activations.
+    /// Type of the activations. On a GPU, weights of 16 bits keep them, and get activations of their
+    /// kind; the published weights of Llama are bf16, and in f16 they are the same numbers. On the
+    /// CPU, candle's bf16 matrix product is too slow.
     pub fn dtype(&self, on_gpu: bool) -> DType {
-        match self {
-            Self::Safetensors(_) if on_gpu => DType::BF16,
-            _ => DType::F32,
-        }
+        let halves = match self {
+            Self::Gguf(gguf) => gguf
+                .contents()
+                .filter(|(_, _, shape)| shape.len() > 1)
+                .all(|(_, kind, _)| matches!(kind, GgmlDType::F16 | GgmlDType::BF16)),
+            Self::Safetensors(_) => true,
+        };
+        if on_gpu && halves { DType::BF16 } else { DType::F32 }
     }
 
     /// Type of the KV cache: half precision if the weights are quantized, otherwise the type of the
@@ -114,11 +126,10 @@ impl Checkpoint {
 
     /// A loader onto `device`.
     pub fn loader(&self, device: &Device) -> Result<Loader<'_>> {
+        let dtype = self.dtype(device.is_cuda());
         match self {
-            Self::Gguf(gguf) => Ok(Loader::Gguf(gguf, device.clone())),
+            Self::Gguf(gguf) => Ok(Loader::Gguf(gguf, Upload::new(device)?, dtype)),
             Self::Safetensors(files) => {
-                // candle's bf16 matrix product on the CPU is too slow.
-                let dtype = self.dtype(device.is_cuda());
                 let tensors =
                     mmap::safetensors(files).context("cannot read the safetensors files")?;
                 let tensors = VarBuilder::from_backend(Box::new(tensors), dtype, device.clone());
@@ -128,11 +139,16 @@ impl Checkpoint {
     }
 }
 
+/// Whether numbers of this type stand for themselves, and not for a share in a block.
+fn is_whole(kind: GgmlDType) -> bool {
+    matches!(kind, GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16)
+}
+
 impl Loader<'_> {
     /// Type of the activations.
     pub fn dtype(&self) -> DType {
         match self {
-            Self::Gguf(..) => DType::F32,
+            Self::Gguf(.., dtype) => *dtype,
             Self::Safetensors(tensors) => tensors.dtype(),
         }
     }
@@ -140,7 +156,7 @@ impl Loader<'_> {
     /// Device that tensors are loaded onto.
     pub fn device(&self) -> &Device {
         match self {
-            Self::Gguf(_, device) => device,
+            Self::Gguf(_, upload, _) => upload.device(),
             Self::Safetensors(tensors) => tensors.device(),
         }
     }
@@ -148,7 +164,7 @@ impl Loader<'_> {
     /// Whether the checkpoint has the tensor.
     pub fn has(&self, name: Name) -> bool {
         match self {
-            Self::Gguf(gguf, _) => gguf.has(&name.gguf()),
+            Self::Gguf(gguf, ..) => gguf.has(&name.gguf()),
             Self::Safetensors(tensors) => tensors.contains_tensor(&name.hugging_face()),
         }
     }
@@ -156,17 +172,15 @@ impl Loader<'_> {
     /// A matrix of `rows` outputs and `columns` inputs.
     pub fn linear(&self, name: Name, rows: usize, columns: usize) -> Result<Linear> {
         match self {
-            Self::Gguf(gguf, device) => {
-                let view = gguf.view(&name.gguf())?;
-                check_shape(&name.gguf(), &view.shape, &[rows, columns])?;
-                if let Some(isa) = cpu_kernels(device)
+            Self::Gguf(gguf, upload, dtype) => {
+                let view = view(gguf, name, rows, columns)?;
+                if let Some(isa) = cpu_kernels(upload.device())
                     && let Some(matrix) =
-                        Matrix::new(isa, view.dtype, &view.shape, Arc::new(view.data))
+                        Matrix::new(isa, view.dtype, &view.shape, Arc::new(view.data.clone()))
                 {
                     return Ok(Linear::Mapped(Arc::new(matrix)));
                 }
-                let tensor = gguf.tensor(&name.gguf(), device)?;
-                Ok(Linear::Candle(QMatMul::from_qtensor(tensor)?))
+                joined(upload, *dtype, &[view], (rows, columns))
             }
             Self::Safetensors(tensors) => Ok(Linear::Candle(QMatMul::Tensor(
                 tensors.get((rows, columns), &name.hugging_face())?,
@@ -179,16 +193,14 @@ impl Loader<'_> {
     pub fn stack(&self, matrices: &[(Name, usize)], columns: usize) -> Result<Stack> {
         let mut linears: Vec<Linear> = Vec::new();
         match self {
-            Self::Gguf(gguf, device) if cpu_kernels(device).is_none() => {
-                let mut rest = matrices;
-                while let Some((&(first, _), _)) = rest.split_first() {
-                    let dtype = gguf.view(&first.gguf())?.dtype;
-                    let same = |&&(name, _): &&(Name, usize)| {
-                        gguf.view(&name.gguf()).is_ok_and(|view| view.dtype == dtype)
-                    };
-                    let (alike, others) = rest.split_at(rest.iter().take_while(same).count());
-                    linears.push(joined(gguf, device, alike, columns)?);
-                    rest = others;
+            Self::Gguf(gguf, upload, dtype) if cpu_kernels(upload.device()).is_none() => {
+                let views = matrices
+                    .iter()
+                    .map(|&(name, rows)| view(gguf, name, rows, columns))
+                    .collect::<Result<Vec<_>>>()?;
+                for alike in views.chunk_by(|a, b| a.dtype == b.dtype) {
+                    let rows = alike.iter().map(|view| view.shape[0]).sum();
+                    linears.push(joined(upload, *dtype, alike, (rows, columns))?);
                 }
             }
             Self::Gguf(..) => {
@@ -210,10 +222,12 @@ impl Loader<'_> {
     /// A vector of `length` values.
     pub fn vector(&self, name: Name, length: usize) -> Result<Tensor> {
         match self {
-            Self::Gguf(gguf, device) => {
-                let tensor = gguf.tensor(&name.gguf(), device)?;
+            Self::Gguf(gguf, upload, dtype) => {
+                // A few kilobytes: not worth a kernel for each type.
+                let tensor = gguf.tensor(&name.gguf(), &Device::Cpu)?;
                 check_shape(&name.gguf(), tensor.shape().dims(), &[length])?;
-                Ok(tensor.dequantize(device)?)
+                let tensor = tensor.dequantize(&Device::Cpu)?.to_dtype(*dtype)?;
+                Ok(tensor.to_device(upload.device())?)
             }
             Self::Safetensors(tensors) => Ok(tensors.get(length, &name.hugging_face())?),
         }
@@ -223,7 +237,7 @@ impl Loader<'_> {
     pub fn rope_divisors(&self, length: usize) -> Result<Option<Vec<f32>>> {
         const NAME: &str = "rope_freqs.weight";
         match self {
-            Self::Gguf(gguf, _) if gguf.has(NAME) => {
+            Self::Gguf(gguf, ..) if gguf.has(NAME) => {
                 let divisors = gguf.tensor(NAME, &Device::Cpu)?.dequantize(&Device::Cpu)?;
                 let divisors = divisors.flatten_all()?.to_vec1::<f32>()?;
                 check_shape(NAME, &[divisors.len()], &[length])?;
@@ -238,29 +252,32 @@ impl Loader<'_> {
     }
 }
 
-/// Concatenates matrices of the same type along their rows.
+fn view(gguf: &Gguf, name: Name, rows: usize, columns: usize) -> Result<TensorView> {
+    let name = name.gguf();
+    let view = gguf.view(&name)?;
+    check_shape(&name, &view.shape, &[rows, columns])?;
+    Ok(view)
+}
+
+/// One matrix from several of the same type, one above the other, for activations of `dtype`.
 fn joined(
-    gguf: &Gguf,
-    device: &Device,
-    matrices: &[(Name, usize)],
-    columns: usize,
+    upload: &Upload,
+    dtype: DType,
+    views: &[TensorView],
+    shape: (usize, usize),
 ) -> Result<Linear> {
-    let mut rows = 0;
-    let mut views = Vec::new();
-    for &(name, count) in matrices {
-        let view = gguf.view(&name.gguf())?;
-        check_shape(&name.gguf(), &view.shape, &[count, columns])?;
-        rows += count;
-        views.push(view);
-    }
-    let dtype = views.first().context("no matrix to load")?.dtype;
-    let bytes = match views.as_slice() {
-        [one] => Cow::Borrowed(&*one.data),
-        several => Cow::Owned(several.iter().map(|view| &*view.data).collect::<Vec<_>>().concat()),
-    };
-    let storage = QStorage::from_data(bytes, device, dtype)?;
-    let tensor = QTensor::new(storage, (rows, columns))?;
-    Ok(Linear::Candle(QMatMul::from_qtensor(tensor)?))
+    let kind = views.first().context("no matrix to load")?.dtype;
+    Ok(Linear::Candle(match kind {
+        GgmlDType::F32 => QMatMul::Tensor(upload.whole(views, shape, dtype)?),
+        GgmlDType::F16 | GgmlDType::BF16 if dtype == DType::BF16 || upload.device().is_cpu() => {
+            QMatMul::Tensor(upload.whole(views, shape, dtype)?)
+        }
+        // In a quantized file: its activations, of 32 bits, are converted for this product.
+        GgmlDType::F16 | GgmlDType::BF16 => {
+            QMatMul::TensorF16(upload.whole(views, shape, DType::F16)?)
+        }
+        _ => QMatMul::from_qtensor(upload.quantized(views, shape)?)?,
+    }))
 }
 
 fn check_shape(name: &str, found: &[usize], wanted: &[usize]) -> Result<()> {

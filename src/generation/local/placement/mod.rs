@@ -75,6 +75,9 @@ impl<'d> Placement<'d> {
     /// Among others, if the driver returns a device other than the requested one.
     pub fn open(&self, types: &[GgmlDType], dtype: DType) -> Result<Device, GpuError> {
         let Some(gpu) = &self.gpu else { return Ok(Device::Cpu) };
+        if dtype == DType::BF16 && gpu.capability.major < 8 {
+            return Err(GpuError::NoBf16 { gpu: gpu.clone() });
+        }
         let device = self.driver.open(gpu).map_err(|error| {
             if is_out_of_memory(&error.to_string()) { self.now(Moment::Loading) } else { error }
         })?;
@@ -409,6 +412,24 @@ mod tests {
         ] {
             assert!(!is_lost(text), "{text}");
         }
+    }
+
+    /// candle's kernels for bf16 are not in code for Turing.
+    #[test]
+    fn a_gpu_without_bf16_is_told_before_it_is_opened_and_takes_quantized_files() {
+        let capability = gpu::Capability { major: 7, minor: 5 };
+        let driver = FakeDriver::with([gpu(0, 20 * GIB)]);
+        let mut placement = find(&driver, 8192).ok().unwrap();
+        placement.gpu = Some(Gpu { capability, ..gpu(0, 20 * GIB) });
+        let error = placement.open(&[], DType::BF16).unwrap_err();
+        let text = format!("{error}; {}", error.hint());
+        for part in ["cuda:0 (Fake RTX)", "7.5", "bf16", "Q4_K_M"] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert_eq!(driver.events(), Vec::<&str>::new());
+        let opened = placement.open(&[GgmlDType::Q4K], DType::F32);
+        assert!(opened.is_err_and(|error| error.to_string().contains("opened cpu instead")));
+        assert_eq!(driver.events(), ["open"]);
     }
 
     /// The fake driver opens the CPU, as the driver of a broken build might.

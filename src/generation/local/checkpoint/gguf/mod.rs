@@ -57,6 +57,19 @@ impl Mapped {
     }
 }
 
+#[cfg(feature = "cuda")]
+impl Mapped {
+    /// Announces that all of it will be read.
+    pub fn will_need(&self) {
+        mmap::will_need(&self.map, self.range.clone());
+    }
+
+    /// Gives its pages back, once all of it was read.
+    pub fn release(&self) {
+        mmap::release(&self.map, self.range.clone());
+    }
+}
+
 impl AsRef<[u8]> for Mapped {
     fn as_ref(&self) -> &[u8] {
         self
@@ -225,7 +238,7 @@ impl Gguf {
         Ok(TensorView { dtype: info.dtype, shape: info.shape.clone(), data })
     }
 
-    /// Loads a tensor onto a device.
+    /// Loads a tensor onto a device, as it is stored.
     pub fn tensor(&self, name: &str, device: &Device) -> Result<QTensor> {
         let TensorView { dtype, shape, data } = self.view(name)?;
         let storage = QStorage::from_data(Cow::Borrowed(&data), device, dtype)?;
@@ -237,11 +250,11 @@ impl Gguf {
         self.tensors.values().map(|(_, info)| info.range.len() as u64).sum()
     }
 
-    /// Type and element count of every tensor.
-    pub fn contents(&self) -> impl Iterator<Item = (GgmlDType, u64)> {
+    /// Name, type and shape of every tensor.
+    pub fn contents(&self) -> impl Iterator<Item = (&str, GgmlDType, &[usize])> {
         self.tensors
             .values()
-            .map(|(_, info)| (info.dtype, info.shape.iter().product::<usize>() as u64))
+            .map(|(_, info)| (info.name.as_str(), info.dtype, info.shape.as_slice()))
     }
 
     /// Number of rows of the token embedding table.

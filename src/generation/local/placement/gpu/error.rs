@@ -61,6 +61,16 @@ pub enum GpuError {
         /// The programs that have it.
         holders: Vec<Holder>,
     },
+    /// It cannot compute with weights of this type.
+    #[error(
+        "the LLM cannot run on {gpu}: its weights are computed in bf16, for which a compute \
+         capability of 8.0 is needed, not {}",
+        gpu.capability
+    )]
+    NoBf16 {
+        /// The requested GPU.
+        gpu: Gpu,
+    },
     /// The GPU is present but does not work.
     #[error("the LLM is to run on cuda:{ordinal}, which cannot be used: {reason}")]
     Unusable {
@@ -196,6 +206,9 @@ impl GpuError {
             Self::WrongCapability { gpu, .. } => format!(
                 "build it with CUDA_COMPUTE_CAP={}{}, {instead}",
                 gpu.capability.major, gpu.capability.minor
+            ),
+            Self::NoBf16 { .. } => format!(
+                "use a quantized GGUF file of the same model, such as Q4_K_M (`--llm FILE`), {instead}"
             ),
             Self::Closed { .. } => format!(
                 "wait until it is free, choose another GPU (`--device cuda:N`), or open it to all \
