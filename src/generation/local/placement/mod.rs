@@ -87,7 +87,7 @@ impl<'d> Placement<'d> {
             return Err(unusable(format!("the driver opened {opened} instead")));
         }
         let tried = trial::products(&device, types)
-            .and_then(|()| trial::own_kernel(&device, dtype))
+            .and_then(|()| trial::own_kernels(&device, dtype, types))
             .and_then(|()| self.driver.finish(&device));
         match tried {
             Ok(()) => Ok(device),

@@ -7,7 +7,7 @@
 use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
 use candle_core::{DType, Device, Module, Result, Tensor};
 
-use crate::compute::cuda;
+use crate::compute::cuda::{self, Form, Rows};
 use crate::compute::norm::rms_norm;
 
 const ROWS: usize = 32;
@@ -16,12 +16,9 @@ const COLUMNS: usize = 256;
 
 /// Checks the results of products with matrices of these types.
 pub fn products(device: &Device, types: &[GgmlDType]) -> Result<()> {
-    let weights = values((ROWS, COLUMNS), 7)?;
     for &kind in types {
-        let here = QTensor::quantize(&weights, kind)?;
-        let storage = QStorage::from_data(here.data()?, device, kind)?;
-        let there = QMatMul::from_qtensor(QTensor::new(storage, (ROWS, COLUMNS))?)?;
-        let here = here.dequantize(&Device::Cpu)?.t()?;
+        let (here, there) = matrix(device, kind)?;
+        let (here, there) = (here.dequantize(&Device::Cpu)?.t()?, QMatMul::from_qtensor(there)?);
         // One row and several rows use different kernels.
         for rows in [1, 32] {
             let values = values((rows, COLUMNS), 11)?;
@@ -34,9 +31,9 @@ pub fn products(device: &Device, types: &[GgmlDType]) -> Result<()> {
     Ok(())
 }
 
-/// Checks the result of one of this program's own kernels, on activations of this type; the others
-/// are in the same module.
-pub fn own_kernel(device: &Device, dtype: DType) -> Result<()> {
+/// Checks the results of this program's own kernels that write rows, on activations of this type,
+/// and of products with rows that they have quantized; its other kernels are in the same module.
+pub fn own_kernels(device: &Device, dtype: DType, types: &[GgmlDType]) -> Result<()> {
     const EPSILON: f32 = 1e-5;
     if !device.is_cuda() {
         return Ok(());
@@ -48,11 +45,34 @@ pub fn own_kernel(device: &Device, dtype: DType) -> Result<()> {
         rms_norm(&sum.flatten_all()?.to_vec1::<f32>()?, &weight.to_vec1::<f32>()?, EPSILON);
     let normed = Tensor::from_vec(normed, (2, COLUMNS), &Device::Cpu)?;
     let there = |tensor: &Tensor| tensor.to_dtype(dtype)?.to_device(device);
-    let computed = cuda::add_norm(&there(&hidden)?, &there(&delta)?, &there(&weight)?, EPSILON)?;
+    let (hidden, delta, weight) = (there(&hidden)?, there(&delta)?, there(&weight)?);
+    let add_norm = |form| cuda::add_norm(&hidden, Some(&delta), &weight, EPSILON, form);
     // bf16 has 8 bits, and the sum is rounded before its norm is.
     let tolerance = if dtype == DType::F32 { 1e-5 } else { 0.02 };
-    compare("norm", &computed.0, &sum, tolerance)?;
-    compare("norm", &computed.1, &normed, tolerance)
+    let (summed, rows) = add_norm(Form::Values)?;
+    compare("add_norm", &summed, &sum, tolerance)?;
+    // Without CUDA, there is no other kind of rows.
+    #[cfg_attr(not(feature = "cuda"), allow(irrefutable_let_patterns))]
+    if let Rows::Values(rows) = rows {
+        compare("add_norm", &rows, &normed, tolerance)?;
+    }
+    if dtype != DType::F32 {
+        return Ok(());
+    }
+    let Rows::Quantized(rows) = add_norm(Form::Quantized)?.1 else { return Ok(()) };
+    for &kind in types.iter().filter(|kind| cuda::takes_quantized(**kind, 2)) {
+        let (here, there) = matrix(device, kind)?;
+        let expected = normed.matmul(&here.dequantize(&Device::Cpu)?.t()?)?;
+        compare(&format!("{kind:?}"), &rows.product(&there)?, &expected, 0.02)?;
+    }
+    Ok(())
+}
+
+/// A matrix of this type on the host and on the device.
+fn matrix(device: &Device, kind: GgmlDType) -> Result<(QTensor, QTensor)> {
+    let here = QTensor::quantize(&values((ROWS, COLUMNS), 7)?, kind)?;
+    let storage = QStorage::from_data(here.data()?, device, kind)?;
+    Ok((here, QTensor::new(storage, (ROWS, COLUMNS))?))
 }
 
 /// Values from -1 to 1 that repeat after `period`.
