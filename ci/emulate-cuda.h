@@ -105,6 +105,7 @@ static struct Machine {
   uint64_t block = 0;    // counts blocks, so that shared arrays begin anew in each
   unsigned barriers = 0; // passed by this block
   uint32_t slots[2][1024];
+  uint32_t fragments[2][3][1024];
 #if defined(__SANITIZE_ADDRESS__)
   void *fake = nullptr;
   const void *scheduler_stack = nullptr;
@@ -291,6 +292,7 @@ struct __nv_bfloat16 {
 };
 
 static __half __ushort_as_half(unsigned short bits) { return {bits}; }
+static unsigned short __half_as_ushort(__half x) { return x.bits; }
 static float __uint_as_float(unsigned bits) { return std::bit_cast<float>(bits); }
 
 static float half_to_float(uint16_t bits) {
@@ -331,8 +333,23 @@ static float rsqrtf(float x) { return 1.f / std::sqrt(x); }
 static int min(int a, int b) { return a < b ? a : b; }
 static int max(int a, int b) { return a > b ? a : b; }
 
+// mma.sync.aligned.m16n8k8: a row of a and a column of b for each of a lane's four sums, gathered from
+// the lanes that hold them.
+static void multiply(float (&d)[4], unsigned a0, unsigned a1, unsigned b) {
+  auto &[low, high, columns] = machine.fragments[machine.current->shuffle++ % 2];
+  low[threadIdx.x] = a0, high[threadIdx.x] = a1, columns[threadIdx.x] = b;
+  machine.stop(State::AtShuffle);
+  const unsigned first = threadIdx.x / 32 * 32, lane = threadIdx.x % 32;
+  const auto half = [](uint32_t word, int i) { return __half2float({(uint16_t)(word >> 16 * i)}); };
+  for (int i = 0; i < 4; i++) {
+    const uint32_t *a = (i < 2 ? low : high) + first + lane / 4 * 4;  // row g, or g + 8
+    const uint32_t *column = columns + first + (lane % 4 * 2 + i % 2) * 4;
+    for (int k = 0; k < 8; k++) d[i] += half(a[k / 2], k % 2) * half(column[k / 2], k % 2);
+  }
+}
+
 #define __device__
 #define __global__
-#define __launch_bounds__(threads)
+#define __launch_bounds__(...)
 #define BY_VALUE const
 #define EMULATED

@@ -1,5 +1,5 @@
 // Runs each kernel of src/compute/cuda in the emulation and compares it with plain loops in double.
-// Arguments: none, or --full for every number of keys up to 9,000.
+// Arguments: --full for every number of keys up to 9,000; names of kernels for those alone.
 
 #include "emulate-cuda.h"
 #include "kernels.cu"
@@ -306,6 +306,40 @@ static void check_attend(const char *types, Attend<T, C> kernel, Combine<T> comb
   }
 }
 
+template <typename T>
+using Prefill = void (*)(const T *, const __half *, const __half *, T *, const unsigned *, int, int, int);
+
+// `loudness` as for a step.
+template <typename T>
+static void check_prefill(const char *types, RopeAppend<T, __half> append, Prefill<T> kernel, Shape shape, int tokens,
+                          int position, double tolerance, float loudness = 1.f) {
+  Layer<T, __half> layer{shape, tokens, position, position + tokens + 1, position % 2};
+  layer.scale *= loudness;
+  const std::string name = std::string("prefill ") + types + ", " + std::to_string(shape.heads) + "/" +
+                           std::to_string(shape.kv_heads) + " heads of " + std::to_string(shape.dim) + ", " +
+                           std::to_string(tokens) + " after " + std::to_string(position);
+  auto k_cache = layer.k_cache, v_cache = layer.v_cache;
+  // What a longer conversation left behind the last key must not matter.
+  for (int head = 0; head < shape.kv_heads; head++)
+    for (int i = 0; i < shape.dim; i++)
+      k_cache[((size_t)(head + 1) * layer.context - 1) * shape.dim + i] =
+          v_cache[((size_t)(head + 1) * layer.context - 1) * shape.dim + i] = {0x7c00};  // infinity
+  std::vector<T> rotated(shape.heads * tokens * shape.dim), out(rotated.size());
+  launch({(unsigned)tokens, (unsigned)(shape.heads + shape.kv_heads)}, shape.dim / 2, [&] {
+    append(layer.qk.data(), layer.k(), layer.v.data(), layer.qk_row, layer.qk_row, layer.v_row, layer.cos.data(),
+           layer.sin.data(), rotated.data(), k_cache.data(), v_cache.data(), &layer.place, shape.heads, shape.dim,
+           layer.context, layer.interleaved, layer.scale);
+  });
+  const unsigned blocks = (tokens * shape.group() + BLOCK_ROWS - 1) / BLOCK_ROWS;
+  in_every_order(name, out, [&] {
+    launch({(unsigned)shape.kv_heads, blocks}, ATTEND_THREADS, [&] {
+      kernel(rotated.data(), k_cache.data(), v_cache.data(), out.data(), &layer.place, tokens, shape.group(),
+             layer.context);
+    });
+  });
+  same(name, out, layer.expected(k_cache, v_cache), tolerance);
+}
+
 static const double EXACT = 3e-5, LOUD = 3e-4, HALF = 5e-3, BF16 = 0.05;  // values up to 4, of 24, 11 and 8 bits; LOUD: scores of hundreds
 
 // Every type and instance.
@@ -362,6 +396,26 @@ static void check_attention(bool full) {
   }
 }
 
+static void check_prefills(bool full) {
+  // Rows end in a block, at its end, and in the next; keys in a tile, at its end, and in the next.
+  for (int tokens : {9, 16, 17, 40})
+    for (int position : {0, 1, 23, 24, 47, 48, 112}) {
+      check_prefill<float>("float half", rope_append_float_half, prefill_float_half_64, SMOLLM, tokens, position, HALF);
+      check_prefill<__half>("half half", rope_append_half_half, prefill_half_half_64, {2, 2, 64}, tokens, position, HALF);
+    }
+  for (int tokens : {16, 33})
+    for (int position : {0, 31, 300}) {
+      check_prefill<float>("float half", rope_append_float_half, prefill_float_half_128, {8, 2, 128}, tokens, position, HALF);
+      check_prefill<__half>("half half", rope_append_half_half, prefill_half_half_128, {8, 1, 128}, tokens, position, HALF);
+    }
+  check_prefill<float>("float half", rope_append_float_half, prefill_float_half_128, LLAMA_8B, 20, 1500, HALF);
+  check_prefill<float>("float half, loud", rope_append_float_half, prefill_float_half_64, {4, 2, 64}, 70, 200, 0.5, 20.f);
+  if (!full) return;
+  check_prefill<float>("float half", rope_append_float_half, prefill_float_half_128, LLAMA_8B, 512, 1536, HALF);
+  for (int position = 0; position < 300; position++)
+    check_prefill<float>("float half", rope_append_float_half, prefill_float_half_64, {2, 1, 64}, 37, position, HALF);
+}
+
 // The recent tokens lowered once each, then the first of the highest finite logits.
 static void check_choose(const std::string &what, std::vector<float> logits, const std::vector<unsigned> &recent,
                          float penalty) {
@@ -407,14 +461,7 @@ static void check_choices() {
   }
 }
 
-int main(int count, char **arguments) {
-  const bool full = count > 1 && std::string(arguments[1]) == "--full";
-  const auto start = std::chrono::steady_clock::now();
-  auto done = [&](const char *what) {
-    std::printf("%s: %d checks, %.1f s so far\n", what, checks,
-                std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-    std::fflush(stdout);
-  };
+static void check_add_norms() {
   for (bool with_delta : {true, false}) {
     for (int columns : {48, 64, 576, 2048, 4096}) check_add_norm<float>("float", add_norm_float, columns, with_delta, EXACT);
     for (int columns : {100, 4096}) {
@@ -422,13 +469,17 @@ int main(int count, char **arguments) {
       check_add_norm<bf16>("bf16", add_norm_bf16, columns, with_delta, BF16);
     }
   }
-  done("add_norm");
+}
+
+static void check_gates() {
   for (int columns : {100, 1536, 14336}) {
     check_gate<float>("float", gate_float, columns, EXACT);
     check_gate<__half>("half", gate_half, columns, HALF);
     check_gate<bf16>("bf16", gate_bf16, columns, BF16);
   }
-  done("gate");
+}
+
+static void check_rope_appends() {
   for (int interleaved : {0, 1})
     for (Shape shape : {LLAMA_8B, SMOLLM, Shape{2, 1, 16}, Shape{4, 4, 100}}) {
       check_rope_append<float, float>("float float", rope_append_float_float, shape, interleaved, EXACT);
@@ -436,11 +487,25 @@ int main(int count, char **arguments) {
       check_rope_append<__half, __half>("half half", rope_append_half_half, shape, interleaved, HALF);
       check_rope_append<bf16, bf16>("bf16 bf16", rope_append_bf16_bf16, shape, interleaved, BF16);
     }
-  done("rope_append");
-  check_choices();
-  done("choose");
-  check_attention(full);
-  done("attend and combine");
+}
+
+int main(int count, char **arguments) {
+  const std::vector<std::string> names(arguments + 1, arguments + count);
+  const bool full = std::find(names.begin(), names.end(), "--full") != names.end();
+  const auto start = std::chrono::steady_clock::now();
+  const auto check = [&](const char *name, const std::function<void()> &work) {
+    if (names.size() > full && std::find(names.begin(), names.end(), name) == names.end()) return;
+    work();
+    std::printf("%s: %d checks, %.1f s so far\n", name, checks,
+                std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    std::fflush(stdout);
+  };
+  check("add_norm", check_add_norms);
+  check("gate", check_gates);
+  check("rope_append", check_rope_appends);
+  check("choose", check_choices);
+  check("prefill", [&] { check_prefills(full); });
+  check("attend", [&] { check_attention(full); });
   std::printf("%d of %d checks failed\n", failures, checks);
-  return failures > 0;
+  return failures > 0 || checks == 0;
 }

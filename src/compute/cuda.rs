@@ -30,6 +30,14 @@ pub enum Rows {
 }
 
 impl Rows {
+    /// The rows as they are.
+    pub fn values(&self) -> Result<&Tensor> {
+        match self {
+            Self::Values(values) => Ok(values),
+            _ => bail!("these rows are quantized"),
+        }
+    }
+
     /// Memory that a kernel will write, with the type and on the device of `like`.
     fn empty(rows: usize, columns: usize, like: &Tensor, form: Form) -> Result<Self> {
         match form {
@@ -196,7 +204,7 @@ pub fn rope_append(step: &Step) -> Result<Tensor> {
 
 /// The most tokens that [`attend`] takes at once.
 const MOST_TOKENS: usize = 8;
-/// Threads in a block of `attend`.
+/// Threads in a block of `attend` and of `prefill`.
 const ATTEND_THREADS: usize = 128;
 /// Instances of `attend` by how many query rows a block works on at once.
 const ROWS: [usize; 3] = [1, 4, 8];
@@ -254,6 +262,43 @@ pub fn attend(step: &Step, form: Form) -> Result<Rows> {
     let (name, blocks) = (Name::new("combine", types), (step.heads, tokens));
     // SAFETY: these are the parts that `attend` wrote for the same tokens and spans.
     unsafe { launch(&device, name, blocks, dim, &arguments)? };
+    Ok(out)
+}
+
+/// Query rows in a block of `prefill`.
+const PREFILL_ROWS: usize = 64;
+
+/// Whether [`prefill`] has a kernel for heads of `dim` values, activations of type `dtype` and a KV
+/// cache of type `cached`.
+pub fn prefills(dim: usize, dtype: DType, cached: DType) -> bool {
+    matches!(dim, 64 | 128) && cached == DType::F16 && matches!(dtype, DType::F32 | DType::F16)
+}
+
+/// Attention of many tokens over the cache, each up to its own key: `[tokens, heads · dim]`. Their
+/// keys and values are in the cache, and `q` is what [`rope_append`] returned for them.
+pub fn prefill(step: &Step, q: &Tensor) -> Result<Tensor> {
+    let (kv_heads, context, dim) = step.shape()?;
+    let (tokens, group) = (step.tokens()?, step.heads / kv_heads);
+    if !prefills(dim, q.dtype(), step.caches.0.dtype()) || q.dims() != [step.heads, tokens, dim] {
+        bail!("there is no attention kernel for {tokens} tokens with heads of {dim} values");
+    }
+    // SAFETY: the kernel writes all of it.
+    let out = unsafe { Tensor::empty((tokens, step.heads * dim), q.dtype(), q.device())? };
+    let arguments = [
+        Address(address(q)?),
+        Address(address(step.caches.0)?),
+        Address(address(step.caches.1)?),
+        Address(address(&out)?),
+        Address(address(step.position_on_device)?),
+        Integer(tokens as i32),
+        Integer(group as i32),
+        Integer(context as i32),
+    ];
+    let name = Name { kernel: "prefill", types: step.types()?, dim, rows: 0 };
+    let blocks = (kv_heads, (tokens * group).div_ceil(PREFILL_ROWS));
+    // SAFETY: the shapes are as the kernel says, these positions are in the cache, and a head of
+    // the cache begins at a multiple of 16 bytes, as its memory does.
+    unsafe { launch(&cuda_device(q)?, name, blocks, ATTEND_THREADS, &arguments)? };
     Ok(out)
 }
 

@@ -77,6 +77,7 @@ __device__ static void rope_append(Heads<T> q, Heads<T> k, Heads<T> v, Angles an
 // The block whose span has a new token writes its key and value into the cache first, so decode
 // needs no launch of rope_append. The grid does not depend on the number of keys: blocks without
 // any return at once.
+// Two blocks a multiprocessor, so that one loads while the other computes.
 #define ATTEND_THREADS 128
 #define ATTEND_WARPS (ATTEND_THREADS / WARP)
 // Keys whose loads are under way at once in each team of lanes: fewer for 8 rows, whose sums take
@@ -86,8 +87,9 @@ __device__ static void rope_append(Heads<T> q, Heads<T> k, Heads<T> v, Angles an
 // the second, so that a block's work outweighs that of combining.
 #define SPAN_STEP 64
 #define LEAST_SPAN 64
-// Below every score.
+// Below every score. Scores are times log2(e), for exp2f.
 #define NO_SCORE -1e30f
+#define LOG2_E 1.44269504f
 
 __device__ static inline int span_of(int keys, int splits) {
   const int even = ((keys + splits - 1) / splits + SPAN_STEP - 1) / SPAN_STEP * SPAN_STEP;
@@ -117,7 +119,6 @@ template <typename C> __device__ static inline void unpack(const uint4 &words, f
 }
 
 // What one team of lanes has seen of a span, for ROWS query rows: each lane mixes VALUES columns.
-// Scores are times log2(e), for exp2f.
 template <int ROWS, int VALUES> struct Seen {
   float largest[ROWS], sum[ROWS], mixed[ROWS][VALUES];
 

@@ -2,7 +2,7 @@
 //! nobody calls, because no tensor is on a GPU then.
 
 use candle_core::quantized::{GgmlDType, QTensor};
-use candle_core::{Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor, bail};
 
 use super::rope::RopeLayout;
 
@@ -22,6 +22,17 @@ pub enum Rows {
     Quantized(Quantized),
     #[cfg(test)]
     AsQuantized(Tensor),
+}
+
+impl Rows {
+    pub fn values(&self) -> Result<&Tensor> {
+        match self {
+            Self::Values(values) => Ok(values),
+            Self::Quantized(quantized) => match *quantized {},
+            #[cfg(test)]
+            Self::AsQuantized(values) => Ok(values),
+        }
+    }
 }
 
 pub enum Quantized {}
@@ -76,6 +87,14 @@ pub fn attends(_dim: usize, _tokens: usize) -> bool {
 }
 
 pub fn attend(_step: &Step, _form: Form) -> Result<Rows> {
+    not_built()
+}
+
+pub fn prefills(_dim: usize, _dtype: DType, _cached: DType) -> bool {
+    false
+}
+
+pub fn prefill(_step: &Step, _q: &Tensor) -> Result<Tensor> {
     not_built()
 }
 

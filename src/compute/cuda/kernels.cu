@@ -11,6 +11,7 @@
 
 #include "attention.cuh"
 #include "choice.cuh"
+#include "prefill.cuh"
 #include "rows.cuh"
 
 #define ADD_NORM(T, NAME, O)                                                                     \
@@ -38,14 +39,14 @@ ADD_NORM(float, q8, Q8)
   }
 
 #define ATTEND(T, C, NAME, DIM, ROWS)                                                            \
-  extern "C" __global__ void __launch_bounds__(ATTEND_THREADS) attend_##NAME##_##DIM##_##ROWS(   \
+  extern "C" __global__ void __launch_bounds__(ATTEND_THREADS, 2) attend_##NAME##_##DIM##_##ROWS(\
       const T *q, const T *k, const T *v, int q_row, int k_row, int v_row, const float *cos,     \
       const float *sin, C *k_cache, C *v_cache, float *mixed, float *weights,                    \
       const unsigned *position, int tokens, int group, int context, int interleaved,             \
       float scale) {                                                                             \
     attend<T, C, DIM, ROWS>({q, q_row}, {k, k_row}, {v, v_row}, {cos, sin}, k_cache, v_cache,    \
                             mixed, weights, position, tokens, group, context, interleaved,       \
-                            scale * 1.44269504f);                                                \
+                            scale * LOG2_E);                                                     \
   }
 
 #define CACHED(T, C, NAME)                                                                       \
@@ -60,6 +61,17 @@ CACHED(float, float, float_float)
 CACHED(float, __half, float_half)
 CACHED(__half, __half, half_half)
 CACHED(bf16, bf16, bf16_bf16)
+
+#define PREFILL(T, NAME, DIM)                                                                    \
+  extern "C" __global__ void __launch_bounds__(ATTEND_THREADS, 2) prefill_##NAME##_##DIM(        \
+      const T *q, const __half *k_cache, const __half *v_cache, T *out,                          \
+      const unsigned *position, int tokens, int group, int context) {                            \
+    prefill<T, DIM>(q, k_cache, v_cache, out, position, tokens, group, context);                 \
+  }
+PREFILL(float, float_half, 64)
+PREFILL(float, float_half, 128)
+PREFILL(__half, half_half, 64)
+PREFILL(__half, half_half, 128)
 
 #define COMBINE(O, NAME)                                                                         \
   extern "C" __global__ void __launch_bounds__(128)                                              \

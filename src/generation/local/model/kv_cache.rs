@@ -144,7 +144,8 @@ fn attend_on_values(
     .reshape((tokens, ()))
 }
 
-/// [`LayerCache::attend`] on a GPU: our own kernels for a few tokens, candle's attention for more.
+/// [`LayerCache::attend`] on a GPU: with our own kernels for a few tokens, and for many if the cache
+/// is in half precision; else with candle's products.
 fn attend_on_gpu(
     caches: (&Tensor, &Tensor),
     qkv: &[Tensor],
@@ -184,6 +185,10 @@ fn attend_on_gpu(
     }
     count_launches(1);
     let q = cuda::rope_append(&step)?;
+    if cuda::prefills(head_dim, q.dtype(), caches.0.dtype()) {
+        count_launches(1);
+        return cuda::prefill(&step, &q).map(Rows::Values);
+    }
     mix(&q, caches, pass).map(Rows::Values)
 }
 
