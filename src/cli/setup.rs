@@ -99,6 +99,7 @@ impl<'a> Setup<'a> {
                 min_p: sampling.min_p,
                 repeat_penalty: sampling.repeat_penalty,
                 seed: sampling.seed,
+                lookup: true,
             },
             prompt: self.prompt()?,
             rewriting: self.rewriting()?,

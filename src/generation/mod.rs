@@ -128,7 +128,7 @@ impl Prompt<'_> {
     ) -> Result<Written> {
         match self {
             Self::Local { llm, name, tokens } => {
-                let Generation { text, tokens, prompt_tokens, prefill, decode, stop } = llm
+                let Generation { text, tokens, prompt_tokens, prefill, decode, stop, .. } = llm
                     .generate(tokens, options, interrupted, &mut |text| {
                         watch(PoolEvent::Text(text));
                     })

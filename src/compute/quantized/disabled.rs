@@ -67,12 +67,12 @@ pub enum Store {
     Overwrite,
 }
 
-pub fn products(_matrices: &[&Matrix], xs: &Activations, _store: Store, _out: &mut [f32]) {
-    match xs.0.0 {}
+pub fn products(_matrices: &[&Matrix], xs: &[Activations], _store: Store, _out: &mut [f32]) {
+    match xs[0].0.0 {}
 }
 
-pub fn gated_product(_gate: &Matrix, _up: &Matrix, xs: &Activations, _out: &mut [f32]) {
-    match xs.0.0 {}
+pub fn gated_product(_gate: &Matrix, _up: &Matrix, xs: &[Activations], _out: &mut [f32]) {
+    match xs[0].0.0 {}
 }
 
 pub struct FusedLayer {
@@ -100,6 +100,7 @@ impl FusedModel {
     pub fn logits<'a>(
         &self,
         _tokens: &[u32],
+        _rows: usize,
         _position: usize,
         _caches: impl Iterator<Item = &'a mut dyn attention::Attend>,
         _rope: crate::compute::rope::RopeTables,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::activations::{Activations, RmsNorm};
 use super::attention::Attend;
+use super::isa::Isa;
 use super::matrix::{Matrix, Store, gated_product, products};
 use crate::compute::aligned::AlignedBuf;
 use crate::compute::rope::RopeTables;
@@ -46,7 +47,7 @@ pub struct FusedModel {
 /// What a pass works with.
 #[derive(Default)]
 pub struct Workspace {
-    xs: Option<Activations>,
+    xs: Vec<Activations>,
     hidden: AlignedBuf<f32>,
     qkv: AlignedBuf<f32>,
     rotated: AlignedBuf<f32>,
@@ -55,43 +56,71 @@ pub struct Workspace {
 }
 
 impl FusedModel {
-    /// Reads tokens from `position` on, with one cache for each layer; returns the logits of the
-    /// last one, `[vocabulary]`.
+    /// Reads tokens from `position` on, with one cache for each layer; returns the logits of the last
+    /// `rows` ones, `[rows, vocabulary]`. Several rows are computed as they would be one after the
+    /// other, to the last bit; only the weights are read once for all of them.
     pub fn logits<'a>(
         &self,
         tokens: &[u32],
+        rows: usize,
         position: usize,
         caches: impl Iterator<Item = &'a mut dyn Attend>,
         rope: RopeTables,
         workspace: &mut Workspace,
     ) -> Vec<f32> {
         let Workspace { xs, hidden, qkv, rotated, mixed, gated } = workspace;
-        let xs = xs.get_or_insert_with(|| Activations::new(self.embedding.isa()));
         let width = self.embedding.columns();
+        let mut rows_in = Inputs { isa: self.embedding.isa(), apart: rows > 1, xs };
         let norm = |weight| Some(RmsNorm { weight, epsilon: self.epsilon });
         hidden.resize(tokens.len() * width);
         self.embedding.dequantize(tokens, hidden);
         for (layer, cache) in self.layers.iter().zip(caches) {
-            xs.take(hidden, width, norm(&layer.attention_norm));
+            let xs = rows_in.take(hidden, width, norm(&layer.attention_norm));
             let three = layer.qkv.each_ref().map(AsRef::as_ref);
-            qkv.resize(tokens.len() * three.iter().map(|matrix| matrix.rows()).sum::<usize>());
+            let qkv_width = three.iter().map(|matrix| matrix.rows()).sum::<usize>();
+            qkv.resize(tokens.len() * qkv_width);
             products(&three, xs, Store::Overwrite, qkv);
 
             let heads = layer.attention_output.columns();
             mixed.resize(tokens.len() * heads);
-            cache.attend(qkv, rope, position, rotated, mixed);
-            xs.take(mixed, heads, None);
+            let together = if rows_in.apart { 1 } else { tokens.len() };
+            let parts = qkv.chunks_exact(together * qkv_width);
+            let parts = parts.zip(mixed.chunks_exact_mut(together * heads));
+            for ((qkv, mixed), position) in parts.zip((position..).step_by(together)) {
+                cache.attend(qkv, rope, position, rotated, mixed);
+            }
+            let xs = rows_in.take(mixed, heads, None);
             products(&[&layer.attention_output], xs, Store::Accumulate, hidden);
 
-            xs.take(hidden, width, norm(&layer.feed_forward_norm));
+            let xs = rows_in.take(hidden, width, norm(&layer.feed_forward_norm));
             gated.resize(tokens.len() * layer.gate.rows());
             gated_product(&layer.gate, &layer.up, xs, gated);
-            xs.take(gated, layer.gate.rows(), None);
+            let xs = rows_in.take(gated, layer.gate.rows(), None);
             products(&[&layer.down], xs, Store::Accumulate, hidden);
         }
-        let mut logits = vec![0f32; self.output.rows()];
-        xs.take(&hidden[hidden.len() - width..], width, norm(&self.norm));
+        let mut logits = vec![0f32; rows * self.output.rows()];
+        let xs = rows_in.take(&hidden[hidden.len() - rows * width..], width, norm(&self.norm));
         products(&[&self.output], xs, Store::Overwrite, &mut logits);
         logits
+    }
+}
+
+/// What products take: all rows together, or each by itself.
+struct Inputs<'w> {
+    isa: Isa,
+    apart: bool,
+    xs: &'w mut Vec<Activations>,
+}
+
+impl Inputs<'_> {
+    fn take(&mut self, values: &[f32], columns: usize, norm: Option<RmsNorm>) -> &[Activations] {
+        let part = if self.apart { columns } else { values.len() };
+        let count = values.len() / part;
+        let missing = count.saturating_sub(self.xs.len());
+        self.xs.extend(std::iter::repeat_with(|| Activations::new(self.isa)).take(missing));
+        for (xs, values) in self.xs.iter_mut().zip(values.chunks_exact(part)) {
+            xs.take(values, columns, norm);
+        }
+        &self.xs[..count]
     }
 }

@@ -290,32 +290,40 @@ pub enum Store {
     Accumulate,
 }
 
-/// The products of several matrices with the same activations, into `out`, `[xs.rows(), Σ rows]`:
-/// the outputs of the first matrix, of the second, …
+/// The products of several matrices with the same activations, into `out`, `[rows of all xs, Σ rows]`:
+/// the outputs of the first matrix, of the second, … Each of `xs` is multiplied by itself, as if it
+/// were alone.
 ///
 /// # Panics
-/// If the matrices do not have the columns of the activations, or `out` has another length.
-pub fn products(matrices: &[&Matrix], xs: &Activations, store: Store, out: &mut [f32]) {
+/// If there are no activations, they are not alike, the matrices do not have their columns, or `out`
+/// has another length.
+pub fn products(matrices: &[&Matrix], xs: &[Activations], store: Store, out: &mut [f32]) {
     let width: usize = matrices.iter().map(|matrix| matrix.rows).sum();
-    assert_eq!(out.len(), xs.rows() * width);
-    let plan = GemmPlan::new(width, xs);
+    assert_eq!(out.len(), rows_of(xs) * width);
+    let plan = GemmPlan::new(width, &xs[0]);
     let bands = matrices.iter().map(|matrix| matrix.bands(plan)).sum();
     let out = DisjointSlices::new(out);
     parallel_for(bands, |bands| {
         SCRATCH.with_borrow_mut(|[scratch, _]| {
             for piece in pieces(matrices, plan, bands) {
                 let stride = piece.bands.len() * plan.band_rows();
-                piece.matrix.multiply(plan, piece.bands, xs, scratch);
-                let rows = scratch.sums.chunks_exact(stride).take(xs.rows());
-                for (row, sums) in rows.enumerate() {
-                    let at = row * width + piece.outputs.start;
-                    // SAFETY: no other call has these bands.
-                    let out = unsafe { out.part(at..at + piece.outputs.len()) };
-                    store.write(&sums[..piece.rows.len()], out);
+                let mut starts = (piece.outputs.start..).step_by(width);
+                for xs in xs {
+                    piece.matrix.multiply(plan, piece.bands.clone(), xs, scratch);
+                    let rows = scratch.sums.chunks_exact(stride).take(xs.rows());
+                    for (sums, at) in rows.zip(&mut starts) {
+                        // SAFETY: no other call has these bands.
+                        let out = unsafe { out.part(at..at + piece.outputs.len()) };
+                        store.write(&sums[..piece.rows.len()], out);
+                    }
                 }
             }
         });
     });
+}
+
+fn rows_of(xs: &[Activations]) -> usize {
+    xs.iter().map(Activations::rows).sum()
 }
 
 impl Store {
@@ -327,30 +335,33 @@ impl Store {
     }
 }
 
-/// `silu(gate · xs) · (up · xs)` into `out`, `[xs.rows(), rows]` (`SwiGLU`, Shazeer 2020).
+/// `silu(gate · xs) · (up · xs)` into `out`, `[rows of all xs, rows]` (`SwiGLU`, Shazeer 2020), with
+/// each of `xs` as if it were alone.
 ///
 /// # Panics
-/// If the matrices do not have the same shape and the columns of the activations, or `out` has
-/// another length.
-pub fn gated_product(gate: &Matrix, up: &Matrix, xs: &Activations, out: &mut [f32]) {
+/// If there are no activations, they are not alike, the matrices do not have the same shape and their
+/// columns, or `out` has another length.
+pub fn gated_product(gate: &Matrix, up: &Matrix, xs: &[Activations], out: &mut [f32]) {
     assert!(gate.rows == up.rows && gate.columns == up.columns);
     let width = gate.rows;
-    assert_eq!(out.len(), xs.rows() * width);
-    let plan = GemmPlan::new(width, xs);
+    assert_eq!(out.len(), rows_of(xs) * width);
+    let plan = GemmPlan::new(width, &xs[0]);
     let out = DisjointSlices::new(out);
     parallel_for(gate.bands(plan), |bands| {
         SCRATCH.with_borrow_mut(|[gates, ups]| {
             for piece in pieces(&[gate], plan, bands) {
                 let stride = piece.bands.len() * plan.band_rows();
-                gate.multiply(plan, piece.bands.clone(), xs, gates);
-                up.multiply(plan, piece.bands, xs, ups);
-                let both = gates.sums.chunks_exact(stride).zip(ups.sums.chunks_exact(stride));
-                for (row, (gates, ups)) in both.take(xs.rows()).enumerate() {
-                    let at = row * width + piece.outputs.start;
-                    // SAFETY: no other call has these bands.
-                    let out = unsafe { out.part(at..at + piece.outputs.len()) };
-                    // SAFETY: `xs` are proof of the instructions.
-                    unsafe { silu_times(gates, ups, out) };
+                let mut starts = (piece.outputs.start..).step_by(width);
+                for xs in xs {
+                    gate.multiply(plan, piece.bands.clone(), xs, gates);
+                    up.multiply(plan, piece.bands.clone(), xs, ups);
+                    let both = gates.sums.chunks_exact(stride).zip(ups.sums.chunks_exact(stride));
+                    for ((gates, ups), at) in both.take(xs.rows()).zip(&mut starts) {
+                        // SAFETY: no other call has these bands.
+                        let out = unsafe { out.part(at..at + piece.outputs.len()) };
+                        // SAFETY: `xs` are proof of the instructions.
+                        unsafe { silu_times(gates, ups, out) };
+                    }
                 }
             }
         });

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::checkpoint::Checkpoint;
 use super::checkpoint::gguf::Gguf;
+use super::lookup::{Cost, Lookup};
 use super::model::config::LlamaConfig;
 use super::model::llama::Llama;
 use super::model::probe;
@@ -200,6 +201,54 @@ fn tied_embeddings_equal_transformers() {
     let difference = largest_difference(llm.model(), &golden.tied.logits, &golden.prompt_ids, 512);
     assert!(difference < TOLERANCE, "off by {difference}");
     assert_eq!(greedy(&llm, &golden.prompt_ids), golden.tied.greedy);
+}
+
+/// Several tokens at once have the logits that they have one after the other: to the last bit where our
+/// kernels compute them, which quantize what the layers hand on, so that rounding could grow.
+#[test]
+fn guesses_change_nothing_but_the_speed() {
+    let golden = golden();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    requantize(&goldens().join("tiny-llama-quantized/model.gguf"), file.path());
+    let quantized = LlmFiles::Gguf(file.path().to_owned());
+    for (files, tolerance) in [(gguf("model.gguf"), 1e-4), (folder(), 1e-4), (quantized, 0.0)] {
+        let mut llm = load(&files);
+        // Elsewhere, guesses are not read on the CPU.
+        assert_eq!(llm.model().lookup_cost().is_some(), tolerance == 0.0);
+        let prompt = [&golden.prompt_ids[..], &golden.greedy].concat();
+        let (before, after) = prompt.split_at(prompt.len() - 8);
+        let mut cache = llm.model().cache(1024).unwrap();
+        llm.model().forward(before, &mut cache).unwrap();
+        let together = llm.model().forward_last(after, 8, &mut cache).unwrap();
+        cache.rewind(before.len());
+        for (token, row) in after.iter().zip(together.to_vec2::<f32>().unwrap()) {
+            let alone = llm.model().forward(&[*token], &mut cache).unwrap();
+            let difference = largest(&alone.to_vec1().unwrap(), &row);
+            assert!(difference <= tolerance, "off by {difference}");
+        }
+
+        for temperature in [0.0, 0.9] {
+            let options = SamplingOptions { max_tokens: 80, temperature, ..Default::default() };
+            let write = |lookup| {
+                let never = AtomicBool::new(false);
+                llm.residence.lend(|resident| {
+                    llm.write(resident, &prompt, lookup, &options, &never, &mut |_| {})
+                })
+            };
+            let without = write(None).unwrap();
+            // A text in which the answer stood before, with a mistake here and there.
+            let mut told = [&prompt[..], &without.tokens, &prompt].concat();
+            for at in (prompt.len() + 9..prompt.len() + without.tokens.len()).step_by(10) {
+                told[at] = 1;
+            }
+            let cost = Cost { several: 0.0, each: 0.01 };
+            let with = write(Some(Lookup::new(&told, cost))).unwrap();
+            assert_eq!(with.tokens, without.tokens);
+            assert_eq!((with.text, with.stop), (without.text, without.stop));
+            assert_eq!(without.guessed, 0);
+            assert!(with.guessed > with.tokens.len() / 2, "{} of {:?}", with.guessed, with.tokens);
+        }
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ pub(crate) mod checkpoint;
 mod goldens;
 #[cfg(test)]
 mod llama31_goldens;
+mod lookup;
 mod model;
 #[cfg(test)]
 mod on_a_gpu;
@@ -23,9 +24,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use candle_core::Tensor;
 
 pub use checkpoint::files::LlmFiles;
 use checkpoint::files::Opened;
+use lookup::Lookup;
+use model::llama::{Cache, Llama};
 use placement::plan::Demand;
 use placement::{DeviceChoice, Outlook, Placed, Placement};
 use resident::{Residence, Resident};
@@ -59,6 +63,8 @@ pub struct Generation {
     /// The generated tokens.
     pub tokens: Vec<u32>,
     pub prompt_tokens: usize,
+    /// How many of the tokens were guessed; see [`lookup`].
+    pub guessed: usize,
     /// Time spent processing the prompt.
     pub prefill: Duration,
     /// Time spent generating.
@@ -162,44 +168,40 @@ impl Llm {
             self.context
         );
         let options = SamplingOptions { max_tokens: options.max_tokens.min(room), ..*options };
-        self.residence.lend(|resident| self.write(resident, prompt, &options, interrupted, on_text))
+        self.residence.lend(|resident| {
+            let cost = resident.model.lookup_cost().filter(|_| options.lookup);
+            let lookup = cost.map(|cost| Lookup::new(prompt, cost));
+            self.write(resident, prompt, lookup, &options, interrupted, on_text)
+        })
     }
 
     fn write(
         &self,
         Resident { model, cache }: &mut Resident,
         prompt: &[u32],
+        mut lookup: Option<Lookup>,
         options: &SamplingOptions,
         interrupted: &AtomicBool,
         on_text: &mut dyn FnMut(&str),
     ) -> Result<Generation> {
-        let placement = self.residence.placement();
-        cache.reset();
         let mut generation = Generation {
             text: String::new(),
             tokens: Vec::new(),
             prompt_tokens: prompt.len(),
+            guessed: 0,
             prefill: Duration::ZERO,
             decode: Duration::ZERO,
             stop: Stop::Interrupted,
         };
         let start = Instant::now();
-        let mut logits = None;
-        for chunk in prompt.chunks(PREFILL_CHUNK) {
-            if interrupted.load(Ordering::Relaxed) {
-                generation.prefill = start.elapsed();
-                return Ok(generation);
-            }
-            logits = Some(model.forward(chunk, cache)?);
-            // A GPU only takes notes of what to do. Were it not waited for, the time would be wrong,
-            // and an interruption would be heard after the whole prompt.
-            placement.finish(model.device())?;
-        }
-        let mut logits = logits.context("the prompt is empty")?;
+        let logits = self.read(model, cache, prompt, interrupted)?;
         generation.prefill = start.elapsed();
+        let Some(logits) = logits else { return Ok(generation) };
         let start = Instant::now();
         let mut sampler = Sampler::new(options);
         let mut stream = self.tokenizer.stream();
+        // The logits of the next token in a row, and the tokens guessed after it, whose logits follow.
+        let (mut logits, mut row, mut guesses) = (logits.unsqueeze(0)?, 0, Vec::new());
         generation.stop = loop {
             if interrupted.load(Ordering::Relaxed) {
                 break Stop::Interrupted;
@@ -207,20 +209,57 @@ impl Llm {
             if generation.tokens.len() >= options.max_tokens {
                 break Stop::MaxTokens;
             }
-            let token = sampler.next(&logits, &generation.tokens)?;
-            placement.launched(model.device())?;
+            let token = sampler.next(&logits.get(row)?, &generation.tokens)?;
+            self.residence.placement().launched(model.device())?;
             if self.end_of_text.contains(&token) {
                 break Stop::EndOfText;
             }
             generation.tokens.push(token);
             emit(&mut generation.text, &stream.push(token)?, on_text);
-            if generation.tokens.len() < options.max_tokens {
-                logits = model.forward(&[token], cache)?;
+            if let Some(lookup) = &mut lookup {
+                lookup.push(token);
+            }
+            if guesses.get(row) == Some(&token) {
+                generation.guessed += 1;
+                row += 1;
+                continue;
+            }
+            let left = options.max_tokens - generation.tokens.len();
+            if left > 0 {
+                // Wrong guesses were read too.
+                cache.rewind(prompt.len() + generation.tokens.len() - 1);
+                let likely = lookup.as_mut().map_or(&[][..], |lookup| lookup.guesses(left - 1));
+                let next = [&[token], likely].concat();
+                logits = model.forward_last(&next, next.len(), cache)?;
+                (row, guesses) = (0, next[1..].to_vec());
             }
         };
         emit(&mut generation.text, &stream.finish()?, on_text);
         generation.decode = start.elapsed();
         Ok(generation)
+    }
+
+    /// Reads a prompt, in place of what the cache had; returns the logits of the token after it,
+    /// `[vocabulary]`, or `None` if it was interrupted.
+    fn read(
+        &self,
+        model: &Llama,
+        cache: &mut Cache,
+        prompt: &[u32],
+        interrupted: &AtomicBool,
+    ) -> Result<Option<Tensor>> {
+        cache.reset();
+        let mut logits = None;
+        for chunk in prompt.chunks(PREFILL_CHUNK) {
+            if interrupted.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            logits = Some(model.forward(chunk, cache)?);
+            // A GPU only takes notes of what to do. Were it not waited for, the time would be wrong,
+            // and an interruption would be heard after the whole prompt.
+            self.residence.placement().finish(model.device())?;
+        }
+        Ok(Some(logits.context("the prompt is empty")?))
     }
 }
 

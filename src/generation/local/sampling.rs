@@ -37,6 +37,8 @@ pub struct SamplingOptions {
     pub repeat_penalty: f32,
     /// Seed of the random number generator.
     pub seed: u64,
+    /// Whether to guess tokens from the prompt, which changes nothing but the speed.
+    pub lookup: bool,
 }
 
 impl Default for SamplingOptions {
@@ -49,6 +51,7 @@ impl Default for SamplingOptions {
             min_p: None,
             repeat_penalty: 1.05,
             seed: 0,
+            lookup: true,
         }
     }
 }

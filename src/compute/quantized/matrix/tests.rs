@@ -1,3 +1,5 @@
+use std::slice;
+
 use candle_core::quantized::QTensor;
 use candle_core::{Device, Tensor};
 
@@ -76,9 +78,9 @@ fn every_format_multiplies_one_row_and_many() {
             let activations = activations(isa, &xs, columns);
             let mut out = vec![1f32; tokens * 29];
             let both = [&first, &second];
-            products(&both, &activations, Store::Overwrite, &mut out);
+            products(&both, slice::from_ref(&activations), Store::Overwrite, &mut out);
             let written = out.clone();
-            products(&both, &activations, Store::Accumulate, &mut out);
+            products(&both, slice::from_ref(&activations), Store::Accumulate, &mut out);
             for (added, written) in out.iter_mut().zip(written) {
                 assert!((*added - 2.0 * written).abs() < 1e-4);
                 *added = written;
@@ -118,7 +120,7 @@ fn the_largest_quants_do_not_overflow() {
         {
             let xs = activations(isa, &vec![1.0; tokens * 512], 512);
             let mut out = vec![0f32; tokens * 8];
-            products(&[&matrix], &xs, Store::Overwrite, &mut out);
+            products(&[&matrix], slice::from_ref(&xs), Store::Overwrite, &mut out);
             let exact: f32 = plain[..512].iter().sum();
             for out in out {
                 // 512 weights of about one, for tiles rounded by up to a 512th each.
@@ -139,7 +141,7 @@ fn gates_are_applied_to_one_row_and_many() {
     for tokens in [1, 3] {
         let xs = numbers(tokens * 64, 3);
         let mut out = vec![0f32; tokens * 9];
-        gated_product(&gate, &up, &activations(Isa::detect().unwrap(), &xs, 64), &mut out);
+        gated_product(&gate, &up, &[activations(Isa::detect().unwrap(), &xs, 64)], &mut out);
         for (i, out) in out.into_iter().enumerate() {
             let (token, row) = (i / 9, i % 9);
             let dot = |plain: &[f32]| -> f32 {

@@ -1,5 +1,6 @@
 //! Linear maps without bias: quantized or not, on the GPU or in the mapped file.
 
+use std::slice;
 use std::sync::Arc;
 
 use candle_core::quantized::QMatMul;
@@ -119,7 +120,7 @@ impl Stack {
         if let (Some(&[gate, up]), Rows::Values(xs)) = (self.mapped().as_deref(), xs) {
             let xs = activations(gate, xs)?;
             let mut gated = vec![0f32; xs.rows() * gate.rows()];
-            gated_product(gate, up, &xs, &mut gated);
+            gated_product(gate, up, slice::from_ref(&xs), &mut gated);
             let gated = Tensor::from_vec(gated, (xs.rows(), gate.rows()), &Device::Cpu)?;
             return Ok(Rows::Values(gated));
         }
@@ -155,6 +156,6 @@ fn mapped_products(matrices: &[&Matrix], xs: &Tensor) -> Result<Tensor> {
     let width: usize = matrices.iter().map(|matrix| matrix.rows()).sum();
     let xs = activations(first, xs)?;
     let mut out = vec![0f32; xs.rows() * width];
-    products(matrices, &xs, Store::Overwrite, &mut out);
+    products(matrices, slice::from_ref(&xs), Store::Overwrite, &mut out);
     Tensor::from_vec(out, (xs.rows(), width), &Device::Cpu)
 }

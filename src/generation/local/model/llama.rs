@@ -19,6 +19,12 @@ use crate::compute::quantized::{FusedLayer, FusedModel, Workspace};
 use crate::compute::rope::RopeTables;
 use crate::generation::local::checkpoint::Loader;
 use crate::generation::local::checkpoint::names::{Name, Part};
+use crate::generation::local::lookup::Cost;
+
+/// Measured on two cores; see docs/llm.md.
+const ON_CPU: Cost = Cost { several: 0.1, each: 0.25 };
+/// Estimated: a pass reads the weights once, and takes more launches for several tokens.
+const ON_GPU: Cost = Cost { several: 0.3, each: 0.05 };
 
 /// A loaded model. It is immutable after loading; a conversation's state is in its [`Cache`].
 pub struct Llama {
@@ -46,7 +52,12 @@ pub struct Cache {
 impl Cache {
     /// Drops all tokens but keeps the memory.
     pub fn reset(&mut self) {
-        self.tokens = 0;
+        self.rewind(0);
+    }
+
+    /// Drops all tokens but the first `tokens`.
+    pub fn rewind(&mut self, tokens: usize) {
+        self.tokens = self.tokens.min(tokens);
     }
 
     /// Size in bytes.
@@ -136,20 +147,30 @@ impl Llama {
     /// # Errors
     /// Fails if there are no tokens, or more than fit in the cache.
     pub fn forward(&self, tokens: &[u32], cache: &mut Cache) -> candle_core::Result<Tensor> {
+        self.forward_last(tokens, 1, cache)?.flatten_all()
+    }
+
+    /// As [`Llama::forward`], but with the logits of the last `rows` tokens, `[rows, vocabulary]`.
+    pub fn forward_last(
+        &self,
+        tokens: &[u32],
+        rows: usize,
+        cache: &mut Cache,
+    ) -> candle_core::Result<Tensor> {
         let (position, count) = (cache.tokens, tokens.len());
-        if count == 0 || position + count > cache.context {
+        if !(1..=count).contains(&rows) || position + count > cache.context {
             candle_core::bail!(
                 "{count} tokens after {position} others do not fit the context of {}",
                 cache.context
             );
         }
         let logits = match &self.fused {
-            Some(fused) => self.forward_fused(fused, tokens, cache)?,
+            Some(fused) => self.forward_fused(fused, tokens, rows, cache)?,
             None => None,
         };
         let logits = match logits {
-            Some(logits) => Tensor::new(logits, &self.device)?,
-            None => self.forward_tensors(tokens, cache)?,
+            Some(logits) => Tensor::from_vec(logits, (rows, self.config.vocabulary), &self.device)?,
+            None => self.forward_tensors(tokens, rows, cache)?,
         };
         cache.tokens += count;
         Ok(logits)
@@ -160,6 +181,7 @@ impl Llama {
         &self,
         fused: &FusedModel,
         tokens: &[u32],
+        rows: usize,
         cache: &mut Cache,
     ) -> candle_core::Result<Option<Vec<f32>>> {
         let Cache { layers, tokens: position, workspace, .. } = cache;
@@ -169,11 +191,16 @@ impl Llama {
         let (cos, sin, layout) = self.rope.tables();
         with_values([cos, sin], |[cos, sin]| {
             let rope = RopeTables { cos, sin, layout };
-            Some(fused.logits(tokens, *position, layers.into_iter(), rope, workspace))
+            Some(fused.logits(tokens, rows, *position, layers.into_iter(), rope, workspace))
         })
     }
 
-    fn forward_tensors(&self, tokens: &[u32], cache: &mut Cache) -> candle_core::Result<Tensor> {
+    fn forward_tensors(
+        &self,
+        tokens: &[u32],
+        rows: usize,
+        cache: &mut Cache,
+    ) -> candle_core::Result<Tensor> {
         let (position, count) = (cache.tokens, tokens.len());
         let epsilon = self.config.norm_epsilon as f32;
         let mut hidden = self.embedding.rows(tokens, &self.device)?.to_dtype(self.dtype)?;
@@ -204,18 +231,27 @@ impl Llama {
             let gated = layer.gate_up.forward_gated(&normed, layer.down.form(count))?;
             delta = Some(layer.down.forward(&gated)?);
         }
-        let last = |xs: &Tensor| xs.narrow(0, count - 1, 1)?.contiguous();
-        let form = self.output.form(1);
+        let last = |xs: &Tensor| xs.narrow(0, count - rows, rows)?.contiguous();
+        let form = self.output.form(rows);
         let last = match &delta {
             Some(delta) => add_norm(&last(&hidden)?, &last(delta)?, &self.norm, epsilon, form)?.1,
             None => norm(&last(&hidden)?, &self.norm, epsilon, form)?,
         };
-        self.output.forward(&last)?.flatten_all()?.to_dtype(DType::F32)
+        self.output.forward(&last)?.to_dtype(DType::F32)
     }
 
     #[cfg(test)]
     pub fn layers(&self) -> usize {
         self.layers.len()
+    }
+
+    /// What reading guessed tokens costs; `None` if it could change what is computed by more than a
+    /// GPU's rounding.
+    pub fn lookup_cost(&self) -> Option<Cost> {
+        match &self.fused {
+            Some(_) => Some(ON_CPU),
+            None => (!self.device.is_cpu()).then_some(ON_GPU),
+        }
     }
 
     /// The device of all tensors.

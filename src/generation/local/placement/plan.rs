@@ -5,6 +5,7 @@ use anyhow::Result;
 use super::device::DeviceChoice;
 use crate::generation::local::PREFILL_CHUNK;
 use crate::generation::local::checkpoint::Checkpoint;
+use crate::generation::local::lookup::MAX_GUESSES;
 use crate::generation::local::model::config::LlamaConfig;
 use crate::generation::local::model::kv_cache::block_tokens;
 use crate::generation::local::placement::gpu::ShorterContext;
@@ -97,7 +98,7 @@ impl Demand {
         let widened = 2 * (kv_heads * head_dim) as u64 * context as u64 * float;
         let mask = chunk * context as u64 * float;
         let activations = chunk * (3 * hidden + 4 * feed_forward) as u64 * float;
-        let logits = 2 * vocabulary as u64 * float;
+        let logits = (2 + MAX_GUESSES) as u64 * vocabulary as u64 * float;
         let tables = (context * head_dim) as u64 * float;
         [scores, widened, mask, activations, logits, tables, PRODUCT_SUMS]
             .into_iter()
