@@ -1,5 +1,6 @@
 // Runs each kernel of src/compute/cuda in the emulation and compares it with plain loops in double.
-// Arguments: --full for every number of keys up to 9,000; names of kernels for those alone.
+// Arguments: --full for every number of keys up to 9,000; --first to end at the first failure; names of
+// kernels for those alone.
 
 #include "emulate-cuda.h"
 #include "kernels.cu"
@@ -9,6 +10,7 @@
 
 static std::mt19937 random_bits(1);
 static int failures = 0, checks = 0;
+static bool only_first = false;
 
 template <typename T> static std::vector<T> numbers(size_t count, float most = 2.f) {
   std::uniform_real_distribution<float> uniform(-most, most);
@@ -27,7 +29,9 @@ template <typename T> static std::vector<T> nothing(size_t count) {
 static void verdict(bool right, const std::string &what, const std::string &found) {
   checks++;
   failures += !right;
-  if (!right) std::printf("FAILED %s: %s\n", what.c_str(), found.c_str());
+  if (right) return;
+  std::printf("FAILED %s: %s\n", what.c_str(), found.c_str());
+  if (only_first) std::exit(1);
 }
 
 template <typename T>
@@ -490,11 +494,12 @@ static void check_rope_appends() {
 }
 
 int main(int count, char **arguments) {
-  const std::vector<std::string> names(arguments + 1, arguments + count);
-  const bool full = std::find(names.begin(), names.end(), "--full") != names.end();
+  std::vector<std::string> names(arguments + 1, arguments + count);
+  const bool full = std::erase(names, "--full") > 0;
+  only_first = std::erase(names, "--first") > 0;
   const auto start = std::chrono::steady_clock::now();
   const auto check = [&](const char *name, const std::function<void()> &work) {
-    if (names.size() > full && std::find(names.begin(), names.end(), name) == names.end()) return;
+    if (!names.empty() && std::find(names.begin(), names.end(), name) == names.end()) return;
     work();
     std::printf("%s: %d checks, %.1f s so far\n", name, checks,
                 std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());

@@ -83,17 +83,15 @@ __device__ static void rope_append(Heads<T> q, Heads<T> k, Heads<T> v, Angles an
 // Keys whose loads are under way at once in each team of lanes: fewer for 8 rows, whose sums take
 // most registers.
 #define KEYS (ROWS == 8 ? 2 : 4)
-// A span is a multiple of the first, the most keys that a block's teams take at once, and at least
-// the second, so that a block's work outweighs that of combining.
+// A span is a multiple of this: enough work to outweigh that of combining, and all that a block's teams
+// take at once, so that only the last span ends within what they take.
 #define SPAN_STEP 64
-#define LEAST_SPAN 64
 // Below every score. Scores are times log2(e), for exp2f.
 #define NO_SCORE -1e30f
 #define LOG2_E 1.44269504f
 
 __device__ static inline int span_of(int keys, int splits) {
-  const int even = ((keys + splits - 1) / splits + SPAN_STEP - 1) / SPAN_STEP * SPAN_STEP;
-  return even < LEAST_SPAN ? LEAST_SPAN : even;
+  return ((keys + splits - 1) / splits + SPAN_STEP - 1) / SPAN_STEP * SPAN_STEP;
 }
 
 // The values of the cache in a word of 4 bytes.
@@ -168,6 +166,7 @@ __device__ static inline void see(Seen<ROWS, 16 / sizeof(C)> &seen, const Query 
                                   const C *k_head, const C *v_head, int first, int last,
                                   const int (&limit)[ROWS]) {
   constexpr int VALUES = 16 / sizeof(C), LANES = DIM / VALUES, TEAMS = ATTEND_THREADS / LANES;
+  static_assert(SPAN_STEP % (TEAMS * KEYS) == 0, "teams take whole spans");
   const int column = threadIdx.x % LANES * VALUES, team = threadIdx.x / LANES;
   for (int base = first; base < last; base += TEAMS * KEYS) {
     uint4 keys[KEYS], values[KEYS];
@@ -200,8 +199,8 @@ __device__ static inline void see(Seen<ROWS, 16 / sizeof(C)> &seen, const Query 
 #pragma unroll
         for (int step = LANES / 2; step > 0; step /= 2)
           score[row][j] += __shfl_xor_sync(ALL, score[row][j], step);
-        const int key = base + j * TEAMS + team;
-        if (key >= last || key > limit[row]) score[row][j] = -INFINITY;
+        // This also leaves out what is past the end.
+        if (base + j * TEAMS + team > limit[row]) score[row][j] = -INFINITY;
         most = fmaxf(most, score[row][j]);
       }
       seen.rescale(row, most);
