@@ -7,7 +7,7 @@ use anyhow::Error;
 use super::{Reason, Unsupported};
 use crate::generation::Written;
 use crate::generation::local::placement::Placed;
-use crate::generation::remote::RemoteError;
+use crate::generation::remote::{PoolEvent, RemoteError};
 use crate::retrieval::Retrieval;
 use crate::text::language::Language;
 
@@ -52,6 +52,26 @@ pub enum Event<'a> {
     Answering,
     /// A piece of the answer's text.
     Text(&'a str),
+    /// A piece of the LLM's reasoning, which is no part of the answer.
+    Thinking(&'a str),
+    /// The text so far was reasoning, and the answer begins anew.
+    Retracted,
+    /// A server refused a part of the request, and is asked again without it.
+    ServerAdapted {
+        /// `host:port`.
+        server: &'a str,
+        /// Its name in the protocol.
+        field: &'a str,
+    },
+    /// A server seems to have read only a part of the prompt.
+    PromptCut {
+        /// `host:port`.
+        server: &'a str,
+        /// Tokens that it read.
+        read: usize,
+        /// Tokens that the prompt has, by our estimate.
+        estimated: usize,
+    },
     /// A server failed; `next` will be tried after a pause.
     ServerFailed {
         /// The failure.
@@ -74,4 +94,19 @@ pub enum Event<'a> {
         /// Generation statistics; `None` for an extractive answer.
         written: Option<&'a Written>,
     },
+}
+
+impl<'a> From<PoolEvent<'a>> for Event<'a> {
+    fn from(event: PoolEvent<'a>) -> Self {
+        match event {
+            PoolEvent::Text(text) => Self::Text(text),
+            PoolEvent::Thinking(text) => Self::Thinking(text),
+            PoolEvent::Retracted => Self::Retracted,
+            PoolEvent::Adapted { server, field } => Self::ServerAdapted { server, field },
+            PoolEvent::PromptCut { server, read, estimated } => {
+                Self::PromptCut { server, read, estimated }
+            }
+            PoolEvent::Failed { error, next, pause } => Self::ServerFailed { error, next, pause },
+        }
+    }
 }

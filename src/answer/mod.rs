@@ -89,6 +89,8 @@ pub enum Reason {
     Interrupted,
     /// The answer reached the token limit.
     MaxTokens,
+    /// The server's content filter ended the answer.
+    ContentFilter,
 }
 
 /// A passage cited by an answer.

@@ -8,7 +8,6 @@ use anyhow::Result;
 use super::answerer::{Answerer, milliseconds};
 use super::{Answer, Event, Mode, Reason, TokenCounts};
 use crate::generation::local::Stop;
-use crate::generation::remote::PoolEvent;
 use crate::generation::{Generator, Prompt};
 use crate::index::Passage;
 use crate::prompt;
@@ -40,14 +39,8 @@ impl Answerer<'_> {
         }
         watch(Event::Answering);
         let start = Instant::now();
-        let written = prompt.write(sampling, interrupted, &mut |progress| {
-            watch(match progress {
-                PoolEvent::Text(text) => Event::Text(text),
-                PoolEvent::Failed { error, next, pause } => {
-                    Event::ServerFailed { error, next, pause }
-                }
-            });
-        })?;
+        let written =
+            prompt.write(sampling, interrupted, &mut |progress| watch(progress.into()))?;
         watch(Event::Answered { took: start.elapsed(), written: Some(&written) });
         answer.mode = Mode::Generative;
         written.text.trim().clone_into(&mut answer.answer);
@@ -56,6 +49,7 @@ impl Answerer<'_> {
             Stop::EndOfText => None,
             Stop::MaxTokens => Some(Reason::MaxTokens),
             Stop::Interrupted => Some(Reason::Interrupted),
+            Stop::Filtered => Some(Reason::ContentFilter),
         };
         answer.timings_ms.prefill = milliseconds(written.prefill);
         answer.timings_ms.decode = milliseconds(written.decode);

@@ -112,6 +112,10 @@ pub struct Global {
     #[arg(long, global = true)]
     pub explain: bool,
 
+    /// Print the LLM's reasoning, which is no part of its answer, to standard error
+    #[arg(long, global = true)]
+    pub show_thinking: bool,
+
     /// The LLM to use: a GGUF file, a Hugging Face folder, or OpenAI-compatible servers
     /// (`openai:http://HOST:PORT/v1#MODEL[,URL…]`; see docs/remote.md)
     #[arg(long, global = true, value_name = "LLM", env = "RAG_QUERY_LLM")]

@@ -52,6 +52,14 @@ fn announce(setup: &Setup, cli: &Cli, models: &Models) {
         for host in pool.readable_by_others() {
             terminal.warn(&terminal.lang.sent_in_the_clear(host));
         }
+        for proxied in pool.proxied() {
+            let line = terminal.lang.through_proxy(&proxied);
+            if proxied.is_readable {
+                terminal.warn(&line)
+            } else {
+                terminal.say(&format!("   {line}"))
+            }
+        }
         return;
     }
     terminal.say(&terminal.lang.llm(&models.llm.name, &models.llm_device.to_string()));

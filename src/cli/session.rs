@@ -27,6 +27,7 @@ pub struct Session<'a> {
     llm_device: DeviceChoice,
     json: bool,
     explain: bool,
+    show_thinking: bool,
 }
 
 impl<'a> Session<'a> {
@@ -38,6 +39,7 @@ impl<'a> Session<'a> {
             llm_device: models.llm_device,
             json: setup.global.json,
             explain: setup.global.explain,
+            show_thinking: setup.global.show_thinking,
         }
     }
 
@@ -59,6 +61,7 @@ impl<'a> Session<'a> {
         let answer =
             conversation.ask(question, answering.interrupted(), &mut |event| narrator.tell(&event));
         drop(answering);
+        narrator.end_lines();
         if answer.is_err() && !narrator.text.is_empty() {
             // Puts the error on its own line.
             narrator.print_raw("\n");
@@ -96,6 +99,7 @@ impl<'a> Session<'a> {
         match answer.reason {
             Some(Reason::Interrupted) => terminal.say(lang.interrupted()),
             Some(Reason::MaxTokens) => terminal.say(lang.max_tokens()),
+            Some(Reason::ContentFilter) => terminal.say(lang.content_filter()),
             _ => {}
         }
         if self.explain {
@@ -136,7 +140,7 @@ fn outcome(answer: &Answer) -> Exit {
     match answer.reason {
         Some(Reason::EmptyIndex | Reason::NoMatch | Reason::LowRelevance) => Exit::NotInDocuments,
         Some(Reason::Interrupted) => Exit::Interrupted,
-        Some(Reason::MaxTokens) | None => Exit::Answered,
+        Some(Reason::MaxTokens | Reason::ContentFilter) | None => Exit::Answered,
     }
 }
 
@@ -146,12 +150,14 @@ struct Narrator<'a> {
     step: Option<Step>,
     /// The answer so far.
     text: String,
+    /// Whether a line of reasoning is being shown.
+    is_thinking: bool,
     printing: io::Result<()>,
 }
 
 impl<'a> Narrator<'a> {
     fn new(session: &'a Session<'a>) -> Self {
-        Self { session, step: None, text: String::new(), printing: Ok(()) }
+        Self { session, step: None, text: String::new(), is_thinking: false, printing: Ok(()) }
     }
 
     fn tell(&mut self, event: &Event) {
@@ -191,6 +197,16 @@ impl<'a> Narrator<'a> {
                 self.step = Some(step);
             }
             Event::Text(text) => self.print(text),
+            Event::Thinking(text) => self.think(text),
+            Event::Retracted => self.retract(),
+            Event::ServerAdapted { server, field } => {
+                self.step.iter_mut().for_each(Step::pause);
+                terminal.say(&lang.server_adapted(server, field));
+            }
+            Event::PromptCut { server, read, estimated } => {
+                self.end_lines();
+                terminal.warn(&lang.prompt_cut(server, *read, *estimated));
+            }
             Event::ServerFailed { error, next, pause } => {
                 self.step.iter_mut().for_each(Step::pause);
                 terminal.warn(&lang.server_failed(error, next, *pause));
@@ -199,6 +215,7 @@ impl<'a> Narrator<'a> {
             Event::Unsupported(sentences) => self.unsupported(sentences),
             Event::NoCitations => terminal.warn(lang.no_citations().trim_start()),
             Event::Answered { took, written } => {
+                self.end_lines();
                 self.print_raw("\n");
                 if let Some(step) = self.step.take() {
                     step.done(&lang.answered(*took, *written));
@@ -224,7 +241,40 @@ impl<'a> Narrator<'a> {
         terminal.say(&terminal.lang.unsupported(sentences.len(), &first));
     }
 
+    /// Shows reasoning on standard error, if that was asked for.
+    fn think(&mut self, text: &str) {
+        if !self.session.show_thinking {
+            return;
+        }
+        let text = if self.is_thinking { text } else { text.trim_start() };
+        if !text.is_empty() {
+            let start = if self.is_thinking { "" } else { "   💭 " };
+            self.is_thinking = true;
+            self.session.terminal.stream(&format!("{start}{text}"));
+        }
+    }
+
+    /// What was shown was reasoning: the answer begins anew, below a line that says so.
+    fn retract(&mut self) {
+        let text = std::mem::take(&mut self.text);
+        if self.session.json {
+            // Nothing has been shown.
+            self.think(&text);
+            return;
+        }
+        self.print_raw("\n");
+        self.session.terminal.warn(self.session.terminal.lang.retracted());
+    }
+
+    /// Ends the line of reasoning that is being shown.
+    fn end_lines(&mut self) {
+        if std::mem::take(&mut self.is_thinking) {
+            self.session.terminal.stream("\n");
+        }
+    }
+
     fn print(&mut self, text: &str) {
+        self.end_lines();
         // Models often start with a space.
         let text = if self.text.is_empty() { text.trim_start() } else { text };
         self.text.push_str(text);

@@ -10,7 +10,7 @@ use ureq::tls::RootCerts;
 use super::args::{Global, SamplingArgs};
 use crate::answer::{AnswerOptions, RewriteTemplate};
 use crate::generation::local::SamplingOptions;
-use crate::generation::remote::{Endpoint, Key, Pool, RemoteError, chat};
+use crate::generation::remote::{Endpoint, Key, Pool, RemoteError, request};
 use crate::index::directory::Manifest;
 use crate::index::{Index, Location, Notify};
 use crate::models::{Catalogue, ModelStore, Profile};
@@ -105,7 +105,7 @@ impl<'a> Setup<'a> {
             rewriting: self.rewriting()?,
             names_below: working_folder(),
         };
-        let unknown = chat::unsupported(&options.sampling);
+        let unknown = request::unsupported(&options.sampling);
         if self.is_llm_remote() && !unknown.is_empty() {
             return Err(RemoteError::Unsupported(unknown.join(", ")).into());
         }

@@ -6,16 +6,18 @@
 mod lazy;
 pub mod local;
 pub mod remote;
+mod thinking;
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::prompt::Messages;
 pub use lazy::{LazyGenerator, LlmSource};
 use local::{Generation, Llm, SamplingOptions, Stop};
 use remote::{Pool, PoolEvent};
+use thinking::{Part, Splitter};
 
 /// An LLM that is ready to generate.
 #[derive(Clone, Copy)]
@@ -62,6 +64,7 @@ pub enum Prompt<'a> {
 /// A generated text with its statistics.
 #[derive(Debug, Clone)]
 pub struct Written {
+    /// Without the model's reasoning.
     pub text: String,
     /// Name of the model.
     pub model: String,
@@ -69,9 +72,9 @@ pub struct Written {
     pub place: String,
     /// Tokens in the prompt; 0 if a server does not report it.
     pub prompt_tokens: usize,
-    /// Tokens generated; the number of pieces if a server does not report it.
+    /// Tokens generated, reasoning included; the number of pieces if a server does not report it.
     pub tokens: usize,
-    /// Time to process the prompt; for a server, time to the first text.
+    /// Time to process the prompt; for a server, time to the first text or reasoning.
     pub prefill: Duration,
     /// Time to generate the text.
     pub decode: Duration,
@@ -120,6 +123,9 @@ impl Prompt<'_> {
 
     /// Generates the text, passing each piece to `watch` as it is produced. Stops soon after
     /// `interrupted` becomes true.
+    ///
+    /// # Errors
+    /// The LLM fails, or everything that it writes is reasoning.
     pub fn write(
         &self,
         options: &SamplingOptions,
@@ -128,14 +134,7 @@ impl Prompt<'_> {
     ) -> Result<Written> {
         match self {
             Self::Local { llm, name, tokens } => {
-                let Generation { text, tokens, prompt_tokens, prefill, decode, stop, .. } = llm
-                    .generate(tokens, options, interrupted, &mut |text| {
-                        watch(PoolEvent::Text(text));
-                    })
-                    .context("the LLM failed while it wrote")?;
-                let (model, place) = ((*name).to_owned(), llm.placed().device.clone());
-                let tokens = tokens.len();
-                Ok(Written { text, model, place, prompt_tokens, tokens, prefill, decode, stop })
+                write_here(llm, name, tokens, options, interrupted, watch)
             }
             Self::Remote { pool, rounds, messages } => {
                 let reply = pool.ask(messages, options, *rounds, interrupted, watch)?;
@@ -152,4 +151,44 @@ impl Prompt<'_> {
             }
         }
     }
+}
+
+/// Generates a text on this machine.
+fn write_here(
+    llm: &Llm,
+    name: &str,
+    prompt: &[u32],
+    options: &SamplingOptions,
+    interrupted: &AtomicBool,
+    watch: &mut dyn FnMut(PoolEvent),
+) -> Result<Written> {
+    let mut answer = String::new();
+    let mut splitter = Splitter::new(thinking::is_reasoning_model(name));
+    let mut take = |part: Part| match part {
+        Part::Text(text) => {
+            answer.push_str(text);
+            watch(PoolEvent::Text(text));
+        }
+        Part::Thinking(text) => watch(PoolEvent::Thinking(text)),
+        Part::Retracted => {
+            answer.clear();
+            watch(PoolEvent::Retracted);
+        }
+    };
+    let generation = llm
+        .generate(prompt, options, interrupted, &mut |text| splitter.push(text, &mut take))
+        .context("the LLM failed while it wrote")?;
+    let Generation { tokens, prompt_tokens, prefill, decode, stop, .. } = generation;
+    if stop != Stop::Interrupted {
+        splitter.finish(&mut take);
+        ensure!(
+            !splitter.has_thought() || !answer.trim().is_empty(),
+            "{name} ended its answer without text: all of its {} tokens went into reasoning; raise \
+             `--max-tokens`",
+            tokens.len()
+        );
+    }
+    let (model, place) = (name.to_owned(), llm.placed().device.clone());
+    let tokens = tokens.len();
+    Ok(Written { text: answer, model, place, prompt_tokens, tokens, prefill, decode, stop })
 }

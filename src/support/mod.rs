@@ -3,6 +3,7 @@
 pub mod bounded;
 mod limits;
 pub mod mmap;
+pub mod proxy;
 pub mod random;
 pub mod scratch;
 pub mod tls;

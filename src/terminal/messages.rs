@@ -10,9 +10,15 @@ use crate::documents::{Place, PlaceWords};
 use crate::generation::Written;
 use crate::generation::local::placement::gpu::gib;
 use crate::generation::local::placement::{GpuMemory, Placed};
+use crate::generation::remote::Proxied;
 use crate::index::update::IndexingSummary;
 use crate::index::{Notice, Retry};
 use crate::text::language::Language;
+
+/// Too short a time to tell a speed from.
+const MIN_MEASURED: Duration = Duration::from_millis(20);
+/// Faster than any LLM writes, in tokens per second: the server's count or our clock is wrong.
+const MAX_RATE: f64 = 20_000.0;
 
 /// The language of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -63,6 +69,55 @@ impl Lang {
             Self::Vi => format!("kết nối đến {host} không được mã hóa; hãy dùng https://"),
             Self::En => format!("the connection to {host} is not encrypted; use https://"),
         }
+    }
+
+    /// Which proxy is asked, and whether it can read what is sent.
+    pub(crate) fn through_proxy(self, proxied: &Proxied) -> String {
+        let Proxied { host, proxy, variable, is_readable } = proxied;
+        match (self, is_readable) {
+            (Self::Vi, true) => format!(
+                "{host} được hỏi qua proxy {proxy} ({variable}), và proxy đọc được câu hỏi cùng các đoạn; hãy dùng https:// hoặc NO_PROXY"
+            ),
+            (Self::En, true) => format!(
+                "{host} is asked through the proxy {proxy} ({variable}), which can read the question and the passages; use https:// or NO_PROXY"
+            ),
+            (Self::Vi, false) => format!("{host} được hỏi qua proxy {proxy} ({variable})"),
+            (Self::En, false) => format!("{host} is asked through the proxy {proxy} ({variable})"),
+        }
+    }
+
+    pub(crate) fn server_adapted(self, server: &str, field: &str) -> String {
+        match self {
+            Self::Vi => format!("   ↻ {server} không nhận `{field}`; hỏi lại theo cách nó nhận"),
+            Self::En => {
+                format!("   ↻ {server} does not take `{field}`; asking again as it wants it")
+            }
+        }
+    }
+
+    pub(crate) fn prompt_cut(self, server: &str, read: usize, estimated: usize) -> String {
+        match self {
+            Self::Vi => format!(
+                "{server} chỉ đọc {read} token, mà câu hỏi và các đoạn có khoảng {estimated}: có lẽ nó đã cắt bớt.                  Hãy tăng ngữ cảnh của máy chủ, hoặc nêu ngữ cảnh đó bằng `--context`"
+            ),
+            Self::En => format!(
+                "{server} read only {read} tokens, while the prompt has about {estimated}: it seems to have cut                  it off. Give the server a larger context, or name the one it has with `--context`"
+            ),
+        }
+    }
+
+    pub(crate) fn retracted(self) -> &'static str {
+        self.pick(
+            "những gì hiện ra ở trên là suy luận của mô hình; câu trả lời bắt đầu từ đây",
+            "what was shown above is the model's reasoning; the answer begins here",
+        )
+    }
+
+    pub(crate) fn content_filter(self) -> &'static str {
+        self.pick(
+            "   ⚠️  Bộ lọc nội dung của máy chủ đã cắt câu trả lời.",
+            "   ⚠️  The server's content filter cut the answer off.",
+        )
     }
 
     pub(crate) fn server_failed(
@@ -227,8 +282,11 @@ impl Lang {
     )]
     pub(crate) fn answered(self, took: Duration, written: Option<&Written>) -> String {
         let Some(written) = written else { return time(took) };
-        // Decoding only: prefill runs at a different speed.
-        let rate = written.tokens as f64 / written.decode.as_secs_f64().max(1e-9);
+        // Decoding only: prefill runs at a different speed. What came at once has no speed.
+        let rate = written.tokens as f64 / written.decode.as_secs_f64();
+        if written.decode < MIN_MEASURED || rate > MAX_RATE {
+            return time(took);
+        }
         format!("{} ({rate:.0} token/s)", time(took))
     }
 

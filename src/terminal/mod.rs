@@ -35,6 +35,11 @@ impl Terminal {
         }
     }
 
+    /// Part of a line on stderr that the user asked for.
+    pub fn stream(self, text: &str) {
+        to_stderr(&printable(text));
+    }
+
     /// Begins a progress line for a step that takes a while. On a terminal its text appears at
     /// once.
     pub fn begin(self, text: &str) -> Step {

@@ -147,6 +147,12 @@ fn an_error_that_other_servers_would_repeat_ends_it_at_once() {
         ("401 Unauthorized", "", "{}", &["HTTP 401", "no key was sent", "RAG_QUERY_LLM_KEY"][..]),
         ("400 Bad Request", "", too_long, &["does not fit", "512 tokens", "--context"]),
         ("404 Not Found", "", unknown, &["does not know the model `m`", "doctor"]),
+        (
+            "404 Not Found",
+            "",
+            "404 page not found",
+            &["has nothing at /v1/chat/completions (HTTP 404)"],
+        ),
         ("422 Unprocessable", "", r#"{"detail":"no"}"#, &["HTTP 422", "it says: no"]),
         (
             "302 Found",
@@ -193,6 +199,9 @@ fn malformed_streams_are_refused_and_odd_ones_are_read() {
     for (reaction, part) in [
         (html, "text/html instead of a stream"),
         (Reaction::stream(b"data: {\"choices\": 7}\n\n"), "no chat completion"),
+        (Reaction::stream(b"event: error\ndata: overloaded\n\n"), "overloaded"),
+        (Reaction::stream(b"{\"error\":{\"message\":\"no GPU\"}}"), "no GPU"),
+        (Reaction::stream(b"data: {\"type\":\"ping\"}\n\n"), "closed the stream"),
         (Reaction::stream(b"\xff\xfe\x00data\n\ndata: \xc3\n\n"), "no chat completion"),
         (
             Reaction::stream(b"data: {\"error\":{\"message\":\"out of memory\"}}\n\n"),
@@ -217,11 +226,183 @@ fn malformed_streams_are_refused_and_odd_ones_are_read() {
     server.wait_until_closed();
 }
 
+/// The marks may be cut anywhere, and the opening one may be missing.
+#[test]
+fn reasoning_is_neither_shown_nor_cited_nor_checked() {
+    let sandbox = sandbox();
+    let apart = "data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"I look at [2].\"}}]}\n\n";
+    let stop = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+    for stream in [
+        format!(
+            "{}{}{}",
+            piece("<thi"),
+            piece("nk>I look at [2].</thin"),
+            piece("k>\n\nIt splits [1].")
+        ),
+        format!(
+            "{}{}",
+            piece("The user asks. I look at [2].\n</think>\n"),
+            piece("It splits [1].")
+        ),
+        format!("{}{}", piece("I look at [2]. Certainly.\n"), piece("</think>\nIt splits [1].")),
+        format!("{apart}{}", piece("It splits [1].")),
+    ] {
+        let server = Server::start(vec![Reaction::stream(format!("{stream}{stop}").as_bytes())]);
+        let args = ["--json", "--llm", &server.llm(), ENGLISH];
+        let outcome = sandbox.run(&args).exits(0);
+        assert!(!outcome.stderr.contains("look at"), "{outcome:#?}");
+        let json = outcome.json();
+        assert_eq!(json["answer"], "It splits [1].", "{stream}");
+        assert_eq!(json["citations"].as_array().unwrap().len(), 1, "{json}");
+        let shown = sandbox.run(&[&["--show-thinking"], &args[..]].concat()).exits(0);
+        assert!(shown.stderr.contains("look at [2]") || shown.stderr.contains("the answer begins"));
+    }
+}
+
+#[test]
+fn an_answer_without_text_is_an_error_that_says_what_came_instead() {
+    let sandbox = sandbox();
+    let event = |choice: &str| format!("data: {{\"choices\":[{choice}]}}\n\n");
+    let end = |reason: &str| event(&format!(r#"{{"delta":{{}},"finish_reason":"{reason}"}}"#));
+    let reasoning = event(r#"{"delta":{"reasoning":"hm","content":""}}"#);
+    let call = event(r#"{"delta":{"tool_calls":[{"index":0,"function":{"name":"search"}}]}}"#);
+    let refusal = event(r#"{"delta":{"refusal":"I will not"}}"#);
+    let completion = event(r#"{"text":"It splits."}"#);
+    for (stream, part) in [
+        (format!("{reasoning}{}", end("length")), "--max-tokens"),
+        (format!("{reasoning}{}", end("stop")), "reasoning"),
+        (format!("{}{}", piece("<think>hm"), end("length")), "--max-tokens"),
+        (format!("{call}{}", end("tool_calls")), "called a tool"),
+        (format!("{refusal}{}", end("stop")), "it says: I will not"),
+        (format!("{completion}{}", end("stop")), "text completion"),
+        (end("content_filter"), "content filter"),
+        (end("stop"), "wrote nothing"),
+    ] {
+        let server = Server::start(vec![Reaction::stream(stream.as_bytes())]);
+        let outcome = ask_json(&sandbox, &server.llm()).fails(1, &["without text", part]);
+        assert_eq!((&*outcome.stdout, server.requests().len()), ("", 1), "{stream}");
+    }
+}
+
+#[test]
+fn what_a_finish_reason_says_is_heeded() {
+    let sandbox = sandbox();
+    let with = |reason: &str| {
+        format!(
+            "data: {{\"choices\":[{{\"delta\":{{\"content\":\"It splits\"}},\"finish_reason\":\"{reason}\"}}]}}\n\n"
+        )
+    };
+    for stream in [
+        with(""),
+        with("null"),
+        with("error") + "data: [DONE]\n\n",
+        with("abort"),
+        // One that says "stop" with every piece does not know when it ends.
+        format!("{}{}", with("stop"), with("stop")),
+    ] {
+        let server = Server::start(vec![Reaction::stream(stream.as_bytes())]);
+        let outcome = ask_json(&sandbox, &server.llm()).fails(1, &["broke off"]);
+        assert_eq!(outcome.stdout, "", "{stream}");
+    }
+    let filtered = with("content_filter") + "data: [DONE]\n\n";
+    let server = Server::start(vec![Reaction::stream(filtered.as_bytes())]);
+    let json = ask_json(&sandbox, &server.llm()).exits(0).tells(&["content filter"]).json();
+    assert_eq!((&json["reason"], &json["answer"]), (&"content_filter".into(), &"It splits".into()));
+}
+
+#[test]
+fn heartbeats_are_passed_over_and_other_forms_of_an_answer_are_read() {
+    let sandbox = sandbox();
+    let beats = "data:\n\ndata: {}\n\nevent: ping\ndata: {\"type\":\"ping\"}\n\ndata: {\"choices\":null}\n\n\
+        data: {\"choices\":[],\"usage\":{\"prompt_tokens\":null}}\n\ndata: ping\n\n";
+    let end = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+    let stream = [beats, &piece("It splits"), beats, &piece(" [1]."), beats, end, beats].concat();
+    let whole = r#"{"choices":[{"message":{"content":[{"type":"text","text":"It splits [1]."}]},"finish_reason":"stop"}]}"#;
+    for reaction in [Reaction::stream(stream.as_bytes()), Reaction::status("200 OK", "", whole)] {
+        let server = Server::start(vec![reaction]);
+        let json = ask_json(&sandbox, &server.llm()).exits(0).json();
+        assert_eq!(json["answer"], "It splits [1].");
+    }
+}
+
+#[test]
+fn what_a_server_refuses_is_left_out_and_remembered() {
+    let sandbox = sandbox();
+    let refuses = |body: &str| Reaction::status("400 Bad Request", "", body);
+    let server = Server::start(vec![
+        refuses(
+            r#"{"error":{"message":"Use 'max_completion_tokens': 'max_tokens' is not supported","param":"max_tokens"}}"#,
+        ),
+        refuses(r#"{"error":{"message":"System role not supported"}}"#),
+        Reaction::Says(ANSWER),
+    ]);
+    let questions = format!("{ENGLISH}\n{ENGLISH}\n");
+    let outcome = sandbox.run_with_stdin(&["--json", "--llm", &server.llm()], questions).exits(0);
+    outcome.tells(&["does not take `max_tokens`", "does not take `system`"]);
+    let requests = server.requests();
+    assert_eq!(requests.len(), 4, "the second question is asked once");
+    let body = requests[3].split_once("\r\n\r\n").unwrap().1;
+    let body: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!((&body["max_tokens"], &body["max_completion_tokens"]), (&().into(), &512.into()));
+    assert_eq!(body["messages"].as_array().unwrap().len(), 1);
+    let said = refuses(r#"{"error":{"message":"max_tokens is too large: at most 256"}}"#);
+    let server = Server::start(vec![said]);
+    ask(&sandbox, &server.llm()).fails(1, &["a smaller `--max-tokens`"]);
+}
+
+#[test]
+fn what_a_server_counts_is_believed_within_reason() {
+    let sandbox = sandbox();
+    let end = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+    let counted = |prompt: &str, answer: &str| {
+        let usage = format!("{{\"prompt_tokens\":{prompt},\"completion_tokens\":{answer}}}");
+        let stream = format!(
+            "{}{}{end}data: {{\"choices\":[],\"usage\":{usage}}}\n\n",
+            piece("It"),
+            piece(" splits [1].")
+        );
+        let server = Server::start(vec![Reaction::stream(stream.as_bytes())]);
+        ask_json(&sandbox, &server.llm()).exits(0)
+    };
+    let lies = counted("18446744073709551615", "2560000000");
+    assert_eq!(lies.json()["tokens"], serde_json::json!({ "prompt": 0, "generated": 2 }));
+    assert!(!lies.stderr.contains("token/s"), "{lies:#?}");
+    assert!(!counted("150", "5").stderr.contains("--context"));
+    counted("20", "5").tells(&["read only 20 tokens", "--context"]);
+}
+
+/// The proxy is an address at which nobody answers: whoever asks it fails.
+#[test]
+fn nothing_for_this_machine_goes_through_a_proxy() {
+    let sandbox = sandbox();
+    let server = Server::start(vec![Reaction::Says(ANSWER)]);
+    let proxy = nobody().replace("/v1", "");
+    let port = server.host().rsplit_once(':').unwrap().1.to_owned();
+    for variable in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"] {
+        for host in [server.host(), format!("localhost:{port}")] {
+            let llm = format!("openai:http://{host}/v1#m");
+            with_keys(&sandbox, &["--llm", &llm, ENGLISH], &[(variable, &proxy)]).exits(0);
+        }
+    }
+    // Another machine (of a network for documentation) is asked through it, and that is said.
+    let args = ["--llm", "openai:http://192.0.2.1:8000/v1#m", ENGLISH];
+    let told = with_keys(&sandbox, &args, &[("HTTP_PROXY", &proxy)]).exits(1);
+    let name = proxy.replace("http://", "");
+    told.tells(&[
+        &format!("through the proxy {name} (HTTP_PROXY)"),
+        "can read the question",
+        "cannot be reached",
+    ]);
+    let error = with_keys(&sandbox, &args, &[("HTTP_PROXY", "ftp://me:hidden@x")]);
+    assert!(!error.fails(2, &["HTTP_PROXY"]).stderr.contains("hidden"));
+}
+
 #[test]
 fn a_silent_server_is_given_up_even_if_it_sends_comments() {
     let sandbox = sandbox();
-    for sent in [&b""[..], b": ping\n\n"] {
-        let server = Server::start(vec![Reaction::open_stream(sent)]);
+    let empty = piece("");
+    for sent in [&b""[..], b": ping\n\n", b"data: {}\n\n", empty.as_bytes()] {
+        let server = Server::start(vec![Reaction::drips(sent)]);
         let args = ["--llm-timeout", "1", "--llm", &server.llm(), ENGLISH];
         sandbox.run(&args).fails(1, &["silent for 1 s", "--llm-timeout"]);
         server.wait_until_closed();
@@ -250,6 +431,14 @@ fn a_key_is_sent_and_never_shown() {
         Reaction::status("500 Oh", "", &body),
         Reaction::status("302 Found", &format!("Location: /{SECRET}\r\n"), ""),
         Reaction::stream(event.as_bytes()),
+        Reaction::stream(piece(&format!("Your key is {SECRET} [1].")).as_bytes()),
+        Reaction::stream(format!("{}{}", piece("sk-never-to-"), piece("be-seen")).as_bytes()),
+        Reaction::status(
+            "400 Bad Request",
+            "",
+            r#"{"error":"bad key \u0073k-\u006eever-to-be-seen"}"#,
+        ),
+        Reaction::status("200 OK", "", r#"{"data":[{"id":"sk-never-to-be-seen"}]}"#),
     ] {
         let server = Server::start(vec![reaction]);
         let args = ["--llm", &server.llm(), ENGLISH];

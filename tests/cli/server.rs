@@ -14,6 +14,9 @@ pub enum Reaction {
     Says(&'static [&'static str]),
     /// Sends these bytes, then closes the connection.
     Raw(Vec<u8>),
+    /// Sends the first bytes, and then the others again and again until the client closes the
+    /// connection.
+    Drips(Vec<u8>, Vec<u8>),
     /// Sends these bytes and then nothing, until the client closes the connection.
     Hangs(Vec<u8>),
 }
@@ -34,6 +37,11 @@ impl Reaction {
     /// A stream with this body, closed at its end.
     pub fn stream(body: &[u8]) -> Self {
         Self::Raw([STREAM.as_bytes(), body].concat())
+    }
+
+    /// A stream of these bytes, ten times a second.
+    pub fn drips(body: &[u8]) -> Self {
+        Self::Drips(STREAM.into(), body.to_vec())
     }
 
     /// The same, but left open.
@@ -139,6 +147,10 @@ pub fn read_request(stream: &mut impl Read) -> Option<String> {
     }
 }
 
+fn is_timeout(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut)
+}
+
 fn react(mut stream: TcpStream, reaction: &Reaction, closed: &Sender<()>) {
     // A client may leave at any time.
     let _ = match reaction {
@@ -150,6 +162,20 @@ fn react(mut stream: TcpStream, reaction: &Reaction, closed: &Sender<()>) {
             stream.write_all(format!("{STREAM}{text}{end}").as_bytes())
         }
         Reaction::Raw(bytes) => stream.write_all(bytes),
+        Reaction::Drips(first, others) => {
+            let _ = stream.set_read_timeout(Some(Duration::from_millis(100)));
+            let _ = stream.write_all(first);
+            loop {
+                let is_written = stream.write_all(others).is_ok();
+                match stream.read(&mut [0; 64]) {
+                    Ok(0) => break,
+                    Err(error) if !is_timeout(&error) => break,
+                    _ if !is_written => break,
+                    _ => {}
+                }
+            }
+            closed.send(()).map_err(std::io::Error::other)
+        }
         Reaction::Hangs(bytes) => {
             let _ = stream.write_all(bytes);
             let mut rest = [0; 64];

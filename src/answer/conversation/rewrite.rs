@@ -120,8 +120,8 @@ impl Rewriter<'_> {
         };
         watch(Event::Rewriting);
         let written = prompt.write(&options, interrupted, &mut |progress| {
-            if let PoolEvent::Failed { error, next, pause } = progress {
-                watch(Event::ServerFailed { error, next, pause });
+            if matches!(progress, PoolEvent::Failed { .. } | PoolEvent::Adapted { .. }) {
+                watch(progress.into());
             }
         })?;
         let whole = written.stop == Stop::EndOfText;

@@ -54,6 +54,8 @@ pub enum Stop {
     MaxTokens,
     /// The user interrupted it.
     Interrupted,
+    /// A server's filter ended the text.
+    Filtered,
 }
 
 /// The result of a generation.

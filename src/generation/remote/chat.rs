@@ -1,89 +1,60 @@
-//! The request body, and parsing of the response events.
-//!
-//! The subset of OpenAI's chat completions that vLLM, Ollama, llama-server and llama-cpp-python
-//! have in common.
+//! Parsing of what servers send: the events of a stream, whole completions, and errors.
 
-use serde::{Deserialize, Serialize};
-
-use crate::generation::local::SamplingOptions;
-use crate::prompt::Messages;
+use serde::Deserialize;
+use serde_json::Value;
 
 /// Maximum length of a quoted server message, in characters.
 const MAX_MESSAGE_CHARS: usize = 300;
+/// Deepest nesting of content that is looked into.
+const MAX_DEPTH: usize = 8;
 
-/// The body of a request.
-#[derive(Debug, Serialize)]
-pub struct Request<'a> {
-    model: &'a str,
-    messages: [Message<'a>; 2],
-    stream: bool,
-    stream_options: StreamOptions,
-    max_tokens: usize,
-    temperature: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    top_p: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seed: Option<u64>,
-}
-
-/// Plain strings: not every server accepts a list of parts.
-#[derive(Debug, Serialize)]
-struct Message<'a> {
-    role: &'static str,
-    content: &'a str,
-}
-
-#[derive(Debug, Serialize)]
-struct StreamOptions {
-    include_usage: bool,
-}
-
-impl<'a> Request<'a> {
-    /// Omitted sampling options are sent as disabled, as for a local LLM, instead of leaving them
-    /// to the server's defaults.
-    pub fn new(model: &'a str, messages: &'a Messages, options: &SamplingOptions) -> Self {
-        let sampled = options.temperature > 0.0;
-        Self {
-            model,
-            messages: [
-                // Trimmed, as for local chat templates.
-                Message { role: "system", content: messages.system.trim() },
-                Message { role: "user", content: messages.user.trim() },
-            ],
-            stream: true,
-            stream_options: StreamOptions { include_usage: true },
-            max_tokens: options.max_tokens,
-            temperature: options.temperature,
-            top_p: sampled.then_some(options.top_p.unwrap_or(1.0)),
-            seed: sampled.then_some(options.seed),
-        }
-    }
-}
-
-/// Names of non-default sampling options that the protocol cannot express.
-pub fn unsupported(options: &SamplingOptions) -> Vec<&'static str> {
-    // Disabled, or the default of a local LLM.
-    let unchanged =
-        [1.0, SamplingOptions::default().repeat_penalty].contains(&options.repeat_penalty);
-    [
-        (options.min_p.is_some(), "--min-p"),
-        (options.top_k.is_some(), "--sample-top-k"),
-        (!unchanged, "--repeat-penalty"),
-    ]
-    .into_iter()
-    .filter_map(|(given, name)| given.then_some(name))
-    .collect()
-}
-
-/// An event with part of the answer.
+/// An event with part of the answer, or none.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Piece {
     /// May be empty.
     pub text: String,
-    /// `stop`, `length` and so on, in the final event.
-    pub finish: Option<String>,
-    /// Prompt and answer tokens, if the event reports them.
-    pub usage: Option<(usize, usize)>,
+    /// Reasoning that comes apart from the text.
+    pub thinking: String,
+    /// Something else that the model produced.
+    pub other: Option<Other>,
+    /// Why the answer ended, in the final event.
+    pub finish: Option<Finish>,
+    /// If the event reports it.
+    pub usage: Option<Usage>,
+}
+
+/// Numbers of tokens; 0 where a server does not say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub prompt: usize,
+    /// Of the prompt, those that the server had kept from before; some do not count them in `prompt`.
+    pub cached: usize,
+    pub answer: usize,
+}
+
+/// What a model produces instead of text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Other {
+    /// With the model's explanation.
+    Refusal(String),
+    ToolCall,
+    /// The text of a completion that is no chat.
+    Completion,
+}
+
+/// Why an answer ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finish {
+    /// The model ended it.
+    Stop,
+    /// At the limit of tokens.
+    Length,
+    /// Withheld by a filter.
+    Filter,
+    /// With the call of a tool.
+    ToolCall,
+    /// From outside: an error, an abortion, and so on, in the server's word.
+    Aborted(String),
 }
 
 /// An event without a part of the answer.
@@ -91,64 +62,242 @@ pub struct Piece {
 pub enum NoPiece {
     /// The end-of-stream marker `[DONE]`.
     Done,
+    /// A heartbeat, or something else that says nothing about the answer.
+    Nothing,
     /// An error message from the server.
-    Error(String),
+    Error,
     /// Not a chat completion.
     Malformed,
 }
 
 /// Parses the data of one event.
 pub fn piece(data: &str) -> Result<Piece, NoPiece> {
-    if data.trim() == "[DONE]" {
+    let data = data.trim();
+    if data == "[DONE]" {
         return Err(NoPiece::Done);
     }
-    let chunk: Chunk = serde_json::from_str(data).map_err(|_| NoPiece::Malformed)?;
-    if chunk.error.is_some() {
-        return Err(NoPiece::Error(error_message(data)));
+    if is_heartbeat(data) {
+        return Err(NoPiece::Nothing);
     }
-    let usage = chunk.usage.map(|usage| (usage.prompt_tokens, usage.completion_tokens));
-    let Some(choices) = chunk.choices else { return Err(NoPiece::Malformed) };
-    let Some(choice) = choices.into_iter().next() else {
-        return Ok(Piece { usage, ..Piece::default() });
+    let event: Value = serde_json::from_str(data).map_err(|_| NoPiece::Malformed)?;
+    let Value::Object(event) = event else { return Err(NoPiece::Nothing) };
+    if is_error(&event) {
+        return Err(NoPiece::Error);
+    }
+    let usage = event.get("usage").and_then(usage);
+    let choices = match event.get("choices") {
+        Some(Value::Array(choices)) => choices.as_slice(),
+        None | Some(Value::Null) => &[],
+        Some(_) => return Err(NoPiece::Malformed),
     };
-    let text = choice.delta.and_then(|delta| delta.content).unwrap_or_default();
-    Ok(Piece { text, finish: choice.finish_reason, usage })
+    // More than one answer was not asked for.
+    let first =
+        choices.iter().find(|choice| choice["index"].as_u64().is_none_or(|index| index == 0));
+    match (first, usage) {
+        (Some(choice), usage) => Ok(Piece { usage, ..of_choice(choice)? }),
+        (None, Some(usage)) => Ok(Piece { usage: Some(usage), ..Piece::default() }),
+        (None, None) => Err(NoPiece::Nothing),
+    }
 }
 
-#[derive(Deserialize)]
-struct Chunk {
-    choices: Option<Vec<Choice>>,
-    usage: Option<Usage>,
-    error: Option<serde_json::Value>,
+/// What some servers and proxies send to keep a connection open.
+fn is_heartbeat(data: &str) -> bool {
+    let word = data.trim_matches(|c: char| !c.is_alphanumeric()).to_ascii_lowercase();
+    let is_word =
+        word.len() <= 20 && word.chars().all(|c| c.is_ascii_alphabetic() || c == '-' || c == '_');
+    data.is_ascii()
+        && is_word
+        && !data.starts_with(['{', '['])
+        && matches!(
+            word.replace(['-', '_'], "").as_str(),
+            "" | "ping" | "pong" | "keepalive" | "heartbeat" | "null" | "undefined" | "processing"
+        )
 }
 
-#[derive(Deserialize)]
-struct Choice {
-    delta: Option<Delta>,
-    finish_reason: Option<String>,
+fn is_error(event: &serde_json::Map<String, Value>) -> bool {
+    let is_said = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Object(object) => !object.is_empty(),
+        _ => true,
+    };
+    let word = |key: &str| event.get(key).and_then(Value::as_str).unwrap_or_default();
+    let has_choices = event.get("choices").is_some_and(|choices| !choices.is_null());
+    event.get("error").is_some_and(is_said)
+        || word("type") == "error"
+        || word("object") == "error"
+        || (!has_choices && event.get("detail").is_some_and(is_said))
+        || (!has_choices && event.contains_key("code") && event.contains_key("message"))
 }
 
-#[derive(Deserialize)]
-struct Delta {
-    content: Option<String>,
+fn of_choice(choice: &Value) -> Result<Piece, NoPiece> {
+    if choice.get("error").is_some_and(|error| !error.is_null()) {
+        return Err(NoPiece::Error);
+    }
+    // A whole completion has a `message`, as do events of a few servers.
+    let message = [&choice["delta"], &choice["message"]].into_iter().find(|part| part.is_object());
+    let mut piece =
+        Piece { finish: choice["finish_reason"].as_str().and_then(finish), ..Piece::default() };
+    let Some(Value::Object(message)) = message else {
+        if choice["text"].as_str().is_some_and(|text| !text.is_empty()) {
+            piece.other = Some(Other::Completion);
+        }
+        return Ok(piece);
+    };
+    for (key, value) in message {
+        let key = key.to_ascii_lowercase();
+        match key.as_str() {
+            "content" => read_content(value, &mut piece.text, &mut piece.thinking, 0),
+            "refusal" => {
+                let said = value.as_str().filter(|said| !said.is_empty());
+                piece.other = said.map(|said| Other::Refusal(said.to_owned())).or(piece.other);
+            }
+            "tool_calls" | "function_call" if is_filled(value) => {
+                piece.other = Some(Other::ToolCall)
+            }
+            // The same under a second name would be counted twice.
+            _ if is_thinking(&key) && piece.thinking.is_empty() => {
+                read_all(value, &mut piece.thinking, 0);
+            }
+            _ => {}
+        }
+    }
+    Ok(piece)
 }
 
-#[derive(Deserialize)]
-struct Usage {
-    #[serde(default)]
-    prompt_tokens: usize,
-    #[serde(default)]
-    completion_tokens: usize,
+fn is_filled(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(object) => !object.is_empty(),
+        _ => false,
+    }
+}
+
+/// `reasoning_content`, `reasoning`, `thinking`, `thought` and so on.
+fn is_thinking(key: &str) -> bool {
+    ["reason", "think", "thought"].iter().any(|part| key.contains(part))
+}
+
+/// Reads content: a text, or a list of parts, of which those of type `text` are the answer.
+fn read_content(content: &Value, text: &mut String, thinking: &mut String, depth: usize) {
+    match content {
+        Value::String(said) => text.push_str(said),
+        Value::Array(parts) if depth < MAX_DEPTH => {
+            parts.iter().for_each(|part| read_content(part, text, thinking, depth + 1));
+        }
+        Value::Object(part) if depth < MAX_DEPTH => {
+            let kind = part.get("type").and_then(Value::as_str).unwrap_or_default();
+            if is_thinking(kind) || part.get("thought").and_then(Value::as_bool) == Some(true) {
+                read_all(content, thinking, depth);
+            } else if let Some(said) = part.get("text").or_else(|| part.get("content")) {
+                // `{ "value": … }` in assistants.
+                let said = said.get("value").unwrap_or(said);
+                read_content(said, text, thinking, depth + 1);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// All text within a value, except for words that only say what it is.
+fn read_all(value: &Value, text: &mut String, depth: usize) {
+    match value {
+        Value::String(said) => text.push_str(said),
+        Value::Array(items) if depth < MAX_DEPTH => {
+            items.iter().for_each(|item| read_all(item, text, depth + 1));
+        }
+        Value::Object(object) if depth < MAX_DEPTH => {
+            let words = ["type", "id", "format", "index", "signature", "data"];
+            let said = object.iter().filter(|(key, _)| !words.contains(&key.as_str()));
+            said.for_each(|(_, value)| read_all(value, text, depth + 1));
+        }
+        _ => {}
+    }
+}
+
+/// What a finish reason means; `None` if the answer goes on.
+fn finish(reason: &str) -> Option<Finish> {
+    let word = reason.trim().to_ascii_lowercase();
+    let has = |signs: &[&str]| signs.iter().any(|sign| word.contains(sign));
+    if ["", "null", "none", "undefined", "in_progress", "incomplete_stream"]
+        .contains(&word.as_str())
+    {
+        None
+    } else if has(&["tool", "function"]) {
+        Some(Finish::ToolCall)
+    } else if has(&[
+        "filter",
+        "safety",
+        "recitation",
+        "blocklist",
+        "prohibited",
+        "blocked",
+        "spii",
+        "refusal",
+        "sensitive",
+        "guardrail",
+    ]) {
+        Some(Finish::Filter)
+    } else if has(&["length", "max_token", "max_output", "token_limit", "limit"]) {
+        Some(Finish::Length)
+    } else if has(&[
+        "error",
+        "abort",
+        "cancel",
+        "fail",
+        "timeout",
+        "interrupt",
+        "insufficient",
+        "network",
+        "terminated",
+        "kill",
+        "evict",
+        "preempt",
+        "overload",
+        "disconnect",
+        "shutdown",
+        "incomplete",
+        "malformed",
+    ]) {
+        Some(Finish::Aborted(reason.trim().to_owned()))
+    } else {
+        // `stop`, `eos`, `end_turn`, `STOP`, and words that nobody has heard of.
+        Some(Finish::Stop)
+    }
+}
+
+/// Numbers that are none are not reported.
+fn usage(usage: &Value) -> Option<Usage> {
+    let count = |paths: &[&str]| {
+        let value = paths.iter().find_map(|path| usage.pointer(path)?.as_u64());
+        value.map(|value| usize::try_from(value).unwrap_or(usize::MAX))
+    };
+    let prompt = count(&["/prompt_tokens", "/input_tokens"]);
+    let answer = count(&["/completion_tokens", "/output_tokens"]);
+    let cached = count(&["/prompt_tokens_details/cached_tokens", "/cache_read_input_tokens"]);
+    (prompt.is_some() || answer.is_some()).then(|| Usage {
+        prompt: prompt.unwrap_or(0),
+        cached: cached.unwrap_or(0),
+        answer: answer.unwrap_or(0),
+    })
 }
 
 /// The human-readable part of an error body, truncated to one line: OpenAI's `error.message`,
 /// vLLM's older `message`, FastAPI's `detail`, Ollama's plain `error`, or else the whole text.
 pub fn error_message(body: &str) -> String {
-    let json: Option<serde_json::Value> = serde_json::from_str(body).ok();
+    let json: Option<Value> = serde_json::from_str(body).ok();
     let message = json.as_ref().and_then(|json| {
-        ["/error/message", "/error", "/message", "/detail"]
-            .iter()
-            .find_map(|path| json.pointer(path)?.as_str())
+        [
+            "/error/message",
+            "/error",
+            "/message",
+            "/detail",
+            "/choices/0/error/message",
+            "/detail/0/msg",
+        ]
+        .iter()
+        .chain(&["/error/metadata/raw", "/0/error/message", "/msg"])
+        .find_map(|path| json.pointer(path)?.as_str())
     });
     let text = message.unwrap_or(body).split_whitespace().collect::<Vec<_>>().join(" ");
     match text.char_indices().nth(MAX_MESSAGE_CHARS) {
@@ -163,7 +312,8 @@ pub fn is_context_exceeded(body: &str) -> bool {
     let body = body.to_lowercase();
     ["context_length_exceeded", "exceed_context_size_error", "exceeds the available context"]
         .iter()
-        .chain(&["maximum context length", "context window", "max_model_len"])
+        .chain(&["maximum context length", "context window", "max_model_len", "prompt is too long"])
+        .chain(&["prompt too long", "input is too long", "context size", "too many tokens"])
         .any(|sign| body.contains(sign))
 }
 
@@ -171,7 +321,17 @@ pub fn is_context_exceeded(body: &str) -> bool {
 pub fn is_unknown_model(body: &str) -> bool {
     let body = body.to_lowercase();
     body.contains("model_not_found")
-        || (body.contains("model") && (body.contains("not exist") || body.contains("not found")))
+        || (body.contains("model")
+            && [
+                "not exist",
+                "not found",
+                "not a valid model",
+                "unknown model",
+                "invalid model",
+                "no model",
+            ]
+            .iter()
+            .any(|sign| body.contains(sign)))
 }
 
 /// Parses the model names in a response to `GET models`.
@@ -192,56 +352,89 @@ pub fn models(body: &str) -> Option<Vec<String>> {
 mod tests {
     use super::*;
 
-    fn request(options: &SamplingOptions) -> serde_json::Value {
-        let messages = Messages { system: "Be brief. ".to_owned(), user: "Ai?\n".to_owned() };
-        serde_json::to_value(Request::new("m", &messages, options)).unwrap()
+    fn parts(data: &str) -> (String, String) {
+        let piece = piece(data).unwrap_or_else(|error| panic!("{data}: {error:?}"));
+        (piece.text, piece.thinking)
     }
 
-    #[test]
-    fn a_greedy_request_leaves_nothing_to_chance() {
-        let expected = serde_json::json!({
-            "model": "m",
-            "messages": [
-                { "role": "system", "content": "Be brief." }, { "role": "user", "content": "Ai?" },
-            ],
-            "stream": true, "stream_options": { "include_usage": true },
-            "max_tokens": 512, "temperature": 0.0,
-        });
-        let options = SamplingOptions { top_p: Some(0.5), seed: 3, ..SamplingOptions::default() };
-        assert_eq!(request(&options), expected);
-    }
-
-    #[test]
-    fn a_sampled_request_names_what_is_off_too() {
-        let options = SamplingOptions { temperature: 0.7, seed: 3, ..SamplingOptions::default() };
-        let json = request(&options);
-        assert_eq!((&json["temperature"], &json["top_p"]), (&0.7.into(), &1.0.into()));
-        assert_eq!(json["seed"], 3);
-        assert_eq!(request(&SamplingOptions { top_p: Some(0.5), ..options })["top_p"], 0.5);
-    }
-
-    #[test]
-    fn options_that_the_protocol_cannot_express_are_named() {
-        let options = SamplingOptions::default();
-        assert!(unsupported(&options).is_empty());
-        assert!(unsupported(&SamplingOptions { repeat_penalty: 1.0, ..options }).is_empty());
-        let options =
-            SamplingOptions { min_p: Some(0.1), top_k: Some(4), repeat_penalty: 1.3, ..options };
-        assert_eq!(unsupported(&options), ["--min-p", "--sample-top-k", "--repeat-penalty"]);
+    fn delta(message: &str) -> String {
+        format!(r#"{{"choices":[{{"index":0,"delta":{message}}}]}}"#)
     }
 
     #[test]
     fn pieces_of_all_servers_are_understood() {
-        let text = |data| piece(data).unwrap().text;
-        assert_eq!(text(r#"{"choices":[{"delta":{"content":"Tiếng"},"index":0}]}"#), "Tiếng");
-        assert_eq!(text(r#"{"choices":[{"delta":{"role":"assistant","content":null}}]}"#), "");
-        assert_eq!(text(r#"{"choices":[{"delta":{"reasoning_content":"hm"}}]}"#), "");
-        assert_eq!(text(r#"{"choices":[]}"#), "");
-        let end =
-            piece(r#"{"choices":[{"delta":{},"finish_reason":"length"}],"usage":null}"#).unwrap();
-        assert_eq!(end.finish.as_deref(), Some("length"));
-        let usage = r#"{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3}}"#;
-        assert_eq!(piece(usage).unwrap().usage, Some((7, 3)));
+        let text = |message: &str| parts(&delta(message));
+        for message in [
+            r#"{"content":"Tiếng"}"#,
+            r#"{"content":[{"type":"text","text":"Tiếng"}]}"#,
+            r#"{"content":["Tiế","ng"]}"#,
+            r#"{"content":{"type":"output_text","text":{"value":"Tiếng"}}}"#,
+            r#"{"role":"assistant","content":"Tiếng","refusal":null,"tool_calls":[],"reasoning":null}"#,
+        ] {
+            assert_eq!(text(message), ("Tiếng".to_owned(), String::new()), "{message}");
+        }
+        for message in [
+            r#"{"reasoning_content":"hm"}"#,
+            r#"{"reasoning":"hm","content":""}"#,
+            r#"{"reasoning":"hm","reasoning_details":[{"type":"reasoning.text","text":"hm"}]}"#,
+            r#"{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]}]}"#,
+            r#"{"thinking":{"content":"hm"}}"#,
+        ] {
+            assert_eq!(text(message), (String::new(), "hm".to_owned()), "{message}");
+        }
+        assert_eq!(text(r#"{"role":"assistant","content":null}"#), Default::default());
+        let whole = r#"{"choices":[{"message":{"role":"assistant","content":"Red"},"finish_reason":"stop"}]}"#;
+        assert_eq!(parts(whole).0, "Red");
+        let second = r#"{"choices":[{"index":1,"delta":{"content":"x"}},{"index":0,"delta":{"content":"y"}}]}"#;
+        assert_eq!(parts(second).0, "y");
+    }
+
+    #[test]
+    fn what_comes_instead_of_text_is_told() {
+        let other = |data: &str| piece(data).unwrap().other;
+        let refusal = Some(Other::Refusal("I can't".to_owned()));
+        assert_eq!(other(&delta(r#"{"refusal":"I can't"}"#)), refusal);
+        assert_eq!(other(&delta(r#"{"tool_calls":[{"index":0}]}"#)), Some(Other::ToolCall));
+        assert_eq!(other(&delta(r#"{"function_call":{"name":"x"}}"#)), Some(Other::ToolCall));
+        assert_eq!(other(r#"{"choices":[{"text":"Red"}]}"#), Some(Other::Completion));
+    }
+
+    #[test]
+    fn finish_reasons_of_all_servers_are_understood() {
+        let aborted = |reason: &str| Some(Finish::Aborted(reason.to_owned()));
+        for (reason, expected) in [
+            ("stop", Some(Finish::Stop)),
+            ("STOP", Some(Finish::Stop)),
+            ("eos", Some(Finish::Stop)),
+            ("end_turn", Some(Finish::Stop)),
+            ("stop_sequence", Some(Finish::Stop)),
+            ("length", Some(Finish::Length)),
+            ("MAX_TOKENS", Some(Finish::Length)),
+            ("content_filter", Some(Finish::Filter)),
+            ("SAFETY", Some(Finish::Filter)),
+            ("tool_calls", Some(Finish::ToolCall)),
+            ("error", aborted("error")),
+            ("abort", aborted("abort")),
+            ("insufficient_system_resource", aborted("insufficient_system_resource")),
+            ("", None),
+            ("null", None),
+        ] {
+            assert_eq!(finish(reason), expected, "{reason}");
+        }
+        let end = r#"{"choices":[{"delta":{},"finish_reason":"length"}],"usage":null}"#;
+        assert_eq!(piece(end).unwrap().finish, Some(Finish::Length));
+    }
+
+    #[test]
+    fn only_counts_are_taken_for_counts() {
+        let read = |usage: &str| piece(&format!(r#"{{"choices":[],"usage":{usage}}}"#));
+        let counts = read(r#"{"prompt_tokens":7,"completion_tokens":3}"#).unwrap();
+        assert_eq!(counts.usage, Some(Usage { prompt: 7, cached: 0, answer: 3 }));
+        let odd = read(r#"{"prompt_tokens":-7,"completion_tokens":3}"#).unwrap();
+        assert_eq!(odd.usage, Some(Usage { answer: 3, ..Usage::default() }));
+        for none in [r#"{"prompt_tokens":null}"#, r#"{"prompt_tokens":"7"}"#, "{}", "3", "null"] {
+            assert_eq!(read(none), Err(NoPiece::Nothing), "{none}");
+        }
     }
 
     #[test]
@@ -249,18 +442,34 @@ mod tests {
         assert_eq!(piece(" [DONE]"), Err(NoPiece::Done));
         for data in [
             "",
-            "{",
+            "ping",
+            ": keep-alive",
             "[]",
             "null",
             "7",
             "{}",
-            r#"{"choices":3}"#,
-            r#"{"choices":[{"delta":{"content":[]}}]}"#,
+            r#"{"type":"ping"}"#,
+            r#"{"choices":[]}"#,
+            r#"{"choices":null}"#,
+            r#"{"error":null,"choices":[]}"#,
+            r#"{"object":"heartbeat"}"#,
         ] {
+            assert_eq!(piece(data), Err(NoPiece::Nothing), "{data}");
+        }
+        for data in ["{", "nonsense", r#"{"choices":3}"#, "<html>"] {
             assert_eq!(piece(data), Err(NoPiece::Malformed), "{data}");
         }
-        let error = r#"{"error":{"message":"CUDA out of memory","code":500}}"#;
-        assert_eq!(piece(error), Err(NoPiece::Error("CUDA out of memory".to_owned())));
+        for data in [
+            r#"{"error":{"message":"CUDA out of memory","code":500}}"#,
+            r#"{"error":"no"}"#,
+            r#"{"type":"error","message":"no"}"#,
+            r#"{"object":"error","message":"no"}"#,
+            r#"{"detail":"no"}"#,
+            r#"{"code":500,"message":"no"}"#,
+            r#"{"choices":[{"error":{"message":"no"},"finish_reason":"error"}]}"#,
+        ] {
+            assert_eq!(piece(data), Err(NoPiece::Error), "{data}");
+        }
     }
 
     #[test]
@@ -269,7 +478,9 @@ mod tests {
             r#"{"error":{"message":"too\nbad","type":"x"}}"#,
             r#"{"object":"error","message":"too bad"}"#,
             r#"{"detail":"too bad"}"#,
+            r#"{"detail":[{"msg":"too bad"}]}"#,
             r#"{"error":"too bad"}"#,
+            r#"[{"error":{"message":"too bad"}}]"#,
             "too bad\n",
         ] {
             assert_eq!(error_message(body), "too bad", "{body}");

@@ -14,6 +14,7 @@ use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
 use super::Key;
+use crate::support::proxy::Via;
 
 /// Limit on connecting; slower servers count as unreachable.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -66,6 +67,16 @@ pub enum NothingCame {
     Silent,
 }
 
+/// Where a request goes, and how.
+#[derive(Clone, Copy)]
+pub struct Target<'a> {
+    pub url: &'a str,
+    pub key: Option<&'a Key>,
+    /// TLS certificates are verified against these.
+    pub roots: &'a RootCerts,
+    pub via: Option<&'a Via>,
+}
+
 /// A request in progress.
 pub struct Connection {
     incoming: Receiver<Incoming>,
@@ -73,18 +84,19 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Sends a GET request. TLS certificates are verified against `roots`.
-    pub fn get(url: &str, key: Option<&Key>, roots: &RootCerts) -> Self {
-        Self::open(url, key, roots, None)
+    /// Sends a GET request.
+    pub fn get(target: Target) -> Self {
+        Self::open(target, None)
     }
 
-    /// Same as [`Connection::get`] for a POST request with a JSON body.
-    pub fn post(url: &str, key: Option<&Key>, roots: &RootCerts, json: Vec<u8>) -> Self {
-        Self::open(url, key, roots, Some(json))
+    /// Sends a POST request with a JSON body.
+    pub fn post(target: Target, json: Vec<u8>) -> Self {
+        Self::open(target, Some(json))
     }
 
     /// Redirects are not followed, so that the key is sent only to this address.
-    fn open(url: &str, key: Option<&Key>, roots: &RootCerts, json: Option<Vec<u8>>) -> Self {
+    fn open(target: Target, json: Option<Vec<u8>>) -> Self {
+        let Target { url, key, roots, via } = target;
         let config = Agent::config_builder()
             .user_agent(concat!("rag-query/", env!("CARGO_PKG_VERSION")))
             .http_status_as_error(false)
@@ -92,6 +104,8 @@ impl Connection {
             .accept_encoding("identity")
             .timeout_resolve(Some(CONNECT_TIMEOUT))
             .timeout_connect(Some(CONNECT_TIMEOUT))
+            // Never what the client finds in the environment by itself.
+            .proxy(via.map(|via| via.proxy.clone()))
             .tls_config(TlsConfig::builder().root_certs(roots.clone()).build())
             .build();
         let agent = Agent::from(config);

@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use thiserror::Error;
 use ureq::http::Uri;
 
+use crate::support::proxy::ProxyError;
+
 /// Prefix of every such address, so that it cannot be mistaken for a path.
 const SCHEME: &str = "openai:";
 
@@ -31,6 +33,9 @@ pub enum EndpointError {
     /// The list is empty.
     #[error("no server is named; `openai:http://HOST:PORT/v1#MODEL` names one")]
     NoServer,
+    /// The environment names a proxy that cannot be used.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
 }
 
 /// A server, and the model to request from it.
@@ -88,6 +93,8 @@ impl Endpoint {
         let model = model.or(otherwise).map(str::trim).filter(|model| !model.is_empty());
         let model = model.ok_or(EndpointError::NoModel)?.to_owned();
         let path = address.path().trim_end_matches('/');
+        // Some paste the whole address of the method.
+        let path = path.strip_suffix("/chat/completions").unwrap_or(path);
         let scheme = if encrypted { "https" } else { "http" };
         Ok(Self {
             base: format!("{scheme}://{authority}{path}"),
@@ -113,6 +120,17 @@ impl Endpoint {
         format!("{}/{method}", self.base)
     }
 
+    /// `http://host:port/v1`, to look up the proxy for it; `None` never happens for a parsed address.
+    pub(super) fn uri(&self) -> Option<Uri> {
+        self.base.parse().ok()
+    }
+
+    /// The path, such as `/v1`; empty for the root.
+    pub(super) fn path(&self) -> &str {
+        let rest = self.base.split_once("://").map_or("", |(_, rest)| rest);
+        rest.find('/').map_or("", |start| &rest[start..])
+    }
+
     /// Whether the connection uses TLS.
     pub fn is_encrypted(&self) -> bool {
         self.encrypted
@@ -132,8 +150,11 @@ impl fmt::Display for Endpoint {
 }
 
 fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    let address = host.parse::<IpAddr>().map(|address| address.to_canonical());
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || address.is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -151,6 +172,9 @@ mod tests {
         assert_eq!(server.to_string(), "http://127.0.0.1:8000/v1");
         assert_eq!(server.url("models"), "http://127.0.0.1:8000/v1/models");
         assert_eq!((server.host(), server.model()), ("127.0.0.1:8000", "meta-llama/Llama-3.1-8B"));
+        assert_eq!((server.path(), parse("openai:http://a#m").unwrap()[0].path()), ("/v1", ""));
+        let pasted = parse("openai:https://a/v1/chat/completions#m").unwrap();
+        assert_eq!(pasted[0].url("chat/completions"), "https://a/v1/chat/completions");
     }
 
     #[test]

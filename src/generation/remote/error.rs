@@ -42,9 +42,25 @@ pub enum RemoteError {
         /// The environment variable the key came from; `None` if no key was sent.
         sent_from: Option<&'static str>,
     },
-    /// 404, or an equivalent error.
+    /// 404 or 405, not about the model.
     #[error(
-        "the LLM server {server} does not know the model `{model}`, or has no chat at this address{message}; `rag-query doctor` lists its models, and the address mostly ends with /v1"
+        "the LLM server {server} has nothing at {path} (HTTP {status}){message}; {}. If the address is right, the server may not know the model `{model}`: `rag-query doctor` lists its models",
+        right_path(path)
+    )]
+    NoPath {
+        server: String,
+        /// Of the request.
+        path: String,
+        /// 404 or 405.
+        status: u16,
+        /// The requested model.
+        model: String,
+        /// The server's error message.
+        message: ServerMessage,
+    },
+    /// An error that says that there is no such model.
+    #[error(
+        "the LLM server {server} does not know the model `{model}`{message}; `rag-query doctor` lists its models"
     )]
     NoModel {
         server: String,
@@ -72,7 +88,7 @@ pub enum RemoteError {
         to: String,
     },
     /// Any other HTTP status.
-    #[error("the LLM server {server} answered HTTP {status}{message}; {}", next_step(*status))]
+    #[error("the LLM server {server} answered HTTP {status}{message}; {}", next_step(*status, message))]
     Status {
         server: String,
         status: u16,
@@ -111,6 +127,13 @@ pub enum RemoteError {
         "the LLM server {server} closed the stream before the answer began; its log says why. If the prompt is too long for it, name its context with `--context`"
     )]
     NothingCame { server: String },
+    /// The answer ended without any text.
+    #[error("the LLM server {server} ended its answer without text: {what}")]
+    NoText {
+        server: String,
+        /// What came instead.
+        what: NoText,
+    },
     /// A sampling option that the protocol does not support.
     #[error("an LLM on a server has no {0}; leave it out")]
     Unsupported(String),
@@ -142,7 +165,7 @@ impl RemoteError {
     }
 }
 
-/// A server's error message, as quoted in errors; may be empty.
+/// A server's error message, as quoted in errors, without the key; may be empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServerMessage(pub String);
 
@@ -159,10 +182,59 @@ fn key_state(sent_from: Option<&'static str>) -> String {
     }
 }
 
-fn next_step(status: u16) -> &'static str {
-    match status {
-        429 => "it has too much to do: try again later, or name more servers",
-        500.. => "look at its log, or try again later",
+/// What an answer without text has instead.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum NoText {
+    /// This many tokens of it.
+    #[error(
+        "all of its {0} tokens went into reasoning; raise `--max-tokens`, or turn reasoning off on the server"
+    )]
+    Reasoning(usize),
+    /// With the model's explanation.
+    #[error("the model refuses (it says: {0}); ask in another way, or name another model")]
+    Refusal(String),
+    #[error(
+        "the model called a tool (a function), though it was given none; name a model that answers in text"
+    )]
+    ToolCall,
+    /// Plain text completion instead of chat.
+    #[error(
+        "it sent a text completion, not one of a chat; the address in `--llm` has to be that of chat completions, mostly ending with /v1"
+    )]
+    Completion,
+    #[error("its content filter withheld it; ask in another way, or name another server")]
+    Filter,
+    #[error("the model wrote nothing; ask again, or name another model")]
+    Nothing,
+}
+
+/// What to do about a path that a server does not have.
+fn right_path(path: &str) -> String {
+    match path.trim_end_matches("/chat/completions") {
+        "" => "add /v1 to the address in `--llm`".to_owned(),
+        base if base.ends_with("/v1") => {
+            format!("check the address in `--llm`: not every server has its API at {base}")
+        }
+        base => {
+            format!("the address in `--llm` mostly ends with /v1, and this one ends with {base}")
+        }
+    }
+}
+
+fn next_step(status: u16, message: &ServerMessage) -> &'static str {
+    let options = [
+        ("max_tokens", "allow a smaller `--max-tokens`"),
+        ("max_completion_tokens", "allow a smaller `--max-tokens`"),
+        ("temperature", "name another `--temperature`"),
+        ("top_p", "name another `--top-p`"),
+        ("seed", "name another `--seed`"),
+    ];
+    let option = options.iter().find(|(field, _)| message.0.to_lowercase().contains(field));
+    match (status, option) {
+        (429, _) => "it has too much to do: try again later, or name more servers",
+        (400..500, Some((_, advice))) => advice,
+        (500.., _) => "look at its log, or try again later",
         _ => "look at its log",
     }
 }

@@ -14,6 +14,28 @@ pub fn estimate(messages: &Messages) -> usize {
     CHAT_FORMAT + tokens(&messages.system) + tokens(&messages.user)
 }
 
+/// Whether a server that counts `reported` tokens has read only a part of `messages`.
+pub fn is_cut(messages: &Messages, reported: usize) -> bool {
+    let fewest =
+        [&messages.system, &messages.user].map(|text| text.chars().map(least).sum::<usize>());
+    let fewest = fewest.iter().sum::<usize>() / 100;
+    // Ollama cuts a prompt to exactly its context.
+    let is_whole_context = reported >= 1024 && reported.is_multiple_of(256);
+    reported > 0 && (reported < fewest || is_whole_context && reported < estimate(messages) / 2)
+}
+
+/// What a character takes at the least, in hundredths of a token, as part of a longer text: no
+/// tokenizer that we know writes text of any language with so few.
+fn least(c: char) -> usize {
+    match c {
+        _ if c.is_ascii_alphabetic() => 15,
+        _ if c.is_ascii_digit() => 30,
+        // Runs of the same sign are one token.
+        _ if c.is_ascii() || c.is_whitespace() => 0,
+        _ => 20,
+    }
+}
+
 fn tokens(text: &str) -> usize {
     text.chars().map(hundredths).sum::<usize>().div_ceil(100)
 }
@@ -43,6 +65,18 @@ fn hundredths(c: char) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_prompt_that_was_cut_is_told_from_an_estimate_that_is_high() {
+        let text = "The flag of Norland is red, and its star is white. ".repeat(100);
+        let messages = Messages { system: String::new(), user: text };
+        // Llama 3.1 has 13 tokens for the sentence.
+        assert!(!is_cut(&messages, 1300));
+        assert!(is_cut(&messages, 512));
+        assert!(!is_cut(&messages, 0), "not reported");
+        let table = Messages { system: String::new(), user: "| ---------- |\n12.50 ".repeat(300) };
+        assert!(!is_cut(&table, 1500));
+    }
 
     /// Computed by hand.
     #[test]

@@ -6,6 +6,7 @@ use std::fmt;
 use thiserror::Error;
 
 use super::Endpoint;
+use super::mask::Mask;
 
 /// Set specifically for this program, so it may be sent to any server the user names.
 const OURS: &str = "RAG_QUERY_LLM_KEY";
@@ -62,9 +63,9 @@ impl Key {
         format!("Bearer {}", self.secret)
     }
 
-    /// Removes the secret from `text`, in case a server echoes it.
-    pub fn redact(&self, text: &str) -> String {
-        text.replace(&self.secret, "…")
+    /// Hides the secret in what a server says.
+    pub fn mask(&self) -> Mask {
+        Mask::of(&self.secret)
     }
 }
 
@@ -98,7 +99,7 @@ mod tests {
     fn a_key_is_never_shown() {
         let key = key(&[(OURS, "sk-hidden")]).unwrap().unwrap();
         assert!(!format!("{key:?} {key:#?}").contains("hidden"));
-        assert_eq!(key.redact("no sk-hidden here: sk-hidden"), "no … here: …");
+        assert_eq!(key.mask().hide("no sk-hidden here: sk-hidden"), "no … here: …");
         let error = self::key(&[(OURS, "sk-hidden\nX-Other: 1")]).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("hidden"));
     }

@@ -3,16 +3,19 @@
 use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ureq::tls::RootCerts;
 
-use super::stream::{Reply, Server};
-use super::{Endpoint, EndpointError, Key, RemoteError};
+use super::mask::Mask;
+use super::stream::{Habits, Reply, Server};
+use super::{Endpoint, EndpointError, Key, PoolEvent, RemoteError};
 use crate::generation::local::SamplingOptions;
 use crate::prompt::Messages;
+use crate::support::proxy::{self, Via};
 
 /// Pause after the first round; doubles with each round.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -23,30 +26,24 @@ const TICK: Duration = Duration::from_millis(20);
 /// Time limit for a server to list its models.
 const PROBE: Duration = Duration::from_secs(5);
 
-/// A progress event while waiting for an answer.
-#[derive(Debug)]
-pub enum PoolEvent<'a> {
-    /// A piece of the answer.
-    Text(&'a str),
-    /// A server failed; `next` will be tried after a pause.
-    Failed {
-        /// The failure.
-        error: &'a RemoteError,
-        /// `host:port` of the server to try next.
-        next: &'a str,
-        /// Zero unless every server has been tried in this round.
-        pause: Duration,
-    },
-}
-
 /// The servers of one `--llm` option.
 #[derive(Debug)]
 pub struct Pool {
-    servers: Vec<Endpoint>,
+    servers: Vec<Member>,
     key: Option<Key>,
+    /// Hides the key in what servers say.
+    mask: Mask,
     roots: RootCerts,
     patience: Duration,
     next: AtomicUsize,
+}
+
+/// A server with what is known about it.
+#[derive(Debug)]
+struct Member {
+    endpoint: Endpoint,
+    via: Option<Via>,
+    habits: Mutex<Habits>,
 }
 
 impl Pool {
@@ -54,10 +51,10 @@ impl Pool {
     pub const ROUNDS: u32 = 3;
 
     /// Servers with a silence timeout of `patience`. TLS certificates are verified against `roots`.
-    /// Does not connect.
+    /// Does not connect; names are looked up if the environment names a proxy.
     ///
     /// # Errors
-    /// Fails if the list is empty.
+    /// Fails if the list is empty, or if a proxy's address cannot be used.
     pub fn new(
         servers: Vec<Endpoint>,
         key: Option<Key>,
@@ -70,7 +67,13 @@ impl Pool {
         // A random start, so that many users with one question each are spread over the servers
         // too.
         let next = AtomicUsize::new(RandomState::new().hash_one(0) as usize % 0x1_0000);
-        Ok(Self { servers, key, roots, patience, next })
+        let member = |endpoint: Endpoint| {
+            let via = endpoint.uri().map_or(Ok(None), |uri| proxy::for_address(&uri))?;
+            Ok(Member { endpoint, via, habits: Mutex::default() })
+        };
+        let servers: Result<Vec<Member>, EndpointError> = servers.into_iter().map(member).collect();
+        let mask = key.as_ref().map(Key::mask).unwrap_or_default();
+        Ok(Self { servers: servers?, key, mask, roots, patience, next })
     }
 
     /// Tries the servers in turn until one starts to answer, each at most `rounds` times.
@@ -89,21 +92,20 @@ impl Pool {
     ) -> Result<Reply, RemoteError> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.servers.len();
         let (before, from_turn) = self.servers.split_at(turn);
-        let mut endpoint = &self.servers[turn];
-        let mut waiting: VecDeque<&Endpoint> = from_turn.iter().chain(before).skip(1).collect();
+        let mut member = &self.servers[turn];
+        let mut waiting: VecDeque<&Member> = from_turn.iter().chain(before).skip(1).collect();
         let mut again = Vec::new();
         let mut asked_to_wait = None;
         let mut round = 1;
         loop {
-            let mut on_text = |text: &str| watch(PoolEvent::Text(text));
-            let asked = self.server(endpoint).ask(messages, options, interrupted, &mut on_text);
+            let asked = self.server(member).ask(messages, options, interrupted, watch);
             let error = match asked {
                 Ok(reply) => return Ok(reply),
                 Err(error) if !error.may_pass() => return Err(error),
                 Err(error) => error,
             };
             if error.is_worth_repeating() {
-                again.push(endpoint);
+                again.push(member);
             }
             if let RemoteError::Status { retry_after: Some(seconds), .. } = error {
                 asked_to_wait = asked_to_wait.max(Some(Duration::from_secs(seconds)));
@@ -115,34 +117,34 @@ impl Pool {
                 round += 1;
             }
             let Some(next) = waiting.pop_front() else { return Err(error) };
-            watch(PoolEvent::Failed { error: &error, next: next.host(), pause });
+            watch(PoolEvent::Failed { error: &error, next: next.endpoint.host(), pause });
             if !wait(pause, interrupted) {
-                return Ok(Reply::interrupted(next));
+                return Ok(Reply::interrupted(&next.endpoint));
             }
-            endpoint = next;
+            member = next;
         }
     }
 
     /// Every server with its list of models.
     pub fn models(&self) -> Vec<(&Endpoint, Result<Vec<String>, RemoteError>)> {
         let nobody = AtomicBool::new(false);
-        let models = |endpoint| {
-            let server = Server { patience: PROBE.min(self.patience), ..self.server(endpoint) };
-            (endpoint, server.models(&nobody))
+        let models = |member| {
+            let server = Server { patience: PROBE.min(self.patience), ..self.server(member) };
+            (server.endpoint, server.models(&nobody))
         };
         self.servers.iter().map(models).collect()
     }
 
     /// `remote:HOST:PORT`; several servers are separated by commas.
     pub fn place(&self) -> String {
-        let hosts: Vec<&str> = self.servers.iter().map(Endpoint::host).collect();
+        let hosts: Vec<&str> = self.endpoints().map(Endpoint::host).collect();
         format!("remote:{}", hosts.join(","))
     }
 
     /// The names of the models, without duplicates.
     pub fn model(&self) -> String {
         let mut names: Vec<&str> = Vec::new();
-        for server in &self.servers {
+        for server in self.endpoints() {
             if !names.contains(&server.model()) {
                 names.push(server.model());
             }
@@ -152,13 +154,46 @@ impl Pool {
 
     /// `host:port` of the servers to which documents are sent in plain text over a network.
     pub fn readable_by_others(&self) -> impl Iterator<Item = &str> {
-        self.servers.iter().filter(|server| server.is_readable_by_others()).map(Endpoint::host)
+        self.endpoints().filter(|server| server.is_readable_by_others()).map(Endpoint::host)
     }
 
-    fn server<'a>(&'a self, endpoint: &'a Endpoint) -> Server<'a> {
-        let key = self.key.as_ref().filter(|key| key.may_go_to(endpoint));
-        Server { endpoint, key, roots: &self.roots, patience: self.patience }
+    /// The servers that are asked through a proxy.
+    pub fn proxied(&self) -> impl Iterator<Item = Proxied<'_>> {
+        self.servers.iter().filter_map(|Member { endpoint, via, .. }| {
+            let via = via.as_ref()?;
+            let is_readable = endpoint.is_readable_by_others();
+            Some(Proxied {
+                host: endpoint.host(),
+                proxy: &via.host,
+                variable: via.variable,
+                is_readable,
+            })
+        })
     }
+
+    fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.servers.iter().map(|member| &member.endpoint)
+    }
+
+    fn server<'a>(&'a self, member: &'a Member) -> Server<'a> {
+        let Member { endpoint, via, habits } = member;
+        let key = self.key.as_ref().filter(|key| key.may_go_to(endpoint));
+        let (mask, roots, patience) = (&self.mask, &self.roots, self.patience);
+        Server { endpoint, key, mask, roots, via: via.as_ref(), habits, patience }
+    }
+}
+
+/// A server that is asked through a proxy.
+#[derive(Debug, Clone, Copy)]
+pub struct Proxied<'a> {
+    /// `host:port` of the server.
+    pub host: &'a str,
+    /// `host:port` of the proxy.
+    pub proxy: &'a str,
+    /// The environment variable that names the proxy.
+    pub variable: &'static str,
+    /// Whether the proxy, too, can read what is sent.
+    pub is_readable: bool,
 }
 
 /// Doubles with each round, unless a server requested more.

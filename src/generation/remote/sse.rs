@@ -7,19 +7,28 @@ const MAX_BYTES: usize = 1 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLong;
 
+/// An event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    pub data: String,
+    /// Whether it calls itself an error.
+    pub is_error: bool,
+}
+
 /// Splits a stream of bytes into events.
 #[derive(Debug, Default)]
 pub struct Events {
     line: Vec<u8>,
     data: Vec<u8>,
+    is_error: bool,
     /// The last line ended with a carriage return; a line feed may still follow.
     after_return: bool,
 }
 
 impl Events {
-    /// Consumes the next bytes and returns the data of all events completed by them. A character
+    /// Consumes the next bytes and returns all events completed by them. A character
     /// may be split across calls; invalid UTF-8 becomes replacement characters.
-    pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<String>, TooLong> {
+    pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<Event>, TooLong> {
         let mut events = Vec::new();
         for &byte in bytes {
             match byte {
@@ -41,14 +50,15 @@ impl Events {
     }
 
     /// Ends a line. An empty line ends the event.
-    fn end_line(&mut self) -> Result<Option<String>, TooLong> {
+    fn end_line(&mut self) -> Result<Option<Event>, TooLong> {
         let line = std::mem::take(&mut self.line);
         if line.is_empty() {
             let data = std::mem::take(&mut self.data);
+            let is_error = std::mem::take(&mut self.is_error);
             let data = data.strip_suffix(b"\n").map(|data| String::from_utf8_lossy(data).into());
-            return Ok(data);
+            return Ok(data.map(|data| Event { data, is_error }));
         }
-        // Other fields (`event`, `id`, `retry`) and comments do not carry text.
+        // Other fields (`id`, `retry`) and comments do not carry text.
         let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line);
         if let Some(data) = line.strip_prefix(b"data:") {
             let data = data.strip_prefix(b" ").unwrap_or(data);
@@ -57,6 +67,8 @@ impl Events {
             }
             self.data.extend_from_slice(data);
             self.data.push(b'\n');
+        } else if let Some(name) = line.strip_prefix(b"event:") {
+            self.is_error = name.trim_ascii().eq_ignore_ascii_case(b"error");
         }
         Ok(None)
     }
@@ -69,7 +81,16 @@ mod tests {
 
     fn in_pieces(stream: &[u8], piece: usize) -> Vec<String> {
         let mut events = Events::default();
-        stream.chunks(piece).flat_map(|bytes| events.push(bytes).unwrap()).collect()
+        let events = stream.chunks(piece).flat_map(|bytes| events.push(bytes).unwrap());
+        events.map(|event| event.data).collect()
+    }
+
+    #[test]
+    fn an_event_may_call_itself_an_error() {
+        let mut events = Events::default();
+        let found = events.push(b"event: error\ndata: no\n\nevent: ping\ndata: x\n\n").unwrap();
+        let found: Vec<_> = found.iter().map(|event| (&*event.data, event.is_error)).collect();
+        assert_eq!(found, [("no", true), ("x", false)]);
     }
 
     #[test]

@@ -1,27 +1,30 @@
 //! A single request to a single server.
 
+use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use ureq::tls::RootCerts;
 
-use super::chat::{self, NoPiece, Piece, Request};
-use super::connection::{Connection, Failure, Head, Incoming, NothingCame};
-use super::sse::Events;
-use super::{Endpoint, Key, RemoteError, ServerMessage};
+use super::chat::{self, NoPiece};
+use super::connection::{Connection, Failure, Head, Incoming, NothingCame, Target};
+use super::error::NoText;
+use super::mask::Mask;
+use super::reading::{Amount, Ending, Reading, Unusable};
+use super::request::Form;
+use super::sse::{Event, Events};
+use super::{Endpoint, Key, PoolEvent, RemoteError, ServerMessage, estimate};
 use crate::generation::local::{SamplingOptions, Stop};
+use crate::generation::thinking;
 use crate::prompt::Messages;
+use crate::support::proxy::Via;
 
 /// How much of an error body is read, in bytes.
 const MAX_BODY_BYTES: usize = 64 << 10;
-/// Time limit for reading it.
+/// How much is read of a response that is no stream, in bytes.
+const MAX_WHOLE_BYTES: usize = 4 << 20;
+/// Time limit for reading an error body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Upper bound on a token's length in bytes: longer text must exceed the requested number of
-/// tokens.
-const MAX_TOKEN_BYTES: usize = 256;
-/// Events without text allowed even for a short answer: reasoning, which is not shown, has events
-/// of its own.
-const MAX_SILENT_EVENTS: usize = 10_000;
 
 /// An answer, possibly partial.
 #[derive(Debug, Clone)]
@@ -35,9 +38,9 @@ pub struct Reply {
     pub prompt_tokens: usize,
     /// Tokens in the answer; the number of pieces if the server does not report it.
     pub tokens: usize,
-    /// Time to the first text.
+    /// Time to the first text or reasoning.
     pub first: Duration,
-    /// Time from the first text to the end.
+    /// Time from there to the end.
     pub rest: Duration,
     /// Why generation stopped.
     pub stop: Stop,
@@ -59,62 +62,135 @@ impl Reply {
     }
 }
 
+/// What is learnt about a server while it answers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Habits {
+    /// The form of request that it takes.
+    form: Form,
+    /// Whether its model writes reasoning without an opening mark.
+    lacks_opening: bool,
+}
+
 /// A server, with the credentials and settings for requests to it.
 pub(crate) struct Server<'a> {
     pub endpoint: &'a Endpoint,
     /// Absent if it may not be sent to this server.
     pub key: Option<&'a Key>,
+    /// Hides every key, whether or not it was sent to this server.
+    pub mask: &'a Mask,
     /// Trusted certificate authorities.
     pub roots: &'a RootCerts,
+    /// The proxy on the way.
+    pub via: Option<&'a Via>,
+    pub habits: &'a Mutex<Habits>,
     /// How long the server may be silent.
     pub patience: Duration,
 }
 
+/// An error, and what the server said if that may be about the form of the request.
+struct Obstacle {
+    error: RemoteError,
+    said: Option<String>,
+}
+
+impl From<RemoteError> for Obstacle {
+    fn from(error: RemoteError) -> Self {
+        Self { error, said: None }
+    }
+}
+
 impl Server<'_> {
-    /// Sends the request and passes each piece of the answer to `on_text` as it arrives. After the
-    /// first piece, every error is a [`RemoteError::BrokenOff`].
+    /// Sends the request and reports each piece of the answer as it arrives. A part of the request
+    /// that the server refuses is left out and remembered. After the first piece of text, every
+    /// error is a [`RemoteError::BrokenOff`].
     pub fn ask(
         &self,
         messages: &Messages,
         options: &SamplingOptions,
         interrupted: &AtomicBool,
-        on_text: &mut dyn FnMut(&str),
+        watch: &mut dyn FnMut(PoolEvent),
     ) -> Result<Reply, RemoteError> {
-        let request = Request::new(self.endpoint.model(), messages, options);
+        loop {
+            let form = self.habits().form;
+            let Obstacle { error, said } =
+                match self.ask_in(form, messages, options, interrupted, watch) {
+                    Ok(reply) => return Ok(reply),
+                    Err(obstacle) => obstacle,
+                };
+            // Each step leaves something out, so this ends.
+            let Some((form, field)) = said.and_then(|said| form.adapted(&said)) else {
+                return Err(error);
+            };
+            self.habits().form = form;
+            watch(PoolEvent::Adapted { server: self.endpoint.host(), field });
+        }
+    }
+
+    fn ask_in(
+        &self,
+        form: Form,
+        messages: &Messages,
+        options: &SamplingOptions,
+        interrupted: &AtomicBool,
+        watch: &mut dyn FnMut(PoolEvent),
+    ) -> Result<Reply, Obstacle> {
+        let request = form.request(self.endpoint.model(), messages, options);
         let json = serde_json::to_vec(&request).map_err(|error| self.bad(error.to_string()))?;
         let start = Instant::now();
         let url = self.endpoint.url("chat/completions");
-        let mut connection = Connection::post(&url, self.key, self.roots, json);
+        let mut connection = Connection::post(self.target(&url), json);
         let mut reply = Reply::interrupted(self.endpoint);
-        match self.head(&mut connection, interrupted)? {
-            Some(head) => self.check(head, &mut connection, interrupted)?,
-            None => return Ok(reply),
-        }
-        let mut reading = Reading::new(options.max_tokens, on_text);
-        let read = self.read(&mut connection, interrupted, &mut reading);
-        reply.stop = read.map_err(|error| match reading.first_text {
+        let Some(head) = self.head(&mut connection, interrupted)? else { return Ok(reply) };
+        self.check(&head, &mut connection, interrupted)?;
+
+        let holds_all =
+            self.habits().lacks_opening || thinking::is_reasoning_model(self.endpoint.model());
+        let mut reading = Reading::new(options.max_tokens, self.mask, holds_all, watch);
+        let read = self.read(&head, &mut connection, interrupted, &mut reading);
+        self.habits().lacks_opening |= reading.lacks_opening();
+        reply.stop = match read {
+            Ok(stop) => stop,
             // Part of the answer has been shown: a retry would show two answers.
-            Some(_) => self.broken_off(&error),
-            None => error,
-        })?;
-        let first_text = reading.first_text.unwrap_or_else(Instant::now);
-        reply.first = first_text - start;
-        reply.rest = first_text.elapsed();
-        (reply.prompt_tokens, reply.tokens) = reading.usage.unwrap_or((0, reading.pieces));
-        reply.text = reading.text;
+            Err(obstacle) if reading.is_shown() => {
+                reading.flush();
+                return Err(self.broken_off(&obstacle.error).into());
+            }
+            Err(obstacle) => return Err(obstacle),
+        };
+        let first = reading.first().unwrap_or_else(Instant::now);
+        reply.first = first - start;
+        reply.rest = first.elapsed();
+        let usage = reading.usage(messages.system.len() + messages.user.len());
+        (reply.prompt_tokens, reply.tokens) = (usage.prompt, usage.answer);
+        reply.text = reading.into_text();
+        if estimate::is_cut(messages, usage.prompt.saturating_add(usage.cached)) {
+            let (server, read) = (self.endpoint.host(), usage.prompt);
+            watch(PoolEvent::PromptCut { server, read, estimated: estimate::estimate(messages) });
+        }
         Ok(reply)
     }
 
     /// The names of the server's models.
     pub fn models(&self, interrupted: &AtomicBool) -> Result<Vec<String>, RemoteError> {
         let url = self.endpoint.url("models");
-        let mut connection = Connection::get(&url, self.key, self.roots);
+        let mut connection = Connection::get(self.target(&url));
         let Some(head) = self.head(&mut connection, interrupted)? else { return Ok(Vec::new()) };
         if head.status != 200 {
-            return Err(self.refusal(&head, &mut connection, interrupted));
+            let body = body(&mut connection, interrupted);
+            return Err(self.refusal(&head, "/models", &body));
         }
         let body = body(&mut connection, interrupted);
-        chat::models(&body).ok_or_else(|| self.bad("it lists no models".to_owned()))
+        let models =
+            chat::models(&body).ok_or_else(|| self.bad("it lists no models".to_owned()))?;
+        Ok(models.iter().map(|model| self.mask.hide(model)).collect())
+    }
+
+    fn target<'a>(&'a self, url: &'a str) -> Target<'a> {
+        Target { url, key: self.key, roots: self.roots, via: self.via }
+    }
+
+    fn habits(&self) -> std::sync::MutexGuard<'_, Habits> {
+        self.habits.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// The head of the response; `None` if the user interrupts.
@@ -136,118 +212,171 @@ impl Server<'_> {
 
     fn check(
         &self,
-        head: Head,
+        head: &Head,
         connection: &mut Connection,
         interrupted: &AtomicBool,
-    ) -> Result<(), RemoteError> {
+    ) -> Result<(), Obstacle> {
         if head.status != 200 {
-            return Err(self.refusal(&head, connection, interrupted));
+            let said = body(connection, interrupted);
+            let error = self.refusal(head, "/chat/completions", &said);
+            let may_be_form = matches!(error, RemoteError::Status { status, .. } if status != 429);
+            return Err(Obstacle { error, said: Some(said).filter(|_| may_be_form) });
         }
-        match head.content_type {
-            Some(kind) if !kind.to_ascii_lowercase().starts_with("text/event-stream") => {
-                Err(self.bad(format!("{} instead of a stream of events", self.message(&kind).0)))
-            }
-            _ => Ok(()),
-        }
+        let kind = head.content_type.as_deref().unwrap_or_default().to_ascii_lowercase();
+        if kind.starts_with("text/html") { Err(self.not_a_stream(head).into()) } else { Ok(()) }
     }
 
-    /// Reads events until the answer is complete, and returns why it ended.
+    /// Reads events until the answer is complete, and returns why it ended. A response that is no
+    /// stream is read as one completion.
     fn read(
-        &self,
-        connection: &mut Connection,
-        interrupted: &AtomicBool,
-        reading: &mut Reading,
-    ) -> Result<Stop, RemoteError> {
-        let mut events = Events::default();
-        // Only events extend it: a server that sends nothing but comments counts as silent.
-        let mut deadline = Instant::now() + self.patience;
-        loop {
-            let bytes = match connection.next(interrupted, deadline) {
-                Ok(Incoming::Bytes(bytes)) => bytes,
-                Ok(Incoming::Head(_) | Incoming::End) => return self.end(reading, Ending::Closed),
-                Err(NothingCame::Interrupted) => return Ok(Stop::Interrupted),
-                // The answer is complete once the server has sent a finish reason; ignore later
-                // failures.
-                Ok(Incoming::Failed(_)) | Err(NothingCame::Silent)
-                    if reading.finish_reason.is_some() =>
-                {
-                    return self.end(reading, Ending::Closed);
-                }
-                Ok(Incoming::Failed(failure)) => return Err(self.unreachable(failure)),
-                Err(NothingCame::Silent) => return Err(self.silent()),
-            };
-            let endless = |_| self.bad("an event without an end".to_owned());
-            for data in events.push(&bytes).map_err(endless)? {
-                deadline = Instant::now() + self.patience;
-                if let Some(stop) = self.handle(&data, reading)? {
-                    return Ok(stop);
-                }
-            }
-            if Instant::now() >= deadline {
-                return Err(self.silent());
-            }
-        }
-    }
-
-    /// Processes one event; returns why the answer ended if it was the last.
-    fn handle(&self, data: &str, reading: &mut Reading) -> Result<Option<Stop>, RemoteError> {
-        let piece = match chat::piece(data) {
-            Ok(piece) => piece,
-            Err(NoPiece::Done) => return self.end(reading, Ending::Announced).map(Some),
-            Err(NoPiece::Error(_)) if chat::is_context_exceeded(data) => {
-                return Err(self.context_exceeded(data));
-            }
-            Err(NoPiece::Error(_)) => {
-                let message = self.message(data);
-                return Err(RemoteError::Failed { server: self.name(), message });
-            }
-            Err(NoPiece::Malformed) => {
-                return Err(self.bad("an event that is no chat completion".to_owned()));
-            }
-        };
-        match reading.add(piece) {
-            Amount::Expected => Ok(None),
-            Amount::TooMuchText => Ok(Some(Stop::MaxTokens)),
-            Amount::TooManyEvents => Err(self.bad("events without an end".to_owned())),
-        }
-    }
-
-    /// Why the answer ended. A stream without a finish reason was cut off, unless it has text and
-    /// ends with `[DONE]`.
-    fn end(&self, reading: &Reading, ending: Ending) -> Result<Stop, RemoteError> {
-        match (reading.finish_reason.as_deref(), ending) {
-            (Some("length"), _) => Ok(Stop::MaxTokens),
-            (Some(_), _) => Ok(Stop::EndOfText),
-            (None, Ending::Announced) if reading.first_text.is_some() => Ok(Stop::EndOfText),
-            (None, _) => Err(RemoteError::NothingCame { server: self.name() }),
-        }
-    }
-
-    /// The error for a status other than 200.
-    fn refusal(
         &self,
         head: &Head,
         connection: &mut Connection,
         interrupted: &AtomicBool,
-    ) -> RemoteError {
+        reading: &mut Reading,
+    ) -> Result<Stop, Obstacle> {
+        let mut events = Events::default();
+        // What has come as long as it is no event.
+        let mut whole = Some(Vec::new());
+        // Only what brings the answer forward extends it: a server that sends nothing but comments,
+        // heartbeats or empty pieces counts as silent.
+        let mut deadline = Instant::now() + self.patience;
+        loop {
+            let bytes = match connection.next(interrupted, deadline) {
+                Ok(Incoming::Bytes(bytes)) => bytes,
+                Ok(Incoming::Head(_) | Incoming::End) => {
+                    let whole = whole.filter(|whole| whole.trim_ascii_start().starts_with(b"{"));
+                    return match whole {
+                        Some(whole) => self.whole(&String::from_utf8_lossy(&whole), reading),
+                        None => self.closed(head, reading),
+                    };
+                }
+                Err(NothingCame::Interrupted) => return Ok(Stop::Interrupted),
+                // The answer is complete once the server has sent a finish reason; ignore later
+                // failures.
+                Ok(Incoming::Failed(_)) | Err(NothingCame::Silent) if reading.is_finished() => {
+                    return self.end(reading, Ending::Closed);
+                }
+                Ok(Incoming::Failed(failure)) => return Err(self.unreachable(failure).into()),
+                Err(NothingCame::Silent) => return Err(self.silent().into()),
+            };
+            let endless = |_| self.bad("an event without an end".to_owned());
+            let found = events.push(&bytes).map_err(endless)?;
+            whole = whole.filter(|whole| found.is_empty() && whole.len() < MAX_WHOLE_BYTES);
+            whole.iter_mut().for_each(|whole| whole.extend_from_slice(&bytes));
+            for event in found {
+                match self.handle(&event, reading)? {
+                    Step::End(stop) => return Ok(stop),
+                    Step::Forward => deadline = Instant::now() + self.patience,
+                    Step::Nothing => {}
+                }
+            }
+            if Instant::now() >= deadline {
+                return Err(self.silent().into());
+            }
+        }
+    }
+
+    /// Processes one event.
+    fn handle(&self, event: &Event, reading: &mut Reading) -> Result<Step, Obstacle> {
+        let data = &event.data;
+        let piece = if event.is_error { Err(NoPiece::Error) } else { chat::piece(data) };
+        let amount = match piece {
+            Ok(piece) => reading.add(piece),
+            Err(NoPiece::Done) => return self.end(reading, Ending::Announced).map(Step::End),
+            Err(NoPiece::Nothing) => reading.pass_over(),
+            Err(NoPiece::Error) => return Err(self.failed(data)),
+            Err(NoPiece::Malformed) => {
+                return Err(self.bad("an event that is no chat completion".to_owned()).into());
+            }
+        };
+        match amount {
+            Amount::Expected(true) => Ok(Step::Forward),
+            Amount::Expected(false) => Ok(Step::Nothing),
+            Amount::TooMuchText => {
+                reading.flush();
+                match reading.is_shown() {
+                    true => Ok(Step::End(Stop::MaxTokens)),
+                    false => self.end(reading, Ending::Closed).map(Step::End),
+                }
+            }
+            Amount::TooManyEvents => Err(self.bad("events without an end".to_owned()).into()),
+        }
+    }
+
+    /// Reads a response that is one completion, from a server that does not stream.
+    fn whole(&self, data: &str, reading: &mut Reading) -> Result<Stop, Obstacle> {
+        match chat::piece(data) {
+            Ok(piece) => {
+                reading.add(piece);
+                self.end(reading, Ending::Announced)
+            }
+            Err(NoPiece::Error) => Err(self.failed(data)),
+            Err(_) => Err(self.bad("JSON that is no chat completion".to_owned()).into()),
+        }
+    }
+
+    /// The stream was closed.
+    fn closed(&self, head: &Head, reading: &mut Reading) -> Result<Stop, Obstacle> {
+        let kind = head.content_type.as_deref().unwrap_or("text/event-stream");
+        let is_stream = kind.to_ascii_lowercase().starts_with("text/event-stream");
+        if !is_stream && !reading.has_begun() {
+            return Err(self.not_a_stream(head).into());
+        }
+        self.end(reading, Ending::Closed)
+    }
+
+    fn end(&self, reading: &mut Reading, ending: Ending) -> Result<Stop, Obstacle> {
+        let server = self.name();
+        let unusable = match reading.end(ending) {
+            Ok(stop) => return Ok(stop),
+            Err(unusable) => unusable,
+        };
+        Err(match unusable {
+            Unusable::Cut => RemoteError::NothingCame { server },
+            Unusable::Aborted(word) => {
+                let message = ServerMessage(self.mask.hide(&word));
+                RemoteError::Failed { server, message }
+            }
+            Unusable::NoText(NoText::Refusal(said)) => {
+                let what = NoText::Refusal(self.message(&said).0);
+                RemoteError::NoText { server, what }
+            }
+            Unusable::NoText(what) => RemoteError::NoText { server, what },
+        }
+        .into())
+    }
+
+    /// The error for an error within a stream.
+    fn failed(&self, data: &str) -> Obstacle {
+        if chat::is_context_exceeded(data) {
+            return self.context_exceeded(data).into();
+        }
+        let error = RemoteError::Failed { server: self.name(), message: self.message(data) };
+        Obstacle { error, said: Some(data.to_owned()) }
+    }
+
+    /// The error for a status other than 200, in response to a request for `method`.
+    fn refusal(&self, head: &Head, method: &str, body: &str) -> RemoteError {
         let (server, status) = (self.name(), head.status);
         if (300..400).contains(&status) {
             let to = head.location.as_deref().unwrap_or("nowhere");
             let to = self.message(to.split(['?', '#']).next().unwrap_or_default()).0;
             return RemoteError::Redirected { server, to };
         }
-        let body = body(connection, interrupted);
-        let message = self.message(&body);
+        let message = self.message(body);
+        let model = self.endpoint.model().to_owned();
         match status {
             401 | 403 => {
                 RemoteError::Unauthorized { server, status, sent_from: self.key.map(Key::variable) }
             }
-            400..=499 if chat::is_context_exceeded(&body) => self.context_exceeded(&body),
-            404 => {
-                RemoteError::NoModel { server, model: self.endpoint.model().to_owned(), message }
+            400..=499 if chat::is_context_exceeded(body) => self.context_exceeded(body),
+            400..=499 if chat::is_unknown_model(body) => {
+                RemoteError::NoModel { server, model, message }
             }
-            400..=499 if chat::is_unknown_model(&body) => {
-                RemoteError::NoModel { server, model: self.endpoint.model().to_owned(), message }
+            404 | 405 => {
+                let path = format!("{}{method}", self.endpoint.path());
+                RemoteError::NoPath { server, path, status, model, message }
             }
             _ => RemoteError::Status { server, status, message, retry_after: head.retry_after },
         }
@@ -259,9 +388,9 @@ impl Server<'_> {
 
     /// A server message on one line, without the key.
     fn message(&self, body: &str) -> ServerMessage {
-        // Redact before truncating, or part of the key could remain.
-        let body = self.key.map_or_else(|| body.to_owned(), |key| key.redact(body));
-        ServerMessage(chat::error_message(&body))
+        // Hidden before it is cut short, or part of the key could remain; and again after escapes
+        // are resolved.
+        ServerMessage(self.mask.hide(&chat::error_message(&self.mask.hide(body))))
     }
 
     fn context_exceeded(&self, body: &str) -> RemoteError {
@@ -270,10 +399,14 @@ impl Server<'_> {
 
     fn unreachable(&self, Failure { reason, untrusted }: Failure) -> RemoteError {
         let server = self.name();
-        if untrusted {
-            RemoteError::Untrusted { server, reason }
-        } else {
-            RemoteError::Unreachable { server, reason }
+        let reason = self.mask.hide(&reason);
+        match self.via {
+            _ if untrusted => RemoteError::Untrusted { server, reason },
+            Some(Via { host, variable, .. }) => {
+                let reason = format!("through the proxy {host} ({variable}): {reason}");
+                RemoteError::Unreachable { server, reason }
+            }
+            None => RemoteError::Unreachable { server, reason },
         }
     }
 
@@ -285,6 +418,11 @@ impl Server<'_> {
         RemoteError::BadAnswer { server: self.name(), what }
     }
 
+    fn not_a_stream(&self, head: &Head) -> RemoteError {
+        let kind = self.message(head.content_type.as_deref().unwrap_or("nothing known")).0;
+        self.bad(format!("{kind} instead of a stream of events"))
+    }
+
     fn broken_off(&self, error: &RemoteError) -> RemoteError {
         let reason = match error {
             RemoteError::Unreachable { reason, .. } => reason.clone(),
@@ -293,75 +431,19 @@ impl Server<'_> {
             RemoteError::Failed { message, .. } | RemoteError::ContextExceeded { message, .. } => {
                 message.0.clone()
             }
+            RemoteError::NoText { what, .. } => what.to_string(),
             _ => "the connection was closed".to_owned(),
         };
         RemoteError::BrokenOff { server: self.name(), reason }
     }
 }
 
-/// How a stream ended.
-#[derive(Clone, Copy)]
-enum Ending {
-    /// With `[DONE]`.
-    Announced,
-    /// Closed, broken or silent.
-    Closed,
-}
-
-/// The state of an answer in progress.
-struct Reading<'a> {
-    on_text: &'a mut dyn FnMut(&str),
-    text: String,
-    /// When the first text arrived.
-    first_text: Option<Instant>,
-    /// `stop`, `length` and so on, once received. Only the usage should follow.
-    finish_reason: Option<String>,
-    /// Prompt and answer tokens.
-    usage: Option<(usize, usize)>,
-    /// Events with text.
-    pieces: usize,
-    events: usize,
-    /// Longer text must exceed the requested number of tokens.
-    max_bytes: usize,
-}
-
-/// Whether a server has sent no more than requested.
-enum Amount {
-    Expected,
-    TooMuchText,
-    TooManyEvents,
-}
-
-impl<'a> Reading<'a> {
-    fn new(max_tokens: usize, on_text: &'a mut dyn FnMut(&str)) -> Self {
-        Self {
-            on_text,
-            text: String::new(),
-            first_text: None,
-            finish_reason: None,
-            usage: None,
-            pieces: 0,
-            events: 0,
-            max_bytes: max_tokens.saturating_mul(MAX_TOKEN_BYTES),
-        }
-    }
-
-    fn add(&mut self, piece: Piece) -> Amount {
-        self.usage = piece.usage.or(self.usage);
-        self.finish_reason = piece.finish.or(self.finish_reason.take());
-        self.events += 1;
-        if self.events > self.max_bytes.saturating_add(MAX_SILENT_EVENTS) {
-            return Amount::TooManyEvents;
-        }
-        if piece.text.is_empty() {
-            return Amount::Expected;
-        }
-        self.first_text.get_or_insert_with(Instant::now);
-        self.pieces += 1;
-        self.text.push_str(&piece.text);
-        (self.on_text)(&piece.text);
-        if self.text.len() > self.max_bytes { Amount::TooMuchText } else { Amount::Expected }
-    }
+/// What an event does.
+enum Step {
+    /// It brings the answer forward.
+    Forward,
+    Nothing,
+    End(Stop),
 }
 
 /// The beginning of a body; invalid UTF-8 becomes replacement characters.
