@@ -124,11 +124,18 @@ impl Models {
                 Some(Reranker::CrossEncoder(Box::new(model)))
             }
         };
-        let (name, languages, max_passages) = match &overrides.llm {
-            Some(OtherLlm::Path(path)) => (file_name(path), None, None),
-            Some(OtherLlm::Remote(pool)) => (pool.model(), None, None),
-            None => (profile.llm.name.clone(), llm_spec.answers_in.clone(), llm_spec.passages),
+        let name = match &overrides.llm {
+            Some(OtherLlm::Path(path)) => file_name(path),
+            Some(OtherLlm::Remote(pool)) => pool.model(),
+            None => profile.llm.name.clone(),
         };
+        // The limits of the catalogue are those of its own LLM.
+        let own = overrides.llm.is_none();
+        let (languages, max_passages) = match own {
+            true => (llm_spec.answers_in.clone(), llm_spec.passages),
+            false => (None, None),
+        };
+        let judges = !own || llm_spec.judges;
         let llm_request = LlmRequest {
             entry: profile.llm.clone(),
             format: llm_spec.format,
@@ -147,7 +154,7 @@ impl Models {
         Ok(Self {
             embedder: lazy_embedder(&profile.embedder, &store, embedder_spec),
             reranker,
-            llm: LazyGenerator { name, context, languages, max_passages, source },
+            llm: LazyGenerator { name, context, languages, max_passages, judges, source },
             llm_request,
             llm_device,
             relevance,

@@ -145,3 +145,40 @@ fn check_refusals(index: &Path, unknown: &[Question]) {
         assert_eq!(answer["answered"], false, "{}", answer["question"]);
     }
 }
+
+/// The words for the one thing that an index is about are in every passage of it, and weigh nothing by
+/// its own count; what its token vectors have in common is that thing.
+#[test]
+fn a_question_about_the_one_topic_of_an_index_is_answered() {
+    let lease = "The rental term of the flat in Mill Lane is 24 months.\n";
+    let minutes = [
+        "Biên bản họp tổ dân phố Bàu Cát ngày 3 tháng 1: bà Lan giữ sổ thu chi của tổ dân phố.\n",
+        "Biên bản họp tổ dân phố Bàu Cát ngày 7 tháng 2: tổ dân phố Bàu Cát dọn vệ sinh ngõ.\n",
+        "Biên bản họp tổ dân phố Bàu Cát ngày 9 tháng 3: tổ dân phố Bàu Cát thay đèn đường.\n",
+    ];
+    let rent = "Die Kaltmiete beträgt 850 Euro im Monat, die Kündigungsfrist drei Monate.\n";
+    let pets = "賃貸契約は三月一日に始まる。家賃は月850ユーロである。ペットは飼えない。\n";
+    let cases: [(&[&str], &str, &str); 5] = [
+        (&[rent], "Wie hoch ist die Kaltmiete?", "850 Euro"),
+        (&[pets], "家賃はいくらですか。", "850ユーロ"),
+        (&[lease], "What is the rental term of the flat?", "24 months"),
+        (&[lease, lease, lease], "What is the rental term of the flat?", "24 months"),
+        (&minutes, "Ai giữ sổ thu chi của tổ dân phố Bàu Cát?", "bà Lan"),
+    ];
+    for (texts, question, expected) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        let notes = dir.path().join("notes");
+        for (number, text) in texts.iter().enumerate() {
+            let folder = notes.join(number.to_string());
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join("text.md"), text).unwrap();
+        }
+        let index = dir.path().join("index");
+        json_lines(&rag_query(&index, &["index", notes.to_str().unwrap()], ""));
+        let answer = &json_lines(&rag_query(&index, &["--extractive", question], ""))[0];
+        assert!(answer["answer"].as_str().unwrap().contains(expected), "{answer}");
+        let other = "Cách nấu phở bò ngon tại nhà?";
+        let refused = rag_query(&index, &["--extractive", other], "");
+        assert_eq!(refused.status.code(), Some(3), "{}", String::from_utf8_lossy(&refused.stdout));
+    }
+}

@@ -11,14 +11,14 @@ use super::extractive;
 use super::merge::{Source, merge};
 use super::support::unsupported;
 use super::{
-    Answer, AnswerOptions, Citation, Event, Mode, Placement, Reason, Timings, TokenCounts,
-    Unsupported,
+    Answer, AnswerOptions, Citation, Event, Judgement, Mode, Placement, Reason, Timings,
+    TokenCounts, Unsupported,
 };
 use crate::generation::{Generator, LazyGenerator};
 use crate::index::Passage;
 use crate::models::catalogue::SupportThresholds;
 use crate::prompt::Messages;
-use crate::retrieval::{Relevance, Retrieval, Retriever};
+use crate::retrieval::{Gate, Relevance, Retrieval, Retriever};
 use crate::text::language::Language;
 
 /// Extra hits that can replace near-duplicates; few enough that the reranker scores them anyway.
@@ -86,26 +86,42 @@ impl<'a> Answerer<'a> {
         if self.retriever.reranks() {
             watch(Event::Reranked(&retrieval));
         }
-        let mut answer = self.begin(asked, &retrieval);
-        if let Some(reason) = self.refuses(&retrieval) {
+        let sources = merge(&retrieval.hits);
+        let readable = self.for_llm(question, &sources);
+        let gate = self.gate(readable.is_ok());
+        let mut answer = self.begin(asked, &retrieval, gate);
+        if let Some(reason) = self.refuses(&retrieval, gate) {
             watch(Event::Refused(reason));
             answer.reason = Some(reason);
             return Ok(answer);
         }
-        let sources = merge(&retrieval.hits);
         answer.answered = true;
-        match self.for_llm(question, &sources, watch) {
-            Some(readable) => {
+        match readable {
+            Ok(readable) => {
                 self.generate(question, &readable, &mut answer, interrupted, watch)?;
             }
-            None => self.extract(question, &retrieval, &sources, &mut answer, watch)?,
+            Err(why) => {
+                why.into_iter().for_each(&mut *watch);
+                self.extract(question, &retrieval, &sources, &mut answer, watch)?;
+            }
         }
         Ok(answer)
     }
 
+    /// The gate that a question passes before it is answered: careful if an LLM follows that can say
+    /// itself that the passages do not answer.
+    fn gate(&self, llm_follows: bool) -> Gate {
+        if llm_follows && self.llm.judges { Gate::Careful } else { Gate::Strict }
+    }
+
+    /// The gate for what was found for a question.
+    pub fn gate_of(&self, question: &str, retrieval: &Retrieval) -> Gate {
+        self.gate(self.for_llm(question, &merge(&retrieval.hits)).is_ok())
+    }
+
     /// Why a question should be refused rather than answered; `None` if it should be answered.
-    pub fn refuses(&self, retrieval: &Retrieval) -> Option<Reason> {
-        let Relevance { is_low, signals, .. } = retrieval.relevance;
+    pub fn refuses(&self, retrieval: &Retrieval, gate: Gate) -> Option<Reason> {
+        let Relevance { signals, .. } = retrieval.relevance;
         if self.retriever.index().chunk_count() == 0 {
             return Some(Reason::EmptyIndex);
         }
@@ -113,10 +129,11 @@ impl<'a> Answerer<'a> {
             return Some(Reason::NoMatch);
         }
         let reason = if signals.coverage > 0.0 { Reason::LowRelevance } else { Reason::NoMatch };
+        let is_low = retrieval.relevance.is_refused_by(gate);
         (is_low && !self.options.force).then_some(reason)
     }
 
-    fn begin(&self, asked: Asked, retrieval: &Retrieval) -> Answer {
+    fn begin(&self, asked: Asked, retrieval: &Retrieval, gate: Gate) -> Answer {
         let on_cpu = Some("cpu".to_owned());
         Answer {
             question: asked.typed.to_owned(),
@@ -125,6 +142,11 @@ impl<'a> Answerer<'a> {
                 .map(str::to_owned),
             answered: false,
             reason: None,
+            relevance: Judgement {
+                probability: retrieval.relevance.probability,
+                gate,
+                refused_below: retrieval.relevance.threshold(gate),
+            },
             mode: Mode::Extractive,
             answer: String::new(),
             citations: Vec::new(),
@@ -148,29 +170,27 @@ impl<'a> Answerer<'a> {
         }
     }
 
-    /// The passages to give the LLM, or `None` if it should not answer: because the user asked for
-    /// an extractive answer, or because it does not support the question's language or that of any
-    /// passage.
+    /// The passages to give the LLM. An error if it should not answer: because the user asked for an
+    /// extractive answer, or because it does not support the question's language or that of any
+    /// passage, which is an event.
     fn for_llm(
         &self,
         question: &str,
         sources: &[Source],
-        watch: &mut dyn FnMut(Event),
-    ) -> Option<Vec<Source>> {
+    ) -> Result<Vec<Source>, Option<Event<'static>>> {
         if self.options.extractive {
-            return None;
+            return Err(None);
         }
         let max_passages = self.llm.max_passages.unwrap_or(sources.len());
         let Some(languages) = &self.llm.languages else {
-            return Some(sources.iter().take(max_passages).cloned().collect());
+            return Ok(sources.iter().take(max_passages).cloned().collect());
         };
         let knows = |language: Language| {
             language.code().is_some_and(|code| languages.iter().any(|known| known == code))
         };
         let language = Language::of(question);
         if !knows(language) {
-            watch(Event::LlmNotFor(language));
-            return None;
+            return Err(Some(Event::LlmNotFor(language)));
         }
         let readable: Vec<Source> = sources
             .iter()
@@ -178,11 +198,7 @@ impl<'a> Answerer<'a> {
             .take(max_passages)
             .cloned()
             .collect();
-        if readable.is_empty() {
-            watch(Event::LlmCannotRead);
-            return None;
-        }
-        Some(readable)
+        if readable.is_empty() { Err(Some(Event::LlmCannotRead)) } else { Ok(readable) }
     }
 
     fn extract(
@@ -257,12 +273,17 @@ impl<'a> Answerer<'a> {
         watch: &mut dyn FnMut(Event),
     ) -> Result<Option<Messages>> {
         let retrieval = self.search(question)?;
-        if let Some(reason) = self.refuses(&retrieval) {
+        let readable = self.for_llm(question, &merge(&retrieval.hits));
+        if let Some(reason) = self.refuses(&retrieval, self.gate(readable.is_ok())) {
             watch(Event::Refused(reason));
             return Ok(None);
         }
-        let Some(sources) = self.for_llm(question, &merge(&retrieval.hits), watch) else {
-            return Ok(None);
+        let sources = match readable {
+            Ok(sources) => sources,
+            Err(why) => {
+                why.into_iter().for_each(watch);
+                return Ok(None);
+            }
         };
         let passages: Vec<Passage> = sources.into_iter().map(|source| source.passage).collect();
         self.options.prompt.render(question, &passages).map(Some)

@@ -22,7 +22,7 @@ use serde::Serialize;
 use crate::documents::Place;
 use crate::generation::local::SamplingOptions;
 use crate::prompt::PromptTemplate;
-use crate::retrieval::Hit;
+use crate::retrieval::{Gate, Hit};
 
 pub use answerer::Answerer;
 pub use citations::{document_name, without_citations};
@@ -91,6 +91,18 @@ pub enum Reason {
     MaxTokens,
     /// The server's content filter ended the answer.
     ContentFilter,
+}
+
+/// What retrieval made of a question, and which of its two gates decided (docs/retrieval.md).
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Judgement {
+    /// That the documents answer the question, 0 to 1.
+    pub probability: f32,
+    /// The gate that the question had to pass.
+    pub gate: Gate,
+    /// The probability below which that gate refuses; absent if relevance is not calibrated for the
+    /// embedder, and nothing is refused.
+    pub refused_below: Option<f32>,
 }
 
 /// A passage cited by an answer.
@@ -169,6 +181,8 @@ pub struct Answer {
     pub answered: bool,
     /// Why the answer is missing or incomplete.
     pub reason: Option<Reason>,
+    /// How likely the documents are to answer, as retrieval judges it.
+    pub relevance: Judgement,
     /// How it was produced.
     pub mode: Mode,
     /// Answer text; empty if `answered` is false.

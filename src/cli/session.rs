@@ -9,7 +9,7 @@ use anyhow::Result;
 use super::exit::Exit;
 use super::interrupt::Interruptible;
 use super::setup::Setup;
-use crate::answer::{Answer, Answerer, Conversation, Event, Reason, Unsupported};
+use crate::answer::{Answer, Answerer, Conversation, Event, Judgement, Reason, Unsupported};
 use crate::generation::local::placement::DeviceChoice;
 use crate::profile::Models;
 use crate::prompt::{Messages, line_of};
@@ -32,6 +32,10 @@ pub struct Session<'a> {
 
 impl<'a> Session<'a> {
     pub fn new(setup: &Setup, answerer: &'a Answerer<'a>, models: &'a Models) -> Self {
+        if models.relevance.is_none() {
+            let lang = setup.terminal.lang;
+            setup.terminal.say(&lang.relevance_not_calibrated(&setup.profile.embedder.name));
+        }
         Self {
             terminal: setup.terminal,
             answerer,
@@ -289,6 +293,10 @@ impl<'a> Narrator<'a> {
 }
 
 fn explain(terminal: Terminal, answer: &Answer) {
+    let Judgement { probability, gate, refused_below } = answer.relevance;
+    let refused_below = refused_below.map_or("-".to_owned(), |below| format!("{below:.2}"));
+    terminal
+        .say(&format!("   relevance {probability:.4}  refused below {refused_below}  gate {gate}"));
     for (i, hit) in answer.hits.iter().enumerate() {
         let scores = hit.scores;
         let rerank = scores.rerank.map_or("-".to_owned(), |score| format!("{score:.4}"));

@@ -19,6 +19,8 @@ pub struct LazyGenerator {
     pub languages: Option<Vec<String>>,
     /// Maximum number of passages it copes with at once; unlimited if absent.
     pub max_passages: Option<usize>,
+    /// Whether it can tell that passages do not answer a question.
+    pub judges: bool,
     pub source: LlmSource,
 }
 

@@ -2,9 +2,9 @@
 //!
 //! Document frequencies come from the backend; from there on, all backends score alike.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::text::analyze::{TermKind, is_unmarked, terms};
+use crate::text::analyze::{TermKind, fold, is_unmarked, terms, words_of_pair};
 
 /// BM25's k1, as in tantivy (Robertson and Zaragoza 2009, 3.1); b is 0.75.
 pub(crate) const K1: f32 = 1.2;
@@ -74,6 +74,32 @@ impl LexicalQuery {
     /// question and documents are in different languages.
     pub fn best_possible(&self) -> f32 {
         self.terms.iter().map(|term| term.idf * (K1 + 1.0)).sum()
+    }
+
+    /// The same terms with other weights: those that `idf` has for the words, and for a pair that of
+    /// its rarer word. `idf` is told whether words are matched without diacritics.
+    pub fn weighed_by(&self, idf: &dyn Fn(&str, TermKind) -> f32) -> Self {
+        let mut folded: BTreeMap<String, f32> = BTreeMap::new();
+        for term in self.terms.iter().filter(|term| term.kind == self.words) {
+            let own = idf(&term.text, self.words);
+            let known = folded.entry(fold(&term.text)).or_insert(own);
+            *known = known.max(own);
+        }
+        let weight = |term: &QueryTerm| match term.kind {
+            TermKind::Pairs => words_of_pair(&term.text)
+                .map(|word| {
+                    folded.get(word).copied().unwrap_or_else(|| idf(word, TermKind::Folded))
+                })
+                .fold(0.0, f32::max),
+            kind => idf(&term.text, kind),
+        };
+        let weighed = |term: &QueryTerm| QueryTerm {
+            kind: term.kind,
+            text: term.text.clone(),
+            doc_freq: term.doc_freq,
+            idf: weight(term),
+        };
+        Self { terms: self.terms.iter().map(weighed).collect(), words: self.words }
     }
 
     /// The idf of `word`'s first term; 0 if the question does not contain it.

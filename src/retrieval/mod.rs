@@ -19,7 +19,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::index::{ChunkId, Passage};
-pub use relevance::{Relevance, Signals};
+pub use relevance::{Gate, Relevance, Signals, Thresholds};
 pub use retriever::Retriever;
 pub use stages::{Candidate, Ranking, Stages};
 

@@ -4,6 +4,8 @@
 //! chance. So a logistic regression over several signals decides, with separate weights for
 //! same-language and cross-language pairs (docs/retrieval.md has the figures).
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::models::catalogue::{Calibration, Logistic};
@@ -14,15 +16,20 @@ use crate::text::language::Language;
 /// frequent words identify them.
 const SAME_LANGUAGE_COVERAGE: f32 = 0.1;
 
-/// Inputs of the relevance estimate.
+/// Chunks of an index for which the weight of its size counts nothing.
+const TYPICAL_CHUNKS: f32 = 100.0;
+/// The largest index whose size counts, about the largest that the weight was measured with.
+const MAX_CHUNKS: usize = 10_000;
+
+/// Inputs of the relevance estimate. None depends on what else is in the index, except by its size:
+/// words weigh what they weigh in general text, and token vectors are compared as they are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Signals {
     /// The highest cosine of any candidate, −1 to 1.
     pub cosine: f32,
-    /// The largest share of the question's idf weight covered by one of the top five passages, 0 to
-    /// 1.
+    /// The largest share of the question's weight covered by one of the top five passages, 0 to 1.
     pub coverage: f32,
-    /// The highest late-interaction score, −1 to 1; absent without that reranker.
+    /// The highest late-interaction score of any candidate, −1 to 1; absent without that reranker.
     #[serde(rename = "late")]
     pub maxsim: Option<f32>,
     /// Whether question and best passage are in different languages.
@@ -31,6 +38,9 @@ pub struct Signals {
     /// poorly.
     #[serde(default)]
     pub unmarked: bool,
+    /// Chunks in the index.
+    #[serde(default)]
+    pub chunks: usize,
 }
 
 /// Whether question and passage are in different languages; `coverage` is the share of the question
@@ -52,8 +62,40 @@ pub(super) fn is_unmarked_vietnamese(question: &str) -> bool {
 /// Probability, 0 to 1: 1 / (1 + exp(−(bias + Σ weight · signal))).
 fn probability(weights: &Logistic, signals: &Signals) -> f32 {
     let maxsim = weights.late * signals.maxsim.unwrap_or(0.0);
-    let sum = weights.cosine * signals.cosine + weights.coverage * signals.coverage + maxsim;
+    let size = (signals.chunks.clamp(1, MAX_CHUNKS) as f32 / TYPICAL_CHUNKS).ln();
+    let sum = weights.cosine * signals.cosine
+        + weights.coverage * signals.coverage
+        + weights.chunks * size
+        + maxsim;
     1.0 / (1.0 + (-(weights.bias + sum)).exp())
+}
+
+/// How sure retrieval must be that the documents do not answer before it refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Gate {
+    /// Nobody judges afterwards, so that what probably has no answer is refused.
+    Strict,
+    /// An LLM reads the passages afterwards, so that only the hopeless is refused.
+    Careful,
+}
+
+impl fmt::Display for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Strict => "strict",
+            Self::Careful => "careful",
+        })
+    }
+}
+
+/// Probabilities below which the two gates refuse.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Thresholds {
+    /// Of [`Gate::Strict`].
+    pub strict: f32,
+    /// Of [`Gate::Careful`].
+    pub careful: f32,
 }
 
 /// How likely the documents are to answer the question.
@@ -62,8 +104,8 @@ pub struct Relevance {
     /// 0 to 1. Without a calibration this is the mean of cosine and coverage: higher is better, but
     /// it is not a probability.
     pub probability: f32,
-    /// Whether the probability is below the threshold for answering.
-    pub is_low: bool,
+    /// Absent without a calibration: then nothing is refused.
+    pub thresholds: Option<Thresholds>,
     /// The inputs of the estimate.
     pub signals: Signals,
 }
@@ -72,19 +114,33 @@ impl Relevance {
     pub(super) fn new(signals: Signals, calibration: Option<&Calibration>) -> Self {
         let Some(calibration) = calibration else {
             let probability = f32::midpoint(signals.cosine, signals.coverage);
-            return Self { probability, is_low: false, signals };
+            return Self { probability, thresholds: None, signals };
         };
-        let (weights, refuse_below) = match (signals.maxsim, signals.across_languages) {
-            (Some(_), false) if signals.unmarked => {
-                (&calibration.unmarked, calibration.unmarked.refuse_below)
-            }
-            (Some(_), false) => (&calibration.within, calibration.within.refuse_below),
-            (Some(_), true) => (&calibration.across, calibration.across.refuse_below),
-            (None, false) => (&calibration.without_late, calibration.without_late.refuse_below),
-            (None, true) => (&calibration.without_late, 0.0),
+        let weights = match (signals.maxsim, signals.across_languages) {
+            (Some(_), false) if signals.unmarked => &calibration.unmarked,
+            (Some(_), false) => &calibration.within,
+            (Some(_), true) => &calibration.across,
+            (None, _) => &calibration.without_late,
+        };
+        let thresholds = match (signals.maxsim, signals.across_languages) {
+            (None, true) => Thresholds { strict: 0.0, careful: 0.0 },
+            _ => Thresholds { strict: weights.strict, careful: weights.careful },
         };
         let probability = probability(weights, &signals);
-        Self { probability, is_low: probability < refuse_below, signals }
+        Self { probability, thresholds: Some(thresholds), signals }
+    }
+
+    /// The probability below which a gate refuses; absent without a calibration.
+    pub fn threshold(&self, gate: Gate) -> Option<f32> {
+        self.thresholds.map(|thresholds| match gate {
+            Gate::Strict => thresholds.strict,
+            Gate::Careful => thresholds.careful,
+        })
+    }
+
+    /// Whether a gate refuses.
+    pub fn is_refused_by(&self, gate: Gate) -> bool {
+        self.threshold(gate).is_some_and(|threshold| self.probability < threshold)
     }
 }
 
@@ -97,7 +153,8 @@ mod tests {
             cosine,
             late,
             bias,
-            refuse_below: 0.5,
+            strict: 0.5,
+            careful: 0.4,
             ..Logistic::default()
         };
         Calibration {
@@ -119,16 +176,43 @@ mod tests {
         assert!((judged(0.5, Some(0.5), false).probability - 0.5).abs() < 1e-6);
         let across = judged(0.5, Some(0.5), true);
         assert!((across.probability - 1.0 / (1.0 + (-1f32).exp())).abs() < 1e-6);
-        assert!(judged(0.5, Some(0.49), false).is_low && !judged(0.5, Some(0.49), true).is_low);
+        assert!(is_low(judged(0.5, Some(0.49), false)) && !is_low(judged(0.5, Some(0.49), true)));
         let unmarked = Signals { maxsim: Some(0.2), unmarked: true, ..Signals::default() };
-        assert!(Relevance::new(unmarked, Some(&calibration())).is_low);
-        assert!(judged(0.49, None, false).is_low && !judged(0.51, None, false).is_low);
+        assert!(is_low(Relevance::new(unmarked, Some(&calibration()))));
+        assert!(is_low(judged(0.49, None, false)) && !is_low(judged(0.51, None, false)));
+    }
+
+    fn is_low(relevance: Relevance) -> bool {
+        relevance.is_refused_by(Gate::Strict)
+    }
+
+    #[test]
+    fn where_an_llm_judges_afterwards_only_the_hopeless_is_refused() {
+        // Probabilities of 0.475, between the gates, and of 0.27, below both.
+        let (doubtful, hopeless) = (judged(0.45, Some(0.5), false), judged(0.0, Some(0.5), false));
+        assert!(doubtful.is_refused_by(Gate::Strict) && !doubtful.is_refused_by(Gate::Careful));
+        assert!(hopeless.is_refused_by(Gate::Strict) && hopeless.is_refused_by(Gate::Careful));
+        assert_eq!(doubtful.threshold(Gate::Careful), Some(0.4));
+    }
+
+    #[test]
+    fn the_best_of_many_passages_says_less() {
+        let mut calibration = calibration();
+        calibration.within.chunks = -1.0;
+        let of = |chunks| {
+            let signals = Signals { cosine: 0.5, maxsim: Some(0.5), chunks, ..Signals::default() };
+            Relevance::new(signals, Some(&calibration)).probability
+        };
+        assert!((of(100) - 0.5).abs() < 1e-6);
+        assert!((of(300) - 0.25).abs() < 1e-6, "odds of 1 : 3");
+        assert_eq!(of(0), of(1), "an index that is empty");
+        assert_eq!(of(MAX_CHUNKS), of(1_000_000), "more than was measured");
     }
 
     #[test]
     fn nothing_is_refused_without_calibration_or_across_languages_without_late_interaction() {
-        assert!(!judged(-1.0, None, true).is_low);
-        assert!(!Relevance::new(Signals::default(), None).is_low);
+        assert!(!is_low(judged(-1.0, None, true)));
+        assert!(!is_low(Relevance::new(Signals::default(), None)));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::index::{ChunkId, Index, LexicalQuery, Passage, Searched};
 use crate::models::LazyModel;
 use crate::models::catalogue::Calibration;
 use crate::text::analyze::words;
+use crate::text::background;
 
 /// Candidates per search.
 pub(super) const MAX_CANDIDATES: usize = 50;
@@ -200,7 +201,9 @@ impl<'a> Retriever<'a> {
             .collect();
         // Candidates that are not reranked stay below those that are.
         let reranked = reranked.min(ranked.len());
-        let maxsim = self.rerank(question, candidates, &mut ranked[..reranked])?;
+        // Judged by what words weigh in general: in an index about one thing, its words weigh nothing.
+        let general = candidates.lexical.weighed_by(&background::weight);
+        let maxsim = self.rerank(question, candidates, &general, &mut ranked[..reranked])?;
         ranked[..reranked].sort_by(|a, b| b.score.total_cmp(&a.score).then(a.chunk.cmp(&b.chunk)));
         let mut hits = ranked
             .into_iter()
@@ -210,17 +213,18 @@ impl<'a> Retriever<'a> {
                 Ok(Hit { chunk, passage, score, scores, copies: Vec::new() })
             })
             .collect::<Result<Vec<Hit>>>()?;
-        let relevance = self.relevance(question, candidates, &hits, maxsim);
+        let relevance = self.relevance(question, candidates, &general, &hits, maxsim);
         hits.truncate(limit);
         Ok((hits, relevance))
     }
 
-    /// Sets the candidates' rerank scores, if there is a reranker. Returns the highest
-    /// late-interaction score if that is the reranker.
+    /// Sets the candidates' rerank scores, if there is a reranker. If that is late interaction,
+    /// returns the highest score by which relevance is judged, with the words weighed as in `general`.
     fn rerank(
         &self,
         question: &str,
         candidates: &Candidates,
+        general: &LexicalQuery,
         ranked: &mut [Ranked],
     ) -> Result<Option<f32>> {
         match self.reranker {
@@ -230,9 +234,7 @@ impl<'a> Retriever<'a> {
                 Ok(None)
             }
             Some(Reranker::LateInteraction) => {
-                self.compare_tokens(question, candidates, ranked)?;
-                let scores = ranked.iter().filter_map(|one| one.scores.rerank);
-                Ok(Some(scores.fold(0.0, f32::max)))
+                self.compare_tokens(question, candidates, general, ranked).map(Some)
             }
         }
     }
@@ -256,21 +258,29 @@ impl<'a> Retriever<'a> {
         Ok(())
     }
 
+    /// Sets the late-interaction scores, by which candidates are ranked, and returns the highest of
+    /// those by which relevance is judged: of vectors as they are, because the mean of an index about
+    /// one thing is that thing.
     fn compare_tokens(
         &self,
         question: &str,
         candidates: &Candidates,
+        general: &LexicalQuery,
         ranked: &mut [Ranked],
-    ) -> Result<()> {
+    ) -> Result<f32> {
         let lexical = &candidates.lexical;
-        let idf = |word: &str| lexical.word_idf(word);
-        let tokens = query_tokens(question, &candidates.embedding, &idf);
-        let late_interaction = LateInteraction::new(&self.mean_token, tokens);
+        let tokens = |query: &LexicalQuery| {
+            query_tokens(question, &candidates.embedding, &|word| query.word_idf(word))
+        };
+        let ranking = LateInteraction::new(&self.mean_token, tokens(lexical));
+        let judging = LateInteraction::new(&[], tokens(general));
         let chunks: Vec<ChunkId> = ranked.iter().map(|one| one.chunk).collect();
         let mut ranked = ranked.iter_mut();
+        let mut best = 0f32;
         self.index.token_vectors(&chunks, &mut |tokens| {
             let Some(one) = ranked.next() else { return };
-            let maxsim = late_interaction.maxsim(tokens);
+            best = best.max(judging.maxsim(&tokens));
+            let maxsim = ranking.maxsim(&tokens);
             one.scores.rerank = Some(maxsim);
             // Without diacritics the embedder's token vectors are too poor to rank by.
             if !candidates.unmarked {
@@ -278,7 +288,7 @@ impl<'a> Retriever<'a> {
                 one.score = fuse::with_maxsim(one.scores.dense, bm25, maxsim);
             }
         })?;
-        Ok(())
+        Ok(best)
     }
 
     /// `maxsim` is the highest late-interaction score.
@@ -286,10 +296,11 @@ impl<'a> Retriever<'a> {
         &self,
         question: &str,
         candidates: &Candidates,
+        general: &LexicalQuery,
         hits: &[Hit],
         maxsim: Option<f32>,
     ) -> Relevance {
-        let covered = |hit: &Hit| candidates.lexical.coverage(&hit.passage.text_to_search());
+        let covered = |hit: &Hit| general.coverage(&hit.passage.text_to_search());
         let coverage = hits.iter().take(COVERAGE_CANDIDATES).map(covered).fold(0.0, f32::max);
         let first = hits.first().map_or("", |hit| hit.passage.text.as_str());
         let signals = Signals {
@@ -298,12 +309,13 @@ impl<'a> Retriever<'a> {
             maxsim,
             unmarked: candidates.unmarked,
             across_languages: relevance::across_languages(question, first, coverage),
+            chunks: self.index.chunk_count(),
         };
         Relevance::new(signals, self.calibration)
     }
 }
 
-/// The question's tokens, each with the idf of the word it belongs to.
+/// The question's tokens, each with the weight of the word it belongs to.
 fn query_tokens(
     question: &str,
     embedding: &Embedding,

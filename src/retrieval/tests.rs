@@ -1,6 +1,6 @@
-use super::Retriever;
 use super::fixture::Notes;
 use super::rerank::Reranker;
+use super::{Gate, Retriever};
 use crate::models::catalogue::{Calibration, Logistic};
 
 const TEXTS: [&str; 3] = [
@@ -20,13 +20,16 @@ fn models_load_at_the_first_question() {
     assert_eq!(retrieval.hits.len(), 2);
     assert!(retrieval.hits[0].passage.document.ends_with("0.txt"), "{:?}", retrieval.hits);
     assert!(retrieval.hits.iter().all(|hit| hit.scores.rerank.is_none()));
-    assert!(!retrieval.relevance.is_low, "without a calibration nothing is refused");
+    assert!(
+        !retrieval.relevance.is_refused_by(Gate::Strict),
+        "without a calibration nothing is refused"
+    );
 }
 
 #[test]
 fn reranking_and_calibration_are_handed_in() {
     let notes = Notes::of(&TEXTS);
-    let refuses_all = Logistic { bias: -9.0, refuse_below: 0.5, ..Logistic::default() };
+    let refuses_all = Logistic { bias: -9.0, strict: 0.5, ..Logistic::default() };
     let calibration = Calibration {
         within: refuses_all,
         across: refuses_all,
@@ -39,7 +42,8 @@ fn reranking_and_calibration_are_handed_in() {
     let retrieval = retriever.retrieve(QUESTION, 3).unwrap();
     assert!(retrieval.hits.iter().all(|hit| hit.scores.rerank.is_some()));
     assert!(retrieval.hits.is_sorted_by(|a, b| a.score >= b.score));
-    assert!(retrieval.relevance.is_low);
+    assert!(retrieval.relevance.is_refused_by(Gate::Strict));
+    assert!(!retrieval.relevance.is_refused_by(Gate::Careful));
     let stages = retriever.stages(QUESTION, 3, true).unwrap();
     assert_eq!(stages.reranked.unwrap().documents.len(), 3);
     assert_eq!(stages.candidates.len(), 3);

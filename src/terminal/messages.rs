@@ -239,6 +239,17 @@ impl Lang {
         }
     }
 
+    pub(crate) fn relevance_not_calibrated(self, embedder: &str) -> String {
+        match self {
+            Self::Vi => format!(
+                "   ℹ️  Chưa hiệu chỉnh mức liên quan cho {embedder}: không câu hỏi nào bị từ chối vì tài liệu không có lời đáp."
+            ),
+            Self::En => format!(
+                "   ℹ️  Relevance is not calibrated for {embedder}: no question is refused because the documents do not answer it."
+            ),
+        }
+    }
+
     pub(crate) fn llm_not_for(self, name: &str, language: Language) -> String {
         match self {
             Self::Vi => format!(

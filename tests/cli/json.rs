@@ -21,7 +21,8 @@ fn shape(value: &Value) -> Value {
 
 fn answer_shape(llm: &Value, citation: &Value) -> Value {
     json!({
-        "question": "string", "searched": null, "answered": "bool", "reason": llm["reason"], "mode": "string",
+        "question": "string", "searched": null, "answered": "bool", "reason": llm["reason"],
+        "relevance": { "probability": "number", "gate": "string", "refused_below": null }, "mode": "string",
         "answer": "string", "citations": [citation], "unsupported": [], "model": llm["model"],
         "placement": { "embedder": "string", "reranker": "string", "llm": llm["model"] },
         "timings_ms": {
@@ -108,6 +109,31 @@ fn a_question_that_the_documents_do_not_answer_is_answered_so() {
     assert_eq!(answer["answer"], "");
     assert_eq!(answer["citations"], json!([]));
     assert_eq!(answer["model"], Value::Null);
+}
+
+/// Nobody reads a quotation before it is shown, but an LLM reads its passages.
+#[test]
+fn what_a_quotation_would_refuse_an_llm_that_follows_is_asked() {
+    let sandbox = Sandbox::new();
+    let profile = ["--profile", "tiny-careful"];
+    sandbox.run(&[&profile[..], &["index", "notes/tokenization.md"]].concat()).exits(0);
+    let ask = |args: &[&str]| {
+        sandbox.run(&[&profile[..], &["--json", "--max-tokens", "4"], args].concat())
+    };
+    let generated = ask(&[ENGLISH]).exits(0).json();
+    assert_eq!(generated["mode"], "generative");
+    assert_eq!(generated["relevance"]["gate"], "careful");
+    assert_eq!(generated["relevance"]["refused_below"], 0.0);
+    // Quoted because that was asked for, and because the LLM does not write the language.
+    for args in [&["--extractive", ENGLISH][..], &[VIETNAMESE]] {
+        let refused = ask(args).exits(3).json();
+        assert_eq!(refused["relevance"]["gate"], "strict", "{refused}");
+        assert_eq!(refused["relevance"]["refused_below"], 1.0);
+    }
+    // One that cannot judge changes nothing.
+    let args = [&["--profile", "tiny-unjudging", "--json", ENGLISH][..]].concat();
+    let refused = sandbox.run(&args).exits(3).json();
+    assert_eq!(refused["relevance"]["gate"], "strict");
 }
 
 #[test]

@@ -32,6 +32,7 @@ fn llm(loads: &Arc<AtomicUsize>) -> LazyGenerator {
         context: 4096,
         languages: None,
         max_passages: None,
+        judges: true,
         source: LlmSource::Local(Box::new(LazyModel::new(load))),
     }
 }

@@ -265,7 +265,7 @@ fn reranker(
                 let token = |vector: &Vec<f32>| QueryToken { vector: vector.clone(), weight: 1.0 };
                 let late = LateInteraction::new(&mean, query.iter().map(token).collect());
                 black_box(
-                    passages.iter().map(|passage| late.maxsim(vectors(passage))).sum::<f32>(),
+                    passages.iter().map(|passage| late.maxsim(&vectors(passage))).sum::<f32>(),
                 );
                 Ok(())
             })?

@@ -69,10 +69,7 @@ fn measure(setup: &Setup, cli: &Cli, args: &EvalArgs, path: &Path) -> Result<Exi
         questions_file: path.display().to_string(),
         questions: asked.len(),
         stages: eval::stages(&asked),
-        refusal: eval::refusals(
-            &asked,
-            models.relevance.map(|relevance| relevance.within.refuse_below),
-        ),
+        refusal: eval::refusals(&asked, models.relevance.map(|relevance| relevance.within.strict)),
         answers: eval::answers(&asked, &models.llm.name),
         per_question: eval::per_question(asked),
     };

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::measure::eval::{Answers, Comparison, Estimate, Refusal, Report};
+use crate::measure::eval::{Answers, Comparison, Estimate, Outcome, Refusal, Report};
 use crate::terminal::Lang;
 
 /// Most points shown of the refusal curve.
@@ -41,7 +41,7 @@ pub fn report(report: &Report, lang: Lang) -> String {
 }
 
 fn refusal(refusal: &Refusal, lang: Lang) -> Vec<String> {
-    let Refusal { answerable, unanswerable, threshold, precision, recall, auroc, .. } = refusal;
+    let Refusal { answerable, unanswerable, auroc, .. } = refusal;
     let counts = match lang {
         Lang::Vi => {
             format!("Từ chối: {answerable} câu có lời đáp, {unanswerable} câu không có")
@@ -51,33 +51,37 @@ fn refusal(refusal: &Refusal, lang: Lang) -> Vec<String> {
         }
     };
     let auroc = auroc.map_or_else(String::new, |auroc| format!("; AUROC {auroc:.3}"));
-    let words = (
+    let heads = [
         lang.pick("ngưỡng", "threshold"),
         lang.pick("độ chính xác", "precision"),
         lang.pick("độ phủ", "recall"),
-    );
-    let row = |threshold: &str, precision, recall| {
-        format!("  {threshold:12} {:>14} {:>10}", share(precision), share(recall))
+        lang.pick("từ chối nhầm", "false refusals"),
+    ];
+    let outcome = |name: &str, Outcome { precision, recall, false_refusals }: Outcome| {
+        let [precision, recall, wrong] = [precision, recall, false_refusals].map(share);
+        format!("  {name:18} {precision:>14} {recall:>10} {wrong:>16}")
     };
-    let configured = threshold.map_or_else(
-        || lang.pick("không có", "none").to_owned(),
-        |threshold| format!("{threshold:.3} *"),
-    );
+    let (precision, recall, false_refusals) =
+        (refusal.precision, refusal.recall, refusal.false_refusals);
+    let in_use = lang.pick("đang dùng", "in use");
     let mut lines = vec![
         String::new(),
         counts + &auroc,
-        format!("  {:12} {:>14} {:>10}", words.0, words.1, words.2),
-        row(&configured, *precision, *recall),
+        format!("  {:18} {:>14} {:>10} {:>16}", heads[0], heads[1], heads[2], heads[3]),
+        outcome(in_use, Outcome { precision, recall, false_refusals }),
     ];
+    let gates = [
+        (lang.pick("chặt", "strict gate"), refusal.strict),
+        (lang.pick("thận trọng", "careful gate"), refusal.careful),
+    ];
+    for (name, gate) in gates {
+        lines.extend(gate.map(|gate| outcome(name, gate)));
+    }
     let step = refusal.curve.len().div_ceil(MAX_POINTS).max(1);
-    lines.extend(
-        refusal
-            .curve
-            .iter()
-            .step_by(step)
-            .map(|point| row(&format!("{:.3}", point.threshold), point.precision, point.recall)),
-    );
-    lines.push(format!("  * {}", lang.pick("đang dùng", "in use")));
+    lines.extend(refusal.curve.iter().step_by(step).map(|point| {
+        let (precision, recall) = (share(point.precision), share(point.recall));
+        format!("  {:<18.3} {precision:>14} {recall:>10}", point.threshold)
+    }));
     lines
 }
 

@@ -23,7 +23,7 @@ pub use compare::{Comparison, compare};
 pub use documents::Documents;
 pub use metrics::Measures;
 pub use questions::{Question, read};
-pub use refusal::Refusal;
+pub use refusal::{Outcome, Refusal};
 pub use report::{Answers, QuestionScores, Report, STAGES, Stage};
 
 use crate::answer::{Answerer, Conversation, Event, Mode};
@@ -73,6 +73,7 @@ impl Evaluator<'_> {
                 scores.insert(stage.to_owned(), measure(&ranking.documents, &question.relevant));
             }
         }
+        let gate = self.answerer.gate_of(&question.text, &stages.retrieval);
         let (answer, facts) = match self.with_llm {
             true => Some(self.answer(question, interrupted)?).unzip(),
             false => (None, None),
@@ -82,7 +83,8 @@ impl Evaluator<'_> {
             answerable: question.answerable,
             relevance: stages.retrieval.relevance.probability,
             signals: Some(stages.retrieval.relevance.signals),
-            refused: self.answerer.refuses(&stages.retrieval).is_some(),
+            thresholds: stages.retrieval.relevance.thresholds,
+            refused: self.answerer.refuses(&stages.retrieval, gate).is_some(),
             scores,
             answer,
             candidates: candidates(&stages, question),
@@ -173,6 +175,7 @@ pub fn refusals(asked: &[Asked], threshold: Option<f32>) -> Option<Refusal> {
         .map(|Asked { scores, .. }| Case {
             answerable: scores.answerable,
             relevance: scores.relevance,
+            thresholds: scores.thresholds,
             refused: scores.refused,
         })
         .collect();

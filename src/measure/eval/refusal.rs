@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::retrieval::Thresholds;
+
 /// Most thresholds on the curve.
 const MAX_POINTS: usize = 40;
 
@@ -13,6 +15,8 @@ pub struct Case {
     pub answerable: bool,
     /// The `probability` of [`crate::retrieval::Retrieval::relevance`].
     pub relevance: f32,
+    /// Absent without a calibration.
+    pub thresholds: Option<Thresholds>,
     pub refused: bool,
 }
 
@@ -27,11 +31,31 @@ pub struct Refusal {
     pub precision: Option<f64>,
     /// Share of unanswerable questions that were refused; absent if there are none.
     pub recall: Option<f64>,
+    /// Share of answerable questions that were refused; absent if there are none.
+    #[serde(default)]
+    pub false_refusals: Option<f64>,
+    /// What the strict gate alone would do; absent without a calibration.
+    #[serde(default)]
+    pub strict: Option<Outcome>,
+    /// What the careful gate alone would do; absent without a calibration.
+    #[serde(default)]
+    pub careful: Option<Outcome>,
     /// Probability that an answerable question has a higher relevance than an unanswerable one;
     /// absent unless there are both kinds.
     pub auroc: Option<f64>,
     /// The effect of other thresholds, ascending.
     pub curve: Vec<Point>,
+}
+
+/// What a gate does to all questions.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// As [`Refusal::precision`].
+    pub precision: Option<f64>,
+    /// As [`Refusal::recall`].
+    pub recall: Option<f64>,
+    /// As [`Refusal::false_refusals`].
+    pub false_refusals: Option<f64>,
 }
 
 /// The effect of refusing everything below a threshold.
@@ -45,7 +69,12 @@ pub struct Point {
 /// Scores what was refused, and what other thresholds would refuse.
 pub fn refusal(cases: &[Case], threshold: Option<f32>) -> Refusal {
     let answerable = cases.iter().filter(|case| case.answerable).count();
-    let (precision, recall) = precision_recall(cases, |case| case.refused);
+    let Outcome { precision, recall, false_refusals } = outcome(cases, |case| case.refused);
+    let gate = |of: fn(Thresholds) -> f32| {
+        cases.iter().any(|case| case.thresholds.is_some()).then(|| {
+            outcome(cases, |case| case.thresholds.is_some_and(|gates| case.relevance < of(gates)))
+        })
+    };
     let mut thresholds: Vec<f32> = cases.iter().map(|case| case.relevance).collect();
     thresholds.sort_by(f32::total_cmp);
     thresholds.dedup();
@@ -55,7 +84,8 @@ pub fn refusal(cases: &[Case], threshold: Option<f32>) -> Refusal {
         .skip(step - 1)
         .step_by(step)
         .map(|threshold| {
-            let (precision, recall) = precision_recall(cases, |case| case.relevance < threshold);
+            let Outcome { precision, recall, .. } =
+                outcome(cases, |case| case.relevance < threshold);
             Point { threshold, precision, recall }
         })
         .collect();
@@ -65,16 +95,24 @@ pub fn refusal(cases: &[Case], threshold: Option<f32>) -> Refusal {
         threshold,
         precision,
         recall,
+        false_refusals,
+        strict: gate(|gates| gates.strict),
+        careful: gate(|gates| gates.careful),
         auroc: auroc(cases),
         curve,
     }
 }
 
-fn precision_recall(cases: &[Case], refused: impl Fn(&Case) -> bool) -> (Option<f64>, Option<f64>) {
+fn outcome(cases: &[Case], refused: impl Fn(&Case) -> bool) -> Outcome {
     let count = |matches: &dyn Fn(&Case) -> bool| cases.iter().filter(|case| matches(case)).count();
     let right = count(&|case| refused(case) && !case.answerable);
-    let share = |of: usize| (of > 0).then(|| right as f64 / of as f64);
-    (share(count(&refused)), share(count(&|case| !case.answerable)))
+    let wrong = count(&|case| refused(case) && case.answerable);
+    let share = |some: usize, of: usize| (of > 0).then(|| some as f64 / of as f64);
+    Outcome {
+        precision: share(right, right + wrong),
+        recall: share(right, count(&|case| !case.answerable)),
+        false_refusals: share(wrong, count(&|case| case.answerable)),
+    }
 }
 
 /// The Mann–Whitney U statistic divided by the number of pairs; ties count half.
@@ -97,8 +135,13 @@ mod tests {
     use super::*;
 
     fn cases(of: &[(bool, f32)]) -> Vec<Case> {
-        let case =
-            |&(answerable, relevance)| Case { answerable, relevance, refused: relevance < 3.0 };
+        let thresholds = Some(Thresholds { strict: 3.0, careful: 1.5 });
+        let case = |&(answerable, relevance)| Case {
+            answerable,
+            relevance,
+            thresholds,
+            refused: relevance < 3.0,
+        };
         of.iter().map(case).collect()
     }
 
@@ -110,6 +153,10 @@ mod tests {
         // Refused: 2.0, 1.0 and 2.5, the last two rightly, out of three unanswerable ones.
         assert_eq!(refusal.precision, Some(2.0 / 3.0));
         assert_eq!(refusal.recall, Some(2.0 / 3.0));
+        assert_eq!(refusal.false_refusals, Some(0.5));
+        let careful = refusal.careful.unwrap();
+        assert_eq!((careful.recall, careful.false_refusals), (Some(1.0 / 3.0), Some(0.0)));
+        assert_eq!(refusal.strict.unwrap().recall, refusal.recall);
         // Of six pairs, 5.0 wins three and 2.0 wins one.
         assert_eq!(refusal.auroc, Some(4.0 / 6.0));
         let at = |threshold| *refusal.curve.iter().find(|p| p.threshold == threshold).unwrap();

@@ -8,7 +8,7 @@ use super::answers::Likeness;
 use super::bootstrap::Estimate;
 use super::metrics::Measures;
 use super::refusal::Refusal;
-use crate::retrieval::Signals;
+use crate::retrieval::{Signals, Thresholds};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
@@ -78,6 +78,9 @@ pub struct QuestionScores {
     /// The inputs of `relevance`; absent in reports of older versions.
     #[serde(default)]
     pub signals: Option<Signals>,
+    /// The thresholds of both gates; absent without a calibration, and in reports of older versions.
+    #[serde(default)]
+    pub thresholds: Option<Thresholds>,
     pub refused: bool,
     /// By stage; empty if the question does not name its relevant documents.
     pub scores: BTreeMap<String, Measures<f64>>,

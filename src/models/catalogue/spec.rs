@@ -81,7 +81,7 @@ pub struct Calibration {
     pub without_late: Logistic,
 }
 
-/// Weights of a logistic regression over retrieval signals.
+/// Weights of a logistic regression over retrieval signals, and the thresholds of its gates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Logistic {
@@ -91,10 +91,15 @@ pub struct Logistic {
     pub coverage: f32,
     /// Weight of the best late-interaction score.
     pub late: f32,
+    /// Weight of ln(chunks / 100): the best of many passages is nearer than the best of few.
+    pub chunks: f32,
     /// Intercept.
     pub bias: f32,
-    /// Questions with a lower probability are refused; 0 refuses none.
-    pub refuse_below: f32,
+    /// Questions with a lower probability are refused where nobody judges after the gate: the answer
+    /// is quoted, or its LLM cannot judge. 0 refuses none.
+    pub strict: f32,
+    /// The same where an LLM reads the passages and may still say that they do not answer.
+    pub careful: f32,
 }
 
 /// The reranker-specific part of an entry.
@@ -139,6 +144,15 @@ pub struct LlmSpec {
     /// Maximum number of passages it copes with in tests; limited only by its context if absent.
     #[serde(default)]
     pub passages: Option<usize>,
+    /// Whether it can tell that passages do not answer a question, so that retrieval refuses only
+    /// what is hopeless.
+    #[serde(default = "capable")]
+    pub judges: bool,
+}
+
+/// What an LLM is taken to be unless our own trials showed otherwise.
+fn capable() -> bool {
+    true
 }
 
 /// The role-specific part of an entry.

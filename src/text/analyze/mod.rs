@@ -23,6 +23,7 @@ use std::ops::Range;
 
 use tantivy::tokenizer::{Token, TokenStream, Tokenizer};
 
+pub use spelling::{exact, fold};
 pub use words::words;
 
 /// Version of the way from a text to its terms. It is raised when that changes: an index keeps the
@@ -232,6 +233,11 @@ impl TokenStream for TermStream {
     fn token_mut(&mut self) -> &mut Token {
         &mut self.token
     }
+}
+
+/// The two words of a term of [`TermKind::Pairs`].
+pub fn words_of_pair(pair: &str) -> impl Iterator<Item = &str> {
+    pair.split(PAIR_JOINT)
 }
 
 /// Whether the text is written without any mark, so that folding changes nothing.

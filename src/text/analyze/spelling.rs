@@ -61,13 +61,13 @@ pub(super) fn push_word(word: &str, kind: TermKind, text: &mut String) {
 }
 
 /// Lower case, without compatibility characters, composed, and in one spelling.
-pub(super) fn exact(word: &str) -> String {
+pub fn exact(word: &str) -> String {
     let lower: String = word.nfkc().flat_map(char::to_lowercase).nfkc().collect();
     vietnamese::one_spelling(vietnamese::right_letters(lower))
 }
 
 /// Latin letters lose their marks; other scripts keep theirs, which are letters of their own.
-pub(super) fn fold(word: &str) -> String {
+pub fn fold(word: &str) -> String {
     word.nfd()
         .filter(|c| !('\u{300}'..='\u{36f}').contains(c))
         .map(|c| if c == 'đ' { 'd' } else { c })
