@@ -256,12 +256,13 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + rest
 }
 
-/// Scales `vector` to length 1; leaves a zero vector as it is.
-pub fn normalize(vector: &mut [f32]) {
+/// Scales `vector` to length 1, and returns the length that it had; leaves a zero vector as it is.
+pub fn normalize(vector: &mut [f32]) -> f32 {
     let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
     if length > 0.0 {
         for value in vector {
             *value /= length;
         }
     }
+    length
 }

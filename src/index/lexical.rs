@@ -124,3 +124,46 @@ impl LexicalQuery {
         if total > 0.0 { covered / total } else { 0.0 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A question to an index of one chunk that has all of its words.
+    fn one_topic(question: &str) -> LexicalQuery {
+        let terms = QuestionTerms::of(question);
+        let doc_freqs = vec![1; terms.terms.len()];
+        terms.weighed(&doc_freqs, 1)
+    }
+
+    #[test]
+    fn a_pair_weighs_as_much_as_its_rarer_word() {
+        let idf = |word: &str, kind: TermKind| match (word, kind) {
+            ("của", TermKind::Exact) => 0.5,
+            ("chung", TermKind::Exact) => 3.0,
+            ("cư", TermKind::Exact) => 7.0,
+            other => panic!("{other:?} is no word of the question"),
+        };
+        let query = one_topic("của chung cư").weighed_by(&idf);
+        let weights: Vec<(&str, f32)> =
+            query.terms.iter().map(|term| (term.text.as_str(), term.idf)).collect();
+        let pairs = [("chung\u{1f}cu", 7.0), ("cua\u{1f}chung", 3.0)];
+        assert_eq!(weights[..3], [("chung", 3.0), ("cư", 7.0), ("của", 0.5)]);
+        assert_eq!(weights[3..], pairs);
+        assert_eq!(query.word_idf("Chung"), 3.0);
+        // "chung", "cư" and their pair, of 20.5 together.
+        assert!((query.coverage("Chung cư Hoa Sen") - 17.0 / 20.5).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_question_without_marks_is_weighed_without_them() {
+        let mut kinds = BTreeSet::new();
+        let seen = std::cell::RefCell::new(&mut kinds);
+        let query = one_topic("chung cu").weighed_by(&|_, kind| {
+            seen.borrow_mut().insert(kind);
+            2.0
+        });
+        assert!(query.terms.iter().all(|term| term.idf == 2.0));
+        assert_eq!(kinds, BTreeSet::from([TermKind::Folded]));
+    }
+}

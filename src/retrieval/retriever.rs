@@ -258,9 +258,8 @@ impl<'a> Retriever<'a> {
         Ok(())
     }
 
-    /// Sets the late-interaction scores, by which candidates are ranked, and returns the highest of
-    /// those by which relevance is judged: of vectors as they are, because the mean of an index about
-    /// one thing is that thing.
+    /// Sets the late-interaction scores by which candidates are ranked, and returns the highest of those
+    /// by which relevance is judged.
     fn compare_tokens(
         &self,
         question: &str,
@@ -269,23 +268,21 @@ impl<'a> Retriever<'a> {
         ranked: &mut [Ranked],
     ) -> Result<f32> {
         let lexical = &candidates.lexical;
-        let tokens = |query: &LexicalQuery| {
-            query_tokens(question, &candidates.embedding, &|word| query.word_idf(word))
-        };
-        let ranking = LateInteraction::new(&self.mean_token, tokens(lexical));
-        let judging = LateInteraction::new(&[], tokens(general));
+        let weights = |word: &str| [lexical.word_idf(word), general.word_idf(word)];
+        let tokens = query_tokens(question, &candidates.embedding, &weights);
+        let late_interaction = LateInteraction::new(&self.mean_token, tokens);
         let chunks: Vec<ChunkId> = ranked.iter().map(|one| one.chunk).collect();
         let mut ranked = ranked.iter_mut();
         let mut best = 0f32;
         self.index.token_vectors(&chunks, &mut |tokens| {
             let Some(one) = ranked.next() else { return };
-            best = best.max(judging.maxsim(&tokens));
-            let maxsim = ranking.maxsim(&tokens);
-            one.scores.rerank = Some(maxsim);
+            let maxsim = late_interaction.maxsim(tokens);
+            best = best.max(maxsim.plain);
+            one.scores.rerank = Some(maxsim.centred);
             // Without diacritics the embedder's token vectors are too poor to rank by.
             if !candidates.unmarked {
                 let bm25 = fuse::normalized_bm25(one.scores.bm25, lexical.best_possible());
-                one.score = fuse::with_maxsim(one.scores.dense, bm25, maxsim);
+                one.score = fuse::with_maxsim(one.scores.dense, bm25, maxsim.centred);
             }
         })?;
         Ok(best)
@@ -315,14 +312,15 @@ impl<'a> Retriever<'a> {
     }
 }
 
-/// The question's tokens, each with the weight of the word it belongs to.
+/// The question's tokens, each with the two weights of the word it belongs to: its idf, and what it
+/// says in general.
 fn query_tokens(
     question: &str,
     embedding: &Embedding,
-    idf: &dyn Fn(&str) -> f32,
+    weights: &dyn Fn(&str) -> [f32; 2],
 ) -> Vec<QueryToken> {
-    let words: Vec<(usize, &str, f32)> =
-        words(question).into_iter().map(|(start, word)| (start, word, idf(word))).collect();
+    let words: Vec<(usize, &str, [f32; 2])> =
+        words(question).into_iter().map(|(start, word)| (start, word, weights(word))).collect();
     embedding
         .tokens
         .iter()
@@ -331,7 +329,11 @@ fn query_tokens(
             let end = token.span.end;
             let word =
                 words.iter().find(|(start, word, _)| *start < end && end <= start + word.len());
-            word.map(|(_, _, weight)| QueryToken { vector: token.vector.clone(), weight: *weight })
+            word.map(|&(_, _, [weight, general_weight])| QueryToken {
+                vector: token.vector.clone(),
+                weight,
+                general_weight,
+            })
         })
         .collect()
 }

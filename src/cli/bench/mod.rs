@@ -262,10 +262,17 @@ fn reranker(
             let passages = embedder.embed_passages(&passages, Tokens::Kept)?;
             let mean = vec![0.0; spec.dimension];
             seconds(|| {
-                let token = |vector: &Vec<f32>| QueryToken { vector: vector.clone(), weight: 1.0 };
+                let token = |vector: &Vec<f32>| QueryToken {
+                    vector: vector.clone(),
+                    weight: 1.0,
+                    general_weight: 1.0,
+                };
                 let late = LateInteraction::new(&mean, query.iter().map(token).collect());
                 black_box(
-                    passages.iter().map(|passage| late.maxsim(&vectors(passage))).sum::<f32>(),
+                    passages
+                        .iter()
+                        .map(|passage| late.maxsim(vectors(passage)).centred)
+                        .sum::<f32>(),
                 );
                 Ok(())
             })?

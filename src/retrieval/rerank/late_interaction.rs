@@ -10,54 +10,101 @@ use crate::embedding::{dot, normalize};
 pub struct QueryToken {
     /// `[dim]`, as produced by the embedder.
     pub vector: Vec<f32>,
-    /// The weight of the word it belongs to.
+    /// The idf of the word it belongs to.
     pub weight: f32,
+    /// What that word says in general, whatever the corpus is about.
+    pub general_weight: f32,
+}
+
+/// Weighted means, over the question's tokens, of the highest cosine with a passage token; −1 to 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct MaxSim {
+    /// Of vectors without the mean of the corpus, with the words' idf: for ranking.
+    pub centred: f32,
+    /// Of vectors as they are, with what words say in general: for judging whether a passage answers,
+    /// because the mean of a corpus about one thing is that thing.
+    pub plain: f32,
 }
 
 /// A question prepared for comparison with passages.
 pub struct LateInteraction<'a> {
+    /// `[dim]`.
     mean: &'a [f32],
-    query: Vec<QueryToken>,
+    query: Vec<Prepared>,
+}
+
+/// A token of the question, with what its comparisons have in common.
+struct Prepared {
+    /// Without the mean, unit length.
+    centred: Vec<f32>,
+    /// Shares of the weight of all tokens.
+    weight: f32,
+    general_weight: f32,
+    lengths: Lengths,
+}
+
+/// What is lost when the mean is subtracted from a vector and the rest is scaled.
+struct Lengths {
+    /// Of the vector as it was.
+    plain: f32,
+    /// Of the rest.
+    centred: f32,
+    /// The vector's product with the mean.
+    along_mean: f32,
 }
 
 impl<'a> LateInteraction<'a> {
-    /// `mean` is what is subtracted from every token vector: the mean of the corpus, `[dim]`, or
-    /// nothing if it is empty.
-    pub fn new(mean: &'a [f32], mut query: Vec<QueryToken>) -> Self {
-        for token in &mut query {
-            centre(&mut token.vector, mean);
-        }
-        let total: f32 = query.iter().map(|token| token.weight).sum();
-        if total > 0.0 {
-            for token in &mut query {
-                token.weight /= total;
-            }
-        }
-        Self { mean, query }
+    /// `mean` is the mean token vector of the corpus, `[dim]`.
+    pub fn new(mean: &'a [f32], query: Vec<QueryToken>) -> Self {
+        let total = |weight: fn(&QueryToken) -> f32| {
+            let total: f32 = query.iter().map(weight).sum();
+            if total > 0.0 { total } else { 1.0 }
+        };
+        let (weights, general) = (total(|token| token.weight), total(|token| token.general_weight));
+        let prepare = |QueryToken { mut vector, weight, general_weight }| {
+            let lengths = centre(&mut vector, mean);
+            let (weight, general_weight) = (weight / weights, general_weight / general);
+            Prepared { centred: vector, weight, general_weight, lengths }
+        };
+        Self { mean, query: query.into_iter().map(prepare).collect() }
     }
 
-    /// The weighted mean, over the question's tokens, of the highest cosine with a passage token;
-    /// −1 to 1. `passage` is `[tokens, dim]`.
-    pub fn maxsim(&self, passage: &[Vec<f32>]) -> f32 {
+    /// Compares a passage, `[tokens, dim]`, with the question.
+    pub fn maxsim(&self, mut passage: Vec<Vec<f32>>) -> MaxSim {
         if passage.is_empty() {
-            return 0.0;
+            return MaxSim::default();
         }
-        let mut best = vec![f32::NEG_INFINITY; self.query.len()];
-        let mut centred = Vec::new();
-        for token in passage {
-            centred.clone_from(token);
-            centre(&mut centred, self.mean);
+        let mean_squared = dot(self.mean, self.mean);
+        let worst = MaxSim { centred: f32::NEG_INFINITY, plain: f32::NEG_INFINITY };
+        let mut best = vec![worst; self.query.len()];
+        for token in &mut passage {
+            let own = centre(token, self.mean);
             for (best, query) in best.iter_mut().zip(&self.query) {
-                *best = best.max(dot(&centred, &query.vector));
+                let asked = &query.lengths;
+                let cosine = dot(token, &query.centred);
+                // (p − m) · (q − m) = p · q − p · m − q · m + m · m, so that one product gives both.
+                let product =
+                    cosine * own.centred * asked.centred + own.along_mean + asked.along_mean
+                        - mean_squared;
+                let plain = product / (own.plain * asked.plain).max(f32::MIN_POSITIVE);
+                *best = MaxSim { centred: best.centred.max(cosine), plain: best.plain.max(plain) };
             }
         }
-        self.query.iter().zip(best).map(|(token, best)| token.weight * best).sum()
+        let sum = |of: &dyn Fn((&Prepared, MaxSim)) -> f32| {
+            self.query.iter().zip(best.iter().copied()).map(of).sum()
+        };
+        MaxSim {
+            centred: sum(&|(token, best)| token.weight * best.centred),
+            plain: sum(&|(token, best)| token.general_weight * best.plain),
+        }
     }
 }
 
-fn centre(vector: &mut [f32], mean: &[f32]) {
+/// Subtracts the mean from a vector and scales the rest to unit length.
+fn centre(vector: &mut [f32], mean: &[f32]) -> Lengths {
+    let (plain, along_mean) = (dot(vector, vector).sqrt(), dot(vector, mean));
     vector.iter_mut().zip(mean).for_each(|(value, mean)| *value -= mean);
-    normalize(vector);
+    Lengths { plain, centred: normalize(vector), along_mean }
 }
 
 #[cfg(test)]
@@ -65,8 +112,11 @@ mod tests {
     use super::*;
 
     fn query(vectors: &[(&[f32], f32)]) -> Vec<QueryToken> {
-        let token =
-            |&(vector, weight): &(&[f32], f32)| QueryToken { vector: vector.to_vec(), weight };
+        let token = |&(vector, weight): &(&[f32], f32)| QueryToken {
+            vector: vector.to_vec(),
+            weight,
+            general_weight: 1.0,
+        };
         vectors.iter().map(token).collect()
     }
 
@@ -75,30 +125,34 @@ mod tests {
         let mean = [0.0, 0.0];
         let late_interaction =
             LateInteraction::new(&mean, query(&[(&[1.0, 0.0], 1.0), (&[0.0, 1.0], 3.0)]));
-        let passage = vec![vec![2.0, 0.0], vec![3.0, 4.0]];
-        // The first token's best cosine is 1, the second's 0.8, weighted 1 : 3.
-        assert!((late_interaction.maxsim(&passage) - (0.25 + 0.75 * 0.8)).abs() < 1e-6);
+        let maxsim = late_interaction.maxsim(vec![vec![2.0, 0.0], vec![3.0, 4.0]]);
+        // The first token's best cosine is 1, the second's 0.8, weighted 1 : 3 and 1 : 1.
+        assert!((maxsim.centred - (0.25 + 0.75 * 0.8)).abs() < 1e-6);
+        assert!((maxsim.plain - (0.5 + 0.5 * 0.8)).abs() < 1e-6);
     }
 
     #[test]
-    fn what_all_tokens_share_does_not_count() {
+    fn what_all_tokens_share_counts_only_where_it_is_asked_for() {
         let mean = [10.0, 0.0];
         let late_interaction = LateInteraction::new(&mean, query(&[(&[10.0, 1.0], 1.0)]));
-        assert!((late_interaction.maxsim(&[vec![10.0, 1.0]]) - 1.0).abs() < 1e-6);
-        assert!((late_interaction.maxsim(&[vec![10.0, -1.0]]) + 1.0).abs() < 1e-6);
-    }
-
-    #[test]
-    fn without_a_mean_vectors_are_compared_as_they_are() {
-        let late_interaction = LateInteraction::new(&[], query(&[(&[10.0, 1.0], 1.0)]));
-        let cosine = (100.0 - 1.0) / (100.0 + 1.0);
-        assert!((late_interaction.maxsim(&[vec![10.0, -1.0]]) - cosine).abs() < 1e-6);
+        let same = late_interaction.maxsim(vec![vec![10.0, 1.0]]);
+        assert!((same.centred - 1.0).abs() < 1e-6 && (same.plain - 1.0).abs() < 1e-5);
+        let other = late_interaction.maxsim(vec![vec![10.0, -1.0]]);
+        assert!((other.centred + 1.0).abs() < 1e-6);
+        assert!((other.plain - 99.0 / 101.0).abs() < 1e-5, "(100 − 1) / (100 + 1)");
+        // A token that is the mean has no direction without it.
+        let mean_itself = late_interaction.maxsim(vec![vec![10.0, 0.0]]);
+        assert_eq!(mean_itself.centred, 0.0);
+        assert!((mean_itself.plain - 100.0 / (10.0 * 101f32.sqrt())).abs() < 1e-5);
     }
 
     #[test]
     fn nothing_to_compare_scores_zero() {
         let mean = [0.0, 0.0];
-        assert_eq!(LateInteraction::new(&mean, Vec::new()).maxsim(&[vec![1.0, 0.0]]), 0.0);
-        assert_eq!(LateInteraction::new(&mean, query(&[(&[1.0, 0.0], 0.0)])).maxsim(&[]), 0.0);
+        let none = LateInteraction::new(&mean, Vec::new());
+        assert_eq!(none.maxsim(vec![vec![1.0, 0.0]]), MaxSim::default());
+        let one = LateInteraction::new(&mean, query(&[(&[1.0, 0.0], 0.0)]));
+        assert_eq!(one.maxsim(Vec::new()), MaxSim::default());
+        assert_eq!(one.maxsim(vec![vec![0.0, 0.0]]), MaxSim::default());
     }
 }
