@@ -41,9 +41,15 @@ pub fn prompt(llm: &Llm, tokens: u32, seed: u32) -> Vec<u32> {
     (0..tokens).map(|i| (i + seed * tokens + 1).wrapping_mul(2_654_435_761) % ordinary).collect()
 }
 
-/// Generates up to `max_tokens` tokens, greedily and without a repetition penalty.
+/// Generates up to `max_tokens` tokens, greedily, without a repetition penalty and one by one: made
+/// prompts lead to repetitions, which guesses would find.
 pub fn generate(llm: &Llm, prompt: &[u32], max_tokens: usize) -> Result<Generation> {
-    let options = SamplingOptions { max_tokens, repeat_penalty: 1.0, ..SamplingOptions::default() };
+    let options = SamplingOptions {
+        max_tokens,
+        repeat_penalty: 1.0,
+        lookup: false,
+        ..SamplingOptions::default()
+    };
     llm.generate(prompt, &options, &AtomicBool::new(false), &mut |_| {})
 }
 

@@ -22,9 +22,9 @@ use crate::generation::local::checkpoint::names::{Name, Part};
 use crate::generation::local::lookup::Cost;
 
 /// Measured on two cores; see docs/llm.md.
-const ON_CPU: Cost = Cost { several: 0.1, each: 0.25 };
-/// Estimated: a pass reads the weights once, and takes more launches for several tokens.
-const ON_GPU: Cost = Cost { several: 0.3, each: 0.05 };
+const ON_CPU: Cost = Cost { several: 0.1, each: 0.5 };
+/// Estimated: a pass of up to eight tokens reads the weights once and takes as many launches.
+const ON_GPU: Cost = Cost { several: 0.1, each: 0.05 };
 
 /// A loaded model. It is immutable after loading; a conversation's state is in its [`Cache`].
 pub struct Llama {
