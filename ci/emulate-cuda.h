@@ -3,7 +3,7 @@
 // here: a shuffle without all lanes, a barrier that some threads never reach, and two threads that
 // touch one element of a shared array, one of them writing, with no barrier between.
 //
-// Blocks, warps and lanes run in three orders: forwards, backwards, shuffled.
+// Blocks, warps and lanes run in up to three orders: forwards, backwards, shuffled.
 
 #pragma once
 

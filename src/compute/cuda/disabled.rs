@@ -25,6 +25,7 @@ pub enum Rows {
 }
 
 impl Rows {
+    #[expect(clippy::unnecessary_wraps, reason = "on a GPU they may be quantized")]
     pub fn values(&self) -> Result<&Tensor> {
         match self {
             Self::Values(values) => Ok(values),

@@ -79,11 +79,11 @@ impl LayerCache {
             Self::Tensors { k, v } => {
                 let qkv = Tensor::cat(qkv, D::Minus1)?;
                 let q = append((k, v), &qkv, rope, pass.position, config)?;
-                on_cpu(mix(&q, (k, v), pass)?, form)
+                Ok(on_cpu(mix(&q, (k, v), pass)?, form))
             }
             Self::Kernels(cache) => {
                 let mixed = attend_on_values(&mut **cache, qkv, rope, pass.position, config)?;
-                on_cpu(mixed, form)
+                Ok(on_cpu(mixed, form))
             }
         }
     }
