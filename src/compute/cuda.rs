@@ -304,7 +304,7 @@ pub fn prefill(step: &Step, q: &Tensor) -> Result<Tensor> {
     Ok(out)
 }
 
-/// Lowers the logits of `recent` tokens in place, each once, by `penalty` as
+/// Lowers the logits of `recent` tokens, each once and mostly in place, by `penalty` as
 /// [`SamplingOptions::repeat_penalty`] says, and returns the most likely token with its logit: the
 /// first of equal ones, and −∞ if no logit is finite. `logits` is `[vocabulary]` in `f32`; only
 /// eight bytes leave the GPU.
@@ -316,14 +316,15 @@ pub fn choose(logits: &Tensor, recent: &[u32], penalty: f32) -> Result<(u32, f32
     }
     let mut ids = Recent { count: recent.len() as u32, ids: [0; Recent::MOST] };
     ids.ids[..recent.len()].copy_from_slice(recent);
-    let from = address(logits)?;
-    if !from.is_multiple_of(16) {
-        bail!("the logits begin at {from:#x}");
+    // The kernel reads 16 bytes at a time, and a row among others may begin between.
+    let mut logits = logits.clone();
+    if !address(&logits)?.is_multiple_of(16) {
+        logits = logits.force_contiguous()?;
     }
     // SAFETY: the kernel writes both: the token, and the bits of its logit.
     let chosen = unsafe { Tensor::empty(2, DType::U32, logits.device())? };
     let arguments = [
-        Address(from),
+        Address(address(&logits)?),
         Integer(logits.dim(0)? as i32),
         Argument::Recent(&ids),
         Float(penalty),
@@ -331,7 +332,7 @@ pub fn choose(logits: &Tensor, recent: &[u32], penalty: f32) -> Result<(u32, f32
     ];
     let name = Name::new("choose", "");
     // SAFETY: the shapes are as the kernel says, and it leaves ids beyond the vocabulary alone.
-    unsafe { launch(&cuda_device(logits)?, name, (1, 1), 1024, &arguments)? };
+    unsafe { launch(&cuda_device(&logits)?, name, (1, 1), 1024, &arguments)? };
     match chosen.to_vec1::<u32>()?[..] {
         [id, logit] => Ok((id, f32::from_bits(logit))),
         _ => bail!("a choice has two parts"),
