@@ -204,20 +204,24 @@ fn compare(args: &Args, model: &Path) -> Result<()> {
 
 /// Takes memory until only `bytes` are left, reports that, and waits.
 fn hold_all_but(device: DeviceChoice, bytes: u64) -> Result<()> {
-    const PIECE: usize = 64 << 20;
+    const SMALLEST: u64 = 64 << 20;
     let DeviceChoice::Cuda(ordinal) = device else { bail!("only a GPU's memory can be held") };
     let gpu = gpu::choose(gpu::driver(), ordinal)?;
     let opened = gpu::driver().open(&gpu)?;
     let mut held = Vec::new();
     let free = loop {
         let free = gpu::driver().gpu(gpu.ordinal)?.free;
-        if free < bytes + PIECE as u64 {
+        let excess = free.saturating_sub(bytes);
+        if excess < SMALLEST {
             break free;
         }
-        held.push(Tensor::zeros(PIECE, DType::U8, &opened)?);
+        // Halves: a large GPU has thousands of small pieces, and each takes a moment.
+        let piece = (excess / 2).max(SMALLEST);
+        held.push(Tensor::zeros(piece as usize, DType::U8, &opened)?);
         opened.synchronize()?;
     };
-    println!("{}", json!({ "held_bytes": held.len() * PIECE, "free_bytes": free }));
+    let bytes: usize = held.iter().map(Tensor::elem_count).sum();
+    println!("{}", json!({ "held_bytes": bytes, "free_bytes": free }));
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
     Ok(())
 }

@@ -4,6 +4,8 @@
     make_llama_gguf.py --shape 8b out.gguf     # Llama 3.1 8B, 4.9 GB
     make_llama_gguf.py --shape 1b out.gguf     # Llama 3.2 1B, 0.95 GB
     make_llama_gguf.py --shape tiny out.gguf   # for trying it out
+    make_llama_gguf.py --shape tiny128 --weights bf16 out.gguf   # heads as those of the 8B model
+    make_llama_gguf.py --shape 8b --layers 2 out.gguf            # only the first layers
 
 Shapes, types and bytes of the tensors are those of the real model, so that loading, memory, prefill
 and decode are measured honestly; its text is noise. The vocabulary has the real size, too, with one
@@ -11,6 +13,7 @@ merge a token, the special tokens of Llama 3, and its chat template's form. Need
 newer and nothing else: it also runs on a GPU machine that has no network.
 """
 import argparse
+import array as arrays
 import itertools
 import math
 import random
@@ -21,10 +24,13 @@ SHAPES = {
     "8b": (4096, 32, 32, 8, 14336, 128256, 128, 8.0),
     "1b": (2048, 16, 32, 8, 8192, 128256, 64, 32.0),
     "tiny": (256, 2, 4, 2, 512, 512, 64, 8.0),
+    "tiny128": (512, 2, 8, 2, 1024, 512, 128, 8.0),
 }
 CONTEXT, ROPE_BASE = 131072, 500000.0
 # ggml's numbers for types of tensors, and GGUF's for types of metadata.
-F32, Q4_K, Q6_K = 0, 12, 14
+F32, F16, Q4_K, Q6_K, BF16 = 0, 1, 12, 14, 30
+# Unquantized weights: ggml's numbers of the type and of such a file.
+WHOLE = {"f32": (F32, 0), "f16": (F16, 1), "bf16": (BF16, 32)}
 UINT32, INT32, FLOAT32, STRING, ARRAY = 4, 5, 6, 8, 9
 BLOCK_BYTES = {Q4_K: 144, Q6_K: 210}  # of 256 weights
 ALIGNMENT = 32
@@ -91,14 +97,14 @@ def array(kind, items):
     return struct.pack("<IQ", kind, len(items)) + b"".join(value(kind, item) for item in items)
 
 
-def metadata(shape):
-    hidden, layers, heads, kv_heads, feed_forward, size, head_dim, _ = SHAPES[shape]
+def metadata(shape, name, file_type):
+    hidden, layers, heads, kv_heads, feed_forward, size, head_dim, _ = shape
     tokens, kinds, merges = vocabulary(size)
     assert len(tokens) == len(set(tokens)) == size
     scalars = [
         ("general.architecture", STRING, "llama"),
-        ("general.name", STRING, f"random-llama-{shape}"),
-        ("general.file_type", UINT32, 15),  # mostly Q4_K_M
+        ("general.name", STRING, f"random-llama-{name}"),
+        ("general.file_type", UINT32, file_type),
         ("general.quantization_version", UINT32, 2),
         ("general.alignment", UINT32, ALIGNMENT),
         ("llama.context_length", UINT32, CONTEXT),
@@ -134,7 +140,7 @@ def metadata(shape):
 
 def tensors(shape):
     """(name, rows, columns, type); one row means a vector."""
-    hidden, layers, heads, kv_heads, feed_forward, size, head_dim, _ = SHAPES[shape]
+    hidden, layers, heads, kv_heads, feed_forward, size, head_dim, _ = shape
     yield "token_embd.weight", size, hidden, Q4_K
     yield "output.weight", size, hidden, Q6_K
     yield "output_norm.weight", 1, hidden, F32
@@ -160,7 +166,24 @@ def tensors(shape):
 
 
 def bytes_of(rows, columns, kind):
-    return rows * columns * 4 if kind == F32 else rows * columns // 256 * BLOCK_BYTES[kind]
+    if kind in BLOCK_BYTES:
+        return rows * columns // 256 * BLOCK_BYTES[kind]
+    return rows * columns * (4 if kind == F32 else 2)
+
+
+def random_numbers(rng, rows, columns, kind):
+    """Rows of normal numbers with a deviation of 1/sqrt(columns), cut from one long pool."""
+    pool = [rng.gauss(0, 1 / math.sqrt(columns)) for _ in range(1 << 16)]
+    if kind == F16:
+        data = struct.pack(f"<{len(pool)}e", *pool)
+    else:
+        data = arrays.array("f", pool).tobytes()
+        if kind == BF16:
+            data = b"".join(data[i + 2:i + 4] for i in range(0, len(data), 4))
+    size = len(data) // len(pool)
+    for _ in range(rows):
+        start = rng.randrange(len(pool) - columns) * size
+        yield data[start:start + columns * size]
 
 
 def random_blocks(rng, blocks, columns, kind):
@@ -181,27 +204,33 @@ def random_blocks(rng, blocks, columns, kind):
         blocks -= count
 
 
-def write(path, shape, seed):
+def write(path, name, layers, weights, seed):
     rng = random.Random(seed)
-    head_dim, factor = SHAPES[shape][6:]
+    shape = list(SHAPES[name])
+    shape[1] = layers or shape[1]
+    head_dim, factor = shape[6:]
+    whole, file_type = WHOLE.get(weights, (None, 15))  # 15: mostly Q4_K_M
     layout, offset = [], 0
-    for name, rows, columns, kind in tensors(shape):
-        layout.append((name, rows, columns, kind, offset))
+    for tensor, rows, columns, kind in tensors(shape):
+        kind = whole if whole is not None and rows > 1 else kind
+        layout.append((tensor, rows, columns, kind, offset))
         offset += -(-bytes_of(rows, columns, kind) // ALIGNMENT) * ALIGNMENT
-    entries = metadata(shape)
+    entries = metadata(shape, name, file_type)
     with open(path, "wb") as file:
         file.write(b"GGUF" + struct.pack("<IQQ", 3, len(layout), len(entries)))
         file.writelines(entries)
-        for name, rows, columns, kind, at in layout:
+        for tensor, rows, columns, kind, at in layout:
             dims = [columns] if rows == 1 else [columns, rows]
-            file.write(string(name) + struct.pack("<I", len(dims)))
+            file.write(string(tensor) + struct.pack("<I", len(dims)))
             file.write(struct.pack(f"<{len(dims)}QIQ", *dims, kind, at))
         file.write(bytes(-file.tell() % ALIGNMENT))
-        for name, rows, columns, kind, _ in layout:
-            if kind != F32:
+        for tensor, rows, columns, kind, _ in layout:
+            if kind in BLOCK_BYTES:
                 file.writelines(random_blocks(rng, rows * columns // 256, columns, kind))
+            elif rows > 1:
+                file.writelines(random_numbers(rng, rows, columns, kind))
             else:
-                rope = name == "rope_freqs.weight"
+                rope = tensor == "rope_freqs.weight"
                 values = rope_divisors(head_dim, factor) if rope else [1.0] * columns
                 file.write(struct.pack(f"<{columns}f", *values))
             file.write(bytes(-bytes_of(rows, columns, kind) % ALIGNMENT))
@@ -211,9 +240,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out")
     parser.add_argument("--shape", choices=SHAPES, default="tiny")
+    parser.add_argument("--layers", type=int, help="fewer than the shape has")
+    parser.add_argument("--weights", choices=["q4_k_m", *WHOLE], default="q4_k_m")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    write(args.out, args.shape, args.seed)
+    write(args.out, args.shape, args.layers, args.weights, args.seed)
 
 
 main()

@@ -43,6 +43,8 @@ struct GpuReport {
     name: String,
     free_bytes: u64,
     total_bytes: u64,
+    /// The GPU on which this program's kernels were checked last; absent if there is none.
+    checked_on: Option<String>,
 }
 
 /// Predicted placement of the LLM; nothing is loaded.
@@ -199,6 +201,7 @@ fn gpu_report(gpu: &Gpu) -> GpuReport {
         name: gpu.name.clone(),
         free_bytes: gpu.free,
         total_bytes: gpu.total,
+        checked_on: gpu::verified::card(),
     }
 }
 
@@ -283,6 +286,11 @@ fn text(report: &Report) -> String {
             gib(gpu.free_bytes),
             gib(gpu.total_bytes)
         ));
+        lines.push(match &gpu.checked_on {
+            Some(card) => format!("          this version's kernels were checked on {card}"),
+            None => "          no GPU has run this version's kernels in a check yet (ci/gpu-check)"
+                .to_owned(),
+        });
     }
     if let Some(problem) = &report.gpu_problem {
         lines.push(format!("gpu       ❌ {}\n          hint: {}", problem.error, problem.hint));

@@ -101,6 +101,12 @@ impl Checkpoint {
         !self.quantizations().is_empty()
     }
 
+    /// Whether any matrix is not quantized.
+    pub fn has_whole_matrices(&self) -> bool {
+        let Self::Gguf(gguf) = self else { return true };
+        gguf.contents().any(|(_, kind, shape)| is_whole(kind) && shape.len() > 1)
+    }
+
     /// Type of the activations. On a GPU, weights of 16 bits keep them, and get activations of their
     /// kind; the published weights of Llama are bf16, and in f16 they are the same numbers. On the
     /// CPU, candle's bf16 matrix product is too slow.

@@ -2,19 +2,19 @@
 
 #![allow(unsafe_code, reason = "copies to addresses on a GPU")]
 
-use std::ptr;
-use std::sync::{Mutex, PoisonError};
+use std::slice;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use candle_core::cuda_backend::cudarc::driver::result::{self, DriverError};
 use candle_core::cuda_backend::cudarc::driver::{CudaEvent, CudaStream, DevicePtr};
 use candle_core::cuda_backend::{CudaDevice, CudaStorageSlice, WrapErr};
-use candle_core::quantized::{GgmlDType, QCudaStorage};
+use candle_core::quantized::GgmlDType;
+use candle_core::quantized::cuda::QCudaStorage;
 use candle_core::{DType, Device, Storage, Tensor};
 
 use super::gguf::TensorView;
-use crate::compute::pool::parallel_for;
-use std::sync::Arc;
+use crate::compute::pool::parallel_for_chunks;
 
 /// Bytes of a buffer: a copy of this size runs at the full speed of any bus.
 const BUFFER: usize = 32 << 20;
@@ -117,8 +117,12 @@ impl Staging {
 
 impl Buffer {
     fn new(stream: &Arc<CudaStream>) -> Result<Self, DriverError> {
-        // SAFETY: the context of this device is current on this thread.
-        let start = unsafe { result::malloc_host(BUFFER, 0)? }.cast();
+        // SAFETY: the context of this device is current on this thread; all bytes are written.
+        let start: *mut u8 = unsafe {
+            let start = result::malloc_host(BUFFER, 0)?.cast::<u8>();
+            start.write_bytes(0, BUFFER);
+            start
+        };
         Ok(Self { start, stream: Arc::clone(stream), read: None })
     }
 
@@ -127,15 +131,11 @@ impl Buffer {
         if let Some(read) = self.read.take() {
             read.synchronize()?;
         }
-        let start = self.start as usize;
-        parallel_for(bytes.len().div_ceil(SHARE), |share| {
-            let from = &bytes[share * SHARE..bytes.len().min((share + 1) * SHARE)];
-            // SAFETY: the shares do not overlap and end within the buffer, which is borrowed
-            // mutably and read by nobody.
-            unsafe {
-                let to = (start as *mut u8).add(share * SHARE);
-                ptr::copy_nonoverlapping(from.as_ptr(), to, from.len());
-            }
+        // SAFETY: it is this value's memory, has as many bytes, and nobody reads it now.
+        let to = unsafe { slice::from_raw_parts_mut(self.start, bytes.len().min(BUFFER)) };
+        parallel_for_chunks(to, SHARE, |shares, to| {
+            let start = shares.start * SHARE;
+            to.copy_from_slice(&bytes[start..start + to.len()]);
         });
         Ok(())
     }
@@ -146,7 +146,7 @@ impl Buffer {
     /// As many bytes belong to the address, and are used by nothing but this stream.
     unsafe fn send(&mut self, length: usize, to: u64) -> Result<(), DriverError> {
         // SAFETY: `fill` has written these bytes.
-        let bytes = unsafe { std::slice::from_raw_parts(self.start, length) };
+        let bytes = unsafe { slice::from_raw_parts(self.start, length) };
         // SAFETY: the caller answers for the address; the buffer lives until the event happened.
         unsafe { result::memcpy_htod_async(to, bytes, self.stream.cu_stream())? };
         self.read = Some(self.stream.record_event(None)?);

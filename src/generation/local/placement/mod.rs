@@ -65,6 +65,10 @@ impl<'d> Placement<'d> {
     /// Why the model does not fit, if it does not.
     fn problem(&self) -> Option<GpuError> {
         let gpu = self.gpu.as_ref()?;
+        if self.demand.needs_cublas && !self.driver.has_cublas() {
+            let cuda = self.driver.kernels().cuda;
+            return Some(GpuError::NoCublas { gpu: gpu.clone(), cuda });
+        }
         (gpu.free < self.plan.total()).then(|| self.shortage(Moment::Planning, gpu.clone()))
     }
 
@@ -412,6 +416,22 @@ mod tests {
         ] {
             assert!(!is_lost(text), "{text}");
         }
+    }
+
+    #[test]
+    fn without_cublas_only_models_that_need_it_are_refused_with_the_command_that_brings_it() {
+        let driver = FakeDriver { cublas: false, ..FakeDriver::with([gpu(0, 20 * GIB)]) };
+        assert!(find(&driver, 8192).is_ok(), "a quantized file does without");
+        let mut demand = Demand::llama_8b();
+        demand.needs_cublas = true;
+        let found = Placement::find(&driver, DeviceChoice::Cuda(None), demand.clone(), 8192);
+        let error = found.err().unwrap();
+        let text = format!("{error}; {}", error.hint());
+        for part in ["cuda:0 (Fake RTX)", "cuBLAS", "pip install nvidia-cublas", "--llm FILE"] {
+            assert!(text.contains(part), "{text}");
+        }
+        let outlook = outlook(&driver, DeviceChoice::Cuda(None), demand, 8192);
+        assert!(matches!(outlook.problem, Some(GpuError::NoCublas { .. })), "doctor says so too");
     }
 
     /// candle's kernels for bf16 are not in code for Turing.

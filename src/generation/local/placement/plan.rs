@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use super::device::DeviceChoice;
+use crate::compute::cuda;
 use crate::generation::local::PREFILL_CHUNK;
 use crate::generation::local::checkpoint::Checkpoint;
 use crate::generation::local::lookup::MAX_GUESSES;
@@ -49,6 +50,8 @@ pub struct Demand {
     weights: u64,
     /// Bytes of the largest tensor that is converted on loading, and so briefly exists twice.
     widened: u64,
+    /// Whether some of its products are cuBLAS's.
+    pub needs_cublas: bool,
     /// Bytes per value of the KV cache.
     value: usize,
     margin: u64,
@@ -67,6 +70,13 @@ impl Demand {
             config: config.clone(),
             weights,
             widened,
+            needs_cublas: on_gpu
+                && (checkpoint.has_whole_matrices()
+                    || !cuda::prefills(
+                        config.head_dim,
+                        checkpoint.dtype(on_gpu),
+                        checkpoint.cache_dtype(on_gpu),
+                    )),
             value: checkpoint.cache_dtype(on_gpu).size_in_bytes(),
             margin: if on_gpu { GPU_MARGIN } else { 0 },
         })
@@ -137,7 +147,14 @@ impl Demand {
             context: 131_072,
             tied: false,
         };
-        Self { config, weights: 4_912_898_304, widened: 0, value: 2, margin: GPU_MARGIN }
+        Self {
+            config,
+            weights: 4_912_898_304,
+            widened: 0,
+            needs_cublas: false,
+            value: 2,
+            margin: GPU_MARGIN,
+        }
     }
 }
 

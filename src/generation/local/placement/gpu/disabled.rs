@@ -34,6 +34,10 @@ impl Driver for NoCuda {
         Err(GpuError::NotBuilt)
     }
 
+    fn has_cublas(&self) -> bool {
+        false
+    }
+
     fn reset(&self, _ordinal: usize) {}
 
     fn launched(&self, _device: &Device) -> candle_core::Result<()> {

@@ -10,6 +10,7 @@ use candle_core::cuda_backend::cudarc::driver::{CudaContext, sys};
 use candle_core::{Device, Error};
 
 use super::kernels::Target;
+use super::libraries;
 use super::nvml::Nvml;
 use super::{BuiltKernels, Capability, ComputeMode, CudaVersion, Driver, Gpu, GpuError, Holder};
 
@@ -107,6 +108,10 @@ impl Driver for Cuda {
         Nvml::get().is_some()
     }
 
+    fn has_cublas(&self) -> bool {
+        libraries::cublas()
+    }
+
     fn reset(&self, ordinal: usize) {
         // SAFETY: no tensor is left, as the caller promises. What is called afterwards makes the
         // context anew; until then, this thread has none.
@@ -197,7 +202,7 @@ fn no_driver(error: DriverError) -> GpuError {
 
 fn words(error: DriverError) -> String {
     match error {
-        // The error of the program's stub for the library, see ci/cuda-shim.py.
+        // The error of the program's stub for the library, see build/lazy_libraries.rs.
         DriverError(sys::CUresult::CUDA_ERROR_STUB_LIBRARY) => {
             "libcuda.so.1, the driver's library, cannot be opened".to_owned()
         }

@@ -61,6 +61,16 @@ pub enum GpuError {
         /// The programs that have it.
         holders: Vec<Holder>,
     },
+    /// A library that multiplies this model's matrices is missing.
+    #[error(
+        "the LLM is to run on {gpu}, but CUDA's library cuBLAS was not found, which this model needs"
+    )]
+    NoCublas {
+        /// The requested GPU.
+        gpu: Gpu,
+        /// The CUDA version of this build.
+        cuda: CudaVersion,
+    },
     /// It cannot compute with weights of this type.
     #[error(
         "the LLM cannot run on {gpu}: its weights are computed in bf16, for which a compute \
@@ -207,6 +217,19 @@ impl GpuError {
                 "build it with CUDA_COMPUTE_CAP={}{}, {instead}",
                 gpu.capability.major, gpu.capability.minor
             ),
+            Self::NoCublas { cuda, .. } => {
+                // NVIDIA's packages for version 13 have no suffix.
+                let package = match cuda.0 / 1000 {
+                    12 => "nvidia-cublas-cu12",
+                    _ => "nvidia-cublas",
+                };
+                format!(
+                    "install it into the active Python environment (`pip install {package}`) or \
+                     with the CUDA toolkit, or add its folder to LD_LIBRARY_PATH; or use a \
+                     quantized GGUF file of the same model (`--llm FILE`), which does without, \
+                     {instead}"
+                )
+            }
             Self::NoBf16 { .. } => format!(
                 "use a quantized GGUF file of the same model, such as Q4_K_M (`--llm FILE`), {instead}"
             ),
@@ -216,8 +239,7 @@ impl GpuError {
             ),
             Self::Unusable { .. } => format!(
                 "start rag-query again; if that does not help, `nvidia-smi` shows whether \
-                 the GPU works; beside the driver, CUDA's libraries cuBLAS and cuRAND are needed \
-                 where the system looks for libraries (LD_LIBRARY_PATH), {instead}"
+                 the GPU works, {instead}"
             ),
             Self::OutOfMemory(shortage) => shortage.hint(),
         }

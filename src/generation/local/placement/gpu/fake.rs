@@ -76,6 +76,7 @@ pub struct FakeDriver {
     pub takes: u64,
     /// Whether free memory cannot be known without a context.
     pub blind: bool,
+    pub cublas: bool,
     /// How long the device takes for what it was given before each [`Driver::finish`].
     pub slowness: Duration,
     /// The GPUs that were looked at.
@@ -106,6 +107,7 @@ impl FakeDriver {
             gpus: Mutex::new(gpus.into_iter().map(Some).collect()),
             takes: 0,
             blind: false,
+            cublas: true,
             slowness: Duration::ZERO,
             asked: Mutex::default(),
             events: Mutex::default(),
@@ -180,6 +182,10 @@ impl Driver for FakeDriver {
 
     fn observes(&self) -> bool {
         !self.blind
+    }
+
+    fn has_cublas(&self) -> bool {
+        self.cublas
     }
 
     fn reset(&self, ordinal: usize) {

@@ -4,8 +4,11 @@
 
 mod error;
 mod kernels;
+#[cfg(any(feature = "cuda", test))]
+mod libraries;
 #[cfg(feature = "cuda")]
 mod nvml;
+pub mod verified;
 
 #[cfg(feature = "cuda")]
 mod enabled;
@@ -102,6 +105,9 @@ pub trait Driver: Sync {
 
     /// Creates a CUDA context on a GPU.
     fn open(&self, gpu: &Gpu) -> Result<Device, GpuError>;
+
+    /// Whether cuBLAS can be opened, which multiplies matrices that are not quantized.
+    fn has_cublas(&self) -> bool;
 
     /// Destroys the CUDA context of a GPU, and all that is in it, after an error that nothing in
     /// that context survives. No tensor may be left.

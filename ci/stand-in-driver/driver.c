@@ -1,0 +1,325 @@
+// A stand-in for libcuda.so.1: one GPU whose memory is the host's. It records what it is asked to do
+// (one line for each call, in the file that STAND_IN_LOG names) and can fail at a chosen point:
+//
+//   STAND_IN_FAIL=alloc:N   the Nth allocation finds no memory
+//   STAND_IN_FAIL=launch:N  the Nth launch fails
+//   STAND_IN_FAIL=lost:N    the Nth launch loses the context: all calls fail until it is reset
+//   STAND_IN_MEMORY=BYTES   memory of the GPU (default 24 GiB)
+//
+// Kernels compute nothing, except the few that a program checks before it trusts a GPU with a model
+// (kernels.c). The memory that they would write is zero.
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "stand-in.h"
+
+enum { OK, INVALID = 1, NO_MEMORY = 2, ILLEGAL_ADDRESS = 700, LAUNCH_FAILED = 719, NOT_FOUND = 500 };
+typedef struct Block { struct Block *next; char *start; size_t bytes; } Block;
+typedef struct { char name[256]; } Function;
+
+static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+static Block *blocks, *pinned;
+static size_t total, used, peak;
+static long calls[2]; // allocations, launches
+static int lost, current, retained;
+static FILE *out;
+
+static void start(void) {
+  if (total) return;
+  const char *memory = getenv("STAND_IN_MEMORY"), *log = getenv("STAND_IN_LOG");
+  total = memory ? strtoull(memory, 0, 10) : 24ull << 30;
+  if (log) out = fopen(log, "a");
+}
+
+void stand_in_record(const char *format, ...) {
+  if (!out) return;
+  va_list arguments;
+  va_start(arguments, format);
+  vfprintf(out, format, arguments);
+  va_end(arguments);
+  fputc('\n', out);
+  fflush(out);
+}
+
+// Whether this is the call at which `what` is to fail.
+static int fails(const char *what, long number) {
+  const char *failure = getenv("STAND_IN_FAIL");
+  size_t length = strlen(what);
+  return failure && !strncmp(failure, what, length) && failure[length] == ':' &&
+         atol(failure + length + 1) == number;
+}
+
+#define ENTER                                                                                     \
+  pthread_mutex_lock(&lock);                                                                      \
+  start()
+#define LEAVE(value)                                                                              \
+  do {                                                                                            \
+    int result = (value);                                                                         \
+    pthread_mutex_unlock(&lock);                                                                  \
+    return result;                                                                                \
+  } while (0)
+#define ALIVE                                                                                     \
+  if (lost) LEAVE(ILLEGAL_ADDRESS)
+
+int cuInit(unsigned flags) { ENTER; stand_in_record("init"); LEAVE(OK); }
+int cuDriverGetVersion(int *version) { *version = 13000; return OK; }
+int cuDeviceGetCount(int *count) { *count = 1; return OK; }
+int cuDeviceGet(int *device, int ordinal) { *device = ordinal; return ordinal ? 101 : OK; }
+int cuDeviceGetName(char *name, int length, int device) {
+  snprintf(name, length, "Stand-in GPU");
+  return OK;
+}
+int cuDeviceTotalMem_v2(size_t *bytes, int device) { ENTER; *bytes = total; LEAVE(OK); }
+int cuDeviceGetPCIBusId(char *id, int length, int device) {
+  snprintf(id, length, "0000:01:00.0");
+  return OK;
+}
+int cuDeviceGetAttribute(int *value, int attribute, int device) {
+  switch (attribute) {
+    case 75: *value = 8; break;    // compute capability 8.9
+    case 76: *value = 9; break;
+    case 16: *value = 128; break;  // multiprocessors
+    case 20: *value = 0; break;    // shared
+    case 115: *value = 1; break;   // memory pools
+    case 97: *value = 99 << 10; break;
+    default: *value = 0;
+  }
+  return OK;
+}
+int cuDeviceGetDefaultMemPool(void **pool, int device) { *pool = &pinned; return OK; }
+int cuMemPoolSetAttribute(void *pool, int attribute, void *value) {
+  ENTER;
+  stand_in_record("pool %d %llu", attribute, (unsigned long long)*(uint64_t *)value);
+  LEAVE(OK);
+}
+
+int cuDevicePrimaryCtxRetain(void **context, int device) {
+  ENTER;
+  stand_in_record("context");
+  *context = &current;
+  retained++;
+  LEAVE(OK);
+}
+static void forget(void) {
+  while (blocks) {
+    Block *block = blocks;
+    blocks = block->next;
+    free(block->start);
+    free(block);
+  }
+  used = 0;
+}
+int cuDevicePrimaryCtxRelease_v2(int device) {
+  ENTER;
+  if (--retained == 0) forget();
+  stand_in_record("release %d", retained);
+  LEAVE(OK);
+}
+int stand_in_reset(void) {
+  ENTER;
+  forget();
+  lost = 0;
+  stand_in_record("reset");
+  LEAVE(OK);
+}
+int cuCtxGetCurrent(void **context) { *context = retained ? &current : 0; return OK; }
+int cuCtxSetCurrent(void *context) { return OK; }
+int cuCtxGetDevice(int *device) { *device = 0; return OK; }
+int cuCtxSynchronize(void) { ENTER; ALIVE; stand_in_record("synchronize"); LEAVE(OK); }
+int cuMemGetInfo_v2(size_t *available, size_t *all) {
+  ENTER;
+  ALIVE;
+  *all = total;
+  *available = total - used;
+  LEAVE(OK);
+}
+
+int cuStreamCreate(void **stream, unsigned flags) { *stream = malloc(8); return OK; }
+int cuStreamDestroy_v2(void *stream) { free(stream); return OK; }
+int cuStreamSynchronize(void *stream) { ENTER; ALIVE; stand_in_record("synchronize"); LEAVE(OK); }
+int cuStreamIsCapturing(void *stream, int *status) { *status = 0; return OK; }
+int cuStreamWaitEvent(void *stream, void *event, unsigned flags) { return OK; }
+int cuEventCreate(void **event, unsigned flags) {
+  ENTER;
+  stand_in_record("event");
+  *event = malloc(8);
+  LEAVE(OK);
+}
+int cuEventDestroy_v2(void *event) { free(event); return OK; }
+int cuEventRecord(void *event, void *stream) { return OK; }
+int cuEventSynchronize(void *event) { ENTER; ALIVE; LEAVE(OK); }
+int cuEventQuery(void *event) { return OK; }
+
+int cuMemAllocAsync(uint64_t *address, size_t bytes, void *stream) {
+  ENTER;
+  ALIVE;
+  if (fails("alloc", ++calls[0]) || used + bytes > total) {
+    stand_in_record("alloc %zu failed", bytes);
+    LEAVE(NO_MEMORY);
+  }
+  Block *block = malloc(sizeof *block);
+  // A little more than asked for: kernels may read padding.
+  *block = (Block){blocks, calloc(bytes + 4096, 1), bytes};
+  blocks = block;
+  used += bytes;
+  if (used > peak) peak = used;
+  *address = (uint64_t)block->start;
+  stand_in_record("alloc %zu used %zu peak %zu", bytes, used, peak);
+  LEAVE(OK);
+}
+int cuMemFreeAsync(uint64_t address, void *stream) {
+  ENTER;
+  ALIVE;
+  for (Block **at = &blocks; *at; at = &(*at)->next) {
+    Block *block = *at;
+    if ((uint64_t)block->start != address) continue;
+    *at = block->next;
+    used -= block->bytes;
+    stand_in_record("free %zu used %zu", block->bytes, used);
+    free(block->start);
+    free(block);
+    LEAVE(OK);
+  }
+  stand_in_record("free of unknown memory");
+  LEAVE(INVALID);
+}
+int cuMemAlloc_v2(uint64_t *address, size_t bytes) { return cuMemAllocAsync(address, bytes, 0); }
+int cuMemFree_v2(uint64_t address) { return cuMemFreeAsync(address, 0); }
+
+// Whether a range lies in one allocation; else the call is recorded as wrong.
+int stand_in_owns(uint64_t address, size_t bytes) {
+  for (Block *block = blocks; block; block = block->next)
+    if (address >= (uint64_t)block->start &&
+        address + bytes <= (uint64_t)block->start + block->bytes)
+      return 1;
+  stand_in_record("out of bounds: %zu bytes", bytes);
+  return 0;
+}
+int cuMemHostAlloc(void **address, size_t bytes, unsigned flags) {
+  ENTER;
+  ALIVE;
+  Block *block = malloc(sizeof *block);
+  *block = (Block){pinned, malloc(bytes), bytes};
+  pinned = block;
+  *address = block->start;
+  stand_in_record("pin %zu", bytes);
+  LEAVE(OK);
+}
+int cuMemFreeHost(void *address) {
+  ENTER;
+  for (Block **at = &pinned; *at; at = &(*at)->next) {
+    Block *block = *at;
+    if (block->start != address) continue;
+    *at = block->next;
+    stand_in_record("unpin %zu", block->bytes);
+    free(block->start);
+    free(block);
+    break;
+  }
+  LEAVE(OK);
+}
+static const char *is_pinned(const char *address) {
+  for (Block *block = pinned; block; block = block->next)
+    if (address >= block->start && address < block->start + block->bytes) return "pinned";
+  return "pageable";
+}
+int cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t bytes, void *stream) {
+  ENTER;
+  ALIVE;
+  stand_in_record("to-gpu %zu %s", bytes, is_pinned(from));
+  if (!stand_in_owns(to, bytes)) LEAVE(INVALID);
+  memcpy((void *)to, from, bytes);
+  LEAVE(OK);
+}
+int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t bytes, void *stream) {
+  ENTER;
+  ALIVE;
+  stand_in_record("to-host %zu", bytes);
+  if (!stand_in_owns(from, bytes)) LEAVE(INVALID);
+  memcpy(to, (void *)from, bytes);
+  LEAVE(OK);
+}
+int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, void *stream) {
+  ENTER;
+  ALIVE;
+  stand_in_record("on-gpu %zu", bytes);
+  if (!stand_in_owns(to, bytes) || !stand_in_owns(from, bytes)) LEAVE(INVALID);
+  memmove((void *)to, (void *)from, bytes);
+  LEAVE(OK);
+}
+int cuMemcpyHtoD_v2(uint64_t to, const void *from, size_t bytes) {
+  return cuMemcpyHtoDAsync_v2(to, from, bytes, 0);
+}
+int cuMemcpyDtoH_v2(void *to, uint64_t from, size_t bytes) {
+  return cuMemcpyDtoHAsync_v2(to, from, bytes, 0);
+}
+int cuMemsetD8Async(uint64_t to, unsigned char value, size_t bytes, void *stream) {
+  ENTER;
+  ALIVE;
+  stand_in_record("set %zu", bytes);
+  if (!stand_in_owns(to, bytes)) LEAVE(INVALID);
+  // Memory is zero already; gigabytes are not touched for nothing.
+  if (value || bytes < 1 << 20) memset((void *)to, value, bytes);
+  LEAVE(OK);
+}
+
+int cuModuleLoadData(void **module, const void *image) {
+  ENTER;
+  ALIVE;
+  stand_in_record("module");
+  *module = malloc(8);
+  LEAVE(OK);
+}
+int cuModuleLoadDataEx(void **module, const void *image, unsigned n, void *options, void *values) {
+  return cuModuleLoadData(module, image);
+}
+int cuModuleUnload(void *module) { free(module); return OK; }
+int cuModuleGetFunction(void **function, void *module, const char *name) {
+  ENTER;
+  ALIVE;
+  stand_in_record("function %s", name);
+  Function *found = calloc(1, sizeof *found);
+  snprintf(found->name, sizeof found->name, "%s", name);
+  *function = found;
+  LEAVE(OK);
+}
+int cuFuncSetAttribute(void *function, int attribute, int value) { return OK; }
+int cuFuncGetAttribute(int *value, int attribute, void *function) { *value = 0; return OK; }
+
+// Also called by the runtime's stand-in.
+int stand_in_launch(const char *name, const unsigned grid[3], const unsigned block[3],
+                    unsigned shared, void **arguments) {
+  ENTER;
+  ALIVE;
+  long number = ++calls[1];
+  stand_in_record("launch %s %ux%ux%u of %ux%ux%u shared %u", name, grid[0], grid[1], grid[2],
+                  block[0], block[1], block[2], shared);
+  if (!grid[0] || !grid[1] || !grid[2] || block[0] * block[1] * block[2] - 1 >= 1024 ||
+      grid[1] > 65535 || grid[2] > 65535) {
+    stand_in_record("out of bounds: a launch");
+    LEAVE(INVALID);
+  }
+  if (fails("launch", number)) LEAVE(INVALID);
+  if (fails("lost", number)) {
+    lost = 1;
+    LEAVE(OK); // it fails on its way
+  }
+  stand_in_compute(name, grid, arguments);
+  LEAVE(OK);
+}
+int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
+                   unsigned bz, unsigned shared, void *stream, void **arguments, void **extra) {
+  const unsigned grid[] = {gx, gy, gz}, block[] = {bx, by, bz};
+  return stand_in_launch(((Function *)function)->name, grid, block, shared, arguments);
+}
+
+int cuGetErrorName(int error, const char **text) { *text = "STAND_IN"; return OK; }
+int cuGetErrorString(int error, const char **text) {
+  *text = error == NO_MEMORY ? "out of memory" : error == ILLEGAL_ADDRESS ? "illegal address" : "an error";
+  return OK;
+}
