@@ -9,10 +9,10 @@ use super::citations::{self, document_name};
 use super::distinct::distinct;
 use super::extractive;
 use super::merge::{Source, merge};
-use super::support::unsupported;
+use super::support::{Support, judge};
 use super::{
-    Answer, AnswerOptions, Citation, Event, Judgement, Mode, Placement, Reason, Timings,
-    TokenCounts, Unsupported,
+    Answer, AnswerOptions, Citation, CitedBy, Event, Judgement, Mode, Placement, ReadPassage,
+    Reason, Timings, TokenCounts,
 };
 use crate::generation::{Generator, LazyGenerator};
 use crate::index::Passage;
@@ -150,6 +150,7 @@ impl<'a> Answerer<'a> {
             mode: Mode::Extractive,
             answer: String::new(),
             citations: Vec::new(),
+            passages: Vec::new(),
             unsupported: Vec::new(),
             model: None,
             placement: Placement {
@@ -223,7 +224,8 @@ impl<'a> Answerer<'a> {
         watch(Event::Text(&answer.answer));
         let mut cited: Vec<usize> = sentences.iter().map(|sentence| sentence.passage).collect();
         cited.dedup();
-        answer.citations = self.cite(&cited, sources);
+        let read = sources.len().min(extractive::MAX_PASSAGES);
+        self.cite(&cited, CitedBy::Quotation, &sources[..read], answer);
         answer.timings_ms.decode = milliseconds(start.elapsed());
         watch(Event::Answered { took: start.elapsed(), written: None });
         Ok(())
@@ -243,26 +245,28 @@ impl<'a> Answerer<'a> {
         if invented {
             watch(Event::InventedCitations);
         }
-        if cited.is_empty() && !answer.answer.is_empty() {
-            watch(Event::NoCitations);
-            answer.citations = self.cite(&(1..=read).collect::<Vec<_>>(), sources);
-        } else {
-            answer.citations = self.cite(&cited, sources);
+        let sources = &sources[..read];
+        self.cite(&cited, CitedBy::Model, sources, answer);
+        if answer.reason == Some(Reason::Interrupted) {
+            return Ok(());
         }
-        if answer.reason != Some(Reason::Interrupted) {
-            let start = Instant::now();
-            answer.unsupported = self.unsupported(&answer.answer, &passages[..read])?;
-            answer.timings_ms.check = milliseconds(start.elapsed());
-            if !answer.unsupported.is_empty() {
-                watch(Event::Unsupported(&answer.unsupported));
-            }
+        let start = Instant::now();
+        let Support { unsupported, supporting } = self.judge(&answer.answer, &passages[..read])?;
+        if cited.is_empty() && !answer.answer.is_empty() {
+            self.cite(&supporting, CitedBy::Support, sources, answer);
+            watch(Event::NoCitations { supported: !supporting.is_empty() });
+        }
+        answer.unsupported = unsupported;
+        answer.timings_ms.check = milliseconds(start.elapsed());
+        if !answer.unsupported.is_empty() {
+            watch(Event::Unsupported(&answer.unsupported));
         }
         Ok(())
     }
 
-    fn unsupported(&self, answer: &str, passages: &[Passage]) -> Result<Vec<Unsupported>> {
+    fn judge(&self, answer: &str, passages: &[Passage]) -> Result<Support> {
         let embedder = self.retriever.embedder()?;
-        unsupported(answer, passages, self.retriever.index(), embedder, self.support)
+        judge(answer, passages, self.retriever.index(), embedder, self.support)
     }
 
     /// The prompt for `question`, assuming that every passage fits the context; `None` if the LLM
@@ -289,8 +293,9 @@ impl<'a> Answerer<'a> {
         self.options.prompt.render(question, &passages).map(Some)
     }
 
-    fn cite(&self, numbers: &[usize], sources: &[Source]) -> Vec<Citation> {
-        let citation = |&n: &usize| {
+    /// Enters the passages that an answer was made of, and those of them that it cites.
+    fn cite(&self, cited: &[usize], cited_by: CitedBy, sources: &[Source], answer: &mut Answer) {
+        let citation = |n: usize, cited_by: Option<CitedBy>| {
             let Source { passage, score } = &sources[n - 1];
             Citation {
                 n,
@@ -300,9 +305,16 @@ impl<'a> Answerer<'a> {
                 place: passage.place,
                 recognized: passage.recognized,
                 score: *score,
+                cited_by,
             }
         };
-        numbers.iter().map(citation).collect()
+        answer.citations = cited.iter().map(|&n| citation(n, Some(cited_by))).collect();
+        let read = (1..=sources.len()).map(|n| ReadPassage {
+            source: citation(n, Some(cited_by).filter(|_| cited.contains(&n))),
+            cited: cited.contains(&n),
+            text: sources[n - 1].passage.text.clone(),
+        });
+        answer.passages = read.collect();
     }
 
     /// The LLM, if it can generate without loading first and supports the question's language.

@@ -85,8 +85,11 @@ pub enum Event<'a> {
     InventedCitations,
     /// Sentences of the answer that the passages do not support.
     Unsupported(&'a [Unsupported]),
-    /// The answer has no citations, so every passage it was given is listed instead.
-    NoCitations,
+    /// The LLM cited nothing.
+    NoCitations {
+        /// Whether passages that support its sentences are cited instead.
+        supported: bool,
+    },
     /// The answer is complete.
     Answered {
         /// Time since [`Event::Answering`].

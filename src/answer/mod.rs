@@ -10,6 +10,7 @@ pub mod conversation;
 mod distinct;
 mod event;
 mod extractive;
+mod frame;
 mod merge;
 mod refusal;
 mod support;
@@ -105,7 +106,19 @@ pub struct Judgement {
     pub refused_below: Option<f32>,
 }
 
-/// A passage cited by an answer.
+/// Who says that a passage belongs to an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CitedBy {
+    /// The LLM, by its number in the answer.
+    Model,
+    /// This program: the LLM cited nothing, and this passage supports a sentence best.
+    Support,
+    /// This program: the answer quotes it.
+    Quotation,
+}
+
+/// A passage that an answer cites.
 #[derive(Debug, Clone, Serialize)]
 pub struct Citation {
     /// Its number in the answer, from 1.
@@ -125,6 +138,20 @@ pub struct Citation {
     pub recognized: bool,
     /// Comparable only within one question.
     pub score: f32,
+    /// Absent where nobody cites it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cited_by: Option<CitedBy>,
+}
+
+/// A passage that an answer was written or quoted from.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReadPassage {
+    #[serde(flatten)]
+    pub source: Citation,
+    /// Whether the answer cites it.
+    pub cited: bool,
+    /// Its text in the document.
+    pub text: String,
 }
 
 /// The device each model ran on; absent for models that were not used.
@@ -189,6 +216,8 @@ pub struct Answer {
     pub answer: String,
     /// The passages that the answer cites.
     pub citations: Vec<Citation>,
+    /// All passages that it was written or quoted from.
+    pub passages: Vec<ReadPassage>,
     /// Sentences for which no support was found in the passages.
     pub unsupported: Vec<Unsupported>,
     /// Name of the LLM; absent for an extractive answer.

@@ -38,17 +38,26 @@ pub struct Unsupported {
     pub end: usize,
 }
 
-/// The sentences of `answer` that are not supported by the passages they cite, or, if they cite
-/// none, by any passage.
-pub fn unsupported(
+/// What the passages say for an answer.
+pub struct Support {
+    /// Its sentences that are not supported by the passages they cite, or, if they cite none, by any
+    /// passage.
+    pub unsupported: Vec<Unsupported>,
+    /// For each sentence without a citation, the number of the passage that supports it best; in the
+    /// order of the sentences, each once.
+    pub supporting: Vec<usize>,
+}
+
+/// Compares each sentence of `answer` with the passages.
+pub fn judge(
     answer: &str,
     passages: &[Passage],
     index: &dyn Index,
     embedder: &Embedder,
     thresholds: Option<SupportThresholds>,
-) -> Result<Vec<Unsupported>> {
+) -> Result<Support> {
     let mut judge = Judge::new(index, embedder, thresholds);
-    let mut found = Vec::new();
+    let mut support = Support { unsupported: Vec::new(), supporting: Vec::new() };
     for span in statements(answer) {
         let text = &answer[span.clone()];
         let statement = without_citations(text);
@@ -56,14 +65,32 @@ pub fn unsupported(
             continue;
         }
         let (mut numbers, _) = cited(text, passages.len());
-        if numbers.is_empty() {
+        let cites_none = numbers.is_empty();
+        if cites_none {
             numbers = (1..=passages.len()).collect();
         }
-        if !judge.supports(&statement, &numbers, passages)? {
-            found.push(Unsupported { text: text.to_owned(), start: span.start, end: span.end });
+        match judge.supporting(&statement, &numbers, passages)? {
+            Verdict::Unsupported => {
+                let (start, end) = (span.start, span.end);
+                support.unsupported.push(Unsupported { text: text.to_owned(), start, end });
+            }
+            Verdict::SupportedBy(number) if cites_none && !support.supporting.contains(&number) => {
+                support.supporting.push(number);
+            }
+            Verdict::SupportedBy(_) | Verdict::NotJudged => {}
         }
     }
-    Ok(found)
+    Ok(support)
+}
+
+/// What the passages say for a sentence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// The number of the passage that supports it best.
+    SupportedBy(usize),
+    Unsupported,
+    /// Nothing tells.
+    NotJudged,
 }
 
 /// Compares sentences with passages, and caches the passages' embeddings.
@@ -85,44 +112,48 @@ impl<'a> Judge<'a> {
         Self { index, embedder, thresholds, embedded: BTreeMap::new() }
     }
 
-    /// Whether any of the passages in `numbers` supports the statement. Embeds only if word overlap
-    /// does not decide.
-    fn supports(
+    /// Which of the passages in `numbers` supports the statement best, if any does. Embeds only if
+    /// word overlap does not decide.
+    fn supporting(
         &mut self,
         statement: &str,
         numbers: &[usize],
         passages: &[Passage],
-    ) -> Result<bool> {
+    ) -> Result<Verdict> {
         let lexical = self.index.lexical(statement)?;
-        let coverage: Vec<f32> = numbers
+        let coverage: Vec<(usize, f32)> = numbers
             .iter()
-            .map(|&number| lexical.coverage(&passages[number - 1].text_to_embed()))
+            .map(|&number| (number, lexical.coverage(&passages[number - 1].text_to_embed())))
             .collect();
-        if coverage.iter().any(|&coverage| coverage >= SUFFICIENT_COVERAGE) {
-            return Ok(true);
+        if let Some((number, _)) = best(&coverage, SUFFICIENT_COVERAGE) {
+            return Ok(Verdict::SupportedBy(number));
         }
         let language = Language::of(statement).code();
         let same = |number: usize| {
             language.is_some() && Language::of(&passages[number - 1].text).code() == language
         };
         let Some(thresholds) = self.thresholds else {
-            let by_words =
-                |(&number, &coverage)| !same(number) || coverage >= MIN_COVERAGE_BY_WORDS;
-            return Ok(numbers.iter().zip(&coverage).any(by_words));
+            if coverage.iter().any(|&(number, _)| !same(number)) {
+                return Ok(Verdict::NotJudged);
+            }
+            let found = best(&coverage, MIN_COVERAGE_BY_WORDS);
+            return Ok(
+                found.map_or(Verdict::Unsupported, |(number, _)| Verdict::SupportedBy(number))
+            );
         };
         let Some(vector) = self.embed(vec![statement.to_owned()])?.pop() else {
             // Too long to embed, and not really a sentence.
-            return Ok(true);
+            return Ok(Verdict::NotJudged);
         };
-        for (&number, &coverage) in numbers.iter().zip(&coverage) {
+        let mut margins = Vec::new();
+        for &(number, coverage) in &coverage {
             let cosine = self.nearest(&vector, number, &passages[number - 1])?;
             let threshold =
                 if same(number) { thresholds.same_language } else { thresholds.across_languages };
-            if coverage + cosine >= threshold {
-                return Ok(true);
-            }
+            margins.push((number, coverage + cosine - threshold));
         }
-        Ok(false)
+        let found = best(&margins, 0.0);
+        Ok(found.map_or(Verdict::Unsupported, |(number, _)| Verdict::SupportedBy(number)))
     }
 
     /// The highest cosine between `statement` and a sentence of the passage; 0 if it has none.
@@ -144,6 +175,12 @@ impl<'a> Judge<'a> {
         let embeddings = self.embedder.embed_passages(&texts, Tokens::Dropped)?;
         Ok(embeddings.into_iter().map(|embedding| embedding.vector).collect())
     }
+}
+
+/// The highest of the scores, if it is at least `least`; the first of equal ones.
+fn best(scores: &[(usize, f32)], least: f32) -> Option<(usize, f32)> {
+    let fitting = scores.iter().copied().filter(|&(_, score)| score >= least);
+    fitting.reduce(|best, next| if next.1 > best.1 { next } else { best })
 }
 
 /// Byte ranges of an answer's sentences. Citations after a full stop belong to the sentence before.

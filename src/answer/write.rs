@@ -6,8 +6,10 @@ use std::time::Instant;
 use anyhow::Result;
 
 use super::answerer::{Answerer, milliseconds};
+use super::frame::{Frame, Guard};
 use super::{Answer, Event, Mode, Reason, TokenCounts};
 use crate::generation::local::Stop;
+use crate::generation::remote::PoolEvent;
 use crate::generation::{Generator, Prompt};
 use crate::index::Passage;
 use crate::prompt;
@@ -39,11 +41,21 @@ impl Answerer<'_> {
         }
         watch(Event::Answering);
         let start = Instant::now();
-        let written =
-            prompt.write(sampling, interrupted, &mut |progress| watch(progress.into()))?;
+        let messages = self.options.prompt.render(question, &passages[..read])?;
+        let mut guard = Guard::new(Frame::of(&messages, question));
+        let written = prompt.write(sampling, interrupted, &mut |progress| match progress {
+            PoolEvent::Text(text) => guard.push(text, &mut |text| watch(Event::Text(text))),
+            other => {
+                if matches!(other, PoolEvent::Retracted) {
+                    guard.reset();
+                }
+                watch(other.into());
+            }
+        })?;
+        guard.finish(&mut |text| watch(Event::Text(text)));
         watch(Event::Answered { took: start.elapsed(), written: Some(&written) });
         answer.mode = Mode::Generative;
-        written.text.trim().clone_into(&mut answer.answer);
+        guard.text().trim().clone_into(&mut answer.answer);
         answer.answered = !answer.answer.is_empty();
         answer.reason = match written.stop {
             Stop::EndOfText => None,

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::args::Cli;
 use super::exit::Exit;
 use super::interrupt;
-use super::lines;
+use super::lines::{self, Input};
 use super::refresh;
 use super::repl;
 use super::session::Session;
@@ -31,13 +31,17 @@ pub fn run(setup: &Setup, cli: &Cli) -> Result<Exit> {
     let answerer = models.answerer(index.as_ref(), options, load_index)?;
     let session = Session::new(setup, &answerer, &models);
     match question {
-        Some(question) if cli.show_prompt => session.show_prompt(question),
+        Some(question) if cli.show_prompt => session.show_prompt(&Input::of(question)),
         None if cli.show_prompt => {
-            lines::each_question(session.terminal, |question| session.show_prompt(question))
+            lines::each_question(session.terminal, setup.global.json, |input| {
+                session.show_prompt(input)
+            })
         }
-        Some(question) => session.ask(question),
+        Some(question) => session.ask(&Input::of(question)),
         None if io::stdin().is_terminal() => repl::run(&session),
-        None => lines::each_question(session.terminal, |question| session.ask(question)),
+        None => {
+            lines::each_question(session.terminal, setup.global.json, |input| session.ask(input))
+        }
     }
 }
 

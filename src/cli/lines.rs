@@ -1,38 +1,117 @@
-//! Questions from standard input, one per line, for scripts.
+//! Questions from standard input for scripts, one per line: a text, or an object of JSON Lines
+//! (`{"id": …, "question": "…"}`), whose id comes back with what is printed for it.
 
 use std::io::{self, BufRead};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::exit::{self, Exit};
 use crate::support::bounded::{self, Line};
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, error_message};
+use crate::text::question::QuestionError;
 
 /// Far above the longest valid question, in bytes; the rest of a longer line is skipped unread.
 const MAX_LINE_BYTES: u64 = 1 << 20;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// Calls `ask` for every question on standard input, as it is written there, and returns the worst
-/// outcome. A question that fails does not stop the rest; an interruption does.
+/// A question from the command line or from standard input.
+#[derive(Debug, PartialEq)]
+pub struct Input {
+    /// Any value, if the line is JSON that has one.
+    pub id: Option<Value>,
+    /// Byte for byte as it was given.
+    pub question: String,
+}
+
+impl Input {
+    /// From the command line.
+    pub fn of(question: &str) -> Self {
+        Self { id: None, question: question.to_owned() }
+    }
+
+    /// What is printed for this input, as JSON: with its id, if it has one.
+    pub fn with_id<'a, T: Serialize>(&'a self, rest: &'a T) -> WithId<'a, T> {
+        WithId { id: self.id.as_ref(), rest }
+    }
+
+    /// From a line. One that begins like an object of JSON has to be one, with a question.
+    fn read(line: &str) -> Result<Self, QuestionError> {
+        let start = line.trim_start();
+        let is_object =
+            start.strip_prefix('{').is_some_and(|rest| rest.trim_start().starts_with('"'));
+        if !is_object {
+            return Ok(Self::of(line));
+        }
+        let Ok(Value::Object(mut object)) = serde_json::from_str(start) else {
+            return Err(QuestionError::NotJson);
+        };
+        match object.remove("question") {
+            Some(Value::String(question)) => Ok(Self { id: object.remove("id"), question }),
+            _ => Err(QuestionError::NotJson),
+        }
+    }
+}
+
+/// A value with the id of its question.
+#[derive(Serialize)]
+pub struct WithId<'a, T> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a Value>,
+    #[serde(flatten)]
+    rest: &'a T,
+}
+
+/// What is printed for a question that failed, as JSON.
+#[derive(Serialize)]
+struct Failed<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a Value>,
+    /// The line itself, if it has no question.
+    question: &'a str,
+    error: Failure,
+}
+
+#[derive(Serialize)]
+struct Failure {
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+    /// The exit code of this question alone.
+    exit: u8,
+}
+
+/// Calls `ask` for every question on standard input and returns the worst outcome. A question that
+/// fails does not stop the rest, and with `json` gives an object with an `error`; an interruption
+/// stops them.
 pub fn each_question(
     terminal: Terminal,
-    mut ask: impl FnMut(&str) -> Result<Exit>,
+    json: bool,
+    mut ask: impl FnMut(&Input) -> Result<Exit>,
 ) -> Result<Exit> {
-    let mut input = io::stdin().lock();
+    let mut lines = io::stdin().lock();
     let mut worst = Exit::Answered;
     let mut is_first = true;
-    while let Some(line) = read_line(&mut input)? {
+    while let Some(line) = read_line(&mut lines)? {
         // Some editors write a byte order mark.
         let line = line.strip_prefix(BYTE_ORDER_MARK).filter(|_| is_first).unwrap_or(&line);
         is_first = false;
         if line.trim().is_empty() {
             continue;
         }
-        let exit = match ask(line) {
+        let (input, asked) = match Input::read(line) {
+            Ok(input) => {
+                let asked = ask(&input);
+                (input, asked)
+            }
+            Err(error) => (Input { id: id_of(line), question: line.to_owned() }, Err(error.into())),
+        };
+        let exit = match asked {
             Ok(exit) => exit,
             Err(error) if exit::is_broken_pipe(&error) => return Err(error),
-            Err(error) => exit::report(terminal, &error),
+            Err(error) => failed(terminal, json, &input, &error)?,
         };
         if exit == Exit::Interrupted {
             return Ok(exit);
@@ -40,6 +119,22 @@ pub fn each_question(
         worst = worst.worse(exit);
     }
     Ok(worst)
+}
+
+fn failed(terminal: Terminal, json: bool, input: &Input, error: &Error) -> Result<Exit> {
+    let exit = exit::report(terminal, error);
+    if json {
+        let error =
+            Failure { message: error_message(error), hint: exit::hint(error), exit: exit as u8 };
+        terminal.print_json(&Failed { id: input.id.as_ref(), question: &input.question, error })?;
+    }
+    Ok(exit)
+}
+
+/// The id in a line that has no question.
+fn id_of(line: &str) -> Option<Value> {
+    let object: Value = serde_json::from_str(line.trim()).ok()?;
+    object.get("id").cloned()
 }
 
 /// Reads a line without its terminator; `None` at the end of input. Invalid UTF-8 becomes
@@ -55,4 +150,26 @@ fn read_line(input: &mut impl BufRead) -> Result<Option<String>> {
     let line = line.strip_suffix(b"\n").unwrap_or(&line);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     Ok(Some(String::from_utf8_lossy(line).into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_a_question_or_an_object_with_one() {
+        let read = |line: &str| Input::read(line).map(|input| (input.id, input.question));
+        for text in ["What is it?", "  A\u{308}\tb  ", "{x} là gì?", "[1]", "{", "{}"] {
+            assert_eq!(read(text), Ok((None, text.to_owned())));
+        }
+        for id in ["7", "\"a b\"", "null", "[1,{\"x\":null}]", "1.5"] {
+            let line = format!(r#" {{"id": {id}, "question": " A\u0308 \t?", "more": 1}}"#);
+            let id: Value = serde_json::from_str(id).unwrap();
+            assert_eq!(read(&line), Ok((Some(id), " A\u{308} \t?".to_owned())), "{line}");
+        }
+        assert_eq!(read(r#"{"question":"x"}"#), Ok((None, "x".to_owned())));
+        for bad in [r#"{"id":1}"#, r#"{"question":7}"#, r#"{"id":1,"question":"x""#] {
+            assert_eq!(read(bad), Err(QuestionError::NotJson), "{bad}");
+        }
+    }
 }

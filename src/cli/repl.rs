@@ -5,11 +5,11 @@ use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
 use super::exit::{self, Exit};
+use super::lines::Input;
 use super::session::Session;
 use crate::answer::{Answer, Conversation};
 use crate::models;
 use crate::terminal::Lang;
-use crate::text::question;
 
 /// A slash command. Both dispatch and `/help` use [`COMMANDS`].
 struct Command {
@@ -78,9 +78,7 @@ pub fn run(session: &Session) -> Result<Exit> {
             }
             continue;
         }
-        let answered = question::normalize(line)
-            .map_err(Into::into)
-            .and_then(|question| session.answer(&question, &mut state.conversation));
+        let answered = session.answer(&Input::of(line), &mut state.conversation);
         match answered {
             Ok(answer) => state.last = Some(answer),
             Err(error) if exit::is_broken_pipe(&error) => return Err(error),
@@ -119,7 +117,7 @@ fn forget(session: &Session, state: &mut State) -> Result<Next> {
 
 fn sources(session: &Session, state: &mut State) -> Result<Next> {
     match &state.last {
-        Some(answer) if !answer.citations.is_empty() => {
+        Some(answer) if !answer.passages.is_empty() => {
             session.terminal.print(&session.sources(answer))?;
         }
         _ => session.terminal.say(session.terminal.lang.no_answer_yet()),

@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::exit::Exit;
-use super::lines;
+use super::lines::{self, Input};
 use super::refresh;
 use super::setup::Setup;
 use crate::documents::Place;
@@ -57,7 +57,8 @@ pub fn run(setup: &Setup, query: Option<&str>) -> Result<Exit> {
     }
     let (index, _) = setup.open_index(&models)?;
     let retriever = models.retriever(index.as_ref())?;
-    let search = |question: &str| -> Result<Exit> {
+    let search = |input: &Input| -> Result<Exit> {
+        let question = input.question.as_str();
         let searched = question::normalize(question)?;
         let retrieval = retriever.retrieve_texts(&searched, setup.global.top_k)?;
         let lang = setup.terminal.lang;
@@ -68,7 +69,8 @@ pub fn run(setup: &Setup, query: Option<&str>) -> Result<Exit> {
         }
         for (i, hit) in retrieval.hits.iter().enumerate() {
             if setup.global.json {
-                setup.terminal.print_json(&json_hit(question, &searched, i + 1, hit, relevance))?;
+                let hit = json_hit(question, &searched, i + 1, hit, relevance);
+                setup.terminal.print_json(&input.with_id(&hit))?;
             } else {
                 print(setup.terminal, i + 1, hit)?;
             }
@@ -76,8 +78,8 @@ pub fn run(setup: &Setup, query: Option<&str>) -> Result<Exit> {
         Ok(if retrieval.hits.is_empty() { Exit::NotInDocuments } else { Exit::Answered })
     };
     match query {
-        Some(query) => search(query),
-        None => lines::each_question(setup.terminal, search),
+        Some(query) => search(&Input::of(query)),
+        None => lines::each_question(setup.terminal, setup.global.json, search),
     }
 }
 

@@ -8,8 +8,11 @@ use anyhow::Result;
 
 use super::exit::Exit;
 use super::interrupt::Interruptible;
+use super::lines::Input;
 use super::setup::Setup;
-use crate::answer::{Answer, Answerer, Conversation, Event, Judgement, Reason, Unsupported};
+use crate::answer::{
+    Answer, Answerer, Citation, Conversation, Event, Judgement, Reason, Unsupported,
+};
 use crate::generation::local::placement::DeviceChoice;
 use crate::profile::Models;
 use crate::prompt::{Messages, line_of};
@@ -53,12 +56,13 @@ impl<'a> Session<'a> {
     }
 
     /// Answers a standalone question.
-    pub fn ask(&self, question: &str) -> Result<Exit> {
-        Ok(outcome(&self.answer(question, &mut self.conversation())?))
+    pub fn ask(&self, input: &Input) -> Result<Exit> {
+        Ok(outcome(&self.answer(input, &mut self.conversation())?))
     }
 
     /// Answers a question within a conversation.
-    pub fn answer(&self, question: &str, conversation: &mut Conversation) -> Result<Answer> {
+    pub fn answer(&self, input: &Input, conversation: &mut Conversation) -> Result<Answer> {
+        let question = &input.question;
         self.terminal.say(&self.terminal.lang.question(&question::normalize(question)?));
         let answering = Interruptible::begin();
         let mut narrator = Narrator::new(self);
@@ -74,13 +78,13 @@ impl<'a> Session<'a> {
         drop(step);
         let answer = answer?;
         printing?;
-        self.conclude(&answer)?;
+        self.conclude(input, &answer)?;
         Ok(answer)
     }
 
     /// Prints the prompt for a question without loading the LLM.
-    pub fn show_prompt(&self, question: &str) -> Result<Exit> {
-        let question = &question::normalize(question)?;
+    pub fn show_prompt(&self, input: &Input) -> Result<Exit> {
+        let question = &question::normalize(&input.question)?;
         let mut refused = false;
         let mut narrator = Narrator::new(self);
         let messages = self.answerer.messages(question, &mut |event| {
@@ -88,7 +92,7 @@ impl<'a> Session<'a> {
             narrator.tell(&event);
         })?;
         match messages {
-            Some(messages) if self.json => self.terminal.print_json(&messages)?,
+            Some(messages) if self.json => self.terminal.print_json(&input.with_id(&messages))?,
             Some(Messages { system, user }) => {
                 self.terminal.print(&format!("--- system\n{system}\n--- user\n{user}\n"))?;
             }
@@ -98,7 +102,7 @@ impl<'a> Session<'a> {
     }
 
     /// Prints what follows the text of an answer: its sources, or with `--json` the whole answer.
-    fn conclude(&self, answer: &Answer) -> Result<()> {
+    fn conclude(&self, input: &Input, answer: &Answer) -> Result<()> {
         let (terminal, lang) = (self.terminal, self.terminal.lang);
         match answer.reason {
             Some(Reason::Interrupted) => terminal.say(lang.interrupted()),
@@ -110,19 +114,24 @@ impl<'a> Session<'a> {
             explain(terminal, answer);
         }
         if self.json {
-            return Ok(terminal.print_json(answer)?);
+            return Ok(terminal.print_json(&input.with_id(answer))?);
         }
-        if answer.citations.is_empty() {
+        if answer.passages.is_empty() {
             return Ok(());
         }
         Ok(terminal.print(&format!("\n{}", self.sources(answer)))?)
     }
 
-    /// The list of sources shown below an answer.
+    /// The list of sources shown below an answer: those that it cites, or else all that it was
+    /// written from.
     pub fn sources(&self, answer: &Answer) -> String {
         let lang = self.terminal.lang;
         let mut list = format!("{}\n", lang.sources());
-        for citation in &answer.citations {
+        let cited: Vec<&Citation> = match answer.citations.as_slice() {
+            [] => answer.passages.iter().map(|passage| &passage.source).collect(),
+            citations => citations.iter().collect(),
+        };
+        for citation in cited {
             let place = lang.place(citation.place) + lang.recognized(citation.recognized);
             let heading = if citation.heading.is_empty() {
                 String::new()
@@ -217,7 +226,9 @@ impl<'a> Narrator<'a> {
             }
             Event::InventedCitations => terminal.warn(lang.invented_citations().trim_start()),
             Event::Unsupported(sentences) => self.unsupported(sentences),
-            Event::NoCitations => terminal.warn(lang.no_citations().trim_start()),
+            Event::NoCitations { supported } => {
+                terminal.warn(lang.no_citations(*supported).trim_start());
+            }
             Event::Answered { took, written } => {
                 self.end_lines();
                 self.print_raw("\n");

@@ -351,11 +351,18 @@ impl Lang {
         self.pick("Đã quên cuộc trò chuyện.", "Started a new conversation.")
     }
 
-    pub(crate) fn no_citations(self) -> &'static str {
-        self.pick(
-            "   ⚠️  Mô hình không trích dẫn; các nguồn dưới đây là những đoạn nó đã đọc.",
-            "   ⚠️  The model cited nothing; the sources below are the passages that it read.",
-        )
+    /// `supported`: whether there are passages that support the answer's sentences.
+    pub(crate) fn no_citations(self, supported: bool) -> &'static str {
+        match supported {
+            true => self.pick(
+                "   ⚠️  Mô hình không trích dẫn; các nguồn dưới đây là những đoạn khớp nhất với các câu của nó, do rag-query chọn.",
+                "   ⚠️  The model cited nothing; the sources below are the passages that support its sentences best, chosen by rag-query.",
+            ),
+            false => self.pick(
+                "   ⚠️  Mô hình không trích dẫn; các nguồn dưới đây là những đoạn nó đã đọc.",
+                "   ⚠️  The model cited nothing; the sources below are the passages that it read.",
+            ),
+        }
     }
 
     pub(crate) fn sources(self) -> &'static str {

@@ -57,18 +57,7 @@ impl Terminal {
 
     /// An error with its causes on stderr, and a hint on how to fix it.
     pub fn error(self, error: &anyhow::Error, hint: Option<&str>) {
-        let chain: Vec<String> = error.chain().map(|cause| printable(&cause.to_string())).collect();
-        // Many messages already contain that of their cause.
-        let mut told = String::new();
-        for cause in chain {
-            if !told.contains(&cause) {
-                if !told.is_empty() {
-                    told.push_str(": ");
-                }
-                told.push_str(&cause);
-            }
-        }
-        to_stderr(&format!("error: {told}\n"));
+        to_stderr(&format!("error: {}\n", error_message(error)));
         if let Some(hint) = hint {
             to_stderr(&format!("hint:  {hint}\n"));
         }
@@ -152,6 +141,21 @@ impl Drop for Step {
             to_stderr("\n");
         }
     }
+}
+
+/// An error with its causes, in one text.
+pub fn error_message(error: &anyhow::Error) -> String {
+    // Many messages already contain that of their cause.
+    let mut told = String::new();
+    for cause in error.chain().map(|cause| printable(&cause.to_string())) {
+        if !told.contains(&cause) {
+            if !told.is_empty() {
+                told.push_str(": ");
+            }
+            told.push_str(&cause);
+        }
+    }
+    told
 }
 
 /// Strips control characters and bidirectional overrides, with which text from a document could

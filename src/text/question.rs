@@ -12,6 +12,11 @@ pub enum QuestionError {
     /// Nothing but white space.
     #[error("the question is empty")]
     Empty,
+    /// A line of JSON Lines that is not as it should be.
+    #[error(
+        "the line is no JSON object with a text as its `question`: write {{\"id\": …, \"question\": \"…\"}}"
+    )]
+    NotJson,
     /// Too long, with its length in bytes.
     #[error("the question has {0} bytes; at most {MAX_BYTES} are read")]
     TooLong(usize),

@@ -23,7 +23,8 @@ fn answer_shape(llm: &Value, citation: &Value) -> Value {
     json!({
         "question": "string", "searched": null, "answered": "bool", "reason": llm["reason"],
         "relevance": { "probability": "number", "gate": "string", "refused_below": null }, "mode": "string",
-        "answer": "string", "citations": [citation], "unsupported": [], "model": llm["model"],
+        "answer": "string", "citations": [citation], "passages": [passage_shape()], "unsupported": [],
+        "model": llm["model"],
         "placement": { "embedder": "string", "reranker": "string", "llm": llm["model"] },
         "timings_ms": {
             "rewrite": "number", "load_index": "number", "embed": "number", "search": "number",
@@ -35,7 +36,33 @@ fn answer_shape(llm: &Value, citation: &Value) -> Value {
 }
 
 fn citation_shape() -> Value {
-    json!({ "n": "count", "document": "string", "heading": "string", "lines": ["count", "count"], "score": "number" })
+    json!({
+        "n": "count", "document": "string", "heading": "string", "lines": ["count", "count"], "score": "number",
+        "cited_by": "string",
+    })
+}
+
+/// Of a passage that the answer does not cite.
+fn passage_shape() -> Value {
+    json!({
+        "n": "count", "document": "string", "heading": "string", "lines": ["count", "count"], "score": "number",
+        "cited": "bool", "text": "string",
+    })
+}
+
+/// The answer without its citations, because it is its own affair whether an LLM of noise cites; and
+/// with the first of its passages alone.
+fn with_one_passage(mut answer: Value) -> Value {
+    answer["citations"] = json!([]);
+    let mut first = answer["passages"][0].clone();
+    first.as_object_mut().unwrap().remove("cited_by");
+    answer["passages"] = json!([first]);
+    answer
+}
+
+fn without_citations(mut shape: Value) -> Value {
+    shape["citations"] = json!([]);
+    shape
 }
 
 #[test]
@@ -44,7 +71,8 @@ fn a_generative_answer_has_every_key() {
     let args = ["--profile", "tiny-endless", "--json", "--max-tokens", "4", ENGLISH];
     let answer = sandbox.run(&args).exits(0).json();
     let llm = json!({ "model": "string", "reason": "string" });
-    assert_eq!(shape(&answer), answer_shape(&llm, &citation_shape()));
+    let expected = without_citations(answer_shape(&llm, &citation_shape()));
+    assert_eq!(shape(&with_one_passage(answer.clone())), expected);
     assert_eq!(answer["question"], ENGLISH);
     assert_eq!(answer["answered"], true);
     assert_eq!(answer["reason"], "max_tokens");
@@ -55,8 +83,8 @@ fn a_generative_answer_has_every_key() {
     assert!(answer["tokens"]["prompt"].as_u64() > Some(100), "{answer}");
     assert!(answer["timings_ms"]["load_llm"].as_f64() > Some(0.0), "{answer}");
     // It is the best of the passages that the LLM can read.
-    assert_eq!(answer["citations"][0]["n"], 1);
-    assert!(answer["citations"][0]["document"].as_str().unwrap().starts_with("notes/"), "{answer}");
+    assert_eq!(answer["passages"][0]["n"], 1);
+    assert!(answer["passages"][0]["document"].as_str().unwrap().starts_with("notes/"), "{answer}");
 }
 
 #[test]
@@ -75,7 +103,11 @@ fn an_extractive_answer_has_the_same_keys_and_no_llm() {
                 "{key}: {answer}"
             );
         }
-        let mut one = answer.clone();
+        let cited = |passage: &&Value| passage["cited"] == true;
+        let read = answer["passages"].as_array().unwrap();
+        assert_eq!(read.iter().filter(cited).count(), citations.len(), "{answer}");
+        assert_eq!(citations[0]["cited_by"], "quotation");
+        let mut one = with_one_passage(answer.clone());
         one["citations"] = json!([citations[0]]);
         assert_eq!(shape(&one), answer_shape(&json!({}), &citation_shape()));
         assert_eq!(answer["mode"], "extractive");
@@ -243,6 +275,29 @@ fn questions_come_back_byte_for_byte() {
 }
 
 #[test]
+fn json_lines_bring_their_ids_back_and_a_failure_stops_nothing() {
+    let sandbox = Sandbox::indexed();
+    let input = "{\"id\": {\"n\": [1, null]}, \"question\": \" What  is a token?\"}\n{\"id\": 7, \"question\": \" \"}\n\
+                 {\"id\": \"x\"}\nWhat is a token?\n{\"question\": \"What is a token?\", \"id\": null}\n";
+    for args in [&["--json", "--extractive"][..], &["search", "--json", "--top-k", "1"]] {
+        let lines = sandbox.run_with_stdin(args, input).exits(2).json_lines();
+        let ids: Vec<_> = lines.iter().map(|line| line.get("id").cloned()).collect();
+        let expected = [
+            Some(json!({ "n": [1, null] })),
+            Some(json!(7)),
+            Some(json!("x")),
+            None,
+            Some(json!(null)),
+        ];
+        assert_eq!(ids, expected, "{args:?}");
+        assert_eq!(lines[0]["question"], " What  is a token?");
+        let failed = (&lines[1]["error"]["message"], &lines[1]["question"]);
+        assert_eq!(failed, (&json!("the question is empty"), &json!(" ")));
+        assert_eq!(lines[2]["error"]["exit"], 2);
+    }
+}
+
+#[test]
 fn a_text_is_listed_once_with_its_other_places() {
     let sandbox = Sandbox::new();
     for name in ["a.md", "b.md", "c.md"] {
@@ -273,7 +328,8 @@ fn a_cross_encoder_and_safetensors_keep_the_same_contract() {
         assert_eq!(shape(sentence), json!({ "text": "string", "start": "count", "end": "count" }));
     }
     let llm = json!({ "model": "string", "reason": shape(&answer["reason"]) });
-    assert_eq!(shape(&answer), answer_shape(&llm, &citation_shape()));
+    let expected = without_citations(answer_shape(&llm, &citation_shape()));
+    assert_eq!(shape(&with_one_passage(answer)), expected);
 }
 
 #[test]

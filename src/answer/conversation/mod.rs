@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::answerer::{Answerer, Asked};
+use super::refusal::is_refusal;
 use super::{Answer, Event};
 use crate::text::question;
 pub use dialogue::{Dialogue, RewrittenQuery};
@@ -41,7 +42,8 @@ impl<'a> Conversation<'a> {
     ///
     /// # Errors
     /// Fails if the question is invalid ([`QuestionError`](question::QuestionError)), a model fails
-    /// to load or run, or the index cannot be read. A failed turn is not added to the history.
+    /// to load or run, or the index cannot be read. A turn that failed, or that the documents do not
+    /// answer, is not added to the history.
     pub fn ask(
         &mut self,
         question: &str,
@@ -66,7 +68,11 @@ impl<'a> Conversation<'a> {
         let rewrite = searched.map_or(Duration::ZERO, |_| rewrite);
         let asked = Asked { typed, question: &question, searched, rewrite };
         let answer = answerer.answer(asked, interrupted, watch)?;
-        self.dialogue.remember(&question, &query, &answer.answer);
+        // Nothing was said about what the documents do not answer: what follows goes on with the
+        // question before it.
+        if answer.answered && !is_refusal(&answer.answer) {
+            self.dialogue.remember(&question, &query, &answer.answer);
+        }
         Ok(answer)
     }
 

@@ -61,10 +61,12 @@ fn an_answer_comes_out_whole() {
     let first = ask(&mut conversation, &given);
     assert_eq!((first.question, first.searched.as_deref()), (given, Some(QUESTIONS[0])));
     assert_eq!(first.timings_ms.rewrite, 0.0);
-    let mut names: Vec<&str> = first.citations.iter().map(|cited| &*cited.document).collect();
+    let read = first.passages.iter().map(|passage| &passage.source);
+    let mut names: Vec<&str> = read.clone().map(|source| &*source.document).collect();
     names.sort_unstable();
-    assert_eq!(names, ["notes/0.txt", "notes/1.txt"], "the LLM cites nothing: it read both");
-    assert!(first.citations.iter().all(|cited| Path::new(&cited.document_id).is_absolute()));
+    assert_eq!(names, ["notes/0.txt", "notes/1.txt"], "it read both");
+    assert!(read.clone().all(|source| Path::new(&source.document_id).is_absolute()));
+    assert!(first.passages.iter().all(|passage| !passage.cited), "an LLM of noise cites nothing");
 
     let joined = format!("{} and its drawbacks?", QUESTIONS[0]);
     let mut told = Vec::new();
@@ -84,6 +86,21 @@ fn an_answer_comes_out_whole() {
     conversation.forget();
     assert_eq!(ask(&mut conversation, "and its drawbacks?").searched, None);
     assert_eq!(loads.load(Ordering::SeqCst), 1);
+}
+
+/// "And its drawbacks?" after a question that was refused goes on with what was answered before.
+#[test]
+fn a_follow_up_does_not_inherit_the_words_of_a_refused_question() {
+    let loads = Arc::default();
+    let (notes, llm) = (Notes::of(&[]), llm(&loads));
+    let answerer = answerer(&notes, &llm);
+    let mut conversation = Conversation::new(&answerer);
+    let as_asked = super::RewrittenQuery::AsAsked;
+    conversation.dialogue.remember(QUESTIONS[0], &as_asked, "On Fridays, by the kitchen team.");
+    let refused = ask(&mut conversation, QUESTIONS[1]);
+    assert!(!refused.answered, "{refused:?}");
+    let next = ask(&mut conversation, "and its drawbacks?");
+    assert_eq!(next.searched, Some(format!("{} and its drawbacks?", QUESTIONS[0])));
 }
 
 #[test]

@@ -16,7 +16,7 @@ use blocks::{Block, blocks, items};
 /// Maximum sentences in an answer; a list counts as one.
 const MAX_SENTENCES: usize = 3;
 /// Passages that sentences are taken from.
-const MAX_PASSAGES: usize = 3;
+pub const MAX_PASSAGES: usize = 3;
 /// Maximum sentences compared; a passage has about ten.
 const MAX_CANDIDATES: usize = 64;
 /// Sentences that score this far below the best one are left out.

@@ -101,8 +101,8 @@ impl Evaluator<'_> {
         let start = Instant::now();
         let mut conversation = Conversation::new(self.answerer);
         let answer = conversation.ask(&question.text, interrupted, &mut |event| {
-            // Without citations, `answer.citations` lists the passages that were read.
-            cites &= !matches!(event, Event::NoCitations);
+            // Then what is cited is our choice.
+            cites &= !matches!(event, Event::NoCitations { .. });
         })?;
         let ms = 1e3 * start.elapsed().as_secs_f64();
         cites &= !answer.citations.is_empty();
