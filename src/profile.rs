@@ -19,7 +19,7 @@ use crate::generation::remote::Pool;
 use crate::generation::{LazyGenerator, LlmSource};
 use crate::index::{EmbedderIdentity, Index, Settings};
 use crate::models::catalogue::{
-    Calibration, EmbedderSpec, LlmFormat, Pooling, Precision, ProfileDevice, RerankerSpec,
+    Calibration, EmbedderSpec, LlmFormat, LlmSpec, Pooling, Precision, ProfileDevice, RerankerSpec,
     SupportThresholds,
 };
 use crate::models::{
@@ -129,13 +129,6 @@ impl Models {
             Some(OtherLlm::Remote(pool)) => pool.model(),
             None => profile.llm.name.clone(),
         };
-        // The limits of the catalogue are those of its own LLM.
-        let own = overrides.llm.is_none();
-        let (languages, max_passages) = match own {
-            true => (llm_spec.answers_in.clone(), llm_spec.passages),
-            false => (None, None),
-        };
-        let judges = !own || llm_spec.judges;
         let llm_request = LlmRequest {
             entry: profile.llm.clone(),
             format: llm_spec.format,
@@ -154,7 +147,7 @@ impl Models {
         Ok(Self {
             embedder: lazy_embedder(&profile.embedder, &store, embedder_spec),
             reranker,
-            llm: LazyGenerator { name, context, languages, max_passages, judges, source },
+            llm: lazy_generator(name, context, &llm_spec, overrides.llm.is_none(), source),
             llm_request,
             llm_device,
             relevance,
@@ -177,6 +170,24 @@ impl Models {
     ) -> Result<Answerer<'a>> {
         let retriever = self.retriever(index)?;
         Ok(Answerer::new(retriever, &self.llm, self.support, options, load_index))
+    }
+}
+
+/// The LLM of a run. `own` says that it is the catalogue's: the limits there are not those of another.
+fn lazy_generator(
+    name: String,
+    context: usize,
+    spec: &LlmSpec,
+    own: bool,
+    source: LlmSource,
+) -> LazyGenerator {
+    LazyGenerator {
+        name,
+        context,
+        languages: spec.answers_in.clone().filter(|_| own),
+        max_passages: spec.passages.filter(|_| own),
+        judges: spec.judges || !own,
+        source,
     }
 }
 

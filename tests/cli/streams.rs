@@ -140,6 +140,20 @@ fn explain_shows_the_scores_of_every_passage_on_standard_error() {
     let lines =
         explained.stderr.lines().filter(|line| line.contains("dense") && line.contains("bm25"));
     assert_eq!(lines.count(), 5, "{explained:#?}");
+    assert!(explained.stderr.contains("refused below -  gate strict"), "{explained:#?}");
+}
+
+#[test]
+fn an_embedder_that_is_not_calibrated_is_said_to_refuse_nothing() {
+    let sandbox = Sandbox::indexed();
+    let outcome = sandbox.run(&["--lang", "en", "--extractive", ENGLISH]).exits(0);
+    let told = "Relevance is not calibrated for Tiny embedder: no question is refused";
+    assert_eq!(outcome.stderr.matches(told).count(), 1, "{outcome:#?}");
+    let strict = Sandbox::new();
+    let profile = ["--profile", "tiny-strict", "--lang", "en"];
+    strict.run(&[&profile[..], &["index", "notes/tokenization.md"]].concat()).exits(0);
+    let outcome = strict.run(&[&profile[..], &["--extractive", ENGLISH]].concat()).exits(3);
+    assert!(!outcome.stderr.contains("not calibrated"), "{outcome:#?}");
 }
 
 #[test]

@@ -25,7 +25,7 @@ use parse::{Parsed, RawProfile, parse};
 pub use role::Role;
 pub use source::{ModelSource, Package};
 pub use spec::{
-    Calibration, EmbedderSpec, LlmFormat, Logistic, Pooling, Precision, RerankerSpec,
+    Calibration, EmbedderSpec, LlmFormat, LlmSpec, Logistic, Pooling, Precision, RerankerSpec,
     SupportThresholds,
 };
 
