@@ -187,22 +187,22 @@ fn trampolines(library: &str, names: &[String]) -> String {
             offset = 8 * i
         );
     }
-    let _ = write!(text, "lazy_{library}_first_call:\n");
+    let _ = writeln!(text, "lazy_{library}_first_call:");
     // Seven pushes and the return address are 64 bytes: the stack stays aligned to 16.
     for register in REGISTERS {
-        let _ = write!(text, "\tpushq %{register}\n");
+        let _ = writeln!(text, "\tpushq %{register}");
     }
-    let _ = write!(text, "\tsubq ${},%rsp\n", 16 * VECTOR_REGISTERS);
+    let _ = writeln!(text, "\tsubq ${},%rsp", 16 * VECTOR_REGISTERS);
     for x in 0..VECTOR_REGISTERS {
-        let _ = write!(text, "\tmovups %xmm{x},{}(%rsp)\n", 16 * x);
+        let _ = writeln!(text, "\tmovups %xmm{x},{}(%rsp)", 16 * x);
     }
     let _ = write!(text, "\tmovl %r11d,%edi\n\tcall lazy_{library}_resolve\n\tmovq %rax,%r11\n");
     for x in 0..VECTOR_REGISTERS {
-        let _ = write!(text, "\tmovups {}(%rsp),%xmm{x}\n", 16 * x);
+        let _ = writeln!(text, "\tmovups {}(%rsp),%xmm{x}", 16 * x);
     }
-    let _ = write!(text, "\taddq ${},%rsp\n", 16 * VECTOR_REGISTERS);
+    let _ = writeln!(text, "\taddq ${},%rsp", 16 * VECTOR_REGISTERS);
     for register in REGISTERS.iter().rev() {
-        let _ = write!(text, "\tpopq %{register}\n");
+        let _ = writeln!(text, "\tpopq %{register}");
     }
     let _ = write!(
         text,
@@ -217,8 +217,10 @@ fn resolver(
     Library { name: library, sonames, absent, harmless }: &Library,
     names: &[String],
 ) -> String {
-    let quoted =
-        |texts: &[&str]| texts.iter().map(|text| format!("\"{text}\",")).collect::<String>();
+    let quoted = |texts: &[&str]| {
+        let quoted: Vec<String> = texts.iter().map(|text| format!("\"{text}\",")).collect();
+        quoted.concat()
+    };
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     format!(
         r#"#include <dlfcn.h>

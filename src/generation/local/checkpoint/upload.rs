@@ -20,6 +20,10 @@ pub struct Upload {
 }
 
 impl Upload {
+    #[cfg_attr(
+        not(feature = "cuda"),
+        expect(clippy::unnecessary_wraps, reason = "pinned memory may be short")
+    )]
     pub fn new(device: &Device) -> Result<Self> {
         Ok(Self {
             device: device.clone(),
