@@ -182,7 +182,7 @@ impl Guard {
         }
         let held = self.may_be_frame(&pending);
         self.show(&pending[..held], emit);
-        self.pending = pending[held..].to_owned();
+        pending[held..].clone_into(&mut self.pending);
     }
 
     /// Where the line that asks is repeated, on a line of its own.

@@ -59,9 +59,9 @@ fn announce(setup: &Setup, cli: &Cli, models: &Models) {
         for proxied in pool.proxied() {
             let line = terminal.lang.through_proxy(&proxied);
             if proxied.is_readable {
-                terminal.warn(&line)
+                terminal.warn(&line);
             } else {
-                terminal.say(&format!("   {line}"))
+                terminal.say(&format!("   {line}"));
             }
         }
         return;

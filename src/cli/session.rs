@@ -195,25 +195,20 @@ impl<'a> Narrator<'a> {
                 let device = self.session.llm_device.to_string();
                 self.step = Some(terminal.begin(&lang.loading_llm(self.session.llm_name, &device)));
             }
-            Event::LlmLoaded { placed, took } => {
-                if let Some(step) = self.step.take() {
-                    step.done(&lang.llm_loaded(placed, *took));
-                }
-            }
+            Event::LlmLoaded { placed, took } => self.done(&lang.llm_loaded(placed, *took)),
             Event::PassagesDropped(count) => {
                 terminal.warn(lang.passages_dropped(*count).trim_start());
             }
             Event::Answering => {
-                let mut step = terminal.begin(lang.answering());
+                self.step = Some(terminal.begin(lang.answering()));
                 // The answer streams to the same terminal.
-                step.pause();
-                self.step = Some(step);
+                self.pause();
             }
             Event::Text(text) => self.print(text),
             Event::Thinking(text) => self.think(text),
             Event::Retracted => self.retract(),
             Event::ServerAdapted { server, field } => {
-                self.step.iter_mut().for_each(Step::pause);
+                self.pause();
                 terminal.say(&lang.server_adapted(server, field));
             }
             Event::PromptCut { server, read, estimated } => {
@@ -221,7 +216,7 @@ impl<'a> Narrator<'a> {
                 terminal.warn(&lang.prompt_cut(server, *read, *estimated));
             }
             Event::ServerFailed { error, next, pause } => {
-                self.step.iter_mut().for_each(Step::pause);
+                self.pause();
                 terminal.warn(&lang.server_failed(error, next, *pause));
             }
             Event::InventedCitations => terminal.warn(lang.invented_citations().trim_start()),
@@ -232,9 +227,7 @@ impl<'a> Narrator<'a> {
             Event::Answered { took, written } => {
                 self.end_lines();
                 self.print_raw("\n");
-                if let Some(step) = self.step.take() {
-                    step.done(&lang.answered(*took, *written));
-                }
+                self.done(&lang.answered(*took, *written));
             }
         }
     }
@@ -254,6 +247,17 @@ impl<'a> Narrator<'a> {
         let first = line_of(&first.text, MAX_SHOWN_OF_SENTENCE);
         let terminal = self.session.terminal;
         terminal.say(&terminal.lang.unsupported(sentences.len(), &first));
+    }
+
+    /// Ends the line of the step in progress, if there is one.
+    fn done(&mut self, outcome: &str) {
+        if let Some(step) = self.step.take() {
+            step.done(outcome);
+        }
+    }
+
+    fn pause(&mut self) {
+        self.step.iter_mut().for_each(Step::pause);
     }
 
     /// Shows reasoning on standard error, if that was asked for.

@@ -63,7 +63,7 @@ fn choose(
 
 /// Whether a host is this machine: by its name, or because its name stands for an address of ours.
 pub fn is_this_machine(host: &str) -> bool {
-    let host = bare(host).to_owned();
+    let host = bare(host);
     if host == "localhost" || host.ends_with(".localhost") {
         return true;
     }

@@ -2,6 +2,7 @@
 
 mod account;
 mod messages;
+mod servers;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;

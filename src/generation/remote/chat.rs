@@ -153,7 +153,7 @@ fn of_choice(choice: &Value) -> Result<Piece, NoPiece> {
                 piece.other = said.map(|said| Other::Refusal(said.to_owned())).or(piece.other);
             }
             "tool_calls" | "function_call" if is_filled(value) => {
-                piece.other = Some(Other::ToolCall)
+                piece.other = Some(Other::ToolCall);
             }
             // The same under a second name would be counted twice.
             _ if is_thinking(&key) && piece.thinking.is_empty() => {
@@ -183,7 +183,9 @@ fn read_content(content: &Value, text: &mut String, thinking: &mut String, depth
     match content {
         Value::String(said) => text.push_str(said),
         Value::Array(parts) if depth < MAX_DEPTH => {
-            parts.iter().for_each(|part| read_content(part, text, thinking, depth + 1));
+            for part in parts {
+                read_content(part, text, thinking, depth + 1);
+            }
         }
         Value::Object(part) if depth < MAX_DEPTH => {
             let kind = part.get("type").and_then(Value::as_str).unwrap_or_default();
@@ -204,7 +206,9 @@ fn read_all(value: &Value, text: &mut String, depth: usize) {
     match value {
         Value::String(said) => text.push_str(said),
         Value::Array(items) if depth < MAX_DEPTH => {
-            items.iter().for_each(|item| read_all(item, text, depth + 1));
+            for item in items {
+                read_all(item, text, depth + 1);
+            }
         }
         Value::Object(object) if depth < MAX_DEPTH => {
             let words = ["type", "id", "format", "index", "signature", "data"];

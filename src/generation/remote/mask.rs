@@ -167,7 +167,7 @@ fn spellings(text: &str, c: char) -> Vec<String> {
     if !text.starts_with(['\\', '%', '&']) {
         return vec![itself];
     }
-    let code = c as u32;
+    let code = u32::from(c);
     // JSON within JSON doubles the backslashes.
     let slashes = text.bytes().take_while(|&byte| byte == b'\\').count();
     let slashed = |rest: &str| format!("{}{rest}", "\\".repeat(slashes.max(1)));

@@ -10,6 +10,7 @@ use crate::generation::local::SamplingOptions;
 use crate::prompt::Messages;
 
 /// The form of request that a server takes.
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of the request")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Form {
     limit: Limit,

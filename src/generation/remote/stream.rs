@@ -89,13 +89,13 @@ pub(crate) struct Server<'a> {
 
 /// An error, and what the server said if that may be about the form of the request.
 struct Obstacle {
-    error: RemoteError,
+    error: Box<RemoteError>,
     said: Option<String>,
 }
 
 impl From<RemoteError> for Obstacle {
     fn from(error: RemoteError) -> Self {
-        Self { error, said: None }
+        Self { error: Box::new(error), said: None }
     }
 }
 
@@ -119,7 +119,7 @@ impl Server<'_> {
                 };
             // Each step leaves something out, so this ends.
             let Some((form, field)) = said.and_then(|said| form.adapted(&said)) else {
-                return Err(error);
+                return Err(*error);
             };
             self.habits().form = form;
             watch(PoolEvent::Adapted { server: self.endpoint.host(), field });
@@ -220,7 +220,10 @@ impl Server<'_> {
             let said = body(connection, interrupted);
             let error = self.refusal(head, "/chat/completions", &said);
             let may_be_form = matches!(error, RemoteError::Status { status, .. } if status != 429);
-            return Err(Obstacle { error, said: Some(said).filter(|_| may_be_form) });
+            return Err(Obstacle {
+                error: Box::new(error),
+                said: Some(said).filter(|_| may_be_form),
+            });
         }
         let kind = head.content_type.as_deref().unwrap_or_default().to_ascii_lowercase();
         if kind.starts_with("text/html") { Err(self.not_a_stream(head).into()) } else { Ok(()) }
@@ -263,7 +266,9 @@ impl Server<'_> {
             let endless = |_| self.bad("an event without an end".to_owned());
             let found = events.push(&bytes).map_err(endless)?;
             whole = whole.filter(|whole| found.is_empty() && whole.len() < MAX_WHOLE_BYTES);
-            whole.iter_mut().for_each(|whole| whole.extend_from_slice(&bytes));
+            if let Some(whole) = &mut whole {
+                whole.extend_from_slice(&bytes);
+            }
             for event in found {
                 match self.handle(&event, reading)? {
                     Step::End(stop) => return Ok(stop),
@@ -353,7 +358,7 @@ impl Server<'_> {
             return self.context_exceeded(data).into();
         }
         let error = RemoteError::Failed { server: self.name(), message: self.message(data) };
-        Obstacle { error, said: Some(data.to_owned()) }
+        Obstacle { error: Box::new(error), said: Some(data.to_owned()) }
     }
 
     /// The error for a status other than 200, in response to a request for `method`.

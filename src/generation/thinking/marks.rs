@@ -25,7 +25,7 @@ const NAMES: [(&str, bool); 12] = [
 const BRACKETS: [(&str, &str, &str); 4] =
     [("<", "</", ">"), ("[", "[/", "]"), ("◁", "◁/", "▷"), ("<|", "<|/", "|>")];
 /// Marks of another form: opening, closing, and whether the closing one tells by itself that
-/// reasoning ended. gpt-oss, Cohere, OpenThinker, Gemma.
+/// reasoning ended. gpt-oss, Cohere's models, `OpenThinker`, Gemma.
 const OTHERS: [(&str, &str, bool); 9] = [
     ("<|channel|>analysis<|message|>", "<|end|>", false),
     ("<|channel|>commentary<|message|>", "<|end|>", false),
