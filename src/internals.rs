@@ -41,7 +41,7 @@ pub mod generation {
     pub use crate::generation::Generator;
 
     pub mod local {
-        pub use crate::generation::local::{Llm, LlmFiles, SamplingOptions, Stop};
+        pub use crate::generation::local::{Generation, Llm, LlmFiles, SamplingOptions, Stop};
 
         pub mod placement {
             pub use crate::generation::local::placement::DeviceChoice;
