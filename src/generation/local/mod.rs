@@ -61,9 +61,11 @@ pub enum Stop {
 /// The result of a generation.
 #[derive(Debug, Clone)]
 pub struct Generation {
+    /// What the model wrote.
     pub text: String,
     /// The generated tokens.
     pub tokens: Vec<u32>,
+    /// Length of the prompt.
     pub prompt_tokens: usize,
     /// How many of the tokens were guessed; see [`lookup`].
     pub guessed: usize,
