@@ -84,7 +84,11 @@ int cuDeviceGetAttribute(int *value, int attribute, int device) {
     case 75: *value = 8; break;    // compute capability 8.9
     case 76: *value = 9; break;
     case 16: *value = 128; break;  // multiprocessors
-    case 20: *value = 0; break;    // shared
+    case 10: *value = 32; break;   // threads in a warp
+    case 1: *value = 1024; break;  // threads in a block
+    case 8: *value = 48 << 10; break;
+    case 81: *value = 100 << 10; break;
+    case 20: *value = 0; break;    // any number of programs
     case 115: *value = 1; break;   // memory pools
     case 97: *value = 99 << 10; break;
     default: *value = 0;

@@ -70,6 +70,14 @@ int cudaLaunchKernel_ptsz(const void *function, Size grid, Size block, void **ar
   return launch(function, grid, block, arguments, shared);
 }
 
+int cudaMallocAsync_ptsz(void **address, size_t bytes, void *stream) {
+  int (*allocate)(void **, size_t, void *) = (int (*)(void **, size_t, void *))driver("cuMemAllocAsync");
+  return last = allocate ? allocate(address, bytes, stream) : MISSING;
+}
+int cudaFreeAsync_ptsz(void *address, void *stream) {
+  int (*release)(void *, void *) = (int (*)(void *, void *))driver("cuMemFreeAsync");
+  return last = release ? release(address, stream) : MISSING;
+}
 int cudaFuncSetAttribute(const void *function, int attribute, int value) { return 0; }
 int cudaGetDevice(int *device) { *device = 0; return 0; }
 int cudaSetDevice(int device) { return 0; }
