@@ -55,5 +55,7 @@ fn in_a_pipe_the_questions_that_need_no_gpu_are_answered() {
     let sandbox = Sandbox::indexed();
     let args = with(&CUDA_PROFILE, &["--json"]);
     let outcome = sandbox.run_with_stdin(&args, format!("{ENGLISH}\n{VIETNAMESE}\n")).exits(4);
-    assert_eq!(outcome.json()["question"], VIETNAMESE, "{outcome:#?}");
+    let [refused, answered] = &outcome.json_lines()[..] else { panic!("{outcome:#?}") };
+    assert_eq!((&refused["question"], &refused["error"]["exit"]), (&ENGLISH.into(), &4.into()));
+    assert_eq!((&answered["question"], &answered["answered"]), (&VIETNAMESE.into(), &true.into()));
 }

@@ -81,7 +81,9 @@ fn a_question_of_a_megabyte_is_2_and_the_next_one_is_answered() {
             let input = format!("{}\n{VIETNAMESE}\n", &long[..length]);
             let outcome =
                 sandbox.run_with_stdin(args, input).exits(2).tells(&["bytes; at most 16384"]);
-            assert_eq!(outcome.json()["question"], VIETNAMESE);
+            let [refused, answered] = &outcome.json_lines()[..] else { panic!("{outcome:#?}") };
+            assert_eq!(refused["error"]["exit"], 2, "{refused}");
+            assert_eq!(answered["question"], VIETNAMESE);
         }
     }
     // The system limits arguments to far less than a megabyte.

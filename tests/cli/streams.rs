@@ -39,7 +39,7 @@ fn the_demo_session_in_vietnamese() {
 fn the_demo_llm_answers_an_english_question_from_the_right_document() {
     let answer = DEMO.run(&["--json", ENGLISH]).exits(0).json();
     assert_eq!(answer["mode"], "generative", "{answer}");
-    assert_eq!(answer["citations"][0]["document"], "notes/tokenization.md", "{answer}");
+    assert_eq!(answer["passages"][0]["document"], "notes/tokenization.md", "{answer}");
     let text = answer["answer"].as_str().unwrap().to_lowercase();
     assert!(text.contains("token"), "{text}");
 }
