@@ -55,8 +55,9 @@ fn place(chunk: &Chunk) -> Option<(u32, u32)> {
     chunk.place.map(rag_query::internals::documents::Place::ends)
 }
 
-/// The chunks of a document. Checks what has to hold whatever its text is.
-fn check(document: &Document, settings: &ChunkSettings) -> Vec<Chunk> {
+/// The chunks of a document. Checks what has to hold whatever its text is, and, unless it is
+/// `reordered`, that places run forward.
+fn check(document: &Document, settings: &ChunkSettings, reordered: bool) -> Vec<Chunk> {
     let text = document.text.as_str();
     let chunks = chunk(document, settings, &count);
     let (mut start, mut end, mut lines) = (0, 0, (0, 0));
@@ -75,7 +76,8 @@ fn check(document: &Document, settings: &ChunkSettings) -> Vec<Chunk> {
         assert!(headings <= settings.max_heading_tokens, "{headings}: {:?}", chunk.headings);
         if let Some((first, last)) = place(chunk) {
             assert!(1 <= first && first <= last, "{first} to {last}");
-            assert!(lines.0 <= first && lines.1 <= last, "{first} to {last} after {lines:?}");
+            let runs_forward = lines.0 <= first && lines.1 <= last;
+            assert!(reordered || runs_forward, "{first} to {last} after {lines:?}");
             lines = (first, last);
         }
         if *settings == ChunkSettings::default() {
@@ -167,7 +169,7 @@ fn tried(kind: FileKind) {
             assert_eq!(left_out.filter(is_text).count(), 0, "no text is left out");
             let mut seen = 0;
             for settings in all_settings() {
-                let chunks = check(&document, &settings);
+                let chunks = check(&document, &settings, false);
                 check_parts(&sample, &document, &settings, &chunks);
                 seen += chunks.len();
             }
@@ -184,6 +186,8 @@ fn survived(kind: FileKind) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(format!("a.{}", kind.extension()));
     let settings = &all_settings()[1];
+    // Of a table without an end, a page shows what is no part of it above, as browsers do.
+    let reordered = matches!(kind, FileKind::Html | FileKind::Epub);
     let (mut read_well, begin) = (0, Instant::now());
     for seed in 0..SAMPLES / 3 {
         let sample = sample(kind, seed);
@@ -201,7 +205,7 @@ fn survived(kind: FileKind) {
             };
             std::fs::write(&path, bytes).unwrap();
             let failed = std::panic::catch_unwind(|| {
-                read(&path).map(|document| check(&document, settings)).is_some()
+                read(&path).map(|document| check(&document, settings, reordered)).is_some()
             });
             let read =
                 failed.unwrap_or_else(|_| panic!("{kind:?} of seed {seed}, mutant {mutant}"));
