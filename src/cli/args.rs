@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::documents::{OCR_LANGUAGES, ProgramReader};
+use crate::documents::{NoProgramReader, OCR_LANGUAGES, ProgramReader};
 use crate::generation::local::placement::DeviceChoice;
 use crate::index::Shard;
 use crate::terminal::Lang;
@@ -291,10 +291,27 @@ pub struct ReadingArgs {
         long,
         global = true,
         value_name = "EXT=COMMAND",
-        value_delimiter = '\n',
+        value_parser = program_readers,
         env = "RAG_QUERY_READERS"
     )]
-    pub reader: Vec<ProgramReader>,
+    pub reader: Vec<ProgramReaders>,
+}
+
+impl ReadingArgs {
+    /// All programs that read files.
+    pub fn readers(&self) -> Vec<ProgramReader> {
+        self.reader.iter().flat_map(|readers| readers.0.clone()).collect()
+    }
+}
+
+/// What one `--reader`, or the variable, names.
+#[derive(Debug, Clone)]
+pub struct ProgramReaders(Vec<ProgramReader>);
+
+/// One a line; a variable may be empty.
+fn program_readers(text: &str) -> Result<ProgramReaders, NoProgramReader> {
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    lines.map(str::parse).collect::<Result<_, _>>().map(ProgramReaders)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -48,7 +48,7 @@ fn update(
     roots: &[PathBuf],
 ) -> Result<bool> {
     let begun = Instant::now();
-    let filter = Filter::new(include, exclude)?.with_readers(&setup.global.reading.reader);
+    let filter = Filter::new(include, exclude)?.with_readers(&setup.global.reading.readers());
     let walk = walk(roots, &filter)?;
     if is_current(&walk, ledger) {
         return Ok(false);

@@ -44,7 +44,7 @@ pub(crate) use name::FileName;
 pub use ocr::{JOB as OCR_JOB, LANGUAGES as OCR_LANGUAGES, NoOcr, Ocr, Watch as OcrWatch};
 pub use place::Place;
 pub(crate) use place::PlaceWords;
-pub use programs::{ProgramReader, Programs};
+pub use programs::{NoProgramReader, ProgramReader, Programs};
 pub use read::{read, read_with, reader_of};
 pub(crate) use record::RECORD_MARKS;
 pub use record::file_of;

@@ -70,8 +70,10 @@ fn what_a_program_read_is_kept_when_it_is_not_named() {
     // And the environment names it once for all.
     let mut command = sandbox.command(&["--json", "index", "drawings"]);
     let outcome =
-        Outcome::of(command.env("RAG_QUERY_READERS", format!("{one}\nx=cat")).output().unwrap());
+        Outcome::of(command.env("RAG_QUERY_READERS", format!("{one}\nx=cat\n")).output().unwrap());
     assert_eq!(outcome.exits(0).json()["unchanged"], 1);
+    let mut command = sandbox.command(&["index", "list"]);
+    Outcome::of(command.env("RAG_QUERY_READERS", "").output().unwrap()).exits(0);
 }
 
 #[test]

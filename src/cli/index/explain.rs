@@ -63,7 +63,7 @@ fn fates(setup: &Setup, path: &Path, ledger: &Ledger) -> Result<BTreeMap<PathBuf
             continue;
         }
         let filter = Filter::new(&include, &exclude)?;
-        let looked = look_at(&root, &filter.with_readers(&setup.global.reading.reader), path);
+        let looked = look_at(&root, &filter.with_readers(&setup.global.reading.readers()), path);
         for problem in looked.problems {
             setup.terminal.warn(&problem.to_string());
         }

@@ -54,7 +54,7 @@ fn update(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
     let models = setup.models()?;
     let begun = Instant::now();
     // Before the embedder loads, so that an unusable path or index is reported at once.
-    let walk = walk(args, &setup.global.reading.reader)?;
+    let walk = walk(args, &setup.global.reading.readers())?;
     let start = if args.rebuild { Start::Rebuild } else { Start::Update };
     if start == Start::Update {
         setup.renew_terms()?;
@@ -135,11 +135,7 @@ pub fn programs(args: &ReadingArgs, watch: OcrWatch) -> Programs {
         let cache = models::data_dir().ok().map(|folder| folder.join("ocr"));
         Ocr::new("tesseract".into(), args.ocr_languages.clone(), cache, watch)
     };
-    Programs {
-        ocr: (args.ocr == OcrChoice::Auto).then(ocr),
-        readers: args.reader.clone(),
-        stop: None,
-    }
+    Programs { ocr: (args.ocr == OcrChoice::Auto).then(ocr), readers: args.readers(), stop: None }
 }
 
 /// Shows which page is recognized, and stops when the run does.

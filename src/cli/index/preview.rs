@@ -23,7 +23,7 @@ struct Shown<'a> {
 pub fn run(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
     let (terminal, lang) = (setup.terminal, setup.terminal.lang);
     let models = setup.models()?;
-    let walk = super::walk(args, &setup.global.reading.reader)?;
+    let walk = super::walk(args, &setup.global.reading.readers())?;
     let embedder = models.embedder.get()?;
     let (mut documents, mut chunks) = (0, 0);
     let mut show = |id: &str, passages: &[Passage]| -> Result<()> {

@@ -76,7 +76,7 @@ fn wait(changes: &Receiver<notify::Result<Event>>, own: Option<&Path>) -> bool {
 /// Whether the index has all that the files say; `false` if that cannot be told.
 fn is_up_to_date(setup: &Setup, args: &IndexArgs) -> bool {
     let ledger = setup.index.open().and_then(|index| index.ledger());
-    super::walk(args, &setup.global.reading.reader)
+    super::walk(args, &setup.global.reading.readers())
         .ok()
         .zip(ledger.ok())
         .is_some_and(|(walk, ledger)| is_current(&walk, &ledger))
