@@ -8,9 +8,9 @@ use anyhow::Result;
 use super::answerer::{Answerer, milliseconds};
 use super::frame::{Frame, Guard};
 use super::{Answer, Event, Mode, Reason, TokenCounts};
+use crate::generation::Generator;
 use crate::generation::local::Stop;
 use crate::generation::remote::PoolEvent;
-use crate::generation::{Generator, Prompt};
 use crate::index::Passage;
 use crate::prompt;
 
@@ -27,22 +27,21 @@ impl Answerer<'_> {
     ) -> Result<usize> {
         let generator = self.generator(answer, watch)?;
         let sampling = &self.options.sampling;
-        let (read, prompt) = prompt::fill(
+        let (read, (frame, prompt)) = prompt::fill(
             &self.options.prompt,
             question,
             passages,
             generator.context(),
             sampling.max_tokens,
-            |messages| generator.prompt(messages),
-            Prompt::tokens,
+            |messages| Ok((Frame::of(&messages, question), generator.prompt(messages)?)),
+            |(_, prompt)| prompt.tokens(),
         )?;
         if read < passages.len() {
             watch(Event::PassagesDropped(passages.len() - read));
         }
         watch(Event::Answering);
         let start = Instant::now();
-        let messages = self.options.prompt.render(question, &passages[..read])?;
-        let mut guard = Guard::new(Frame::of(&messages, question));
+        let mut guard = Guard::new(frame);
         let written = prompt.write(sampling, interrupted, &mut |progress| match progress {
             PoolEvent::Text(text) => guard.push(text, &mut |text| watch(Event::Text(text))),
             other => {

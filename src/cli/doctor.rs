@@ -1,13 +1,12 @@
 //! `rag-query doctor`: gathers a report, then prints it as text or JSON.
 
-use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::Result;
 use serde::Serialize;
 
 use super::exit::Exit;
-use super::index::programs;
+use super::index::programs_unwatched;
 use super::setup::Setup;
 use crate::documents::NoOcr;
 use crate::generation::local::placement::gpu::{self, Gpu, GpuError, gib};
@@ -255,7 +254,7 @@ fn index_report(setup: &Setup) -> IndexReport {
 
 fn scans_report(setup: &Setup) -> ScansReport {
     let reading = &setup.global.reading;
-    let programs = programs(reading, Box::new(|_, _, _| ControlFlow::Continue(())));
+    let programs = programs_unwatched(reading);
     let version =
         programs.ocr.as_ref().map_or(Err(NoOcr::Off), |ocr| Ok(ocr.version()?.to_owned()));
     ScansReport {

@@ -164,16 +164,9 @@ fn write_here(
 ) -> Result<Written> {
     let mut answer = String::new();
     let mut splitter = Splitter::new(thinking::is_reasoning_model(name));
-    let mut take = |part: Part| match part {
-        Part::Text(text) => {
-            answer.push_str(text);
-            watch(PoolEvent::Text(text));
-        }
-        Part::Thinking(text) => watch(PoolEvent::Thinking(text)),
-        Part::Retracted => {
-            answer.clear();
-            watch(PoolEvent::Retracted);
-        }
+    let mut take = |part: Part| {
+        part.add_to(&mut answer);
+        watch(part.into());
     };
     let generation = llm
         .generate(prompt, options, interrupted, &mut |text| splitter.push(text, &mut take))

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -18,8 +17,7 @@ pub fn run(setup: &Setup, paths: &[PathBuf]) -> Result<Exit> {
     // Without an index, the files are explained all the same.
     let ledger = setup.index.open().and_then(|index| index.ledger()).unwrap_or_default();
     let settings = &models.index_settings.chunking;
-    let programs =
-        super::programs(&setup.global.reading, Box::new(|_, _, _| ControlFlow::Continue(())));
+    let programs = super::programs_unwatched(&setup.global.reading);
     for path in paths {
         let path = place(path).with_context(|| format!("cannot find {}", path.display()))?;
         for (file, reason) in fates(setup, &path, &ledger)? {

@@ -128,8 +128,13 @@ pub fn watched(
     Ok(summary)
 }
 
+/// The programs that the options name, where no progress is shown.
+pub fn programs_unwatched(args: &ReadingArgs) -> Programs {
+    programs(args, Box::new(|_, _, _| ControlFlow::Continue(())))
+}
+
 /// The programs that the options name.
-pub fn programs(args: &ReadingArgs, watch: OcrWatch) -> Programs {
+fn programs(args: &ReadingArgs, watch: OcrWatch) -> Programs {
     let ocr = || {
         // Without a data folder, pages are recognized anew each time.
         let cache = models::data_dir().ok().map(|folder| folder.join("ocr"));

@@ -1,7 +1,5 @@
 //! `index --dry-run`: shows the passages that documents would be split into.
 
-use std::ops::ControlFlow;
-
 use anyhow::Result;
 use serde::Serialize;
 
@@ -52,8 +50,7 @@ pub fn run(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
         Ok(())
     };
     let settings = &models.index_settings.chunking;
-    let programs =
-        super::programs(&setup.global.reading, Box::new(|_, _, _| ControlFlow::Continue(())));
+    let programs = super::programs_unwatched(&setup.global.reading);
     let Previewed { problems, files } = preview(&walk, settings, embedder, &programs, &mut show)?;
     super::tell_problems(setup, &problems, &files, &walk.unmatched);
     terminal.say(&lang.previewed(documents, chunks));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::RemoteError;
+use crate::generation::thinking::Part;
 
 /// A progress event while waiting for an answer.
 #[derive(Debug)]
@@ -38,4 +39,14 @@ pub enum PoolEvent<'a> {
         /// Zero unless every server has been tried in this round.
         pause: Duration,
     },
+}
+
+impl<'a> From<Part<'a>> for PoolEvent<'a> {
+    fn from(part: Part<'a>) -> Self {
+        match part {
+            Part::Text(text) => Self::Text(text),
+            Part::Thinking(text) => Self::Thinking(text),
+            Part::Retracted => Self::Retracted,
+        }
+    }
 }

@@ -154,17 +154,10 @@ impl<'a> Reading<'a> {
 
     fn sort(&mut self, piece: &str, is_end: bool) {
         let Self { splitter, text, is_shown, watch, .. } = self;
-        let mut take = |part: Part| match part {
-            Part::Text(part) => {
-                text.push_str(part);
-                *is_shown |= !part.trim().is_empty();
-                watch(PoolEvent::Text(part));
-            }
-            Part::Thinking(part) => watch(PoolEvent::Thinking(part)),
-            Part::Retracted => {
-                text.clear();
-                watch(PoolEvent::Retracted);
-            }
+        let mut take = |part: Part| {
+            part.add_to(text);
+            *is_shown |= matches!(part, Part::Text(part) if !part.trim().is_empty());
+            watch(part.into());
         };
         splitter.push(piece, &mut take);
         if is_end {

@@ -24,6 +24,17 @@ pub enum Part<'a> {
     Retracted,
 }
 
+impl Part<'_> {
+    /// Adds it to the answer so far.
+    pub fn add_to(&self, answer: &mut String) {
+        match self {
+            Self::Text(text) => answer.push_str(text),
+            Self::Thinking(_) => {}
+            Self::Retracted => answer.clear(),
+        }
+    }
+}
+
 /// Takes a text in pieces, and sorts it into reasoning and answer.
 #[derive(Debug)]
 pub struct Splitter {
