@@ -87,7 +87,8 @@ pub mod measure {
 
 pub mod models {
     pub use crate::models::{
-        Catalogue, DownloadProgress, HubSettings, ModelEntry, ModelError, ModelFiles, ModelStore,
+        Catalogue, Download, DownloadProgress, HubSettings, ModelEntry, ModelError, ModelFiles,
+        ModelStore,
     };
 
     pub mod catalogue {

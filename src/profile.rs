@@ -23,7 +23,7 @@ use crate::models::catalogue::{
     SupportThresholds,
 };
 use crate::models::{
-    Catalogue, CatalogueError, LazyModel, ModelEntry, ModelFiles, ModelStore, Profile,
+    Catalogue, CatalogueError, Found, LazyModel, ModelEntry, ModelFiles, ModelStore, Profile,
 };
 use crate::retrieval::Retriever;
 use crate::retrieval::rerank::{CrossEncoder, Reranker};
@@ -281,10 +281,22 @@ impl LlmRequest {
         placement::check(gpu::driver(), self.device)?;
         let files = match &self.path {
             Some(path) => LlmFiles::at(path)?,
-            None => llm_files(&store.locate(&self.entry)?, self.format)?,
+            None => llm_files(&self.locate(store)?, self.format)?,
         };
         Llm::load(&files, self.device, self.context)
             .with_context(|| format!("cannot load the LLM {}", self.name))
+    }
+
+    /// The files of the catalogue's LLM. They are downloaded if the GPU has room for the weights alone:
+    /// how much the model takes in all is known only once its files are here.
+    fn locate(&self, store: &ModelStore) -> Result<ModelFiles> {
+        match store.find(&self.entry)? {
+            Found::Here(files) => Ok(files),
+            Found::OnHub(missing) => {
+                placement::check_weights(gpu::driver(), self.device, missing.weights())?;
+                Ok(missing.download()?)
+            }
+        }
     }
 
     /// Predicts the device and memory that loading would use. Downloads nothing and reads no

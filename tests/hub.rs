@@ -15,7 +15,7 @@ use std::thread;
 use rag_query::internals::models::DownloadProgress;
 use rag_query::internals::models::verify::{Outcome, verify};
 use rag_query::internals::models::{
-    Catalogue, HubSettings, ModelEntry, ModelError, ModelFiles, ModelStore,
+    Catalogue, Download, HubSettings, ModelEntry, ModelError, ModelFiles, ModelStore,
 };
 use sha2::{Digest, Sha256};
 
@@ -243,6 +243,11 @@ fn serve_hub(
             headers.insert("Content-Length", "0".to_owned());
             ("302 Found", vec![])
         }
+        _ if request.path.starts_with(&format!("/api/models/{REPO}/revision/")) => {
+            let names = ["config.json", "model.safetensors", "../escape"];
+            let siblings = names.map(|name| format!(r#"{{"rfilename":"{name}"}}"#)).join(",");
+            ("200 OK", format!(r#"{{"siblings":[{siblings}]}}"#).into_bytes())
+        }
         _ => return respond(stream, "404 Not Found", &[], b""),
     };
     for (name, value) in &fault.headers {
@@ -279,12 +284,16 @@ fn serve_bytes(fault: &Fault, request: &Request, stream: &mut TcpStream, whole: 
 }
 
 fn entry(files: &[&str]) -> ModelEntry {
+    entry_of(&format!("{files:?}"))
+}
+
+fn entry_of(files: &str) -> ModelEntry {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("catalogue.toml");
     let text = format!(
         "[models.tested]\nrole = \"reranker\"\nkind = \"cross-encoder\"\nname = \"Tested\"\n\
          licence = \"MIT\"\nlanguages = []\nmax_tokens = 512\n\
-         source = {{ hub = \"{REPO}\", revision = \"main\", files = {files:?} }}\n"
+         source = {{ hub = \"{REPO}\", revision = \"main\", files = {files} }}\n"
     );
     fs::write(&path, text).unwrap();
     Catalogue::load(Some(&path)).unwrap().model("tested").unwrap().clone()
@@ -294,11 +303,15 @@ fn entry(files: &[&str]) -> ModelEntry {
 
 #[derive(Default)]
 struct Counter {
+    expected: AtomicU64,
     advanced: AtomicU64,
     announced: AtomicU64,
 }
 
 impl DownloadProgress for Counter {
+    fn begin(&self, download: &Download) {
+        self.expected.store(download.bytes, Ordering::SeqCst);
+    }
     fn start(&self, _file: &str, size: u64, already: u64) {
         self.announced.fetch_add(size - already, Ordering::SeqCst);
     }
@@ -329,6 +342,7 @@ fn the_first_use_downloads_verifies_and_records() {
     assert!(world.partial_blobs().is_empty());
 
     let total = (config().len() + weights().len()) as u64;
+    assert_eq!(counter.expected.load(Ordering::SeqCst), total);
     assert_eq!(counter.announced.load(Ordering::SeqCst), total);
     assert_eq!(counter.advanced.load(Ordering::SeqCst), total);
 
@@ -588,4 +602,29 @@ fn a_read_only_cache_is_named() {
     let error = world.error();
     assert!(matches!(error, ModelError::Io { .. }), "{error}");
     assert!(error.to_string().contains(&world.cache().display().to_string()), "{error}");
+}
+
+#[test]
+fn of_alternative_names_the_first_that_exists_is_taken() {
+    let world = World::new();
+    let entry = entry_of(r#"["config.json", ["pytorch_model.bin", "model.safetensors"]]"#);
+    let files = world.store().locate(&entry).unwrap();
+    assert_eq!(fs::read(files.get("model.safetensors").unwrap()).unwrap(), weights());
+    assert!(files.get("pytorch_model.bin").is_err());
+    // From the cache too, without a request.
+    let requests = world.hub.requests().len();
+    assert_eq!(world.offline().locate(&entry).unwrap(), files);
+    assert_eq!(world.hub.requests().len(), requests);
+}
+
+#[test]
+fn a_wrong_name_is_told_with_the_files_that_there_are() {
+    let world = World::new();
+    let error = world.store().locate(&entry(&["weights.safetensors"])).unwrap_err().to_string();
+    assert!(error.contains("has no `weights.safetensors`"), "{error}");
+    assert!(error.contains("but model.safetensors; correct"), "{error}");
+    let both = entry_of(r#"[["a.bin", "b.bin"]]"#);
+    let error = world.store().locate(&both).unwrap_err().to_string();
+    assert!(error.contains("`a.bin` or `b.bin`"), "{error}");
+    assert!(error.contains("but config.json, model.safetensors; correct"), "{error}");
 }

@@ -210,7 +210,7 @@ impl<'a> Answerer<'a> {
         answer: &mut Answer,
         watch: &mut dyn FnMut(Event),
     ) -> Result<()> {
-        watch(Event::Answering);
+        watch(Event::Answering(Mode::Extractive));
         let start = Instant::now();
         let passages: Vec<Passage> = sources.iter().map(|source| source.passage.clone()).collect();
         let lexical = self.retriever.index().lexical(question)?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Error;
 
-use super::{Reason, Unsupported};
+use super::{Mode, Reason, Unsupported};
 use crate::generation::Written;
 use crate::generation::local::placement::Placed;
 use crate::generation::remote::{PoolEvent, RemoteError};
@@ -48,8 +48,8 @@ pub enum Event<'a> {
     },
     /// This many of the lowest-ranked passages did not fit the LLM's context.
     PassagesDropped(usize),
-    /// The answer is about to start.
-    Answering,
+    /// The answer is about to start: written in Markdown, or quoted.
+    Answering(Mode),
     /// A piece of the answer's text.
     Text(&'a str),
     /// A piece of the LLM's reasoning, which is no part of the answer.

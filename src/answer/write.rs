@@ -39,7 +39,7 @@ impl Answerer<'_> {
         if read < passages.len() {
             watch(Event::PassagesDropped(passages.len() - read));
         }
-        watch(Event::Answering);
+        watch(Event::Answering(Mode::Generative));
         let start = Instant::now();
         let mut guard = Guard::new(frame);
         let written = prompt.write(sampling, interrupted, &mut |progress| match progress {

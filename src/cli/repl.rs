@@ -118,7 +118,7 @@ fn forget(session: &Session, state: &mut State) -> Result<Next> {
 fn sources(session: &Session, state: &mut State) -> Result<Next> {
     match &state.last {
         Some(answer) if !answer.passages.is_empty() => {
-            session.terminal.print(&session.sources(answer))?;
+            session.print_sources(answer)?;
         }
         _ => session.terminal.say(session.terminal.lang.no_answer_yet()),
     }

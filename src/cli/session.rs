@@ -11,12 +11,12 @@ use super::interrupt::Interruptible;
 use super::lines::Input;
 use super::setup::Setup;
 use crate::answer::{
-    Answer, Answerer, Citation, Conversation, Event, Judgement, Reason, Unsupported,
+    Answer, Answerer, Citation, Conversation, Event, Judgement, Mode, Reason, Unsupported,
 };
 use crate::generation::local::placement::DeviceChoice;
 use crate::profile::Models;
 use crate::prompt::{Messages, line_of};
-use crate::terminal::{Step, Terminal, one_line, shown_name, time};
+use crate::terminal::{AnswerText, Step, Terminal, one_line, shown_name, time};
 use crate::text::question;
 
 /// Most characters shown of an unsupported sentence.
@@ -70,10 +70,8 @@ impl<'a> Session<'a> {
             conversation.ask(question, answering.interrupted(), &mut |event| narrator.tell(&event));
         drop(answering);
         narrator.end_lines();
-        if answer.is_err() && !narrator.text.is_empty() {
-            // Puts the error on its own line.
-            narrator.print_raw("\n");
-        }
+        // If it was cut off by an error, puts that on its own line.
+        narrator.end_answer();
         let Narrator { step, printing, .. } = narrator;
         drop(step);
         let answer = answer?;
@@ -119,14 +117,14 @@ impl<'a> Session<'a> {
         if answer.passages.is_empty() {
             return Ok(());
         }
-        Ok(terminal.print(&format!("\n{}", self.sources(answer)))?)
+        terminal.print("\n")?;
+        self.print_sources(answer)
     }
 
-    /// The list of sources shown below an answer: those that it cites, or else all that it was
-    /// written from.
-    pub fn sources(&self, answer: &Answer) -> String {
+    /// Prints the sources of an answer: those that it cites, or else all that it was written from.
+    pub fn print_sources(&self, answer: &Answer) -> Result<()> {
         let lang = self.terminal.lang;
-        let mut list = format!("{}\n", lang.sources());
+        let mut list = lang.sources().to_owned();
         let cited: Vec<&Citation> = match answer.citations.as_slice() {
             [] => answer.passages.iter().map(|passage| &passage.source).collect(),
             citations => citations.iter().collect(),
@@ -138,14 +136,12 @@ impl<'a> Session<'a> {
             } else {
                 format!(" — {}", citation.heading)
             };
-            let _ = writeln!(
-                list,
-                "  [{}] {}{heading}{place}",
-                citation.n,
-                one_line(&citation.document)
-            );
+            let document = one_line(&citation.document);
+            let _ = write!(list, "\n  [{}] {document}{heading}{place}", citation.n);
         }
-        list
+        let mut shown = AnswerText::verbatim();
+        shown.push(&list)?;
+        Ok(shown.end()?)
     }
 }
 
@@ -161,8 +157,14 @@ fn outcome(answer: &Answer) -> Exit {
 struct Narrator<'a> {
     session: &'a Session<'a>,
     step: Option<Step>,
+    /// How the answer is made.
+    mode: Mode,
     /// The answer so far.
     text: String,
+    /// The answer on its way to standard output, from its first text on.
+    shown: Option<AnswerText>,
+    /// What is told below the answer, so that it does not stand in the middle of it.
+    warnings: Vec<String>,
     /// Whether a line of reasoning is being shown.
     is_thinking: bool,
     printing: io::Result<()>,
@@ -170,7 +172,16 @@ struct Narrator<'a> {
 
 impl<'a> Narrator<'a> {
     fn new(session: &'a Session<'a>) -> Self {
-        Self { session, step: None, text: String::new(), is_thinking: false, printing: Ok(()) }
+        Self {
+            session,
+            step: None,
+            mode: Mode::Generative,
+            text: String::new(),
+            shown: None,
+            warnings: Vec::new(),
+            is_thinking: false,
+            printing: Ok(()),
+        }
     }
 
     fn tell(&mut self, event: &Event) {
@@ -199,10 +210,11 @@ impl<'a> Narrator<'a> {
             Event::PassagesDropped(count) => {
                 terminal.warn(lang.passages_dropped(*count).trim_start());
             }
-            Event::Answering => {
+            Event::Answering(mode) => {
                 self.step = Some(terminal.begin(lang.answering()));
                 // The answer streams to the same terminal.
                 self.pause();
+                self.mode = *mode;
             }
             Event::Text(text) => self.print(text),
             Event::Thinking(text) => self.think(text),
@@ -212,8 +224,7 @@ impl<'a> Narrator<'a> {
                 terminal.say(&lang.server_adapted(server, field));
             }
             Event::PromptCut { server, read, estimated } => {
-                self.end_lines();
-                terminal.warn(&lang.prompt_cut(server, *read, *estimated));
+                self.warnings.push(lang.prompt_cut(server, *read, *estimated));
             }
             Event::ServerFailed { error, next, pause } => {
                 self.pause();
@@ -226,7 +237,7 @@ impl<'a> Narrator<'a> {
             }
             Event::Answered { took, written } => {
                 self.end_lines();
-                self.print_raw("\n");
+                self.end_answer();
                 self.done(&lang.answered(*took, *written));
             }
         }
@@ -281,7 +292,7 @@ impl<'a> Narrator<'a> {
             self.think(&text);
             return;
         }
-        self.print_raw("\n");
+        self.end_answer();
         self.session.terminal.warn(self.session.terminal.lang.retracted());
     }
 
@@ -297,12 +308,23 @@ impl<'a> Narrator<'a> {
         // Models often start with a space.
         let text = if self.text.is_empty() { text.trim_start() } else { text };
         self.text.push_str(text);
-        self.print_raw(text);
+        if self.session.json || self.printing.is_err() {
+            return;
+        }
+        let shown = self.shown.get_or_insert_with(|| match self.mode {
+            Mode::Generative => AnswerText::markdown(),
+            Mode::Extractive => AnswerText::verbatim(),
+        });
+        self.printing = shown.push(text);
     }
 
-    fn print_raw(&mut self, text: &str) {
-        if !self.session.json && self.printing.is_ok() {
-            self.printing = self.session.terminal.print(text);
+    /// Writes what is left of the answer, if it has begun, and ends its last line.
+    fn end_answer(&mut self) {
+        if let Some(shown) = self.shown.take().filter(|_| self.printing.is_ok()) {
+            self.printing = shown.end();
+        }
+        for warning in self.warnings.drain(..) {
+            self.session.terminal.warn(&warning);
         }
     }
 }

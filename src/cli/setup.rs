@@ -13,7 +13,8 @@ use crate::generation::local::SamplingOptions;
 use crate::generation::remote::{Endpoint, Key, Pool, RemoteError, request};
 use crate::index::directory::Manifest;
 use crate::index::{Index, Location, Notify};
-use crate::models::{Catalogue, ModelStore, Profile};
+use crate::models::hub_llm::{self, HubLlmError};
+use crate::models::{Catalogue, ModelEntry, ModelStore, Profile};
 use crate::profile::{Models, OtherLlm, Overrides};
 use crate::prompt::PromptTemplate;
 use crate::retrieval::rerank::Reranker;
@@ -39,10 +40,13 @@ impl<'a> Setup<'a> {
     /// Reads the catalogue and resolves the locations of models and index.
     pub fn new(global: &'a Global, terminal: Terminal) -> Result<Self> {
         let catalogue = Catalogue::load(global.catalogue.as_deref())?;
-        let profile = catalogue.profile(&global.profile)?;
+        let mut profile = catalogue.profile(&global.profile)?;
         let mut store = ModelStore::of_user()?;
         store.hub.offline |= global.offline;
         store.progress = Arc::new(DownloadBars::new(terminal));
+        if let Some(llm) = global.llm.as_deref().filter(|llm| is_on_hub(llm)) {
+            profile.llm = llm_on_hub(&llm.to_string_lossy(), &store)?;
+        }
         let index = match &global.index {
             Some(index) => location(index, &store.state_dir, terminal)?,
             None => Location::Directory(default_index(&store.state_dir)),
@@ -65,9 +69,11 @@ impl<'a> Setup<'a> {
         self.global.llm.as_deref().is_some_and(is_address)
     }
 
-    /// Parses `--llm`, without connecting to servers.
+    /// Parses `--llm`, without connecting to servers; `None` if the profile has the LLM.
     fn other_llm(&self) -> Result<Option<OtherLlm>> {
-        let Some(llm) = &self.global.llm else { return Ok(None) };
+        let Some(llm) = self.global.llm.as_ref().filter(|llm| !is_on_hub(llm)) else {
+            return Ok(None);
+        };
         if !is_address(llm) {
             return Ok(Some(OtherLlm::Path(llm.clone())));
         }
@@ -176,6 +182,23 @@ impl<'a> Setup<'a> {
             Ok((index, took))
         })
     }
+}
+
+/// The catalogue's entry for `--llm hf:…`. Asks the hub only to say which files there are.
+fn llm_on_hub(llm: &str, store: &ModelStore) -> Result<ModelEntry> {
+    Ok(hub_llm::entry(llm).map_err(|error| match (error, hub_llm::repository(llm)) {
+        (HubLlmError::NoFile { text, .. }, Ok((repo, revision, _))) => {
+            let mut there = store.files_on_hub(repo, revision);
+            there.retain(|name| name.to_ascii_lowercase().ends_with(".gguf"));
+            HubLlmError::NoFile { text, there }
+        }
+        (error, _) => error,
+    })?)
+}
+
+/// Whether `--llm` names a file on a hub.
+fn is_on_hub(llm: &Path) -> bool {
+    llm.to_str().is_some_and(hub_llm::is_meant)
 }
 
 /// Whether `--llm` names servers, not a file.

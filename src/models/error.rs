@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::download::Download;
+use crate::support::proxy::ProxyError;
 use crate::support::tls::CertificatesError;
 
 /// A file on a hub, as shown in errors.
@@ -95,14 +97,26 @@ pub enum ModelError {
     },
     /// The hub answered 404.
     #[error(
-        "the hub {endpoint} has no {file}; correct `hub`, `revision` or `files` of the model in your catalogue"
+        "the hub {endpoint} has no {file}{}; correct the name in `--llm`, or `hub`, `revision` or `files` of the model in your catalogue",
+        instead(file, there)
     )]
     NotFound {
         /// The requested file.
         file: Box<RemoteFile>,
         /// Address of the hub.
         endpoint: String,
+        /// Files that the repository has; empty if that is not known.
+        there: Vec<String>,
     },
+    /// The disk is too small for a download.
+    #[error(
+        "{} needs {} for its download, but {} has {} free; make room, or let HF_HOME name a folder on another disk",
+        .0.repo, gigabytes(.0.bytes), .0.folder.display(), gigabytes(.0.free.unwrap_or_default())
+    )]
+    NoSpace(Box<Download>),
+    /// The environment names a proxy that cannot be used.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
     /// The certificates named by `SSL_CERT_FILE` cannot be used.
     #[error(transparent)]
     Certificates(#[from] CertificatesError),
@@ -197,6 +211,27 @@ impl ModelError {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source }
     }
+}
+
+/// Names shown of the files that a repository has.
+const MAX_SHOWN: usize = 12;
+
+/// What a repository has in place of a file: first of all files of its kind.
+fn instead(file: &RemoteFile, there: &[String]) -> String {
+    let extension = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
+    let wanted = extension(&file.file);
+    let (same, others): (Vec<_>, Vec<_>) = there.iter().partition(|name| extension(name) == wanted);
+    let names = if same.is_empty() { others } else { same };
+    let shown: Vec<&str> = names.iter().take(MAX_SHOWN).map(|name| name.as_str()).collect();
+    match (shown.len(), names.len() - shown.len()) {
+        (0, _) => String::new(),
+        (_, 0) => format!(", but {}", shown.join(", ")),
+        (_, more) => format!(", but {} and {more} more", shown.join(", ")),
+    }
+}
+
+fn gigabytes(bytes: u64) -> String {
+    format!("{:.1} GB", bytes as f64 / 1e9)
 }
 
 fn folders(searched: &[PathBuf]) -> String {

@@ -43,7 +43,7 @@ impl<'a> Hub<'a> {
 
     /// The records of verified downloads. Treated as empty if unreadable: only a later verification
     /// depends on them.
-    fn records(self) -> LockFile {
+    pub fn records(self) -> LockFile {
         LockFile::read(self.state_dir).unwrap_or_else(|error| {
             tracing::warn!("{error}");
             LockFile::default()
@@ -53,57 +53,24 @@ impl<'a> Hub<'a> {
 
 /// A repository at one revision, accessed through the cache.
 pub(crate) struct Repository<'a> {
-    hub: Hub<'a>,
-    model: &'a str,
-    repo: &'a str,
-    revision: &'a str,
+    pub hub: Hub<'a>,
+    pub model: &'a str,
+    pub repo: &'a str,
+    pub revision: &'a str,
     /// `<cache>/models--owner--name`.
     folder: PathBuf,
     cache: CacheRepo,
 }
 
 impl Repository<'_> {
-    /// Locates all files at a single commit, downloading those that are not cached.
-    pub fn locate(&self, files: &[String]) -> Result<ModelFiles, ModelError> {
-        let Some(first) = files.first() else {
-            return Ok(ModelFiles::new(self.model, None));
-        };
-        let records = self.hub.records();
-        let cached = self.cached_commit();
-        let absent = |commit: &str| {
-            files.iter().find(|file| self.cached_file(&records, commit, file).is_none())
-        };
-        let missing = match &cached {
-            Some(commit) => match absent(commit) {
-                None => return Ok(self.snapshot(commit, files)),
-                Some(missing) => missing,
-            },
-            None => first,
-        };
-        if self.hub.settings.offline {
-            let file = Box::new(self.remote(self.revision, missing));
-            return Err(ModelError::NotCached { file, cache: self.hub.settings.cache_dir.clone() });
-        }
-
-        let client = Client::new(self.hub.settings, tls::roots()?);
-        // The branch may have moved since the cache was filled. Take all files from its current
-        // commit.
-        let commit = client.announce(&self.remote(self.revision, missing))?.commit;
-        for file in files {
-            if self.cached_file(&records, &commit, file).is_none() {
-                self.fetch(&client, &commit, file)?;
-            }
-        }
-        // Written last, because a reference implies a complete snapshot.
-        if !is_commit(self.revision) {
-            self.cache
-                .create_ref(&commit)
-                .map_err(ModelError::io("write a reference below", &self.folder))?;
-        }
-        Ok(self.snapshot(&commit, files))
+    /// The names of all its files; empty if the hub does not tell.
+    pub fn files(&self) -> Vec<String> {
+        let Ok(roots) = tls::roots() else { return Vec::new() };
+        let client = Client::new(self.hub.settings, roots);
+        client.files(&self.remote(self.revision, "")).unwrap_or_default()
     }
 
-    fn remote(&self, revision: &str, file: &str) -> RemoteFile {
+    pub fn remote(&self, revision: &str, file: &str) -> RemoteFile {
         RemoteFile {
             repo: self.repo.to_owned(),
             revision: revision.to_owned(),
@@ -123,7 +90,7 @@ impl Repository<'_> {
     }
 
     /// The file's path in the snapshot, if it exists with the recorded size.
-    fn cached_file(&self, records: &LockFile, commit: &str, file: &str) -> Option<PathBuf> {
+    pub fn cached_file(&self, records: &LockFile, commit: &str, file: &str) -> Option<PathBuf> {
         let path = self.cache.pointer_path(commit).join(file);
         let found = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?.len();
         let whole = records.find(self.repo, commit, file).is_none_or(|r| r.size == found);
@@ -134,12 +101,35 @@ impl Repository<'_> {
         self.folder.join("blobs").join(etag)
     }
 
+    /// Where a download goes until it is verified.
+    fn part(&self, announced: &Announced) -> PathBuf {
+        self.blob(&format!("{}.part", announced.etag))
+    }
+
+    /// Bytes of a file that an earlier download has left.
+    pub fn already(&self, announced: &Announced) -> u64 {
+        [self.part(announced), self.blob(&announced.etag)]
+            .iter()
+            .find_map(|path| Some(fs::metadata(path).ok()?.len().min(announced.size)))
+            .unwrap_or(0)
+    }
+
+    /// Makes the commit the one that the cache has for the revision. Done last, because a reference
+    /// implies a complete snapshot.
+    pub fn refer(&self, commit: &str) -> Result<(), ModelError> {
+        if is_commit(self.revision) {
+            return Ok(());
+        }
+        let referred = self.cache.create_ref(commit);
+        referred.map_err(ModelError::io("write a reference below", &self.folder))
+    }
+
     /// Where the file is, or would be, in the cache.
     pub fn path(&self, commit: Option<&str>, file: &str) -> PathBuf {
         commit.map_or_else(|| self.folder.clone(), |c| self.cache.pointer_path(c)).join(file)
     }
 
-    fn snapshot(&self, commit: &str, files: &[String]) -> ModelFiles {
+    pub fn snapshot(&self, commit: &str, files: &[String]) -> ModelFiles {
         let mut located = ModelFiles::new(self.model, Some(commit.to_owned()));
         for file in files {
             located.insert(file, self.cache.pointer_path(commit).join(file));
@@ -148,18 +138,20 @@ impl Repository<'_> {
     }
 
     /// Downloads and verifies a file, and only then gives it its final name in the cache.
-    fn fetch(&self, client: &Client, commit: &str, file: &str) -> Result<(), ModelError> {
+    pub fn fetch(
+        &self,
+        client: &Client,
+        commit: &str,
+        file: &str,
+        announced: &Announced,
+    ) -> Result<(), ModelError> {
         let remote = self.remote(commit, file);
-        let announced = client.announce(&remote)?;
-        if announced.commit != commit {
-            return Err(client.bad_answer(&remote, "it belongs to another commit"));
-        }
         let blob = self.blob(&announced.etag);
         let _guard = self.lock(&announced.etag)?;
         // Another revision or another process may already have downloaded the same content.
-        let sha256 = match verified_blob(&blob, &announced) {
+        let sha256 = match verified_blob(&blob, announced) {
             Some(sha256) => sha256,
-            None => self.download(client, &remote, &announced, &blob)?,
+            None => self.download(client, &remote, announced, &blob)?,
         };
         self.link(commit, file, &announced.etag)?;
         let record = Record {
@@ -185,9 +177,9 @@ impl Repository<'_> {
         announced: &Announced,
         blob: &Path,
     ) -> Result<String, ModelError> {
+        let part = self.part(announced);
         let blobs = self.folder.join("blobs");
         fs::create_dir_all(&blobs).map_err(ModelError::io("create", &blobs))?;
-        let part = blobs.join(format!("{}.part", announced.etag));
         client.download(remote, announced, &part, self.hub.progress)?;
 
         let (_, computed) = digest::of_file(&part).map_err(ModelError::io("read", &part))?;

@@ -6,13 +6,16 @@
 
 pub mod catalogue;
 mod digest;
+mod download;
 mod error;
 mod files;
 mod hub;
+pub mod hub_llm;
 mod hub_settings;
 pub mod json;
 mod lazy;
 mod lockfile;
+mod missing;
 mod prepared;
 pub mod safetensors;
 mod store;
@@ -21,9 +24,11 @@ mod transfer;
 pub mod verify;
 
 pub use catalogue::{Catalogue, CatalogueError, ModelEntry, Profile};
+pub use download::Download;
 pub use error::ModelError;
 pub use files::ModelFiles;
 pub use hub_settings::HubSettings;
 pub use lazy::LazyModel;
+pub(crate) use missing::Found;
 pub use store::{ModelStore, data_dir};
 pub use transfer::DownloadProgress;

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
-use super::catalogue::{ModelEntry, ModelSource, Package};
+use super::catalogue::{ModelEntry, ModelSource, Package, RequiredFile};
 use super::files::ModelFiles;
 use super::hub::Hub;
+use super::missing::{Found, Missing};
 use super::prepared::{self, Prepared};
 use super::{DownloadProgress, HubSettings, ModelError};
 
@@ -59,17 +60,30 @@ impl ModelStore {
     /// # Errors
     /// Fails if a file is missing, damaged or cannot be downloaded; see [`ModelError`].
     pub fn locate(&self, entry: &ModelEntry) -> Result<ModelFiles, ModelError> {
+        match self.find(entry)? {
+            Found::Here(files) => Ok(files),
+            Found::OnHub(missing) => missing.download(),
+        }
+    }
+
+    /// Same as [`ModelStore::locate`], but leaves the download to the caller, who may want to look at
+    /// its size first.
+    ///
+    /// # Errors
+    /// As for [`ModelStore::locate`].
+    pub(crate) fn find<'a>(&'a self, entry: &'a ModelEntry) -> Result<Found<'a>, ModelError> {
         let model = entry.id.as_str();
-        match &entry.source {
+        let here = match &entry.source {
             None => Ok(ModelFiles::new(model, None)),
             Some(ModelSource::Hub { repo, revision, files }) => {
-                self.hub().repository(model, repo, revision).locate(files)
+                return Missing::find(self.hub().repository(model, repo, revision), files);
             }
             Some(ModelSource::Prepared { folder, files, package }) => {
                 self.locate_prepared(model, folder, files, package)
             }
             Some(ModelSource::Local { folder, files }) => locate_local(model, folder, files),
-        }
+        };
+        here.map(Found::Here)
     }
 
     /// Same as [`ModelStore::locate`], but never downloads; for listing what is available.
@@ -80,6 +94,16 @@ impl ModelStore {
         let mut offline = self.clone();
         offline.hub.offline = true;
         offline.locate(entry)
+    }
+
+    /// The names of the files that a repository of the hub has; empty if that cannot be found out.
+    #[must_use]
+    pub fn files_on_hub(&self, repo: &str, revision: &str) -> Vec<String> {
+        if self.hub.offline {
+            Vec::new()
+        } else {
+            self.hub().repository("", repo, revision).files()
+        }
     }
 
     fn locate_prepared(
@@ -133,14 +157,19 @@ impl ModelStore {
     }
 }
 
-fn locate_local(model: &str, folder: &Path, files: &[String]) -> Result<ModelFiles, ModelError> {
+fn locate_local(
+    model: &str,
+    folder: &Path,
+    files: &[RequiredFile],
+) -> Result<ModelFiles, ModelError> {
     let mut located = ModelFiles::new(model, None);
     for file in files {
-        let path = folder.join(file);
-        if !path.is_file() {
+        let here = file.names().iter().find(|name| folder.join(name).is_file());
+        let Some(name) = here else {
+            let path = folder.join(&file.names()[0]);
             return Err(ModelError::MissingLocal { model: model.to_owned(), path });
-        }
-        located.insert(file, path);
+        };
+        located.insert(name, folder.join(name));
     }
     Ok(located)
 }

@@ -8,21 +8,28 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use serde::Deserialize;
 use ureq::http::{Response, Uri, header};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
 use super::ModelError;
-use super::catalogue::{is_name, is_sha256};
+use super::catalogue::{is_name, is_relative_file, is_sha256};
+use super::download::Download;
 use super::error::RemoteFile;
 use super::hub_settings::HubSettings;
+use crate::support::proxy;
 
 const MAX_REDIRECTS: usize = 8;
+/// Size limit for the list of a repository's files, in bytes.
+const MAX_LISTING_BYTES: u64 = 8 << 20;
 /// A server that is silent for longer is considered dead.
 const SILENCE: Duration = Duration::from_mins(1);
 
 /// Receives download progress. Implementations must not block for long.
 pub trait DownloadProgress: Send + Sync {
+    /// Files of a model are about to be downloaded.
+    fn begin(&self, download: &Download);
     /// The download of a file starts: `size` bytes in total, `already` of them from an earlier
     /// attempt.
     fn start(&self, file: &str, size: u64, already: u64);
@@ -34,6 +41,7 @@ pub trait DownloadProgress: Send + Sync {
 
 /// Ignores all progress.
 impl DownloadProgress for () {
+    fn begin(&self, _download: &Download) {}
     fn start(&self, _file: &str, _size: u64, _already: u64) {}
     fn advance(&self, _bytes: u64) {}
     fn finish(&self) {}
@@ -63,6 +71,17 @@ pub(crate) fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
+/// A repository, as the hub's API describes it.
+#[derive(Deserialize)]
+struct Listing {
+    siblings: Vec<Sibling>,
+}
+
+#[derive(Deserialize)]
+struct Sibling {
+    rfilename: String,
+}
+
 /// What to request of a file.
 #[derive(Clone, Copy)]
 enum Wanted {
@@ -90,6 +109,8 @@ impl<'a> Client<'a> {
             .timeout_connect(Some(SILENCE))
             .timeout_recv_response(Some(SILENCE))
             .timeout_per_read(Some(SILENCE))
+            // Never what the client finds in the environment by itself.
+            .proxy(None)
             .build();
         Self { settings, agent: config.into() }
     }
@@ -213,13 +234,36 @@ impl<'a> Client<'a> {
         }
     }
 
+    /// The error for a file that does not exist, beside those that do.
+    pub fn not_found(&self, file: RemoteFile, there: Vec<String>) -> ModelError {
+        let endpoint = self.settings.endpoint.clone();
+        ModelError::NotFound { file: Box::new(file), endpoint, there }
+    }
+
+    /// The names of all files of a repository at a revision.
+    pub fn files(&self, at: &RemoteFile) -> Result<Vec<String>, ModelError> {
+        let RemoteFile { repo, revision, .. } = at;
+        let revision = revision.replace('/', "%2F");
+        let url = format!("{}/api/models/{repo}/revision/{revision}", self.settings.endpoint);
+        let url = url.parse().map_err(|_| self.bad_answer(at, "the hub's address is not a URL"))?;
+        let mut response = self.send(at, &url, Wanted::BytesFrom(0))?;
+        if !response.status().is_success() {
+            return Err(self.refused(at, response.status().as_u16()));
+        }
+        let body = response.body_mut().with_config().limit(MAX_LISTING_BYTES).read_to_vec();
+        let listing = body.ok().and_then(|body| serde_json::from_slice::<Listing>(&body).ok());
+        let listing = listing.ok_or_else(|| self.bad_answer(at, "it is no list of files"))?;
+        let names = listing.siblings.into_iter().map(|sibling| sibling.rfilename);
+        Ok(names.filter(|name| is_relative_file(name)).collect())
+    }
+
     fn refused(&self, file: &RemoteFile, status: u16) -> ModelError {
         let (file, endpoint) = (Box::new(file.clone()), self.settings.endpoint.clone());
         match status {
             401 | 403 => {
                 ModelError::Gated { file, status, had_token: self.settings.token.is_some() }
             }
-            404 => ModelError::NotFound { file, endpoint },
+            404 => ModelError::NotFound { file, endpoint, there: Vec::new() },
             _ => ModelError::Status { file, endpoint, status },
         }
     }
@@ -242,10 +286,12 @@ impl<'a> Client<'a> {
         url: &Uri,
         wanted: Wanted,
     ) -> Result<Response<Body>, ModelError> {
-        let mut request = match wanted {
+        let request = match wanted {
             Wanted::Head => self.agent.head(url),
             Wanted::BytesFrom(_) => self.agent.get(url),
         };
+        let via = proxy::for_address(url)?;
+        let mut request = request.config().proxy(via.map(|via| via.proxy)).build();
         if let Some(token) = self.settings.token.as_ref().filter(|_| self.is_hub(url)) {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }

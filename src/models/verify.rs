@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::catalogue::{ModelEntry, ModelSource, Package, is_sha256};
+use super::catalogue::{ModelEntry, ModelSource, Package, RequiredFile, is_sha256};
 use super::lockfile::LockFile;
 use super::prepared::{self, Prepared};
 use super::store::ModelStore;
@@ -77,8 +77,10 @@ pub fn verify(store: &ModelStore, entry: &ModelEntry) -> Result<VerifyReport, Mo
             let lock = LockFile::read(&store.state_dir)?;
             let hub = store.hub().repository(&entry.id, repo, revision);
             let commit = hub.cached_commit();
-            let check = |file: &String| {
-                let path = hub.path(commit.as_deref(), file);
+            let check = |file: &RequiredFile| {
+                let path = |name: &String| hub.path(commit.as_deref(), name);
+                let file = existing(file, |name| path(name).is_file());
+                let path = path(file);
                 let recorded = commit.as_deref().and_then(|c| lock.find(repo, c, file));
                 let expected = recorded.map(|r| r.sha256.clone()).or_else(|| blob_digest(&path));
                 compare(file, path, expected.as_deref())
@@ -89,10 +91,17 @@ pub fn verify(store: &ModelStore, entry: &ModelEntry) -> Result<VerifyReport, Mo
             verify_prepared(store, folder, files, package)?
         }
         Some(ModelSource::Local { folder, files }) => {
-            files.iter().map(|file| compare(file, folder.join(file), None)).collect()
+            let there = |file| existing(file, |name| folder.join(name).is_file());
+            files.iter().map(there).map(|file| compare(file, folder.join(file), None)).collect()
         }
     };
     Ok(VerifyReport { model: entry.id.clone(), files })
+}
+
+/// The name under which a file exists, or else the preferred one.
+fn existing(file: &RequiredFile, exists: impl Fn(&String) -> bool) -> &String {
+    let names = file.names();
+    names.iter().find(|name| exists(name)).unwrap_or(&names[0])
 }
 
 fn verify_prepared(

@@ -1,6 +1,7 @@
 //! Small things that several modules need and none of them owns.
 
 pub mod bounded;
+pub mod disk;
 mod limits;
 pub mod mmap;
 pub mod proxy;

@@ -12,6 +12,7 @@ use crate::generation::local::placement::gpu::gib;
 use crate::generation::local::placement::{GpuMemory, Placed};
 use crate::index::update::IndexingSummary;
 use crate::index::{Notice, Retry};
+use crate::models::Download;
 use crate::text::language::Language;
 
 /// Too short a time to tell a speed from.
@@ -71,6 +72,23 @@ impl Lang {
             (more, Self::En) => format!(" and {more} more"),
         };
         format!("{} {places}{more}", self.pick("cũng ở:", "also in:"))
+    }
+
+    /// Before a download: how large it is, and how much room there is.
+    pub(crate) fn downloading(self, download: &Download) -> String {
+        let Download { repo, files, bytes: size, folder, free } = download;
+        let (size, folder) = (bytes(*size), folder.display());
+        let free = free.map_or_else(String::new, |free| match self {
+            Self::Vi => format!(" (còn trống {})", bytes(free)),
+            Self::En => format!(" ({} free)", bytes(free)),
+        });
+        match self {
+            Self::Vi => format!("⬇️  Tải {repo}: {files} tệp, {size}, vào {folder}{free}"),
+            Self::En => {
+                let what = if *files == 1 { "file" } else { "files" };
+                format!("⬇️  Downloading {repo}: {files} {what}, {size}, to {folder}{free}")
+            }
+        }
     }
 
     pub(crate) fn renewing_terms(self) -> &'static str {

@@ -1,7 +1,9 @@
 //! All output of the tool. Answers and data go to stdout, everything else to stderr.
 
 mod account;
+mod answer_text;
 mod messages;
+mod prose;
 mod servers;
 
 use std::io::{self, IsTerminal, Write};
@@ -9,11 +11,12 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
+pub use answer_text::AnswerText;
 use indicatif::{ProgressBar, ProgressStyle};
 pub use messages::{Lang, bytes, time};
 
 use crate::answer;
-use crate::models::DownloadProgress;
+use crate::models::{Download, DownloadProgress};
 
 /// The standard streams, and how verbose to be.
 #[derive(Debug, Clone, Copy)]
@@ -208,6 +211,10 @@ impl DownloadBars {
 }
 
 impl DownloadProgress for DownloadBars {
+    fn begin(&self, download: &Download) {
+        self.terminal.say(&self.terminal.lang.downloading(download));
+    }
+
     fn start(&self, file: &str, size: u64, already: u64) {
         let bar =
             self.terminal.bar(size, true).with_message(printable(file)).with_position(already);

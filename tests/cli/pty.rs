@@ -32,8 +32,13 @@ pub struct Pty {
 
 impl Pty {
     /// Starts `command` on a new terminal.
-    pub fn start(mut command: Command) -> Self {
-        let size = Winsize { ws_row: 40, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 };
+    pub fn start(command: Command) -> Self {
+        Self::start_with(command, 200)
+    }
+
+    /// Starts `command` on a new terminal of so many columns.
+    pub fn start_with(mut command: Command, columns: u16) -> Self {
+        let size = Winsize { ws_row: 40, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(&size, None).unwrap();
         command
             .env("TERM", "xterm")

@@ -258,3 +258,27 @@ fn follow_ups_are_rewritten_with_a_template_of_ones_own() {
     let expected = (String::new(), format!("{ENGLISH} -> and its drawbacks?"));
     assert_eq!(asked(&server.requests()[1]), expected);
 }
+
+#[test]
+fn an_answer_is_laid_out_on_a_terminal_and_left_alone_in_a_pipe() {
+    const ANSWER: &[&str] = &[
+        "**NLP** l",
+        "à xử lý ng",
+        "ôn ngữ tự nhiên, một nhánh của trí tuệ nhân tạo [1].\n\n- M",
+        "ột mục dài hơn một dòng của màn hình hẹp này\n",
+    ];
+    let server = Server::start(vec![Reaction::Says(ANSWER)]);
+    let sandbox = Sandbox::indexed();
+    let args = [VIETNAMESE, "--llm", &server.llm()];
+    let (_, screen) = Pty::start_with(sandbox.command(&args), 40).end();
+    let expected = "\u{1b}[0;1mNLP\u{1b}[0m là xử lý ngôn ngữ tự nhiên, một\r\n\
+        nhánh của trí tuệ nhân tạo [1].\r\n\r\n\
+        • Một mục dài hơn một dòng của màn hình\r\n  hẹp này\r\n";
+    assert!(screen.contains(expected), "{screen}");
+    // The sources too: a name that does not fit continues below itself.
+    let sources = screen.split("Sources:").nth(1).unwrap();
+    assert!(sources.lines().all(|line| line.chars().count() <= 40), "{sources}");
+
+    let plain = sandbox.run(&args);
+    assert!(plain.stdout.starts_with(&ANSWER.concat()), "{}", plain.stdout);
+}

@@ -20,13 +20,13 @@ use std::path::Path;
 use crate::support::bounded;
 pub use entry::{ModelEntry, Profile, ProfileDevice};
 pub use error::CatalogueError;
-pub(crate) use names::{is_name, is_sha256};
+pub(crate) use names::{is_name, is_relative_file, is_repository, is_sha256};
 use parse::{Parsed, RawProfile, parse};
 pub use role::Role;
-pub use source::{ModelSource, Package};
+pub use source::{ModelSource, Package, RequiredFile};
 pub use spec::{
-    Calibration, EmbedderSpec, LlmFormat, LlmSpec, Logistic, Pooling, Precision, RerankerSpec,
-    SupportThresholds,
+    Calibration, EmbedderSpec, LlmFormat, LlmSpec, Logistic, ModelSpec, Pooling, Precision,
+    RerankerSpec, SupportThresholds,
 };
 
 const BUILT_IN: &str = include_str!("../../../models/catalogue.toml");

@@ -7,11 +7,11 @@ pub(crate) fn is_name(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-+".contains(&byte))
 }
 
-pub(super) fn is_relative_file(text: &str) -> bool {
+pub(crate) fn is_relative_file(text: &str) -> bool {
     text.len() <= 256 && text.split('/').all(is_name)
 }
 
-pub(super) fn is_repository(text: &str) -> bool {
+pub(crate) fn is_repository(text: &str) -> bool {
     is_relative_file(text) && text.split('/').count() <= 2 && !text.contains("--")
 }
 

@@ -24,6 +24,51 @@ pub struct Package {
     pub sha256: String,
 }
 
+/// A file that a model needs: the first of some names that exists. Repositories are changed, and the
+/// same weights are stored as `model.safetensors` or as `pytorch_model.bin`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(from = "OneOrMore", into = "OneOrMore")]
+pub struct RequiredFile(Vec<String>);
+
+#[derive(Deserialize, Serialize)]
+#[serde(untagged)]
+enum OneOrMore {
+    One(String),
+    More(Vec<String>),
+}
+
+impl From<OneOrMore> for RequiredFile {
+    fn from(names: OneOrMore) -> Self {
+        match names {
+            OneOrMore::One(name) => Self(vec![name]),
+            OneOrMore::More(names) => Self(names),
+        }
+    }
+}
+
+impl From<RequiredFile> for OneOrMore {
+    fn from(RequiredFile(mut names): RequiredFile) -> Self {
+        match names.len() {
+            1 => Self::One(names.remove(0)),
+            _ => Self::More(names),
+        }
+    }
+}
+
+impl RequiredFile {
+    /// A file without an alternative.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self(vec![name.to_owned()])
+    }
+
+    /// Its names, the preferred one first.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.0
+    }
+}
+
 /// Where a model's files come from. File names are relative and use `/` as separator.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "RawSource", rename_all = "lowercase")]
@@ -35,7 +80,7 @@ pub enum ModelSource {
         /// Branch, tag or commit.
         revision: String,
         /// Required files, cheapest first.
-        files: Vec<String>,
+        files: Vec<RequiredFile>,
     },
     /// A folder inside a models folder, made from a registry package by `models/prepare-demo`.
     Prepared {
@@ -51,20 +96,8 @@ pub enum ModelSource {
         /// Absolute path.
         folder: PathBuf,
         /// Required files.
-        files: Vec<String>,
+        files: Vec<RequiredFile>,
     },
-}
-
-impl ModelSource {
-    /// The required files, by their names in the repository or folder.
-    #[must_use]
-    pub fn files(&self) -> &[String] {
-        match self {
-            Self::Hub { files, .. } | Self::Prepared { files, .. } | Self::Local { files, .. } => {
-                files
-            }
-        }
-    }
 }
 
 #[derive(Deserialize)]
@@ -75,7 +108,7 @@ struct RawSource {
     prepared: Option<String>,
     package: Option<Package>,
     path: Option<String>,
-    files: Vec<String>,
+    files: Vec<RequiredFile>,
 }
 
 impl TryFrom<RawSource> for ModelSource {
@@ -86,7 +119,11 @@ impl TryFrom<RawSource> for ModelSource {
         if files.is_empty() {
             return Err("`files` is empty".to_owned());
         }
-        if let Some(file) = files.iter().find(|file| !is_relative_file(file)) {
+        if files.iter().any(|file| file.names().is_empty()) {
+            return Err("a file of `files` has no name".to_owned());
+        }
+        let mut names = files.iter().flat_map(RequiredFile::names);
+        if let Some(file) = names.find(|file| !is_relative_file(file)) {
             return Err(format!("the file name `{file}` is not a plain relative path"));
         }
         match (hub, revision, prepared, package, path) {
@@ -111,7 +148,11 @@ impl TryFrom<RawSource> for ModelSource {
                         "`package.sha256` is not 64 lower-case hexadecimal digits".to_owned()
                     );
                 }
-                Ok(Self::Prepared { folder, files, package })
+                let files = files.into_iter().map(|file| match <[String; 1]>::try_from(file.0) {
+                    Ok([name]) => Ok(name),
+                    Err(_) => Err("a prepared model's files have one name each".to_owned()),
+                });
+                Ok(Self::Prepared { folder, files: files.collect::<Result<_, _>>()?, package })
             }
             (None, None, None, None, Some(path)) => {
                 Ok(Self::Local { folder: absolute(&path)?, files })

@@ -177,7 +177,7 @@ impl<'d> Placement<'d> {
     fn shortage(&self, moment: Moment, gpu: Gpu) -> GpuError {
         // While generating, everything except the workspace is already allocated.
         let needed = |plan: &LoadPlan| match moment {
-            Moment::Planning | Moment::Loading => plan.total(),
+            Moment::Downloading | Moment::Planning | Moment::Loading => plan.total(),
             Moment::Answering => plan.workspace,
         };
         let shorter = self.demand.shorter(self.plan.context, |plan| needed(plan) <= gpu.free);
@@ -197,6 +197,23 @@ pub fn check(driver: &dyn Driver, choice: DeviceChoice) -> Result<(), GpuError> 
         DeviceChoice::Cpu => Ok(()),
         DeviceChoice::Cuda(ordinal) => gpu::choose(driver, ordinal).map(drop),
     }
+}
+
+/// Whether weights of so many bytes can fit the device at all; checked before they are downloaded.
+pub fn check_weights(
+    driver: &dyn Driver,
+    choice: DeviceChoice,
+    bytes: u64,
+) -> Result<(), GpuError> {
+    let DeviceChoice::Cuda(ordinal) = choice else { return Ok(()) };
+    let gpu = gpu::choose(driver, ordinal)?;
+    if bytes <= gpu.free {
+        return Ok(());
+    }
+    let holders = driver.holders(gpu.ordinal);
+    let moment = Moment::Downloading;
+    let shortage = Shortage { moment, needed: bytes, gpu, holders, shorter: None };
+    Err(GpuError::OutOfMemory(Box::new(shortage)))
 }
 
 /// A preview of a load, for display.
@@ -435,6 +452,17 @@ mod tests {
     }
 
     /// candle's kernels for bf16 are not in code for Turing.
+    #[test]
+    fn weights_that_cannot_fit_are_not_downloaded() {
+        let driver = FakeDriver::with([gpu(0, 4 * GIB)]);
+        let check = |choice, bytes| check_weights(&driver, choice, bytes);
+        assert!(check(DeviceChoice::Cuda(None), 4 * GIB).is_ok());
+        assert!(check(DeviceChoice::Cpu, 400 * GIB).is_ok());
+        let error = check(DeviceChoice::Cuda(None), 5 * GIB).unwrap_err().to_string();
+        assert!(error.contains("was not downloaded"), "{error}");
+        assert!(error.contains("needed 5.0 GiB, free 4.0"), "{error}");
+    }
+
     #[test]
     fn a_gpu_without_bf16_is_told_before_it_is_opened_and_takes_quantized_files() {
         let capability = gpu::Capability { major: 7, minor: 5 };

@@ -97,6 +97,8 @@ pub enum GpuError {
 /// When memory ran out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
+    /// Before its files were downloaded.
+    Downloading,
     /// Before loading started.
     Planning,
     /// While loading: another program allocated the memory first.
@@ -133,6 +135,9 @@ impl fmt::Display for Shortage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { moment, needed, gpu, .. } = self;
         f.write_str(match moment {
+            Moment::Downloading => {
+                "the LLM's weights do not fit into the GPU's memory, so it was not downloaded"
+            }
             Moment::Planning => "the LLM does not fit into the GPU's memory",
             Moment::Loading => "the GPU's memory ran out while the LLM was loading",
             Moment::Answering => "the GPU's memory ran out while the LLM answered",

@@ -1,0 +1,74 @@
+//! The text of an answer on standard output: as it is in a pipe or a file, laid out on a terminal.
+
+use std::io::{self, IsTerminal, Write};
+
+use terminal_size::terminal_size_of;
+
+use super::printable;
+use super::prose::{Look, Prose};
+
+/// Columns of a terminal that does not tell.
+const USUAL_WIDTH: usize = 80;
+
+/// Text that is written while it arrives.
+pub struct AnswerText {
+    /// Absent if standard output is no terminal.
+    prose: Option<Prose>,
+}
+
+impl AnswerText {
+    /// Text written by an LLM, in Markdown.
+    pub fn markdown() -> Self {
+        Self::new(look())
+    }
+
+    /// Text that is shown as it stands, but for its line breaks.
+    pub fn verbatim() -> Self {
+        Self::new(Look::Source)
+    }
+
+    fn new(look: Look) -> Self {
+        Self { prose: io::stdout().is_terminal().then(|| Prose::new(look)) }
+    }
+
+    /// Writes what is certain of the text so far.
+    ///
+    /// # Errors
+    /// Standard output is closed.
+    pub fn push(&mut self, text: &str) -> io::Result<()> {
+        let text = printable(text);
+        write(&match &mut self.prose {
+            Some(prose) => prose.push(&text, width()),
+            None => text,
+        })
+    }
+
+    /// Writes the rest and ends the line.
+    ///
+    /// # Errors
+    /// Standard output is closed.
+    pub fn end(self) -> io::Result<()> {
+        write(&(self.prose.map(|prose| prose.finish(width())).unwrap_or_default() + "\n"))
+    }
+}
+
+fn write(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}
+
+/// Asked anew for every piece of text: the window may be resized meanwhile.
+fn width() -> usize {
+    let columns = terminal_size_of(io::stdout()).map(|(columns, _)| usize::from(columns.0));
+    columns.filter(|&columns| columns > 0).unwrap_or(USUAL_WIDTH)
+}
+
+fn look() -> Look {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    match (variable("TERM"), variable("NO_COLOR")) {
+        (Some(kind), _) if kind == "dumb" => Look::Source,
+        (_, Some(_)) => Look::Styled,
+        _ => Look::Colored,
+    }
+}
