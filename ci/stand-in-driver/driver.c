@@ -1,10 +1,11 @@
 // A stand-in for libcuda.so.1: one GPU whose memory is the host's. It records what it is asked to do
 // (one line for each call, in the file that STAND_IN_LOG names) and can fail at a chosen point:
 //
-//   STAND_IN_FAIL=alloc:N   the Nth allocation finds no memory
-//   STAND_IN_FAIL=launch:N  the Nth launch fails
+//   STAND_IN_FAIL=alloc:N   the Nth allocation finds no memory; also context, pin
+//   STAND_IN_FAIL=launch:N  the Nth launch fails; also copy, event, function, module, set
 //   STAND_IN_FAIL=lost:N    the Nth launch loses the context: all calls fail until it is reset
 //   STAND_IN_MEMORY=BYTES   memory of the GPU (default 24 GiB)
+//   STAND_IN_TIME=FILE      at the end, the calls and the time spent in here are written there
 //
 // Kernels compute nothing, except the few that a program checks before it trusts a GPU with a model
 // (kernels.c). The memory that they would write is zero.
@@ -15,25 +16,55 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "stand-in.h"
 
-enum { OK, INVALID = 1, NO_MEMORY = 2, ILLEGAL_ADDRESS = 700, LAUNCH_FAILED = 719, NOT_FOUND = 500 };
-typedef struct Block { struct Block *next; char *start; size_t bytes; } Block;
+enum { OK, INVALID = 1, NO_MEMORY = 2, ILLEGAL_ADDRESS = 700 };
+// `dirty`: something was written there, so that it is no longer zero.
+typedef struct Block { struct Block *next; char *start; size_t bytes; int dirty; } Block;
 typedef struct { char name[256]; } Function;
 
+// What can fail. Every launch counts as one that may be LOST, too.
+enum Kind { ALLOC, CONTEXT, COPY, EVENT, FUNCTION, LAUNCH, LOST, MODULE, PIN, SET, KINDS };
+static const char *const KIND[KINDS] = {"alloc", "context", "copy",   "event", "function",
+                                        "launch", "lost",   "module", "pin",   "set"};
+
 static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
-static Block *blocks, *pinned;
+static Block *blocks, *pinned, *unused[256];
 static size_t total, used, peak;
-static long calls[2]; // allocations, launches
-static int lost, current, retained;
+static long count[KINDS], failing, entered;
+static enum Kind failure = KINDS;
+static int lost, current, retained, depth;
 static FILE *out;
+static double inside; // seconds
+
+static double now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return time.tv_sec + time.tv_nsec * 1e-9;
+}
 
 static void start(void) {
   if (total) return;
   const char *memory = getenv("STAND_IN_MEMORY"), *log = getenv("STAND_IN_LOG");
+  const char *fail = getenv("STAND_IN_FAIL"), *colon = fail ? strchr(fail, ':') : NULL;
   total = memory ? strtoull(memory, 0, 10) : 24ull << 30;
   if (log) out = fopen(log, "a");
+  for (int kind = 0; colon && kind < KINDS; kind++)
+    if (!strncmp(fail, KIND[kind], colon - fail) && !KIND[kind][colon - fail])
+      failure = kind, failing = atol(colon + 1);
+}
+
+__attribute__((destructor)) static void end(void) {
+  const char *file = getenv("STAND_IN_TIME");
+  FILE *to = file ? fopen(file, "a") : NULL;
+  if (to) {
+    fprintf(to, "calls %ld seconds %.6f launches %ld allocations %ld copies %ld\n", entered, inside,
+            count[LAUNCH], count[ALLOC], count[COPY]);
+    fclose(to);
+  }
+  if (total) stand_in_record("end used %zu peak %zu pinned %d lost %d", used, peak, pinned != NULL, lost);
 }
 
 void stand_in_record(const char *format, ...) {
@@ -46,20 +77,19 @@ void stand_in_record(const char *format, ...) {
   fflush(out);
 }
 
-// Whether this is the call at which `what` is to fail.
-static int fails(const char *what, long number) {
-  const char *failure = getenv("STAND_IN_FAIL");
-  size_t length = strlen(what);
-  return failure && !strncmp(failure, what, length) && failure[length] == ':' &&
-         atol(failure + length + 1) == number;
-}
+// Whether this is the call at which a kind is to fail.
+static int fails(enum Kind kind) { return ++count[kind] == failing && kind == failure; }
 
+static double since;
 #define ENTER                                                                                     \
   pthread_mutex_lock(&lock);                                                                      \
-  start()
+  start();                                                                                        \
+  entered++;                                                                                      \
+  if (!depth++) since = now()
 #define LEAVE(value)                                                                              \
   do {                                                                                            \
     int result = (value);                                                                         \
+    if (!--depth) inside += now() - since;                                                        \
     pthread_mutex_unlock(&lock);                                                                  \
     return result;                                                                                \
   } while (0)
@@ -105,6 +135,7 @@ int cuMemPoolSetAttribute(void *pool, int attribute, void *value) {
 int cuDevicePrimaryCtxRetain(void **context, int device) {
   ENTER;
   stand_in_record("context");
+  if (fails(CONTEXT)) LEAVE(NO_MEMORY);
   *context = &current;
   retained++;
   LEAVE(OK);
@@ -150,7 +181,9 @@ int cuStreamIsCapturing(void *stream, int *status) { *status = 0; return OK; }
 int cuStreamWaitEvent(void *stream, void *event, unsigned flags) { return OK; }
 int cuEventCreate(void **event, unsigned flags) {
   ENTER;
+  ALIVE;
   stand_in_record("event");
+  if (fails(EVENT)) LEAVE(INVALID);
   *event = malloc(8);
   LEAVE(OK);
 }
@@ -159,16 +192,29 @@ int cuEventRecord(void *event, void *stream) { return OK; }
 int cuEventSynchronize(void *event) { ENTER; ALIVE; LEAVE(OK); }
 int cuEventQuery(void *event) { return OK; }
 
+// Freed memory waits for the next allocation of its size: the time of a program that is measured
+// should not be that of the host's allocator.
+static Block **unused_of(size_t bytes) { return &unused[bytes / 64 % 256]; }
+
 int cuMemAllocAsync(uint64_t *address, size_t bytes, void *stream) {
   ENTER;
   ALIVE;
-  if (fails("alloc", ++calls[0]) || used + bytes > total) {
+  if (fails(ALLOC) || used + bytes > total) {
     stand_in_record("alloc %zu failed", bytes);
     LEAVE(NO_MEMORY);
   }
-  Block *block = malloc(sizeof *block);
-  // A little more than asked for: kernels may read padding.
-  *block = (Block){blocks, calloc(bytes + 4096, 1), bytes};
+  Block **at = unused_of(bytes), *block;
+  while (*at && (*at)->bytes != bytes) at = &(*at)->next;
+  if ((block = *at)) {
+    *at = block->next;
+    if (block->dirty) memset(block->start, 0, bytes);
+  } else {
+    block = malloc(sizeof *block);
+    // A little more than asked for: kernels may read padding.
+    *block = (Block){NULL, calloc(bytes + 4096, 1), bytes};
+  }
+  block->next = blocks;
+  block->dirty = 0;
   blocks = block;
   used += bytes;
   if (used > peak) peak = used;
@@ -185,8 +231,8 @@ int cuMemFreeAsync(uint64_t address, void *stream) {
     *at = block->next;
     used -= block->bytes;
     stand_in_record("free %zu used %zu", block->bytes, used);
-    free(block->start);
-    free(block);
+    block->next = *unused_of(block->bytes);
+    *unused_of(block->bytes) = block;
     LEAVE(OK);
   }
   stand_in_record("free of unknown memory");
@@ -195,18 +241,19 @@ int cuMemFreeAsync(uint64_t address, void *stream) {
 int cuMemAlloc_v2(uint64_t *address, size_t bytes) { return cuMemAllocAsync(address, bytes, 0); }
 int cuMemFree_v2(uint64_t address) { return cuMemFreeAsync(address, 0); }
 
-// Whether a range lies in one allocation; else the call is recorded as wrong.
-int stand_in_owns(uint64_t address, size_t bytes) {
+// The allocation in which a range lies; if there is none, the call is recorded as wrong.
+static Block *owner(uint64_t address, size_t bytes) {
   for (Block *block = blocks; block; block = block->next)
     if (address >= (uint64_t)block->start &&
         address + bytes <= (uint64_t)block->start + block->bytes)
-      return 1;
+      return block;
   stand_in_record("out of bounds: %zu bytes", bytes);
-  return 0;
+  return NULL;
 }
 int cuMemHostAlloc(void **address, size_t bytes, unsigned flags) {
   ENTER;
   ALIVE;
+  if (fails(PIN)) LEAVE(NO_MEMORY);
   Block *block = malloc(sizeof *block);
   *block = (Block){pinned, malloc(bytes), bytes};
   pinned = block;
@@ -236,7 +283,9 @@ int cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t bytes, void *stre
   ENTER;
   ALIVE;
   stand_in_record("to-gpu %zu %s", bytes, is_pinned(from));
-  if (!stand_in_owns(to, bytes)) LEAVE(INVALID);
+  Block *target = owner(to, bytes);
+  if (fails(COPY) || !target) LEAVE(INVALID);
+  target->dirty = 1;
   memcpy((void *)to, from, bytes);
   LEAVE(OK);
 }
@@ -244,7 +293,7 @@ int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t bytes, void *stream) {
   ENTER;
   ALIVE;
   stand_in_record("to-host %zu", bytes);
-  if (!stand_in_owns(from, bytes)) LEAVE(INVALID);
+  if (fails(COPY) || !owner(from, bytes)) LEAVE(INVALID);
   memcpy(to, (void *)from, bytes);
   LEAVE(OK);
 }
@@ -252,7 +301,9 @@ int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, void *stream)
   ENTER;
   ALIVE;
   stand_in_record("on-gpu %zu", bytes);
-  if (!stand_in_owns(to, bytes) || !stand_in_owns(from, bytes)) LEAVE(INVALID);
+  Block *target = owner(to, bytes);
+  if (fails(COPY) || !target || !owner(from, bytes)) LEAVE(INVALID);
+  target->dirty = 1;
   memmove((void *)to, (void *)from, bytes);
   LEAVE(OK);
 }
@@ -266,9 +317,11 @@ int cuMemsetD8Async(uint64_t to, unsigned char value, size_t bytes, void *stream
   ENTER;
   ALIVE;
   stand_in_record("set %zu", bytes);
-  if (!stand_in_owns(to, bytes)) LEAVE(INVALID);
-  // Memory is zero already; gigabytes are not touched for nothing.
-  if (value || bytes < 1 << 20) memset((void *)to, value, bytes);
+  Block *target = owner(to, bytes);
+  if (fails(SET) || !target) LEAVE(INVALID);
+  // Most memory is zero already; gigabytes are not touched for nothing.
+  if (value || target->dirty) memset((void *)to, value, bytes);
+  target->dirty |= value;
   LEAVE(OK);
 }
 
@@ -276,6 +329,7 @@ int cuModuleLoadData(void **module, const void *image) {
   ENTER;
   ALIVE;
   stand_in_record("module");
+  if (fails(MODULE)) LEAVE(INVALID);
   *module = malloc(8);
   LEAVE(OK);
 }
@@ -287,6 +341,7 @@ int cuModuleGetFunction(void **function, void *module, const char *name) {
   ENTER;
   ALIVE;
   stand_in_record("function %s", name);
+  if (fails(FUNCTION)) LEAVE(INVALID);
   Function *found = calloc(1, sizeof *found);
   snprintf(found->name, sizeof found->name, "%s", name);
   *function = found;
@@ -300,7 +355,6 @@ int stand_in_launch(const char *name, const unsigned grid[3], const unsigned blo
                     unsigned shared, void **arguments) {
   ENTER;
   ALIVE;
-  long number = ++calls[1];
   stand_in_record("launch %s %ux%ux%u of %ux%ux%u shared %u", name, grid[0], grid[1], grid[2],
                   block[0], block[1], block[2], shared);
   if (!grid[0] || !grid[1] || !grid[2] || block[0] * block[1] * block[2] - 1 >= 1024 ||
@@ -308,12 +362,13 @@ int stand_in_launch(const char *name, const unsigned grid[3], const unsigned blo
     stand_in_record("out of bounds: a launch");
     LEAVE(INVALID);
   }
-  if (fails("launch", number)) LEAVE(INVALID);
-  if (fails("lost", number)) {
+  if (fails(LAUNCH)) LEAVE(INVALID);
+  if (fails(LOST)) {
     lost = 1;
     LEAVE(OK); // it fails on its way
   }
-  stand_in_compute(name, grid, arguments);
+  if (stand_in_compute(name, grid, arguments))
+    for (Block *block = blocks; block; block = block->next) block->dirty = 1;
   LEAVE(OK);
 }
 int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,

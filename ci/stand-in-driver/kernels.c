@@ -64,25 +64,44 @@ static int widen(const char *type, const uint8_t *row, float *to) {
   return 0;
 }
 
-static void add_norm(const char *types, const unsigned grid[3], void **arguments) {
-  const float *hidden = ARGUMENT(float *, 0), *delta = ARGUMENT(float *, 1);
-  const float *weight = ARGUMENT(float *, 2);
-  float *sum = ARGUMENT(float *, 3), normed[COLUMNS];
+// A value among those of a type, "float" or "bf16".
+static float get(const char *type, const void *values, size_t i) {
+  if (*type != 'b') return ((const float *)values)[i];
+  const uint32_t bits = (uint32_t)((const uint16_t *)values)[i] << 16;
+  float value;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+static float put(const char *type, void *values, size_t i, float value) {
+  if (*type != 'b') return ((float *)values)[i] = value;
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  ((uint16_t *)values)[i] = (bits + 0x7fff + (bits >> 16 & 1)) >> 16; // to the nearest, ties to even
+  return get(type, values, i);
+}
+
+static int add_norm(const char *types, const unsigned grid[3], void **arguments) {
+  const void *hidden = ARGUMENT(void *, 0), *delta = ARGUMENT(void *, 1), *weight = ARGUMENT(void *, 2);
+  void *sum = ARGUMENT(void *, 3);
+  float normed[COLUMNS];
   const float epsilon = ARGUMENT(float, 6);
-  if (ARGUMENT(int, 5) != COLUMNS || !delta) return;
+  if (ARGUMENT(int, 5) != COLUMNS || !delta) return 0;
   for (unsigned row = 0; row < grid[0]; row++) {
+    const size_t first = row * COLUMNS;
     float squares = 0;
     for (int i = 0; i < COLUMNS; i++) {
-      const float x = sum[row * COLUMNS + i] = hidden[row * COLUMNS + i] + delta[row * COLUMNS + i];
+      const float both = get(types, hidden, first + i) + get(types, delta, first + i);
+      const float x = put(types, sum, first + i, both);
       squares += x * x;
     }
     for (int i = 0; i < COLUMNS; i++)
-      normed[i] = sum[row * COLUMNS + i] / sqrtf(squares / COLUMNS + epsilon) * weight[i];
+      normed[i] = get(types, sum, first + i) / sqrtf(squares / COLUMNS + epsilon) * get(types, weight, i);
     if (strcmp(types, "q8") == 0)
-      quantize(normed, ARGUMENT(Q8 *, 4) + row * COLUMNS / BLOCK, COLUMNS);
+      quantize(normed, ARGUMENT(Q8 *, 4) + first / BLOCK, COLUMNS);
     else
-      memcpy(ARGUMENT(float *, 4) + row * COLUMNS, normed, sizeof normed);
+      for (int i = 0; i < COLUMNS; i++) put(types, ARGUMENT(void *, 4), first + i, normed[i]);
   }
+  return 1;
 }
 
 static void multiply(const char *type, const uint8_t *matrix, int outputs, const float *row, float *to) {
@@ -95,14 +114,14 @@ static void multiply(const char *type, const uint8_t *matrix, int outputs, const
   }
 }
 
-void stand_in_compute(const char *name, const unsigned grid[3], void **arguments) {
+int stand_in_compute(const char *name, const unsigned grid[3], void **arguments) {
   char type[8] = "";
   const char *plain = strstr(name, "_f32_plain_cuda");
-  if (!strcmp(name, "add_norm_float") || !strcmp(name, "add_norm_q8")) {
-    add_norm(name + 9, grid, arguments);
+  if (!strcmp(name, "add_norm_float") || !strcmp(name, "add_norm_bf16") || !strcmp(name, "add_norm_q8")) {
+    return add_norm(name + 9, grid, arguments);
   } else if (strstr(name, "mmvq_gguf_quantize_q8_1_f32")) {
     const int columns = ARGUMENT(int, 2), padded = ARGUMENT(int, 3);
-    if (columns != COLUMNS) return;
+    if (columns != COLUMNS) return 0;
     for (unsigned row = 0; row < grid[1]; row++)
       quantize(ARGUMENT(float *, 0) + row * columns, ARGUMENT(Q8 *, 1) + row * padded / BLOCK, columns);
   } else if (plain && ARGUMENT(int, 3) == COLUMNS) {
@@ -123,9 +142,12 @@ void stand_in_compute(const char *name, const unsigned grid[3], void **arguments
     const char *number = strstr(name, "ggml_type");
     const int ggml = number ? atoi(number + 9) : -1;
     memcpy(type, ggml == 8 ? "q8_0" : ggml == 12 ? "q4_k" : ggml == 14 ? "q6_k" : "", 5);
-    if (!*type || quantized.to != ARGUMENT(void *, 1)) return;
+    if (!*type || quantized.to != ARGUMENT(void *, 1)) return 0;
     for (int row = 0; row < quantized.rows; row++)
       multiply(type, ARGUMENT(uint8_t *, 0), ARGUMENT(int, 7), quantized.from + row * quantized.columns,
                ARGUMENT(float *, 4) + row * ARGUMENT(int, 11));
+  } else {
+    return 0;
   }
+  return 1;
 }

@@ -6,6 +6,7 @@ mod products;
 use candle_core::{D, DType, Result, Tensor, bail};
 
 use self::launch::Argument::{self, Address, Float, Integer};
+pub use self::launch::forget;
 use self::launch::{
     Name, Recent, address, cuda_device, launch, multiprocessors, type_name, type_names,
 };

@@ -91,8 +91,9 @@ pub fn attend(_step: &Step, _form: Form) -> Result<Rows> {
     not_built()
 }
 
-pub fn prefills(_dim: usize, _dtype: DType, _cached: DType) -> bool {
-    false
+/// As in a program with CUDA, so that the same memory is planned.
+pub fn prefills(dim: usize, dtype: DType, cached: DType) -> bool {
+    matches!(dim, 64 | 128) && cached == DType::F16 && matches!(dtype, DType::F32 | DType::F16)
 }
 
 pub fn prefill(_step: &Step, _q: &Tensor) -> Result<Tensor> {

@@ -75,6 +75,11 @@ impl Kernels {
 /// Those of the device that was used last. An LLM has one.
 static LOADED: Mutex<Option<Kernels>> = Mutex::new(None);
 
+/// Unloads the kernels, before their context is destroyed.
+pub fn forget() {
+    *LOADED.lock().unwrap_or_else(PoisonError::into_inner) = None;
+}
+
 fn with_kernels<T>(device: &CudaDevice, work: impl FnOnce(&mut Kernels) -> Result<T>) -> Result<T> {
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
     match &mut *loaded {

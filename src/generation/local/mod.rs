@@ -258,6 +258,7 @@ impl Llm {
             if interrupted.load(Ordering::Relaxed) {
                 return Ok(None);
             }
+            drop(logits.take()); // only the last token's are asked for
             logits = Some(model.forward(chunk, cache)?);
             // A GPU only takes notes of what to do. Were it not waited for, the time would be wrong,
             // and an interruption would be heard after the whole prompt.

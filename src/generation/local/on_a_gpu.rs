@@ -95,12 +95,27 @@ fn kernels_that_were_not_launched_while_loading_fail_the_load() {
     for failing in [0, 1] {
         fail_after(failing, "CUDA_ERROR_NO_BINARY_FOR_GPU");
         let error = load().err().expect("it is not loaded");
+        // candle keeps work memory for each device that it opened, so each attempt took more.
+        assert_eq!(driver.events().last(), Some(&"reset"), "nothing is left of it");
         let gpu = error.downcast_ref::<GpuError>().expect("it ends with exit code 4");
         assert!(gpu.to_string().contains("CUDA_ERROR_NO_BINARY_FOR_GPU"), "{gpu}");
-        driver.set_free(0, 20 * GIB);
         load().unwrap();
         driver.set_free(0, 20 * GIB);
     }
+}
+
+/// A launch that fails leaves a mark, which another error may keep from being seen.
+#[test]
+fn a_second_failure_of_an_answer_is_not_the_next_ones() {
+    slow_gpu(Duration::ZERO);
+    let llm = load().unwrap();
+    let whole = ask(&llm, 9).unwrap();
+    let stale = |_: &mut Resident| {
+        fail_after(0, "CUDA_ERROR_INVALID_VALUE");
+        anyhow::bail!("CUDA_ERROR_OUT_OF_MEMORY")
+    };
+    llm.residence.lend::<()>(stale).unwrap_err();
+    assert_eq!(ask(&llm, 9).unwrap().tokens, whole.tokens);
 }
 
 /// After such an error, everything in the GPU's memory is lost.

@@ -61,7 +61,8 @@ pub struct Residence {
 }
 
 impl Residence {
-    /// Loads the model.
+    /// Loads the model. A failed load leaves no context behind: candle keeps work memory for each
+    /// device that it opens, so every attempt would take more.
     ///
     /// # Errors
     /// Among others [`gpu::GpuError`], if the GPU cannot be used.
@@ -73,7 +74,7 @@ impl Residence {
         placement: Placement<'static>,
     ) -> Result<Self> {
         let resident = Resident::load(checkpoint, config, context, &placement);
-        let resident = resident.inspect_err(|error| placement.abandon(error))?;
+        let resident = resident.inspect_err(|_| placement.reset())?;
         let resident = Mutex::new(Some(resident));
         Ok(Self { files: files.clone(), context, placement, resident })
     }
@@ -90,15 +91,19 @@ impl Residence {
             Some(resident) => work(resident),
             lost => {
                 tracing::info!("loading the LLM anew, after an error of its GPU");
-                let loaded = self.load_again().inspect_err(|error| self.placement.abandon(error));
+                let loaded = self.load_again().inspect_err(|_| self.placement.reset());
                 work(lost.insert(loaded?))
             }
         };
         result.map_err(|error| {
+            // It may have failed twice, and the second failure is not the next question's.
+            if let Some(Resident { model, .. }) = &*resident {
+                let _ = self.placement.launched(model.device());
+            }
             let error = self.placement.explain(error, Moment::Answering);
             if self.placement.is_lost(&error) {
                 *resident = None;
-                self.placement.abandon(&error);
+                self.placement.reset();
             }
             error
         })

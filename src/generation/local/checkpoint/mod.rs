@@ -53,7 +53,9 @@ impl Checkpoint {
                 for (name, kind, shape) in gguf.contents() {
                     let elements = shape.iter().product::<usize>() as u64;
                     if !is_whole(kind) {
-                        sum += elements / kind.block_size() as u64 * kind.type_size() as u64;
+                        // On a GPU, candle adds padding that its kernels may read.
+                        let padded = elements + if on_gpu { PADDING } else { 0 };
+                        sum += padded.div_ceil(kind.block_size() as u64) * kind.type_size() as u64;
                         continue;
                     }
                     let size = if on_gpu && kind != GgmlDType::F32 { 2 } else { 4 };
@@ -82,6 +84,19 @@ impl Checkpoint {
                 Ok((sum, joined))
             }
         }
+    }
+
+    /// Whether gate and up have the same type in each layer, so that they are loaded as one matrix.
+    pub fn joins_gate_and_up(&self) -> bool {
+        let Self::Gguf(gguf) = self else { return true };
+        let types = |part: &str| -> Vec<(String, GgmlDType)> {
+            let layer = |name: &str| name.strip_suffix(part).map(str::to_owned);
+            let mut types: Vec<_> =
+                gguf.contents().filter_map(|(name, kind, _)| Some((layer(name)?, kind))).collect();
+            types.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+            types
+        };
+        types(".ffn_gate.weight") == types(".ffn_up.weight")
     }
 
     /// The types of all weights with fewer than 16 bits, each once.
@@ -144,6 +159,9 @@ impl Checkpoint {
         }
     }
 }
+
+/// Values behind a quantized matrix on a GPU (candle-core's `MATRIX_ROW_PADDING`).
+const PADDING: u64 = 512;
 
 /// Whether numbers of this type stand for themselves, and not for a share in a block.
 fn is_whole(kind: GgmlDType) -> bool {

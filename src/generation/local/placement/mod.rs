@@ -141,11 +141,9 @@ impl<'d> Placement<'d> {
         self.gpu.is_some() && error.chain().any(|cause| loses_context(&cause.to_string()))
     }
 
-    /// Throws the GPU's context away, if the error left nothing usable in it. No tensor may be left.
-    pub fn abandon(&self, error: &anyhow::Error) {
-        if let Some(gpu) = &self.gpu
-            && self.is_lost(error)
-        {
+    /// Throws the GPU's context away, and all memory in it. No tensor may be left.
+    pub fn reset(&self) {
+        if let Some(gpu) = &self.gpu {
             self.driver.reset(gpu.ordinal);
         }
     }

@@ -16,7 +16,14 @@ use crate::generation::local::placement::gpu::ShorterContext;
 const GPU_MARGIN: u64 = 768 << 20;
 /// candle's buffer for partial sums of split matrix products, `MAX_SMS · MMQ_X_MAX · MMQ_Y_MAX`
 /// floats (candle-core's `quantized/fast_mmq.rs`).
-const PRODUCT_SUMS: u64 = 256 * 128 * 128 * 4;
+const PRODUCT_SUMS: u64 = (MOST_MULTIPROCESSORS * 128 * 128 * 4) as u64;
+/// More than any GPU has.
+const MOST_MULTIPROCESSORS: usize = 256;
+/// candle's form of 128 values of activations, in bytes (`block_q8_1_mmq`); rows are padded to
+/// multiples of 512 values, and 128 blocks follow the last one.
+const QUANTIZED_128: usize = 144;
+/// Tokens in a pass that checks guesses.
+const GUESSING: usize = 1 + MAX_GUESSES;
 /// Shorter contexts are not worth suggesting.
 const MIN_CONTEXT: usize = 1024;
 
@@ -52,8 +59,19 @@ pub struct Demand {
     widened: u64,
     /// Whether some of its products are cuBLAS's.
     pub needs_cublas: bool,
+    /// Whether candle computes the attention of a prompt, and holds its scores.
+    scores: bool,
+    /// Whether candle quantizes activations on a GPU.
+    quantizes: bool,
     /// Bytes per value of the KV cache.
+    cached: usize,
+    /// Bytes per value of the activations.
     value: usize,
+    /// Bytes per value of activations that are converted for a product; 0 if none are.
+    converted: usize,
+    /// How many rows of the feed-forward block's width a token has at once: gate and up, their
+    /// product, and one more where they first have to be put together.
+    wide_rows: usize,
     margin: u64,
 }
 
@@ -66,18 +84,20 @@ impl Demand {
     ) -> Result<Self> {
         let on_gpu = matches!(device, DeviceChoice::Cuda(_));
         let (weights, widened) = checkpoint.weight_bytes(on_gpu)?;
+        let (dtype, cached) = (checkpoint.dtype(on_gpu), checkpoint.cache_dtype(on_gpu));
+        let scores = !on_gpu || !cuda::prefills(config.head_dim, dtype, cached);
+        let mixed = checkpoint.has_whole_matrices() && checkpoint.is_quantized();
         Ok(Self {
             config: config.clone(),
             weights,
             widened,
-            needs_cublas: on_gpu
-                && (checkpoint.has_whole_matrices()
-                    || !cuda::prefills(
-                        config.head_dim,
-                        checkpoint.dtype(on_gpu),
-                        checkpoint.cache_dtype(on_gpu),
-                    )),
-            value: checkpoint.cache_dtype(on_gpu).size_in_bytes(),
+            needs_cublas: on_gpu && (checkpoint.has_whole_matrices() || scores),
+            scores,
+            quantizes: on_gpu && checkpoint.is_quantized(),
+            cached: cached.size_in_bytes(),
+            value: dtype.size_in_bytes(),
+            converted: if mixed { size_of::<u16>() } else { 0 },
+            wide_rows: if checkpoint.joins_gate_and_up() { 3 } else { 4 },
             margin: if on_gpu { GPU_MARGIN } else { 0 },
         })
     }
@@ -87,32 +107,74 @@ impl Demand {
         LoadPlan {
             context,
             weights: self.weights,
-            kv_cache: self.config.kv_cache_bytes(context, self.value),
+            kv_cache: self.config.kv_cache_bytes(context, self.cached),
             workspace: self.workspace(context).max(self.widened),
             margin: self.margin,
         }
     }
 
-    /// Bytes for one pass over a prompt's last chunk: the attention scores of a layer, the causal
-    /// mask, the activations a layer holds at once (residual stream before and after, norm output,
-    /// and three feed-forward intermediates), their quantized copy, and the logits. Also includes
-    /// two long-lived allocations: the RoPE tables and a kernel buffer.
+    /// Bytes beside weights and cache at the worst moment: what stays, and the larger of what a
+    /// prompt's last chunk and a pass that checks guesses take. `ci/stand-in-driver/memory` compares
+    /// this with what is allocated.
     fn workspace(&self, context: usize) -> u64 {
-        let LlamaConfig { hidden, feed_forward, vocabulary, heads, kv_heads, head_dim, .. } =
-            self.config;
-        let float = size_of::<f32>() as u64;
-        let chunk = PREFILL_CHUNK.min(context) as u64;
-        // A block's product, its masked copy and its softmax; and keys and values widened to f32.
-        let block = block_tokens(heads, context).min(chunk as usize) as u64;
-        let scores = 3 * heads as u64 * block * context as u64 * float;
-        let widened = 2 * (kv_heads * head_dim) as u64 * context as u64 * float;
-        let mask = chunk * context as u64 * float;
-        let activations = chunk * (3 * hidden + 4 * feed_forward) as u64 * float;
-        let logits = (2 + MAX_GUESSES) as u64 * vocabulary as u64 * float;
-        let tables = (context * head_dim) as u64 * float;
-        [scores, widened, mask, activations, logits, tables, PRODUCT_SUMS]
-            .into_iter()
-            .fold(0, u64::saturating_add)
+        let LlamaConfig { hidden, feed_forward, heads, head_dim, .. } = self.config;
+        let chunk = PREFILL_CHUNK.min(context);
+        let tables = (context * head_dim * size_of::<f32>()) as u64;
+        let widest = hidden.max(feed_forward).max(heads * head_dim).next_multiple_of(512);
+        let quantized = match self.quantizes {
+            true => PRODUCT_SUMS + ((chunk * widest / 128 + 128) * QUANTIZED_128) as u64,
+            false => 0,
+        };
+        let prompt = self.activations(chunk).saturating_add(self.scores(chunk, context));
+        let answer = self.activations(GUESSING.min(context)).saturating_add(self.choices());
+        tables.saturating_add(quantized).saturating_add(prompt.max(answer))
+    }
+
+    /// Bytes of a pass's activations where they are most. Everywhere there are the hidden state and
+    /// its norm; with them, in turn: queries, keys and values, the rotated queries and their
+    /// result; that result, its product, and the next hidden state with its norm; or the rows of
+    /// the feed-forward block.
+    fn activations(&self, tokens: usize) -> u64 {
+        let LlamaConfig { hidden, feed_forward, heads, kv_heads, head_dim, .. } = self.config;
+        let wide = heads * head_dim;
+        let attention = wide + 2 * kv_heads * head_dim + 2 * wide;
+        let between = wide + 3 * hidden;
+        let gated = self.wide_rows * feed_forward;
+        let most = 2 * hidden + attention.max(between).max(gated);
+        // Its input and its result, in the type of the weights.
+        let converted = (hidden.max(feed_forward) + 2 * feed_forward) * self.converted;
+        (tokens * (most * self.value + converted)) as u64
+    }
+
+    /// Bytes for attention by candle: a block's scores before and after a step; the causal masks,
+    /// which all layers share; keys and values where they are made as wide as activations; and the
+    /// blocks before and after they are put together.
+    fn scores(&self, chunk: usize, context: usize) -> u64 {
+        if !self.scores {
+            return 0;
+        }
+        let LlamaConfig { heads, kv_heads, head_dim, .. } = self.config;
+        let block = block_tokens(heads, context).min(chunk);
+        let value = self.value as u64;
+        let scores = 2 * (heads * block) as u64 * context as u64 * value;
+        // Made in f32.
+        let masks = (chunk * self.value + block * size_of::<f32>()) as u64 * context as u64;
+        let widened = match self.cached < self.value {
+            true => 2 * (kv_heads * head_dim) as u64 * context as u64 * value,
+            false => 0,
+        };
+        let blocks = 3 * (chunk * heads * head_dim) as u64 * value;
+        [scores, masks, widened, blocks].into_iter().fold(0, u64::saturating_add)
+    }
+
+    /// Bytes for the logits of a pass that checks guesses and of the one before it, a copy of one
+    /// row, and the parts of attention over spans of keys.
+    fn choices(&self) -> u64 {
+        let LlamaConfig { vocabulary, heads, kv_heads, head_dim, .. } = self.config;
+        let logits = (3 * GUESSING + 1) * vocabulary;
+        let splits = (2 * MOST_MULTIPROCESSORS).div_ceil(kv_heads);
+        let parts = heads * GUESSING * splits * (head_dim + 2);
+        ((logits + parts) * size_of::<f32>()) as u64
     }
 
     /// The first of a half, a quarter … of `context` whose plan `fits`, and the bytes it saves.
@@ -152,7 +214,12 @@ impl Demand {
             weights: 4_912_898_304,
             widened: 0,
             needs_cublas: false,
-            value: 2,
+            scores: false,
+            quantizes: true,
+            cached: 2,
+            value: 4,
+            converted: 0,
+            wide_rows: 3,
             margin: GPU_MARGIN,
         }
     }
@@ -165,6 +232,7 @@ mod tests {
     use super::*;
     use crate::generation::local::LlmFiles;
     use crate::generation::local::checkpoint::files;
+    use crate::generation::local::model::kv_cache::SCORES_BYTES;
     use crate::generation::local::model::llama::Llama;
 
     const MIB: u64 = 1 << 20;
@@ -174,13 +242,25 @@ mod tests {
         let plan = Demand::llama_8b().plan(8192);
         // 2 (K, V) · 32 layers · 8 heads · 128 values · 8192 tokens · 2 bytes
         assert_eq!(plan.kv_cache, 1024 * MIB);
-        // Three copies of a block of scores, activations of 512 tokens, a layer's keys and values.
-        assert!((256..1024).contains(&(plan.workspace / MIB)), "{plan:?}");
+        // In MiB: tables 4, partial sums 16, quantized rows 7.9, and of 512 tokens the hidden state
+        // and its norm 16, gate and up 56, their product 28.
+        assert_eq!(plan.workspace / MIB, 4 + 16 + 7 + 16 + 56 + 28);
         assert_eq!(
             plan.total(),
             plan.weights + plan.kv_cache + plan.workspace + plan.margin,
             "{plan:?}"
         );
+    }
+
+    /// What candle's attention holds counts only where candle computes it.
+    #[test]
+    fn scores_are_counted_where_they_are_held() {
+        let ours = Demand::llama_8b();
+        let candles = Demand { scores: true, ..ours.clone() };
+        let held = candles.plan(8192).workspace - ours.plan(8192).workspace;
+        assert!(held > 2 * SCORES_BYTES as u64, "{held}");
+        let apart = Demand { wide_rows: 4, ..ours.clone() };
+        assert_eq!(apart.plan(8192).workspace - ours.plan(8192).workspace, 28 * MIB);
     }
 
     fn goldens(model: &str, device: DeviceChoice) -> Demand {

@@ -113,13 +113,16 @@ impl Driver for Cuda {
     }
 
     fn reset(&self, ordinal: usize) {
-        // SAFETY: no tensor is left, as the caller promises. What is called afterwards makes the
-        // context anew; until then, this thread has none.
+        crate::compute::cuda::forget();
+        // SAFETY: neither a tensor is left, as the caller promises, nor a kernel. What is called
+        // afterwards makes the context anew; until then, this thread has none.
         unsafe {
             if cudaSetDevice(ordinal as c_int) == 0 {
                 cudaDeviceReset();
             }
             let _ = sys::cuCtxSetCurrent(std::ptr::null_mut());
+            // What failed before is nothing that the next load should fail of.
+            cudaGetLastError();
         }
     }
 

@@ -109,8 +109,8 @@ pub trait Driver: Sync {
     /// Whether cuBLAS can be opened, which multiplies matrices that are not quantized.
     fn has_cublas(&self) -> bool;
 
-    /// Destroys the CUDA context of a GPU, and all that is in it, after an error that nothing in
-    /// that context survives. No tensor may be left.
+    /// Destroys the CUDA context of a GPU, and all that is in it: after a load that failed, or an
+    /// error that nothing in that context survives. No tensor may be left.
     fn reset(&self, ordinal: usize);
 
     /// Fails if a kernel could not be launched since the last call. Does not wait for the device.
