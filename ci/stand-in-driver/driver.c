@@ -5,6 +5,7 @@
 //   STAND_IN_FAIL=launch:N  the Nth launch fails; also copy, event, function, module, set
 //   STAND_IN_FAIL=lost:N    the Nth launch loses the context: all calls fail until it is reset
 //   STAND_IN_MEMORY=BYTES   memory of the GPU (default 24 GiB)
+//   STAND_IN_CAPABILITY=100 the GPU's compute capability (default 89)
 //   STAND_IN_TIME=FILE      at the end, the calls and the time spent in here are written there
 //
 // Kernels compute nothing, except the few that a program checks before it trusts a GPU with a model
@@ -109,10 +110,14 @@ int cuDeviceGetPCIBusId(char *id, int length, int device) {
   snprintf(id, length, "0000:01:00.0");
   return OK;
 }
+static int capability(void) {
+  const char *text = getenv("STAND_IN_CAPABILITY");
+  return text ? atoi(text) : 89;
+}
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
   switch (attribute) {
-    case 75: *value = 8; break;    // compute capability 8.9
-    case 76: *value = 9; break;
+    case 75: *value = capability() / 10; break;
+    case 76: *value = capability() % 10; break;
     case 16: *value = 128; break;  // multiprocessors
     case 10: *value = 32; break;   // threads in a warp
     case 1: *value = 1024; break;  // threads in a block

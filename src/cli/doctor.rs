@@ -44,6 +44,8 @@ struct GpuReport {
     total_bytes: u64,
     /// The GPU on which this program's kernels were checked last; absent if there is none.
     checked_on: Option<String>,
+    /// Whether its driver has to translate this program's kernels at the first load.
+    translates: bool,
 }
 
 /// Predicted placement of the LLM; nothing is loaded.
@@ -201,6 +203,7 @@ fn gpu_report(gpu: &Gpu) -> GpuReport {
         free_bytes: gpu.free,
         total_bytes: gpu.total,
         checked_on: gpu::verified::card(),
+        translates: gpu::driver().kernels().are_translated_for(gpu.capability),
     }
 }
 
@@ -285,6 +288,13 @@ fn text(report: &Report) -> String {
             gib(gpu.free_bytes),
             gib(gpu.total_bytes)
         ));
+        if gpu.translates {
+            lines.push(
+                "          its driver translates this program's GPU code at the first load, which \
+                 takes up to a minute"
+                    .to_owned(),
+            );
+        }
         lines.push(match &gpu.checked_on {
             Some(card) => format!("          this version's kernels were checked on {card}"),
             None => "          no GPU has run this version's kernels in a check yet (ci/gpu-check)"

@@ -13,7 +13,7 @@ use super::setup::Setup;
 use crate::answer::{
     Answer, Answerer, Citation, Conversation, Event, Judgement, Mode, Reason, Unsupported,
 };
-use crate::generation::local::placement::DeviceChoice;
+use crate::generation::local::placement::{self, DeviceChoice, gpu};
 use crate::profile::Models;
 use crate::prompt::{Messages, line_of};
 use crate::terminal::{AnswerText, Step, Terminal, one_line, shown_name, time};
@@ -203,7 +203,11 @@ impl<'a> Narrator<'a> {
             }
             Event::LlmCannotRead => terminal.say(&lang.llm_cannot_read(self.session.llm_name)),
             Event::LoadingLlm => {
-                let device = self.session.llm_device.to_string();
+                let choice = self.session.llm_device;
+                if let Some(gpu) = placement::to_translate(gpu::driver(), choice) {
+                    terminal.say(&lang.translating_kernels(&gpu));
+                }
+                let device = choice.to_string();
                 self.step = Some(terminal.begin(&lang.loading_llm(self.session.llm_name, &device)));
             }
             Event::LlmLoaded { placed, took } => self.done(&lang.llm_loaded(placed, *took)),

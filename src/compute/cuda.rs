@@ -231,17 +231,16 @@ pub fn attend(step: &Step, form: Form) -> Result<Rows> {
     // Two blocks a multiprocessor keep enough loads under way.
     let splits = (2 * multiprocessors(&device)?).div_ceil(kv_heads);
     let parts = step.heads * tokens * splits;
+    // The parts' results, and behind them a weight and a maximum of each.
     // SAFETY: `attend` writes what `combine` reads of them.
-    let (mixed, weights) = unsafe {
-        let empty = |count: usize| Tensor::empty(count, DType::F32, q.device());
-        (empty(parts * dim)?, empty(parts * 2)?)
-    };
+    let mixed = unsafe { Tensor::empty(parts * (dim + 2), DType::F32, q.device())? };
+    let weights = address(&mixed)? + (parts * dim * size_of::<f32>()) as u64;
     let mut arguments = step.inputs()?;
     arguments.extend([
         Address(address(step.caches.0)?),
         Address(address(step.caches.1)?),
         Address(address(&mixed)?),
-        Address(address(&weights)?),
+        Address(weights),
         Address(address(step.position_on_device)?),
         Integer(tokens as i32),
         Integer(group as i32),
@@ -256,7 +255,7 @@ pub fn attend(step: &Step, form: Form) -> Result<Rows> {
     let (to, types) = out.output()?;
     let arguments = [
         Address(address(&mixed)?),
-        Address(address(&weights)?),
+        Address(weights),
         Address(address(step.position_on_device)?),
         to,
         Integer(group as i32),

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use crate::answer::Reason;
 use crate::documents::{Place, PlaceWords};
 use crate::generation::Written;
-use crate::generation::local::placement::gpu::gib;
+use crate::generation::local::placement::gpu::{Gpu, gib};
 use crate::generation::local::placement::{GpuMemory, Placed};
 use crate::index::update::IndexingSummary;
 use crate::index::{Notice, Retry};
@@ -144,6 +144,21 @@ impl Lang {
 
     pub(crate) fn loading_llm(self, name: &str, device: &str) -> String {
         format!("   🔄 {} {name} → {device} … ", self.pick("Đang nạp", "Loading"))
+    }
+
+    /// Said before a load, which then takes longer than its size explains.
+    pub(crate) fn translating_kernels(self, gpu: &Gpu) -> String {
+        let capability = gpu.capability;
+        match self {
+            Self::Vi => format!(
+                "   ⏳ Trình điều khiển dịch mã GPU cho {gpu} (compute capability {capability}), một \
+                 lần và giữ lại; mất tới một phút"
+            ),
+            Self::En => format!(
+                "   ⏳ The driver translates GPU code for {gpu} (compute capability {capability}), \
+                 once, and keeps it; takes up to a minute"
+            ),
+        }
     }
 
     pub(crate) fn llm_loaded(self, placed: &Placed, took: Duration) -> String {

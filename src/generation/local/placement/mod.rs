@@ -214,6 +214,14 @@ pub fn check_weights(
     Err(GpuError::OutOfMemory(Box::new(shortage)))
 }
 
+/// The GPU that would be used, if its driver has to translate this program's kernels for it first,
+/// which takes up to a minute unless it has kept them from an earlier run.
+pub fn to_translate(driver: &dyn Driver, choice: DeviceChoice) -> Option<Gpu> {
+    let DeviceChoice::Cuda(ordinal) = choice else { return None };
+    let gpu = gpu::choose(driver, ordinal).ok()?;
+    driver.kernels().are_translated_for(gpu.capability).then_some(gpu)
+}
+
 /// A preview of a load, for display.
 pub struct Outlook {
     /// The device: `cpu`, or the GPU that would be selected; if none can be, the requested one.
@@ -476,6 +484,18 @@ mod tests {
         let opened = placement.open(&[GgmlDType::Q4K], DType::F32);
         assert!(opened.is_err_and(|error| error.to_string().contains("opened cpu instead")));
         assert_eq!(driver.events(), ["open"]);
+    }
+
+    #[test]
+    fn a_translation_is_known_before_anything_is_loaded() {
+        let data_centre = gpu::Capability { major: 10, minor: 0 };
+        let blackwell = Gpu { capability: data_centre, ..gpu(1, 20 * GIB) };
+        let driver = FakeDriver::with([gpu(0, 10 * GIB), blackwell]);
+        let translated = |ordinal| to_translate(&driver, DeviceChoice::Cuda(ordinal));
+        assert_eq!(translated(None).unwrap().ordinal, 1, "it has the most free memory");
+        assert!(translated(Some(0)).is_none() && translated(Some(7)).is_none());
+        assert!(to_translate(&driver, DeviceChoice::Cpu).is_none());
+        assert_eq!(driver.events(), Vec::<&str>::new(), "nothing was opened");
     }
 
     /// The fake driver opens the CPU, as the driver of a broken build might.

@@ -47,7 +47,21 @@ pub struct Target {
     pub portable: bool,
 }
 
+/// The generations for which `ci/cuda-toolkit` adds machine code of the quantized products that
+/// common files take, and `build.rs` of our own kernels: Hopper, and consumer Blackwell.
+const ADDED: [u32; 2] = [9, 12];
+
 impl BuiltKernels {
+    /// Whether the driver has to translate the largest kernels for a GPU before it can run them:
+    /// this program has machine code for other generations only. candle's smaller kernels are
+    /// translated for every GPU, which takes some seconds.
+    pub fn are_translated_for(&self, gpu: Capability) -> bool {
+        self.target.is_some_and(|Target { capability, exact, portable }| {
+            let known = gpu.major == capability.major || ADDED.contains(&gpu.major);
+            portable && !exact && !known
+        })
+    }
+
     /// Whether a GPU can run the kernels. If the target is unknown, assumes so; the trial run after
     /// opening the device decides.
     pub fn run_on(&self, gpu: Capability) -> bool {
@@ -133,6 +147,36 @@ mod tests {
             assert!(runs(hopper, (9, 0)) && !runs(hopper, (10, 0)) && !runs(hopper, (8, 9)));
         }
         assert!(runs(kernels("120", true), (12, 0)));
+    }
+
+    #[test]
+    fn only_gpus_of_other_generations_need_a_translation() {
+        let portable = kernels("80", true);
+        for gpu in [(8, 0), (8, 6), (8, 9), (9, 0), (12, 0), (12, 1)] {
+            let capability = Capability { major: gpu.0, minor: gpu.1 };
+            assert!(!portable.are_translated_for(capability), "{gpu:?}");
+        }
+        for gpu in [(10, 0), (10, 3), (11, 0), (13, 0)] {
+            let capability = Capability { major: gpu.0, minor: gpu.1 };
+            assert!(portable.are_translated_for(capability), "{gpu:?}");
+            // They would not run at all.
+            assert!(!kernels("80", false).are_translated_for(capability), "{gpu:?}");
+        }
+        let blackwell = Capability { major: 10, minor: 0 };
+        assert!(
+            !BuiltKernels { cuda: CudaVersion(13000), target: None }.are_translated_for(blackwell)
+        );
+    }
+
+    /// What is added is added there.
+    #[test]
+    fn the_build_adds_machine_code_for_the_generations_named_here() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let toolkit = std::fs::read_to_string(root.join("ci/cuda-toolkit")).unwrap();
+        let newer: Vec<String> = ADDED.iter().map(|major| format!("{major}0")).collect();
+        assert!(toolkit.contains(&format!("for newer in {}; do", newer.join(" "))));
+        let build = std::fs::read_to_string(root.join("build.rs")).unwrap();
+        assert!(build.contains(&format!("[u32; 3] = [80, {}]", newer.join(", "))));
     }
 
     #[test]
