@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code, reason = "kernels name instructions and share memory between threads")]
 
+pub(crate) mod activation;
 pub(crate) mod aligned;
 pub(crate) mod bf16;
 #[cfg_attr(not(feature = "cuda"), path = "cuda/disabled.rs")]

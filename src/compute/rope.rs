@@ -6,15 +6,18 @@ pub enum RopeLayout {
     /// Neighbours, `(0, 1), (2, 3) …`: GGUF files of the `llama` architecture, whose converter
     /// permutes Q and K for it.
     Interleaved,
-    /// Value i with value i + dim/2: Hugging Face checkpoints.
+    /// Value i with value i + pairs: Hugging Face checkpoints, and GGUF files of other
+    /// architectures.
     HalfSplit,
 }
 
-/// Cosines and sines of the angles, `[context, dim / 2]` each.
+/// Cosines and sines of the angles, `[context, pairs]` each.
 #[derive(Debug, Clone, Copy)]
 #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "candle has its own"))]
 pub struct RopeTables<'a> {
     pub cos: &'a [f32],
     pub sin: &'a [f32],
+    /// How many pairs of a head's first values are rotated; the values behind them stay.
+    pub pairs: usize,
     pub layout: RopeLayout,
 }

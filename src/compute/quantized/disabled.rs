@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use candle_core::quantized::GgmlDType;
 
+use crate::compute::activation::Activation;
+
 /// Proof of the instructions, which cannot be made here.
 #[derive(Debug, Clone, Copy)]
 pub struct Isa(Infallible);
@@ -71,23 +73,35 @@ pub fn products(_matrices: &[&Matrix], xs: &[Activations], _store: Store, _out: 
     match xs[0].0.0 {}
 }
 
-pub fn gated_product(_gate: &Matrix, _up: &Matrix, xs: &[Activations], _out: &mut [f32]) {
+pub fn gated_product(
+    _activation: Activation,
+    _gate: &Matrix,
+    _up: &Matrix,
+    xs: &[Activations],
+    _out: &mut [f32],
+) {
     match xs[0].0.0 {}
 }
 
 pub struct FusedLayer {
     pub attention_norm: Vec<f32>,
     pub qkv: [Arc<Matrix>; 3],
+    pub qkv_bias: Option<Vec<f32>>,
+    pub head_norms: Option<[Vec<f32>; 2]>,
     pub attention_output: Arc<Matrix>,
+    pub attention_post_norm: Option<Vec<f32>>,
     pub feed_forward_norm: Vec<f32>,
     pub gate: Arc<Matrix>,
     pub up: Arc<Matrix>,
     pub down: Arc<Matrix>,
+    pub feed_forward_post_norm: Option<Vec<f32>>,
 }
 
 pub struct FusedModel {
     pub embedding: Arc<Matrix>,
+    pub embedding_scale: f32,
     pub layers: Vec<FusedLayer>,
+    pub activation: Activation,
     pub norm: Vec<f32>,
     pub output: Arc<Matrix>,
     pub epsilon: f32,
@@ -97,13 +111,14 @@ pub struct FusedModel {
 pub struct Workspace;
 
 impl FusedModel {
-    pub fn logits<'a>(
+    pub fn logits<'a, 'b>(
         &self,
         _tokens: &[u32],
         _rows: usize,
         _position: usize,
-        _caches: impl Iterator<Item = &'a mut dyn attention::Attend>,
-        _rope: crate::compute::rope::RopeTables,
+        _caches: impl Iterator<
+            Item = (&'a mut dyn attention::Attend, crate::compute::rope::RopeTables<'b>),
+        >,
         _workspace: &mut Workspace,
     ) -> Vec<f32> {
         match self.embedding.0.0 {}
@@ -123,13 +138,27 @@ pub mod attention {
         pub query_heads: usize,
         pub kv_heads: usize,
         pub head_dim: usize,
+        pub window: Option<usize>,
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    pub struct HeadChanges<'a> {
+        pub norms: Option<HeadNorms<'a>>,
+        pub rope: RopeTables<'a>,
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    pub struct HeadNorms<'a> {
+        pub q: &'a [f32],
+        pub k: &'a [f32],
+        pub epsilon: f32,
     }
 
     pub trait Attend {
         fn attend(
             &mut self,
             qkv: &[f32],
-            rope: RopeTables,
+            changes: HeadChanges,
             position: usize,
             rotated: &mut AlignedBuf<f32>,
             out: &mut [f32],
@@ -151,7 +180,7 @@ pub mod attention {
         fn attend(
             &mut self,
             _qkv: &[f32],
-            _rope: RopeTables,
+            _changes: HeadChanges,
             _position: usize,
             _rotated: &mut AlignedBuf<f32>,
             _out: &mut [f32],

@@ -5,7 +5,7 @@ use std::arch::x86_64::{
     _mm256_div_ps, _mm256_fmadd_ps, _mm256_fnmadd_ps, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps,
     _mm256_set1_ps, _mm256_setzero_ps, _mm256_slli_epi32, _mm256_sub_ps,
 };
-use std::f32::consts::LOG2_E;
+use std::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, LOG2_E};
 
 use crate::compute::exp::{LN_2, MAGIC, MAX, MIN, POWER};
 
@@ -36,10 +36,51 @@ pub fn silu(x: __m256) -> __m256 {
     _mm256_div_ps(x, _mm256_add_ps(_mm256_set1_ps(1.0), e))
 }
 
+/// `x/2 · (1 + tanh y)` for `y = √(2/π) (x + 0.044715 x³)`, which is `x / (1 + e⁻²ʸ)`: GELU in its
+/// tanh form (Hendrycks and Gimpel 2016).
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+pub fn gelu(x: __m256) -> __m256 {
+    let all = |value: f32| _mm256_set1_ps(value);
+    let cubic = _mm256_fmadd_ps(_mm256_mul_ps(x, x), all(0.044_715), all(1.0));
+    let y = _mm256_mul_ps(_mm256_mul_ps(x, cubic), all(FRAC_2_SQRT_PI * FRAC_1_SQRT_2));
+    let e = exp(_mm256_mul_ps(all(-2.0), y));
+    _mm256_div_ps(x, _mm256_add_ps(all(1.0), e))
+}
+
 #[cfg(test)]
 mod tests {
     use crate::compute::exp;
     use crate::compute::quantized::Isa;
+
+    /// Against double precision.
+    #[test]
+    fn activations_are_what_their_formulas_say() {
+        #[target_feature(enable = "avx2,fma")]
+        fn of_eight(xs: [f32; 8]) -> [[f32; 8]; 2] {
+            let mut out = [[0f32; 8]; 2];
+            // SAFETY: all have room for eight.
+            unsafe {
+                let xs = std::arch::x86_64::_mm256_loadu_ps(xs.as_ptr());
+                std::arch::x86_64::_mm256_storeu_ps(out[0].as_mut_ptr(), super::silu(xs));
+                std::arch::x86_64::_mm256_storeu_ps(out[1].as_mut_ptr(), super::gelu(xs));
+            }
+            out
+        }
+        let _proof = Isa::avx2();
+        for xs in (-200..200).map(|i| std::array::from_fn(|j| (i as f32 + j as f32 / 8.0) / 10.0)) {
+            // SAFETY: `Isa` is proof of the instructions.
+            let [silu, gelu] = unsafe { of_eight(xs) };
+            for ((x, silu), gelu) in xs.map(f64::from).into_iter().zip(silu).zip(gelu) {
+                let y = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3));
+                let exact = [x / (1.0 + (-x).exp()), x / 2.0 * (1.0 + y.tanh())];
+                for (found, exact) in [silu, gelu].map(f64::from).into_iter().zip(exact) {
+                    let error = (found - exact).abs();
+                    assert!(error <= 2e-6 * exact.abs().max(0.1), "{x}: {found}, not {exact}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn eight_exponentials_are_those_of_plain_code() {

@@ -10,11 +10,12 @@ use candle_core::quantized::GgmlDType;
 
 use super::activations::{Activations, Form};
 use super::avx2::{self, PANEL_ROWS};
-use super::exp::silu;
+use super::exp::{gelu, silu};
 use super::formats::{Format, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
 use super::isa::Isa;
 use super::scratch::Scratch;
 use super::{amx, avx512};
+use crate::compute::activation::Activation;
 use crate::compute::pool::{DisjointSlices, parallel_for, threads};
 
 /// Rows of a matrix, one after the other, times the only row of activations.
@@ -335,13 +336,19 @@ impl Store {
     }
 }
 
-/// `silu(gate · xs) · (up · xs)` into `out`, `[rows of all xs, rows]` (`SwiGLU`, Shazeer 2020), with
-/// each of `xs` as if it were alone.
+/// `activation(gate · xs) · (up · xs)` into `out`, `[rows of all xs, rows]`, with each of `xs` as if
+/// it were alone.
 ///
 /// # Panics
 /// If there are no activations, they are not alike, the matrices do not have the same shape and their
 /// columns, or `out` has another length.
-pub fn gated_product(gate: &Matrix, up: &Matrix, xs: &[Activations], out: &mut [f32]) {
+pub fn gated_product(
+    activation: Activation,
+    gate: &Matrix,
+    up: &Matrix,
+    xs: &[Activations],
+    out: &mut [f32],
+) {
     assert!(gate.rows == up.rows && gate.columns == up.columns);
     let width = gate.rows;
     assert_eq!(out.len(), rows_of(xs) * width);
@@ -360,7 +367,12 @@ pub fn gated_product(gate: &Matrix, up: &Matrix, xs: &[Activations], out: &mut [
                         // SAFETY: no other call has these bands.
                         let out = unsafe { out.part(at..at + piece.outputs.len()) };
                         // SAFETY: `xs` are proof of the instructions.
-                        unsafe { silu_times(gates, ups, out) };
+                        unsafe {
+                            match activation {
+                                Activation::Silu => times_up::<false>(gates, ups, out),
+                                Activation::Gelu => times_up::<true>(gates, ups, out),
+                            }
+                        }
                     }
                 }
             }
@@ -368,16 +380,18 @@ pub fn gated_product(gate: &Matrix, up: &Matrix, xs: &[Activations], out: &mut [
     });
 }
 
-/// `silu(gates) · ups` into `out`, which may be shorter; `gates` and `ups` are whole eights.
+/// `silu(gates) · ups`, or with GELU, into `out`, which may be shorter; `gates` and `ups` are whole
+/// eights.
 #[target_feature(enable = "avx2,fma,f16c")]
-fn silu_times(gates: &[f32], ups: &[f32], out: &mut [f32]) {
+fn times_up<const GELU: bool>(gates: &[f32], ups: &[f32], out: &mut [f32]) {
     let eights = gates.as_chunks::<8>().0.iter().zip(ups.as_chunks::<8>().0);
     for (out, (gates, ups)) in out.chunks_mut(8).zip(eights) {
         let mut values = [0f32; 8];
         // SAFETY: all have eight values.
         unsafe {
             let (gates, ups) = (_mm256_loadu_ps(gates.as_ptr()), _mm256_loadu_ps(ups.as_ptr()));
-            _mm256_storeu_ps(values.as_mut_ptr(), _mm256_mul_ps(silu(gates), ups));
+            let gates = if GELU { gelu(gates) } else { silu(gates) };
+            _mm256_storeu_ps(values.as_mut_ptr(), _mm256_mul_ps(gates, ups));
         }
         out.copy_from_slice(&values[..out.len()]);
     }

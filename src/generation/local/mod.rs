@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod adversarial_tests;
 #[cfg(test)]
+mod architecture_goldens;
+#[cfg(test)]
 mod candle_llama;
 pub(crate) mod checkpoint;
 #[cfg(test)]

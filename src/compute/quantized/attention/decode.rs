@@ -21,7 +21,7 @@ const MAX_PASS_HEADS: usize = 4;
 /// every pass in parts of the keys.
 struct Plan {
     shape: AttentionShape,
-    keys: usize,
+    keys: Range<usize>,
     /// For each KV head.
     passes: usize,
     /// For each pass.
@@ -38,13 +38,13 @@ struct Piece {
 }
 
 impl Plan {
-    fn new(shape: AttentionShape, keys: usize) -> Self {
+    fn new(shape: AttentionShape, keys: Range<usize>) -> Self {
         let passes = shape.group().div_ceil(MAX_PASS_HEADS);
         // A few parts for each of the threads, which are not equally fast.
         let wanted = (4 * threads()).div_ceil(shape.kv_heads * passes);
-        let part_keys = keys.div_ceil(wanted).next_multiple_of(8);
+        let part_keys = keys.len().div_ceil(wanted).next_multiple_of(8);
         let part_keys = part_keys.clamp(MIN_PART_KEYS, MAX_PART_KEYS);
-        Self { shape, keys, passes, parts: keys.div_ceil(part_keys), part_keys }
+        Self { shape, passes, parts: keys.len().div_ceil(part_keys), part_keys, keys }
     }
 
     fn pieces(&self) -> usize {
@@ -57,11 +57,12 @@ impl Plan {
         let (kv_head, pass) = (pass_of_all / self.passes, pass_of_all % self.passes);
         let (group, start) = (self.shape.group(), pass * MAX_PASS_HEADS);
         let first = kv_head * group + start;
+        let first_key = self.keys.start + part * self.part_keys;
         Piece {
             kv_head,
             query_heads: first..first + MAX_PASS_HEADS.min(group - start),
             part,
-            keys: part * self.part_keys..self.keys.min((part + 1) * self.part_keys),
+            keys: first_key..self.keys.end.min(first_key + self.part_keys),
         }
     }
 }
@@ -86,8 +87,8 @@ impl Partial<'_> {
 }
 
 impl<T: Element> KvCache<T> {
-    /// One position, `q` and `out` `[query_heads, head_dim]`, over the first `keys` keys.
-    pub(super) fn decode(&self, q: &[f32], keys: usize, out: &mut [f32]) {
+    /// One position, `q` and `out` `[query_heads, head_dim]`, over some keys.
+    pub(super) fn decode(&self, q: &[f32], keys: Range<usize>, out: &mut [f32]) {
         let dim = self.shape.head_dim;
         let plan = Plan::new(self.shape, keys);
         let width = 2 + dim;
@@ -97,10 +98,10 @@ impl<T: Element> KvCache<T> {
         parallel_for(plan.pieces(), |pieces| {
             for piece in pieces.map(|number| plan.piece(number)) {
                 match piece.query_heads.len() {
-                    1 => self.decode_piece::<1>(q, keys, &piece, &results),
-                    2 => self.decode_piece::<2>(q, keys, &piece, &results),
-                    3 => self.decode_piece::<3>(q, keys, &piece, &results),
-                    _ => self.decode_piece::<MAX_PASS_HEADS>(q, keys, &piece, &results),
+                    1 => self.decode_piece::<1>(q, &piece, &results),
+                    2 => self.decode_piece::<2>(q, &piece, &results),
+                    3 => self.decode_piece::<3>(q, &piece, &results),
+                    _ => self.decode_piece::<MAX_PASS_HEADS>(q, &piece, &results),
                 }
             }
         });
@@ -110,17 +111,11 @@ impl<T: Element> KvCache<T> {
         }
     }
 
-    fn decode_piece<const HEADS: usize>(
-        &self,
-        q: &[f32],
-        keys: usize,
-        piece: &Piece,
-        results: &Partial,
-    ) {
+    fn decode_piece<const HEADS: usize>(&self, q: &[f32], piece: &Piece, results: &Partial) {
         let dim = self.shape.head_dim;
         let first = piece.query_heads.start;
         let q = &q[first * dim..(first + HEADS) * dim];
-        let (k, v) = self.head(piece.kv_head, keys);
+        let (k, v) = self.head(piece.kv_head, piece.keys.end);
         let range = piece.keys.start * dim..piece.keys.end * dim;
         // SAFETY: no other call has this part of these heads.
         let out = std::array::from_fn(|i| unsafe { results.part(first + i, piece.part) });

@@ -16,6 +16,7 @@ pub use element::Element;
 use super::anon_mmap::AnonMmap;
 use super::isa::Isa;
 use crate::compute::aligned::AlignedBuf;
+use crate::compute::norm::rms_norm_row;
 use crate::compute::pool::{DisjointSlices, parallel_for};
 use crate::compute::rope::{RopeLayout, RopeTables};
 
@@ -27,6 +28,25 @@ pub struct AttentionShape {
     pub kv_heads: usize,
     /// Values in a head, a multiple of 8.
     pub head_dim: usize,
+    /// How many keys a query sees, its own included; `None`: all up to its own.
+    pub window: Option<usize>,
+}
+
+/// What becomes of the heads of queries and keys before they are compared.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadChanges<'a> {
+    /// Normalizes each head; not every architecture does.
+    pub norms: Option<HeadNorms<'a>>,
+    /// Rotates each head by its position, once it is normalized.
+    pub rope: RopeTables<'a>,
+}
+
+/// The weights of [`rms_norm_row`] for each head, `[head_dim]`.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadNorms<'a> {
+    pub q: &'a [f32],
+    pub k: &'a [f32],
+    pub epsilon: f32,
 }
 
 impl AttentionShape {
@@ -39,11 +59,17 @@ impl AttentionShape {
     fn width(self) -> usize {
         (self.query_heads + 2 * self.kv_heads) * self.head_dim
     }
+
+    /// The first key that the query at `position` sees.
+    fn first_key(self, position: usize) -> usize {
+        self.window.map_or(0, |window| (position + 1).saturating_sub(window))
+    }
 }
 
 /// Attention over the keys and values of one layer.
 pub trait Attend {
-    /// Rotates queries and keys, keeps keys and values, and mixes the values by attention.
+    /// Normalizes and rotates queries and keys, keeps keys and values, and mixes the values by
+    /// attention.
     ///
     /// `qkv` is `[tokens, (query_heads + 2 · kv_heads) · head_dim]` for the tokens from `position`
     /// on; the result goes to `out`, `[tokens, query_heads · head_dim]`. `rotated` is memory for the
@@ -51,7 +77,7 @@ pub trait Attend {
     fn attend(
         &mut self,
         qkv: &[f32],
-        rope: RopeTables,
+        changes: HeadChanges,
         position: usize,
         rotated: &mut AlignedBuf<f32>,
         out: &mut [f32],
@@ -66,7 +92,7 @@ impl<T: Element> Attend for KvCache<T> {
     fn attend(
         &mut self,
         qkv: &[f32],
-        rope: RopeTables,
+        changes: HeadChanges,
         position: usize,
         rotated: &mut AlignedBuf<f32>,
         out: &mut [f32],
@@ -76,9 +102,9 @@ impl<T: Element> Attend for KvCache<T> {
         assert!(position + tokens <= self.context, "the context is full");
         assert_eq!(out.len(), tokens * query_heads * head_dim);
         rotated.resize(tokens * query_heads * head_dim);
-        self.append(qkv, rope, position, rotated);
+        self.append(qkv, changes, position, rotated);
         if tokens == 1 {
-            self.decode(rotated, position + 1, out);
+            self.decode(rotated, self.shape.first_key(position)..position + 1, out);
         } else {
             self.prefill(rotated, position, out);
         }
@@ -108,7 +134,7 @@ impl<T: Element> KvCache<T> {
     /// # Panics
     /// If the shape is not as its fields say.
     pub fn new(isa: Isa, shape: AttentionShape, context: usize) -> io::Result<Self> {
-        let AttentionShape { query_heads, kv_heads, head_dim } = shape;
+        let AttentionShape { query_heads, kv_heads, head_dim, .. } = shape;
         assert!(head_dim.is_multiple_of(8) && query_heads.is_multiple_of(kv_heads));
         let memory = || {
             let values = [context, kv_heads, head_dim].into_iter().try_fold(1, usize::checked_mul);
@@ -127,8 +153,9 @@ impl<T: Element> KvCache<T> {
 
     /// Writes the keys and values into the cache and the rotated queries, already divided by √dim,
     /// to `rotated`.
-    fn append(&mut self, qkv: &[f32], rope: RopeTables, position: usize, rotated: &mut [f32]) {
-        let shape @ AttentionShape { query_heads, kv_heads, head_dim: dim } = self.shape;
+    fn append(&mut self, qkv: &[f32], changes: HeadChanges, position: usize, rotated: &mut [f32]) {
+        let shape @ AttentionShape { query_heads, kv_heads, head_dim: dim, .. } = self.shape;
+        let HeadChanges { norms, rope } = changes;
         let (tokens, context) = (qkv.len() / shape.width(), self.context);
         let scale = 1.0 / (dim as f32).sqrt();
         let rotated = DisjointSlices::new(rotated);
@@ -141,12 +168,15 @@ impl<T: Element> KvCache<T> {
             let range = token * query_heads * dim..(token + 1) * query_heads * dim;
             // SAFETY: no other call has this token.
             let out = unsafe { rotated.part(range) };
+            let (mut normed, mut rotated_k) = (vec![0f32; dim], vec![0f32; dim]);
             for (out, head) in out.chunks_exact_mut(dim).zip(q.chunks_exact(dim)) {
+                let head =
+                    normalize(head, norms.map(|norms| (norms.q, norms.epsilon)), &mut normed);
                 rotate(head, rope, at, scale, out);
             }
-            let mut rotated_k = vec![0f32; dim];
-            for head in 0..kv_heads {
-                rotate(&k[head * dim..][..dim], rope, at, 1.0, &mut rotated_k);
+            for (head, k) in k.chunks_exact(dim).enumerate() {
+                let k = normalize(k, norms.map(|norms| (norms.k, norms.epsilon)), &mut normed);
+                rotate(k, rope, at, 1.0, &mut rotated_k);
                 let start = (head * context + at) * dim;
                 let range = start..start + dim;
                 // SAFETY: no other call has this position, and `isa` is proof of the instructions.
@@ -164,19 +194,29 @@ impl<T: Element> KvCache<T> {
     }
 }
 
+/// A head as it is, or normalized with a weight and an epsilon into `normed`.
+fn normalize<'a>(head: &'a [f32], norm: Option<(&[f32], f32)>, normed: &'a mut [f32]) -> &'a [f32] {
+    let Some((weight, epsilon)) = norm else { return head };
+    rms_norm_row(head, weight, epsilon, normed);
+    normed
+}
+
 /// Rotates one head at `position` and multiplies it with `scale`.
 fn rotate(head: &[f32], rope: RopeTables, position: usize, scale: f32, out: &mut [f32]) {
-    let half = head.len() / 2;
-    let angles = position * half..(position + 1) * half;
+    let pairs = rope.pairs;
+    let angles = position * pairs..(position + 1) * pairs;
     let (cos, sin) = (&rope.cos[angles.clone()], &rope.sin[angles]);
     for (i, (cos, sin)) in cos.iter().zip(sin).enumerate() {
         let (a, b) = match rope.layout {
             RopeLayout::Interleaved => (2 * i, 2 * i + 1),
-            RopeLayout::HalfSplit => (i, i + half),
+            RopeLayout::HalfSplit => (i, i + pairs),
         };
         let (x, y) = (head[a], head[b]);
         out[a] = (x * cos - y * sin) * scale;
         out[b] = (x * sin + y * cos) * scale;
+    }
+    for (out, value) in out.iter_mut().zip(head).skip(2 * pairs) {
+        *out = value * scale;
     }
 }
 

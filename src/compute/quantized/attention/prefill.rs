@@ -38,7 +38,7 @@ impl Block {
 impl<T: Element> KvCache<T> {
     /// Many positions from `position` on, `q` and `out` `[tokens, query_heads, head_dim]`.
     pub(super) fn prefill(&self, q: &[f32], position: usize, out: &mut [f32]) {
-        let AttentionShape { query_heads, kv_heads, head_dim } = self.shape;
+        let AttentionShape { query_heads, kv_heads, head_dim, .. } = self.shape;
         let tokens = q.len() / (query_heads * head_dim);
         let out = DisjointSlices::new(out);
         parallel_for(kv_heads * tokens.div_ceil(BLOCK_POSITIONS), |blocks| {
@@ -58,10 +58,14 @@ impl<T: Element> KvCache<T> {
         let dim = self.shape.head_dim;
         let keys = position + block.tokens.end;
         let (k, v) = self.head(block.kv_head, keys);
-        for first in (0..keys).step_by(TILE) {
+        // Where the first token's window begins, the others' do not begin earlier.
+        let first_key = self.shape.first_key(position + block.tokens.start);
+        for first in (first_key..keys).step_by(TILE) {
             let range = first * dim..keys.min(first + TILE) * dim;
             let visible = |token: usize| {
-                (position + block.tokens.start + token + 1).saturating_sub(first).min(TILE)
+                let at = position + block.tokens.start + token;
+                let in_tile = |key: usize| key.saturating_sub(first).min(TILE);
+                in_tile(self.shape.first_key(at))..in_tile(at + 1)
             };
             // SAFETY: `isa` is proof of AVX2, FMA and F16C, and of AVX-512 if `wide`.
             unsafe {
@@ -165,9 +169,9 @@ impl Workspace {
         self.v[v.len()..].fill(0.0);
     }
 
-    /// Adds the tile to all rows; `visible` says how many of its keys a token may see.
+    /// Adds the tile to all rows; `visible` says which of its keys a token may see.
     #[target_feature(enable = "avx2,fma,f16c")]
-    fn accumulate(&mut self, visible: impl Fn(usize) -> usize) {
+    fn accumulate(&mut self, visible: impl Fn(usize) -> Range<usize>) {
         let dim = self.dim;
         self.scores[..self.rows.next_multiple_of(2) * TILE].fill(0.0);
         for row in (0..self.rows).step_by(2) {
@@ -183,7 +187,7 @@ impl Workspace {
 
     /// [`Workspace::accumulate`] with vectors of 512 bits.
     #[target_feature(enable = "avx2,fma,f16c,avx512f")]
-    fn accumulate_wide(&mut self, visible: impl Fn(usize) -> usize) {
+    fn accumulate_wide(&mut self, visible: impl Fn(usize) -> Range<usize>) {
         let dim = self.dim;
         self.scores[..self.rows.next_multiple_of(4) * TILE].fill(0.0);
         for row in (0..self.rows).step_by(4) {
@@ -209,11 +213,12 @@ impl Workspace {
     /// Turns the scores of all rows into weights for what is mixed so far.
     #[target_feature(enable = "avx2,fma,f16c")]
     #[inline]
-    fn weigh(&mut self, visible: impl Fn(usize) -> usize) {
+    fn weigh(&mut self, visible: impl Fn(usize) -> Range<usize>) {
         for row in 0..self.rows {
-            let visible = visible(row / self.group);
+            let Range { start, end } = visible(row / self.group);
             let scores = &mut self.scores[row * TILE..(row + 1) * TILE];
-            scores[visible..].fill(f32::NEG_INFINITY);
+            scores[..start].fill(f32::NEG_INFINITY);
+            scores[end..].fill(f32::NEG_INFINITY);
             let (before, sum) = self.state[row];
             let largest = largest(scores).max(before);
             if largest > before {
@@ -224,7 +229,8 @@ impl Workspace {
                 self.state[row] = (largest, sum * factor);
             }
             self.state[row].1 += exponentials(scores, largest);
-            scores[visible..].fill(0.0);
+            scores[..start].fill(0.0);
+            scores[end..].fill(0.0);
         }
     }
 

@@ -138,17 +138,27 @@ fn the_largest_quants_do_not_overflow() {
 fn gates_are_applied_to_one_row_and_many() {
     let (gate, gate_plain) = matrix(GgmlDType::Q8_0, 9, 64);
     let (up, up_plain) = matrix(GgmlDType::Q8_0, 9, 64);
-    for tokens in [1, 3] {
-        let xs = numbers(tokens * 64, 3);
+    for (tokens, activation) in
+        [(1, Activation::Silu), (3, Activation::Silu), (1, Activation::Gelu), (3, Activation::Gelu)]
+    {
+        let values = numbers(tokens * 64, 3);
+        let xs = activations(Isa::detect().unwrap(), &values, 64);
         let mut out = vec![0f32; tokens * 9];
-        gated_product(&gate, &up, &[activations(Isa::detect().unwrap(), &xs, 64)], &mut out);
+        gated_product(activation, &gate, &up, slice::from_ref(&xs), &mut out);
         for (i, out) in out.into_iter().enumerate() {
             let (token, row) = (i / 9, i % 9);
+            let values = &values[token * 64..][..64];
             let dot = |plain: &[f32]| -> f32 {
-                xs[token * 64..][..64].iter().zip(&plain[row * 64..]).map(|(x, w)| x * w).sum()
+                values.iter().zip(&plain[row * 64..]).map(|(x, w)| x * w).sum()
             };
             let gate = dot(&gate_plain);
-            let exact = gate / (1.0 + (-gate).exp()) * dot(&up_plain);
+            let gate = match activation {
+                Activation::Silu => gate / (1.0 + (-gate).exp()),
+                Activation::Gelu => {
+                    gate / 2.0 * (1.0 + (0.797_885 * (gate + 0.044_715 * gate.powi(3))).tanh())
+                }
+            };
+            let exact = gate * dot(&up_plain);
             assert!((out - exact).abs() < 0.15, "{tokens} tokens, {i}: {out}, not {exact}");
         }
     }

@@ -203,13 +203,15 @@ fn other_versions_and_other_files_are_told_apart() {
 fn a_model_of_another_kind_is_named_with_what_to_download() {
     let tiny = Model::tiny;
     for (what, expected, model) in [
-        ("Qwen", "\"qwen3\"", tiny().set("general.architecture", string("qwen3"))),
+        ("Falcon", "\"falcon\"", tiny().set("general.architecture", string("falcon"))),
+        ("Falcon, and what works", "\"qwen2\" (Qwen2, Qwen2.5), \"qwen3\" (Qwen3)", {
+            tiny().set("general.architecture", string("falcon"))
+        }),
         ("no architecture", "general.architecture", tiny().without("general.architecture")),
         ("a number as architecture", "is not text", {
             tiny().set("general.architecture", Value::U32(1))
         }),
         ("YaRN", "\"yarn\"", tiny().set("llama.rope.scaling.type", string("yarn"))),
-        ("linear", "linear", tiny().set("llama.rope.scaling.factor", Value::F32(4.0))),
         ("Mixtral", "8 experts", tiny().set("llama.expert_count", Value::U32(8))),
         ("a soft cap", "softcapping", {
             tiny().set("llama.attn_logit_softcapping", Value::F32(50.0))

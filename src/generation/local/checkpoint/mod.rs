@@ -197,14 +197,7 @@ impl Loader<'_> {
     pub fn linear(&self, name: Name, rows: usize, columns: usize) -> Result<Linear> {
         match self {
             Self::Gguf(gguf, upload, dtype) => {
-                let view = view(gguf, name, rows, columns)?;
-                if let Some(isa) = cpu_kernels(upload.device())
-                    && let Some(matrix) =
-                        Matrix::new(isa, view.dtype, &view.shape, Arc::new(view.data.clone()))
-                {
-                    return Ok(Linear::Mapped(Arc::new(matrix)));
-                }
-                joined(upload, *dtype, &[view], (rows, columns))
+                single(upload, *dtype, view(gguf, name, rows, columns)?)
             }
             Self::Safetensors(tensors) => Ok(Linear::Candle(QMatMul::Tensor(
                 tensors.get((rows, columns), &name.hugging_face())?,
@@ -215,32 +208,44 @@ impl Loader<'_> {
     /// Loads matrices that share their input. Except when the mapped file is used in place,
     /// adjacent ones of the same type are concatenated, which makes them a single product on a GPU.
     pub fn stack(&self, matrices: &[(Name, usize)], columns: usize) -> Result<Stack> {
-        let mut linears: Vec<Linear> = Vec::new();
         match self {
-            Self::Gguf(gguf, upload, dtype) if cpu_kernels(upload.device()).is_none() => {
+            Self::Gguf(gguf, upload, dtype) => {
                 let views = matrices
                     .iter()
                     .map(|&(name, rows)| view(gguf, name, rows, columns))
                     .collect::<Result<Vec<_>>>()?;
-                for alike in views.chunk_by(|a, b| a.dtype == b.dtype) {
-                    let rows = alike.iter().map(|view| view.shape[0]).sum();
-                    linears.push(joined(upload, *dtype, alike, (rows, columns))?);
-                }
-            }
-            Self::Gguf(..) => {
-                for &(name, rows) in matrices {
-                    linears.push(self.linear(name, rows, columns)?);
-                }
+                stacked(upload, *dtype, &views)
             }
             Self::Safetensors(tensors) => {
                 let each = matrices
                     .iter()
                     .map(|&(name, rows)| Ok(tensors.get((rows, columns), &name.hugging_face())?))
                     .collect::<Result<Vec<_>>>()?;
-                linears.push(Linear::Candle(QMatMul::Tensor(Tensor::cat(&each, 0)?)));
+                let joined = Tensor::cat(&each, 0)?;
+                Ok(Stack(vec![Linear::Candle(QMatMul::Tensor(joined))]))
             }
         }
-        Ok(Stack(linears))
+    }
+
+    /// Same as [`Loader::stack`] for matrices of so many rows each that a file has as one, one above
+    /// the other.
+    pub fn stack_of_one(&self, name: Name, rows: &[usize], columns: usize) -> Result<Stack> {
+        let all = rows.iter().sum();
+        match self {
+            Self::Gguf(gguf, upload, dtype) => {
+                let whole = view(gguf, name, all, columns)?;
+                let mut start = 0;
+                let each = rows.iter().map(|&rows| {
+                    start += rows;
+                    whole.rows(start - rows..start)
+                });
+                stacked(upload, *dtype, &each.collect::<Vec<_>>())
+            }
+            Self::Safetensors(tensors) => {
+                let whole = tensors.get((all, columns), &name.hugging_face())?;
+                Ok(Stack(vec![Linear::Candle(QMatMul::Tensor(whole))]))
+            }
+        }
     }
 
     /// A vector of `length` values.
@@ -257,17 +262,16 @@ impl Loader<'_> {
         }
     }
 
-    /// RoPE frequency divisors stored in a GGUF file, `[head_dim / 2]`.
-    pub fn rope_divisors(&self, length: usize) -> Result<Option<Vec<f32>>> {
-        const NAME: &str = "rope_freqs.weight";
+    /// RoPE frequency divisors that a GGUF file may have by this name, `[length]`.
+    pub fn rope_divisors(&self, name: &str, length: usize) -> Result<Option<Vec<f32>>> {
         match self {
-            Self::Gguf(gguf, ..) if gguf.has(NAME) => {
-                let divisors = gguf.tensor(NAME, &Device::Cpu)?.dequantize(&Device::Cpu)?;
+            Self::Gguf(gguf, ..) if gguf.has(name) => {
+                let divisors = gguf.tensor(name, &Device::Cpu)?.dequantize(&Device::Cpu)?;
                 let divisors = divisors.flatten_all()?.to_vec1::<f32>()?;
-                check_shape(NAME, &[divisors.len()], &[length])?;
+                check_shape(name, &[divisors.len()], &[length])?;
                 ensure!(
                     divisors.iter().all(|d| d.is_finite() && *d > 0.0),
-                    "{NAME} holds values that are no frequency factors"
+                    "{name} holds values that are no frequency factors"
                 );
                 Ok(Some(divisors))
             }
@@ -281,6 +285,31 @@ fn view(gguf: &Gguf, name: Name, rows: usize, columns: usize) -> Result<TensorVi
     let view = gguf.view(&name)?;
     check_shape(&name, &view.shape, &[rows, columns])?;
     Ok(view)
+}
+
+/// A matrix for activations of `dtype`: in the mapped file, if our own kernels can use it there.
+fn single(upload: &Upload, dtype: DType, view: TensorView) -> Result<Linear> {
+    if let Some(isa) = cpu_kernels(upload.device())
+        && let Some(matrix) = Matrix::new(isa, view.dtype, &view.shape, Arc::new(view.data.clone()))
+    {
+        return Ok(Linear::Mapped(Arc::new(matrix)));
+    }
+    let shape = (view.shape[0], view.shape[1]);
+    joined(upload, dtype, &[view], shape)
+}
+
+/// Several matrices with the same input, for activations of `dtype`.
+fn stacked(upload: &Upload, dtype: DType, views: &[TensorView]) -> Result<Stack> {
+    if cpu_kernels(upload.device()).is_some() {
+        let each = views.iter().map(|view| single(upload, dtype, view.clone()));
+        return Ok(Stack(each.collect::<Result<_>>()?));
+    }
+    let alike = views.chunk_by(|a, b| a.dtype == b.dtype);
+    let linears = alike.map(|alike| {
+        let rows = alike.iter().map(|view| view.shape[0]).sum();
+        joined(upload, dtype, alike, (rows, alike[0].shape[1]))
+    });
+    Ok(Stack(linears.collect::<Result<_>>()?))
 }
 
 /// One matrix from several of the same type, one above the other, for activations of `dtype`.

@@ -14,7 +14,7 @@ use super::rope::Rope;
 use super::values::on_values;
 use crate::compute::aligned::AlignedBuf;
 use crate::compute::cuda::{self, Form, Projected, Rows, Step};
-use crate::compute::quantized::attention::{Attend, AttentionShape, KvCache};
+use crate::compute::quantized::attention::{Attend, AttentionShape, HeadChanges, KvCache};
 use crate::compute::rope::RopeTables;
 
 /// Memory for one block of attention scores when computed by candle, in bytes.
@@ -23,25 +23,27 @@ pub const SCORES_BYTES: usize = 64 << 20;
 /// The KV cache of one layer, allocated once for the whole context.
 pub enum LayerCache {
     /// `[1, kv_heads, context, head_dim]` each, on any device; keys are already rotated. Positions
-    /// past the current tokens hold stale data.
-    Tensors { k: Tensor, v: Tensor },
+    /// past the current tokens hold stale data. A query sees only as many keys as fit `window`.
+    Tensors { k: Tensor, v: Tensor, window: Option<usize> },
     /// On the CPU, for our own kernels.
     Kernels(Box<dyn Attend + Send + Sync>),
 }
 
 impl LayerCache {
-    /// Allocates memory for `context` tokens.
+    /// Allocates memory for `context` tokens of one layer.
     pub fn new(
         config: &LlamaConfig,
+        layer: usize,
         context: usize,
         dtype: DType,
         device: &Device,
     ) -> Result<Self> {
         let LlamaConfig { kv_heads, head_dim, .. } = *config;
+        let window = config.window(layer).filter(|&window| window < context);
         if let Some(isa) = cpu_kernels(device)
             && head_dim.is_multiple_of(8)
         {
-            let shape = AttentionShape { query_heads: config.heads, kv_heads, head_dim };
+            let shape = AttentionShape { query_heads: config.heads, kv_heads, head_dim, window };
             let cache = match dtype {
                 DType::F16 => KvCache::<u16>::new(isa, shape, context)
                     .map(|cache| Self::Kernels(Box::new(cache))),
@@ -56,7 +58,7 @@ impl LayerCache {
             });
         }
         let zeros = || Tensor::zeros((1, kv_heads, context, head_dim), dtype, device);
-        Ok(Self::Tensors { k: zeros()?, v: zeros()? })
+        Ok(Self::Tensors { k: zeros()?, v: zeros()?, window })
     }
 
     /// Rotates queries and keys, appends keys and values, and computes attention.
@@ -73,13 +75,19 @@ impl LayerCache {
         form: Form,
     ) -> Result<Rows> {
         match self {
-            Self::Tensors { k, v } if k.device().is_cuda() => {
-                attend_on_gpu((k, v), qkv, rope, pass, config, form)
+            // Our own kernels rotate whole heads.
+            Self::Tensors { k, v, window }
+                if k.device().is_cuda() && config.rotated == config.head_dim =>
+            {
+                let Pass { position, position_on_device, masks } = pass;
+                let step = step((k, v), qkv, rope, (*position, position_on_device), config)?;
+                attend_on_gpu(&step, *window, masks, form)
             }
-            Self::Tensors { k, v } => {
+            Self::Tensors { k, v, window } => {
                 let qkv = Tensor::cat(qkv, D::Minus1)?;
                 let q = append((k, v), &qkv, rope, pass.position, config)?;
-                Ok(on_cpu(mix(&q, (k, v), pass)?, form))
+                let mixed = mix(&q, (k, v), *window, pass.position, &mut pass.masks)?;
+                Ok(if k.device().is_cuda() { Rows::Values(mixed) } else { on_cpu(mixed, form) })
             }
             Self::Kernels(cache) => {
                 let mixed = attend_on_values(&mut **cache, qkv, rope, pass.position, config)?;
@@ -98,7 +106,7 @@ impl LayerCache {
 
     pub fn is_on(&self, device: &Device) -> bool {
         match self {
-            Self::Tensors { k, v } => {
+            Self::Tensors { k, v, .. } => {
                 k.device().same_device(device) && v.device().same_device(device)
             }
             Self::Kernels(_) => device.is_cpu(),
@@ -109,7 +117,7 @@ impl LayerCache {
     #[cfg(test)]
     pub fn bytes(&self) -> u64 {
         match self {
-            Self::Tensors { k, v } => {
+            Self::Tensors { k, v, .. } => {
                 ((k.elem_count() + v.elem_count()) * k.dtype().size_in_bytes()) as u64
             }
             Self::Kernels(cache) => cache.bytes(),
@@ -134,26 +142,26 @@ fn attend_on_values(
         }
     };
     let (cos, sin, layout) = rope.tables();
-    let tokens = qkv.dim(0)?;
+    let (tokens, pairs) = (qkv.dim(0)?, rope.pairs()?);
     on_values([qkv, cos, sin], |[qkv, cos, sin]| {
         let mut out = vec![0f32; tokens * config.heads * config.head_dim];
-        let rope = RopeTables { cos, sin, layout };
-        cache.attend(qkv, rope, position, &mut AlignedBuf::default(), &mut out);
+        // The heads are normalized already.
+        let rope = RopeTables { cos, sin, pairs, layout };
+        let changes = HeadChanges { norms: None, rope };
+        cache.attend(qkv, changes, position, &mut AlignedBuf::default(), &mut out);
         out
     })?
     .reshape((tokens, ()))
 }
 
-/// [`LayerCache::attend`] on a GPU: with our own kernels for a few tokens, and for many if the cache
-/// is in half precision; else with candle's products.
-fn attend_on_gpu(
-    caches: (&Tensor, &Tensor),
-    qkv: &[Tensor],
-    rope: &Rope,
-    pass: &mut Pass,
+/// What our own kernels of a GPU are given.
+fn step<'a>(
+    caches: (&'a Tensor, &'a Tensor),
+    qkv: &'a [Tensor],
+    rope: &'a Rope,
+    (position, on_device): (usize, &'a Option<Tensor>),
     config: &LlamaConfig,
-    form: Form,
-) -> Result<Rows> {
+) -> Result<Step<'a>> {
     let LlamaConfig { heads, kv_heads, head_dim, .. } = *config;
     // Finds the tensor that contains a head, and the head's offset in it.
     let projected = |head: usize| {
@@ -167,29 +175,40 @@ fn attend_on_gpu(
         }
         candle_core::bail!("the projections have no head {head}")
     };
-    let Some(position_on_device) = &pass.position_on_device else {
+    let Some(position_on_device) = on_device else {
         candle_core::bail!("this pass began on another device")
     };
-    let step = Step {
+    Ok(Step {
         qkv: [projected(0)?, projected(heads)?, projected(heads + kv_heads)?],
         rope: rope.tables(),
         caches,
         heads,
-        position: pass.position,
+        position,
         position_on_device,
-    };
-    let tokens = step.qkv[0].tensor.dim(0)?;
-    if cuda::attends(head_dim, tokens) {
+    })
+}
+
+/// [`LayerCache::attend`] on a GPU: with our own kernels for a few tokens, and for many if the cache
+/// is in half precision; else, and where a window hides keys, with candle's products.
+fn attend_on_gpu(
+    step: &Step,
+    window: Option<usize>,
+    masks: &mut Masks,
+    form: Form,
+) -> Result<Rows> {
+    let (tokens, head_dim) = (step.qkv[0].tensor.dim(0)?, step.caches.0.dim(3)?);
+    let sees_all = window.is_none_or(|window| step.position + tokens <= window);
+    if sees_all && cuda::attends(head_dim, tokens) {
         count_launches(2);
-        return cuda::attend(&step, form);
+        return cuda::attend(step, form);
     }
     count_launches(1);
-    let q = cuda::rope_append(&step)?;
-    if cuda::prefills(head_dim, q.dtype(), caches.0.dtype()) {
+    let q = cuda::rope_append(step)?;
+    if sees_all && cuda::prefills(head_dim, q.dtype(), step.caches.0.dtype()) {
         count_launches(1);
-        return cuda::prefill(&step, &q).map(Rows::Values);
+        return cuda::prefill(step, &q).map(Rows::Values);
     }
-    mix(&q, caches, pass).map(Rows::Values)
+    mix(&q, step.caches, window, step.position, masks).map(Rows::Values)
 }
 
 /// Appends keys and values to the cache; returns the rotated queries, scaled by `1/√head_dim`,
@@ -219,29 +238,40 @@ fn append(
     (q / (head_dim as f64).sqrt())?.squeeze(0)
 }
 
-/// Causal attention of `q`, `[heads, tokens, head_dim]`, over the cache.
+/// Causal attention of `q`, `[heads, tokens, head_dim]`, over the cache, of which each query sees as
+/// many keys as fit the window.
 /// Returns `[tokens, heads · head_dim]`. Runs in blocks of tokens to bound the size of the scores.
-fn mix(q: &Tensor, (k, v): (&Tensor, &Tensor), pass: &mut Pass) -> Result<Tensor> {
+fn mix(
+    q: &Tensor,
+    (k, v): (&Tensor, &Tensor),
+    window: Option<usize>,
+    position: usize,
+    masks: &mut Masks,
+) -> Result<Tensor> {
     count_launches(1);
     let (heads, tokens, head_dim) = q.dims3()?;
-    let (kv_heads, position) = (k.dim(1)?, pass.position);
+    let kv_heads = k.dim(1)?;
     let group = heads / kv_heads;
     let max_count = block_tokens(heads, position + tokens);
+    let first_key = |token: usize| window.map_or(0, |window| (token + 1).saturating_sub(window));
     // Widened once, for all blocks.
-    let widened = |cache: &Tensor| cache.narrow(2, 0, position + tokens)?.to_dtype(q.dtype());
+    let start = first_key(position);
+    let widened =
+        |cache: &Tensor| cache.narrow(2, start, position + tokens - start)?.to_dtype(q.dtype());
     let (k, v) = (widened(k)?, widened(v)?);
     let mut mixed = Vec::new();
     for first in (0..tokens).step_by(max_count) {
         let count = max_count.min(tokens - first);
-        let keys = position + first + count;
-        let (k, v) = (k.narrow(2, 0, keys)?, v.narrow(2, 0, keys)?);
+        let from = first_key(position + first);
+        let keys = position + first + count - from;
+        let (k, v) = (k.narrow(2, from - start, keys)?, v.narrow(2, from - start, keys)?);
         // The query heads of a group share K and V, so stack them as rows of one product instead of
         // repeating K and V. [1, kv_heads, group · count, head_dim]
         let rows = q.narrow(1, first, count)?.contiguous()?;
         let rows = rows.reshape((1, kv_heads, group * count, head_dim))?;
         let mut scores = rows.matmul(&k.t()?)?;
         if count > 1 {
-            let mask = pass.mask(count, position + first, q)?;
+            let mask = masks.get(count, position + first - from, window, q)?;
             scores = scores
                 .reshape((1, kv_heads, group, count, keys))?
                 .broadcast_add(mask)?
@@ -271,9 +301,7 @@ pub struct Pass {
     /// Of the first token.
     position: usize,
     position_on_device: Option<Tensor>,
-    /// Causal masks, 0 or −∞, `[tokens, past + tokens]`, by the number of tokens and of others
-    /// before them. All layers use the same few, which should be uploaded to a GPU only once.
-    masks: HashMap<(usize, usize), Tensor>,
+    masks: Masks,
 }
 
 impl Pass {
@@ -283,18 +311,34 @@ impl Pass {
             true => Some(Tensor::new(&[position as u32], device)?),
             false => None,
         };
-        Ok(Self { position, position_on_device, masks: HashMap::new() })
+        Ok(Self { position, position_on_device, masks: Masks::default() })
     }
+}
 
+/// Causal masks, 0 or −∞, `[tokens, past + tokens]`, by the number of tokens, of others before them,
+/// and by the window. All layers use the same few, which should be uploaded to a GPU only once.
+#[derive(Default)]
+struct Masks(HashMap<(usize, usize, Option<usize>), Tensor>);
+
+impl Masks {
     /// The mask for `tokens` tokens after `past` others, with the type and device of `like`.
-    fn mask(&mut self, tokens: usize, past: usize, like: &Tensor) -> Result<&Tensor> {
-        Ok(match self.masks.entry((tokens, past)) {
+    fn get(
+        &mut self,
+        tokens: usize,
+        past: usize,
+        window: Option<usize>,
+        like: &Tensor,
+    ) -> Result<&Tensor> {
+        Ok(match self.0.entry((tokens, past, window)) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
                 let all = past + tokens;
                 let mut values = vec![0f32; tokens * all];
                 for (row, values) in values.chunks_exact_mut(all).enumerate() {
-                    values[past + row + 1..].fill(f32::NEG_INFINITY);
+                    let seen = past + row + 1;
+                    values[seen..].fill(f32::NEG_INFINITY);
+                    let hidden = window.map_or(0, |window| seen.saturating_sub(window));
+                    values[..hidden].fill(f32::NEG_INFINITY);
                 }
                 let mask = Tensor::from_vec(values, (tokens, all), like.device())?;
                 entry.insert(mask.to_dtype(like.dtype())?)

@@ -9,6 +9,7 @@ use candle_core::{D, Device, Module, Result, Tensor};
 use super::ops;
 use super::probe::{count_launches, only_candle};
 use super::values::with_values;
+use crate::compute::activation::Activation;
 use crate::compute::cuda::{self, Form, Rows};
 use crate::compute::quantized::{Activations, Isa, Matrix, Store, gated_product, products};
 
@@ -116,11 +117,11 @@ impl Stack {
     }
 
     /// [`ops::gate`] of the outputs: `[tokens, inputs]` → `[tokens, Σ outputs / 2]`.
-    pub fn forward_gated(&self, xs: &Rows, form: Form) -> Result<Rows> {
+    pub fn forward_gated(&self, xs: &Rows, activation: Activation, form: Form) -> Result<Rows> {
         if let (Some(&[gate, up]), Rows::Values(xs)) = (self.mapped().as_deref(), xs) {
             let xs = activations(gate, xs)?;
             let mut gated = vec![0f32; xs.rows() * gate.rows()];
-            gated_product(gate, up, slice::from_ref(&xs), &mut gated);
+            gated_product(activation, gate, up, slice::from_ref(&xs), &mut gated);
             let gated = Tensor::from_vec(gated, (xs.rows(), gate.rows()), &Device::Cpu)?;
             return Ok(Rows::Values(gated));
         }
@@ -128,7 +129,7 @@ impl Stack {
             [one] => one.clone(),
             several => Tensor::cat(several, D::Minus1)?,
         };
-        ops::gate(&both, form)
+        ops::gate(&both, activation, form)
     }
 
     /// The form in which all of them take `tokens` rows.

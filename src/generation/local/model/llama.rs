@@ -1,23 +1,29 @@
-//! Llama 3.x (Grattafiori et al. 2024): RMSNorm, RoPE, grouped-query attention, SwiGLU.
+//! Llama 3.x (Grattafiori et al. 2024): RMSNorm, RoPE, grouped-query attention, SwiGLU; and the
+//! architectures that differ from it in what [`Architecture`](super::architecture::Architecture) lists.
 //!
-//! candle-transformers has two implementations of this architecture; its GGUF variant ignores the
-//! frequency scaling of Llama 3.1 (`rope_freqs.weight`), and both copy the whole KV cache to grow
-//! it for every token. This one serves both file formats.
+//! candle-transformers has a module for each, and for some one for each file format. That of Llama's
+//! GGUF files ignores the frequency scaling of Llama 3.1 (`rope_freqs.weight`), and most copy the
+//! whole KV cache to grow it for every token. This one serves all of them.
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 
-use super::config::LlamaConfig;
+use super::adjustments::Adjustments;
+use super::config::{LlamaConfig, RopeScaling};
 use super::kv_cache::{LayerCache, Pass};
 use super::linear::{Linear, Stack};
 use super::ops::{add_norm, norm};
 use super::probe;
-use super::rope::Rope;
+use super::rope::{Angles, Rope};
 use super::values::with_values;
+use crate::compute::cuda::Form;
 use crate::compute::quantized::attention::Attend;
 use crate::compute::quantized::{FusedLayer, FusedModel, Workspace};
 use crate::compute::rope::RopeTables;
 use crate::generation::local::checkpoint::Loader;
+use crate::generation::local::checkpoint::inventory::{
+    ROPE_FACTORS_LONG, ROPE_FACTORS_SHORT, ROPE_FREQS,
+};
 use crate::generation::local::checkpoint::names::{Name, Part};
 use crate::generation::local::lookup::Cost;
 
@@ -33,6 +39,8 @@ pub struct Llama {
     norm: Tensor,
     output: Linear,
     rope: Rope,
+    /// Of the layers with a window, where it is another.
+    window_rope: Option<Rope>,
     config: LlamaConfig,
     dtype: DType,
     cache_dtype: DType,
@@ -80,19 +88,14 @@ impl Llama {
         context: usize,
         cache_dtype: DType,
     ) -> Result<Self> {
-        let LlamaConfig { hidden, vocabulary, head_dim, .. } = config;
+        let LlamaConfig { hidden, vocabulary, .. } = config;
         let device = loader.device().clone();
         let embedding = loader.linear(Name::Embedding, vocabulary, hidden)?;
         let output = match loader.has(Name::Output) && !config.tied {
             true => loader.linear(Name::Output, vocabulary, hidden)?,
             false => embedding.clone(), // tied
         };
-        let divisors = match &config.rope_scaling {
-            Some(scaling) => Some(scaling.divisors(head_dim, config.rope_theta)),
-            None => loader.rope_divisors(head_dim / 2)?,
-        };
-        let (theta, layout) = (config.rope_theta, config.rope_layout);
-        let rope = Rope::new(head_dim, theta, divisors.as_deref(), context, layout, &device)?;
+        let (rope, window_rope) = ropes(loader, &config, context)?;
         let layers = (0..config.layers)
             .map(|layer| {
                 Layer::load(loader, &config, layer).with_context(|| format!("layer {layer}"))
@@ -103,6 +106,7 @@ impl Llama {
             norm: loader.vector(Name::Norm, hidden)?,
             output,
             rope,
+            window_rope,
             dtype: loader.dtype(),
             cache_dtype,
             layers,
@@ -127,7 +131,9 @@ impl Llama {
         };
         Ok(Some(FusedModel {
             embedding: embedding.clone(),
+            embedding_scale: self.embedding_scale(),
             layers,
+            activation: self.config.architecture.activation,
             norm: self.norm.to_vec1()?,
             output: output.clone(),
             epsilon: self.config.norm_epsilon as f32,
@@ -136,8 +142,9 @@ impl Llama {
 
     /// An empty cache for `context` tokens; allocates its memory immediately.
     pub fn cache(&self, context: usize) -> candle_core::Result<Cache> {
-        let layer = || LayerCache::new(&self.config, context, self.cache_dtype, &self.device);
-        let layers = self.layers.iter().map(|_| layer()).collect::<candle_core::Result<_>>()?;
+        let layer =
+            |layer| LayerCache::new(&self.config, layer, context, self.cache_dtype, &self.device);
+        let layers = (0..self.layers.len()).map(layer).collect::<candle_core::Result<_>>()?;
         Ok(Cache { layers, tokens: 0, context, workspace: Workspace::default() })
     }
 
@@ -188,11 +195,32 @@ impl Llama {
         let layers: Option<Vec<&mut dyn Attend>> =
             layers.iter_mut().map(LayerCache::without_tensors).collect();
         let Some(layers) = layers else { return Ok(None) };
+        let pairs = self.rope.pairs()?;
         let (cos, sin, layout) = self.rope.tables();
-        with_values([cos, sin], |[cos, sin]| {
-            let rope = RopeTables { cos, sin, layout };
-            Some(fused.logits(tokens, rows, *position, layers.into_iter(), rope, workspace))
+        let (window_cos, window_sin, _) = self.window_rope.as_ref().unwrap_or(&self.rope).tables();
+        with_values([cos, sin, window_cos, window_sin], |[cos, sin, window_cos, window_sin]| {
+            let all = RopeTables { cos, sin, pairs, layout };
+            let windowed = RopeTables { cos: window_cos, sin: window_sin, pairs, layout };
+            let rope = |layer| if self.config.window(layer).is_some() { windowed } else { all };
+            let caches = layers.into_iter().enumerate().map(|(layer, cache)| (cache, rope(layer)));
+            Some(fused.logits(tokens, rows, *position, caches, workspace))
         })
+    }
+
+    /// What embeddings are multiplied with.
+    fn embedding_scale(&self) -> f32 {
+        match self.config.architecture.scales_embedding {
+            true => (self.config.hidden as f32).sqrt(),
+            false => 1.0,
+        }
+    }
+
+    /// The angles of a layer.
+    fn rope_of(&self, layer: usize) -> &Rope {
+        match &self.window_rope {
+            Some(rope) if self.config.window(layer).is_some() => rope,
+            _ => &self.rope,
+        }
     }
 
     fn forward_tensors(
@@ -204,11 +232,14 @@ impl Llama {
         let (position, count) = (cache.tokens, tokens.len());
         let epsilon = self.config.norm_epsilon as f32;
         let mut hidden = self.embedding.rows(tokens, &self.device)?.to_dtype(self.dtype)?;
+        if self.config.architecture.scales_embedding {
+            hidden = (hidden * f64::from(self.embedding_scale()))?;
+        }
         // The last block's output, added to the residual stream by the next norm.
         let mut delta: Option<Tensor> = None;
         let mut normed;
         let mut pass = Pass::new(position, &self.device)?;
-        for (layer, kv) in self.layers.iter().zip(&mut cache.layers) {
+        for (number, (layer, kv)) in self.layers.iter().zip(&mut cache.layers).enumerate() {
             probe::layer_memory()?;
             let form = layer.qkv.form(count);
             (hidden, normed) = if let Some(delta) = delta.take() {
@@ -221,15 +252,19 @@ impl Llama {
             // block.
             (hidden, normed) = {
                 let qkv = layer.qkv.forward(&normed)?;
-                let form = layer.attention_output.form(count);
-                let mixed = kv.attend(&qkv, &self.rope, &mut pass, &self.config, form)?;
+                let qkv = layer.adjustments.apply(qkv, &self.config)?;
+                let (rope, form) = (self.rope_of(number), layer.attention_output.form(count));
+                let mixed = kv.attend(&qkv, rope, &mut pass, &self.config, form)?;
                 drop(qkv);
                 let attended = layer.attention_output.forward(&mixed)?;
+                let attended = post_norm(attended, layer.attention_post_norm.as_ref(), epsilon)?;
                 let form = layer.gate_up.form(count);
                 add_norm(&hidden, &attended, &layer.feed_forward_norm, epsilon, form)?
             };
-            let gated = layer.gate_up.forward_gated(&normed, layer.down.form(count))?;
-            delta = Some(layer.down.forward(&gated)?);
+            let activation = self.config.architecture.activation;
+            let gated = layer.gate_up.forward_gated(&normed, activation, layer.down.form(count))?;
+            let added = layer.down.forward(&gated)?;
+            delta = Some(post_norm(added, layer.feed_forward_post_norm.as_ref(), epsilon)?);
         }
         let last = |xs: &Tensor| xs.narrow(0, count - rows, rows)?.contiguous();
         let form = self.output.form(rows);
@@ -262,43 +297,88 @@ impl Llama {
     /// Whether every weight and table is on `device`.
     pub fn is_on(&self, device: &Device) -> bool {
         let mut linears = self.layers.iter().flat_map(Layer::linears);
-        let mut norms =
-            self.layers.iter().flat_map(|layer| [&layer.attention_norm, &layer.feed_forward_norm]);
+        let mut norms = self.layers.iter().flat_map(Layer::norms);
         linears.all(|linear| linear.device().same_device(device))
             && norms.all(|norm| norm.device().same_device(device))
+            && self.layers.iter().all(|layer| layer.adjustments.is_on(device))
             && [&self.embedding, &self.output].iter().all(|l| l.device().same_device(device))
             && self.norm.device().same_device(device)
             && self.rope.is_on(device)
+            && self.window_rope.as_ref().is_none_or(|rope| rope.is_on(device))
+    }
+}
+
+/// The angles of layers that see all tokens, and of layers with a window where they are others.
+fn ropes(loader: &Loader, config: &LlamaConfig, context: usize) -> Result<(Rope, Option<Rope>)> {
+    let LlamaConfig { rotated, rope_theta: theta, rope_magnitude: magnitude, .. } = *config;
+    let in_file = |name| loader.rope_divisors(name, rotated / 2);
+    let divisors = match config.rope_scaling {
+        RopeScaling::InFile => in_file(ROPE_FREQS)?,
+        RopeScaling::Llama3(scaling) => Some(scaling.divisors(rotated, theta)),
+        RopeScaling::Linear(factor) => Some(vec![factor; rotated / 2]),
+        // As in llama.cpp, for all of a conversation. (transformers changes over when a text becomes
+        // longer, and leaves keys as they were rotated before.)
+        RopeScaling::Long { original_context } if context > original_context => {
+            in_file(ROPE_FACTORS_LONG)?
+        }
+        RopeScaling::Long { .. } => in_file(ROPE_FACTORS_SHORT)?,
+    };
+    let rope = |angles: Angles| Rope::new(&angles, context, config.rope_layout, loader.device());
+    let all = rope(Angles { rotated, theta, divisors: divisors.as_deref(), magnitude })?;
+    let window_theta = config.windows.as_ref().and_then(|windows| windows.rope_theta);
+    let windowed = match window_theta {
+        Some(theta) => Some(rope(Angles { rotated, theta, divisors: None, magnitude: 1.0 })?),
+        None => None,
+    };
+    Ok((all, windowed))
+}
+
+/// What a block adds, normalized if there is a weight for it.
+fn post_norm(added: Tensor, weight: Option<&Tensor>, epsilon: f32) -> candle_core::Result<Tensor> {
+    match weight {
+        Some(weight) => norm(&added, weight, epsilon, Form::Values)?.values().cloned(),
+        None => Ok(added),
     }
 }
 
 struct Layer {
     attention_norm: Tensor,
     qkv: Stack,
+    adjustments: Adjustments,
     attention_output: Linear,
+    attention_post_norm: Option<Tensor>,
     feed_forward_norm: Tensor,
     gate_up: Stack,
     down: Linear,
+    feed_forward_post_norm: Option<Tensor>,
 }
 
 impl Layer {
     fn load(loader: &Loader, config: &LlamaConfig, layer: usize) -> Result<Self> {
-        let LlamaConfig { hidden, heads, kv_heads, head_dim, feed_forward, .. } = *config;
+        let LlamaConfig { architecture, hidden, heads, kv_heads, head_dim, feed_forward, .. } =
+            *config;
         let name = |part| Name::Layer(layer, part);
+        let vector = |part| loader.vector(name(part), hidden);
+        let post_norm = |part| architecture.post_norms.then(|| vector(part)).transpose();
         let (wide, narrow) = (heads * head_dim, kv_heads * head_dim);
+        let stack = |whole: Part, parts: &[(Part, usize)]| {
+            if architecture.is_joined {
+                let rows: Vec<usize> = parts.iter().map(|&(_, rows)| rows).collect();
+                return loader.stack_of_one(name(whole), &rows, hidden);
+            }
+            let parts: Vec<_> = parts.iter().map(|&(part, rows)| (name(part), rows)).collect();
+            loader.stack(&parts, hidden)
+        };
         Ok(Self {
-            attention_norm: loader.vector(name(Part::AttentionNorm), hidden)?,
-            qkv: loader.stack(
-                &[(name(Part::Q), wide), (name(Part::K), narrow), (name(Part::V), narrow)],
-                hidden,
-            )?,
+            attention_norm: vector(Part::AttentionNorm)?,
+            qkv: stack(Part::Qkv, &[(Part::Q, wide), (Part::K, narrow), (Part::V, narrow)])?,
+            adjustments: Adjustments::load(loader, config, layer)?,
             attention_output: loader.linear(name(Part::AttentionOutput), hidden, wide)?,
-            feed_forward_norm: loader.vector(name(Part::FeedForwardNorm), hidden)?,
-            gate_up: loader.stack(
-                &[(name(Part::Gate), feed_forward), (name(Part::Up), feed_forward)],
-                hidden,
-            )?,
+            attention_post_norm: post_norm(Part::AttentionPostNorm)?,
+            feed_forward_norm: vector(Part::FeedForwardNorm)?,
+            gate_up: stack(Part::GateUp, &[(Part::Gate, feed_forward), (Part::Up, feed_forward)])?,
             down: loader.linear(name(Part::Down), hidden, feed_forward)?,
+            feed_forward_post_norm: post_norm(Part::FeedForwardPostNorm)?,
         })
     }
 
@@ -312,19 +392,35 @@ impl Layer {
         ) else {
             return Ok(None);
         };
+        let values = |tensor: &Option<Tensor>| tensor.as_ref().map(Tensor::to_vec1).transpose();
+        let Adjustments { bias, norms } = &self.adjustments;
+        let head_norms = match norms {
+            Some([q, k]) => Some([q.to_vec1()?, k.to_vec1()?]),
+            None => None,
+        };
         Ok(Some(FusedLayer {
             attention_norm: self.attention_norm.to_vec1()?,
             qkv: [q, k, v].map(Clone::clone),
+            qkv_bias: values(bias)?,
+            head_norms,
             attention_output: attention_output.clone(),
+            attention_post_norm: values(&self.attention_post_norm)?,
             feed_forward_norm: self.feed_forward_norm.to_vec1()?,
             gate: gate.clone(),
             up: up.clone(),
             down: down.clone(),
+            feed_forward_post_norm: values(&self.feed_forward_post_norm)?,
         }))
     }
 
     fn linears(&self) -> impl Iterator<Item = &Linear> {
         let stacks = [&self.qkv, &self.gate_up].into_iter().flat_map(|stack| &stack.0);
         stacks.chain([&self.attention_output, &self.down])
+    }
+
+    fn norms(&self) -> impl Iterator<Item = &Tensor> {
+        let post_norms = [&self.attention_post_norm, &self.feed_forward_post_norm];
+        let norms = [&self.attention_norm, &self.feed_forward_norm];
+        norms.into_iter().chain(post_norms.into_iter().flatten())
     }
 }

@@ -1,5 +1,7 @@
-//! The Llama model: configuration, layers and KV cache.
+//! The model: configuration, layers and KV cache.
 
+pub(crate) mod adjustments;
+pub(crate) mod architecture;
 pub(crate) mod config;
 pub(crate) mod kv_cache;
 pub(crate) mod linear;

@@ -8,6 +8,7 @@ use candle_nn::ops::silu;
 
 use super::probe::count_launches;
 use super::values::on_values;
+use crate::compute::activation::Activation;
 use crate::compute::cuda::{self, Form, Rows};
 use crate::compute::norm::rms_norm;
 
@@ -48,15 +49,25 @@ pub fn add_norm(
     Ok((sum, normed))
 }
 
-/// `silu(first half) · second half` (`SwiGLU`, Shazeer 2020): `[rows, 2 · columns]` → `[rows,
-/// columns]`.
-pub fn gate(both: &Tensor, form: Form) -> Result<Rows> {
-    count_launches(1);
-    if both.device().is_cuda() {
+/// `activation(first half) · second half` (GLU variants, Shazeer 2020): `[rows, 2 · columns]` →
+/// `[rows, columns]`.
+pub fn gate(both: &Tensor, activation: Activation, form: Form) -> Result<Rows> {
+    if both.device().is_cuda() && activation == Activation::Silu {
+        count_launches(1);
         return cuda::gate(both, form);
     }
     let width = both.dim(D::Minus1)? / 2;
-    let gated = (silu(&both.narrow(D::Minus1, 0, width)?.contiguous()?)?
-        * both.narrow(D::Minus1, width, width)?.contiguous()?)?;
-    Ok(on_cpu(gated, form))
+    let half = |start| both.narrow(D::Minus1, start, width)?.contiguous();
+    let (gate, up) = (half(0)?, half(width)?);
+    match activation {
+        Activation::Silu => {
+            count_launches(1);
+            Ok(on_cpu((silu(&gate)? * up)?, form))
+        }
+        // On a GPU too: two copies and two operations, none of which quantizes.
+        Activation::Gelu => {
+            count_launches(4);
+            Ok(Rows::Values((gate.gelu()? * up)?))
+        }
+    }
 }

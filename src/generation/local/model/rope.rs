@@ -44,6 +44,19 @@ fn frequencies(dim: usize, theta: f32) -> impl Iterator<Item = f32> {
     (0..dim).step_by(2).map(move |i| theta.powf(-(i as f32) / dim as f32))
 }
 
+/// By how much each pair of values is rotated from one position to the next.
+#[derive(Debug, Clone, Copy)]
+pub struct Angles<'a> {
+    /// How many values of a head are rotated.
+    pub rotated: usize,
+    /// Base of the frequencies.
+    pub theta: f32,
+    /// What they are divided by, `[rotated / 2]`.
+    pub divisors: Option<&'a [f32]>,
+    /// What cosines and sines are multiplied with.
+    pub magnitude: f32,
+}
+
 /// Cosine and sine tables of the rotation angles, each `[context, rotated / 2]`.
 #[derive(Debug)]
 pub struct Rope {
@@ -53,23 +66,23 @@ pub struct Rope {
 }
 
 impl Rope {
-    /// Builds tables for `context` positions and heads with `dim` rotated values. They are computed
-    /// on the host, so that every device rotates by the same angles.
+    /// Builds tables for `context` positions. They are computed on the host, so that every device
+    /// rotates by the same angles.
     pub fn new(
-        dim: usize,
-        theta: f32,
-        divisors: Option<&[f32]>,
+        angles: &Angles,
         context: usize,
         layout: RopeLayout,
         device: &Device,
     ) -> Result<Self> {
-        let mut frequencies: Vec<f32> = frequencies(dim, theta).collect();
+        let Angles { rotated, theta, divisors, magnitude } = *angles;
+        let mut frequencies: Vec<f32> = frequencies(rotated, theta).collect();
         for (frequency, divisor) in frequencies.iter_mut().zip(divisors.unwrap_or_default()) {
             *frequency /= divisor;
         }
         let table = |of: fn(f32) -> f32| {
-            let at = |position| frequencies.iter().map(move |f| of(position as f32 * f));
-            Tensor::from_vec((0..context).flat_map(at).collect(), (context, dim / 2), device)
+            let at =
+                |position| frequencies.iter().map(move |f| of(position as f32 * f) * magnitude);
+            Tensor::from_vec((0..context).flat_map(at).collect(), (context, rotated / 2), device)
         };
         Ok(Self { cos: table(f32::cos)?, sin: table(f32::sin)?, layout })
     }
@@ -79,19 +92,31 @@ impl Rope {
         (&self.cos, &self.sin, self.layout)
     }
 
+    /// How many pairs of a head's values are rotated.
+    pub fn pairs(&self) -> Result<usize> {
+        self.cos.dim(1)
+    }
+
     pub fn is_on(&self, device: &Device) -> bool {
         [&self.cos, &self.sin].iter().all(|table| table.device().same_device(device))
     }
 
-    /// Rotates `[batch, heads, tokens, head_dim]`; the first token is at `position`.
+    /// Rotates the first values of `[batch, heads, tokens, head_dim]`; the first token is at
+    /// `position`.
     pub fn apply(&self, heads: &Tensor, position: usize) -> Result<Tensor> {
-        let tokens = heads.dim(2)?;
+        let (tokens, dim) = (heads.dim(2)?, heads.dim(3)?);
         let cos = self.cos.narrow(0, position, tokens)?.to_dtype(heads.dtype())?;
         let sin = self.sin.narrow(0, position, tokens)?.to_dtype(heads.dtype())?;
-        match self.layout {
+        let rotate = |heads: &Tensor| match self.layout {
             RopeLayout::Interleaved => candle_nn::rotary_emb::rope_i(heads, &cos, &sin),
             RopeLayout::HalfSplit => candle_nn::rotary_emb::rope(heads, &cos, &sin),
+        };
+        let rotated = 2 * self.pairs()?;
+        if rotated == dim {
+            return rotate(heads);
         }
+        let first = rotate(&heads.narrow(3, 0, rotated)?.contiguous()?)?;
+        Tensor::cat(&[first, heads.narrow(3, rotated, dim - rotated)?], 3)
     }
 }
 
@@ -119,16 +144,11 @@ mod tests {
 
     #[test]
     fn divisors_change_the_angles() {
-        let plain = Rope::new(8, 1e4, None, 100, RopeLayout::HalfSplit, &Device::Cpu).unwrap();
-        let slowed = Rope::new(
-            8,
-            1e4,
-            Some(&[1.0, 2.0, 4.0, 8.0]),
-            100,
-            RopeLayout::HalfSplit,
-            &Device::Cpu,
-        )
-        .unwrap();
+        let rope = |divisors| {
+            let angles = Angles { rotated: 8, theta: 1e4, divisors, magnitude: 1.0 };
+            Rope::new(&angles, 100, RopeLayout::HalfSplit, &Device::Cpu).unwrap()
+        };
+        let (plain, slowed) = (rope(None), rope(Some(&[1.0, 2.0, 4.0, 8.0])));
         let heads = Tensor::ones((1, 1, 1, 8), candle_core::DType::F32, &Device::Cpu).unwrap();
         let difference = (plain.apply(&heads, 99).unwrap() - slowed.apply(&heads, 99).unwrap())
             .unwrap()

@@ -85,7 +85,9 @@ impl Demand {
         let on_gpu = matches!(device, DeviceChoice::Cuda(_));
         let (weights, widened) = checkpoint.weight_bytes(on_gpu)?;
         let (dtype, cached) = (checkpoint.dtype(on_gpu), checkpoint.cache_dtype(on_gpu));
-        let scores = !on_gpu || !cuda::prefills(config.head_dim, dtype, cached);
+        let scores = !on_gpu
+            || config.needs_candle_attention()
+            || !cuda::prefills(config.head_dim, dtype, cached);
         let mixed = checkpoint.has_whole_matrices() && checkpoint.is_quantized();
         Ok(Self {
             config: config.clone(),
@@ -119,7 +121,7 @@ impl Demand {
     fn workspace(&self, context: usize) -> u64 {
         let LlamaConfig { hidden, feed_forward, heads, head_dim, .. } = self.config;
         let chunk = PREFILL_CHUNK.min(context);
-        let tables = (context * head_dim * size_of::<f32>()) as u64;
+        let tables = self.kinds() * (context * head_dim * size_of::<f32>()) as u64;
         let widest = hidden.max(feed_forward).max(heads * head_dim).next_multiple_of(512);
         let quantized = match self.quantizes {
             true => PRODUCT_SUMS + ((chunk * widest / 128 + 128) * QUANTIZED_128) as u64,
@@ -158,13 +160,19 @@ impl Demand {
         let value = self.value as u64;
         let scores = 2 * (heads * block) as u64 * context as u64 * value;
         // Made in f32.
-        let masks = (chunk * self.value + block * size_of::<f32>()) as u64 * context as u64;
+        let mask = (chunk * self.value + block * size_of::<f32>()) as u64 * context as u64;
+        let masks = self.kinds() * mask;
         let widened = match self.cached < self.value {
             true => 2 * (kv_heads * head_dim) as u64 * context as u64 * value,
             false => 0,
         };
         let blocks = 3 * (chunk * heads * head_dim) as u64 * value;
         [scores, masks, widened, blocks].into_iter().fold(0, u64::saturating_add)
+    }
+
+    /// How many kinds of layers there are: those with windows have masks and tables of their own.
+    fn kinds(&self) -> u64 {
+        if self.config.windows.is_some() { 2 } else { 1 }
     }
 
     /// Bytes for the logits of a pass that checks guesses and of the one before it, a copy of one
@@ -194,7 +202,11 @@ impl Demand {
     /// Llama 3.1 8B as `Q4_K_M` on a GPU.
     #[cfg(test)]
     pub fn llama_8b() -> Self {
+        use crate::generation::local::model::architecture::LLAMA;
+        use crate::generation::local::model::config::RopeScaling;
+
         let config = LlamaConfig {
+            architecture: &LLAMA,
             hidden: 4096,
             layers: 32,
             heads: 32,
@@ -205,7 +217,11 @@ impl Demand {
             norm_epsilon: 1e-5,
             rope_theta: 500_000.0,
             rope_layout: crate::compute::rope::RopeLayout::Interleaved,
-            rope_scaling: None,
+            rope_scaling: RopeScaling::InFile,
+            rotated: 128,
+            rope_magnitude: 1.0,
+            windows: None,
+            score_scale: None,
             context: 131_072,
             tied: false,
         };

@@ -157,6 +157,8 @@ fn variables(bos: &str, eos: &str) -> Value {
     minijinja::context! {
         messages => vec![message("system", SYSTEM), message("user", USER)],
         add_generation_prompt => true,
+        // A model that can be told not to reason is: its answer stands in the passages.
+        enable_thinking => false,
         bos_token => bos,
         eos_token => eos,
     }

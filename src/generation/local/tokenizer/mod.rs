@@ -11,7 +11,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use tokenizers::decoders::DecoderWrapper;
 use tokenizers::decoders::byte_level::ByteLevel;
-use tokenizers::normalizers::NormalizerWrapper;
+use tokenizers::normalizers::{NFC, NormalizerWrapper};
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::sequence::Sequence;
@@ -25,6 +25,9 @@ use bpe::Bpe;
 
 /// Llama 3's cut of text into words (tokenizer.json of meta-llama/Llama-3.1-8B).
 const LLAMA_3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+/// Qwen2's and Qwen3's (tokenizer.json of Qwen/Qwen3-8B): digits one by one.
+const QWEN_2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// llama.cpp's numbers for kinds of tokens (`llama_token_type`).
 const CONTROL: u64 = 3;
@@ -115,6 +118,10 @@ impl LlmTokenizer {
             .context("the file's tokenizer cannot be built; download the file again")?;
         let mut tokenizer = Around::new(bpe);
         tokenizer.with_pre_tokenizer(Some(pre_tokenizer));
+        // llama.cpp leaves this out; tokenizer.json has it.
+        if pre == "qwen2" {
+            let _ = tokenizer.with_normalizer(Some(NFC));
+        }
         tokenizer.with_decoder(Some(ByteLevel::default()));
         let kinds = match metadata.get("tokenizer.ggml.token_type") {
             Some(value) => value.to_vec()?.as_slice(),
@@ -230,10 +237,15 @@ fn is_llama_3(pre: &str) -> bool {
 ///
 /// Source: `llm_tokenizer_bpe` in llama.cpp's `llama-vocab.cpp`, and the models' tokenizer.json.
 fn pre_tokenizer(pre: &str) -> Result<PreTokenizerWrapper> {
-    if is_llama_3(pre) {
-        let pattern = SplitPattern::Regex(LLAMA_3.to_owned());
+    let pattern = match pre {
+        _ if is_llama_3(pre) => Some(LLAMA_3),
+        "qwen2" => Some(QWEN_2),
+        _ => None,
+    };
+    if let Some(pattern) = pattern {
+        let pattern = SplitPattern::Regex(pattern.to_owned());
         let words = Split::new(pattern, SplitDelimiterBehavior::Isolated, false)
-            .map_err(|error| anyhow!("Llama 3's pattern does not compile: {error}"))?;
+            .map_err(|error| anyhow!("the pattern of {pre} does not compile: {error}"))?;
         return Ok(
             Sequence::new(vec![words.into(), ByteLevel::new(false, true, false).into()]).into()
         );
@@ -247,7 +259,7 @@ fn pre_tokenizer(pre: &str) -> Result<PreTokenizerWrapper> {
         "default" | "gpt-2" => Ok(ByteLevel::new(false, true, true).into()),
         other => bail!(
             "the file's tokenizer cuts text by the rule {other:?}, which this program does not know \
-             (it knows llama-bpe, smollm and gpt-2)"
+             (it knows llama-bpe, qwen2, smollm and gpt-2)"
         ),
     }
 }

@@ -95,6 +95,20 @@ pub struct TensorView {
     pub data: Mapped,
 }
 
+impl TensorView {
+    /// Some rows of a matrix.
+    pub fn rows(&self, rows: Range<usize>) -> Self {
+        let row_bytes = self.data.len() / self.shape[0];
+        let start = self.data.range.start;
+        let range = start + rows.start * row_bytes..start + rows.end * row_bytes;
+        Self {
+            dtype: self.dtype,
+            shape: [&[rows.len()], &self.shape[1..]].concat(),
+            data: Mapped { map: Arc::clone(&self.data.map), range },
+        }
+    }
+}
+
 /// An open GGUF model: headers read and validated, data mapped.
 pub struct Gguf {
     path: PathBuf,
@@ -275,7 +289,7 @@ impl Gguf {
 
     fn lacks(&self, name: &str) -> String {
         format!(
-            "{} has no tensor {name}: it is not a complete Llama model; {BETTER_FILE}",
+            "{} has no tensor {name}: it is not a complete model; {BETTER_FILE}",
             self.path.display()
         )
     }
