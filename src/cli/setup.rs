@@ -13,7 +13,7 @@ use crate::generation::local::SamplingOptions;
 use crate::generation::remote::{Endpoint, Key, Pool, RemoteError, request};
 use crate::index::directory::Manifest;
 use crate::index::{Index, Location, Notify};
-use crate::models::hub_llm::{self, HubLlmError};
+use crate::models::hub_llm::{self, HubLlm};
 use crate::models::{Catalogue, ModelEntry, ModelStore, Profile};
 use crate::profile::{Models, OtherLlm, Overrides};
 use crate::prompt::PromptTemplate;
@@ -186,14 +186,8 @@ impl<'a> Setup<'a> {
 
 /// The catalogue's entry for `--llm hf:…`. Asks the hub only to say which files there are.
 fn llm_on_hub(llm: &str, store: &ModelStore) -> Result<ModelEntry> {
-    Ok(hub_llm::entry(llm).map_err(|error| match (error, hub_llm::repository(llm)) {
-        (HubLlmError::NoFile { text, .. }, Ok((repo, revision, _))) => {
-            let mut there = store.files_on_hub(repo, revision);
-            there.retain(|name| name.to_ascii_lowercase().ends_with(".gguf"));
-            HubLlmError::NoFile { text, there }
-        }
-        (error, _) => error,
-    })?)
+    let named = HubLlm::parse(llm)?;
+    Ok(named.entry(|| store.files_on_hub(named.repo, named.revision))?)
 }
 
 /// Whether `--llm` names a file on a hub.

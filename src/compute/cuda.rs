@@ -2,6 +2,7 @@
 
 mod launch;
 mod products;
+mod shapes;
 
 use candle_core::{D, DType, Result, Tensor, bail};
 
@@ -11,6 +12,7 @@ use self::launch::{
     Name, Recent, address, cuda_device, launch, multiprocessors, type_name, type_names,
 };
 pub use self::products::{Quantized, takes_quantized};
+pub use self::shapes::prefills;
 use super::rope::RopeLayout;
 
 /// How a kernel leaves the rows that a product will read.
@@ -269,12 +271,6 @@ pub fn attend(step: &Step, form: Form) -> Result<Rows> {
 
 /// Query rows in a block of `prefill`.
 const PREFILL_ROWS: usize = 64;
-
-/// Whether [`prefill`] has a kernel for heads of `dim` values, activations of type `dtype` and a KV
-/// cache of type `cached`.
-pub fn prefills(dim: usize, dtype: DType, cached: DType) -> bool {
-    matches!(dim, 64 | 128) && cached == DType::F16 && matches!(dtype, DType::F32 | DType::F16)
-}
 
 /// Attention of many tokens over the cache, each up to its own key: `[tokens, heads · dim]`. Their
 /// keys and values are in the cache, and `q` is what [`rope_append`] returned for them.

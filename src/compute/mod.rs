@@ -12,6 +12,7 @@ pub(crate) mod bf16;
 pub(crate) mod cuda;
 pub mod dense;
 pub(crate) mod exp;
+pub(crate) mod heads;
 pub(crate) mod norm;
 pub mod pool;
 #[cfg_attr(not(target_arch = "x86_64"), path = "quantized/disabled.rs")]

@@ -39,48 +39,74 @@ pub fn is_meant(llm: &str) -> bool {
     llm.starts_with(PREFIX)
 }
 
-/// The repository and revision that are named, with or without a file.
-pub fn repository(llm: &str) -> Result<(&str, &str, Option<&str>), HubLlmError> {
-    let form = || HubLlmError::Form(llm.to_owned());
-    let named = llm.strip_prefix(PREFIX).ok_or_else(form)?;
-    let (repository, file) = match named.split_once(':') {
-        Some((repository, file)) => (repository, Some(file)),
-        None => (named, None),
-    };
-    let (repo, revision) = repository.split_once('@').unwrap_or((repository, "main"));
-    let is_gguf =
-        |file: &str| is_relative_file(file) && file.to_ascii_lowercase().ends_with(".gguf");
-    let is_valid = repo.contains('/')
-        && is_repository(repo)
-        && is_relative_file(revision)
-        && file.is_none_or(is_gguf);
-    if is_valid { Ok((repo, revision, file)) } else { Err(form()) }
+/// What `--llm hf:…` names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HubLlm<'a> {
+    /// The whole text.
+    pub text: &'a str,
+    /// `owner/name`.
+    pub repo: &'a str,
+    /// Branch, tag or commit.
+    pub revision: &'a str,
+    /// The GGUF file; absent if none is named.
+    pub file: Option<&'a str>,
 }
 
-/// The catalogue's entry for an LLM that the catalogue does not have.
-pub fn entry(llm: &str) -> Result<ModelEntry, HubLlmError> {
-    let (repo, revision, file) = repository(llm)?;
-    let Some(file) = file else {
-        return Err(HubLlmError::NoFile { text: llm.to_owned(), there: Vec::new() });
-    };
-    Ok(ModelEntry {
-        id: llm.to_owned(),
-        name: file.rsplit('/').next().unwrap_or(file).to_owned(),
-        licence: format!("see {repo}"),
-        languages: Vec::new(),
-        source: Some(ModelSource::Hub {
-            repo: repo.to_owned(),
-            revision: revision.to_owned(),
-            files: parts(file).iter().map(|part| RequiredFile::named(part)).collect(),
-        }),
-        spec: ModelSpec::Llm(LlmSpec {
-            format: LlmFormat::Gguf,
-            context: None,
-            answers_in: None,
-            passages: None,
-            judges: true,
-        }),
-    })
+impl<'a> HubLlm<'a> {
+    /// Parses the text.
+    ///
+    /// # Errors
+    /// It has not the right form.
+    pub fn parse(text: &'a str) -> Result<Self, HubLlmError> {
+        let form = || HubLlmError::Form(text.to_owned());
+        let named = text.strip_prefix(PREFIX).ok_or_else(form)?;
+        let (repository, file) = match named.split_once(':') {
+            Some((repository, file)) => (repository, Some(file)),
+            None => (named, None),
+        };
+        let (repo, revision) = repository.split_once('@').unwrap_or((repository, "main"));
+        let is_gguf = |file: &str| is_relative_file(file) && is_gguf(file);
+        let is_valid = repo.contains('/')
+            && is_repository(repo)
+            && is_relative_file(revision)
+            && file.is_none_or(is_gguf);
+        if is_valid { Ok(Self { text, repo, revision, file }) } else { Err(form()) }
+    }
+
+    /// The catalogue's entry for an LLM that the catalogue does not have. `list` is asked which files
+    /// the repository has if none is named.
+    ///
+    /// # Errors
+    /// No file is named.
+    pub fn entry(self, list: impl FnOnce() -> Vec<String>) -> Result<ModelEntry, HubLlmError> {
+        let Self { text, repo, revision, file } = self;
+        let Some(file) = file else {
+            let there = list().into_iter().filter(|name| is_gguf(name)).collect();
+            return Err(HubLlmError::NoFile { text: text.to_owned(), there });
+        };
+        Ok(ModelEntry {
+            id: text.to_owned(),
+            name: file.rsplit('/').next().unwrap_or(file).to_owned(),
+            licence: format!("see {repo}"),
+            languages: Vec::new(),
+            source: Some(ModelSource::Hub {
+                repo: repo.to_owned(),
+                revision: revision.to_owned(),
+                files: parts(file).iter().map(|part| RequiredFile::named(part)).collect(),
+            }),
+            spec: ModelSpec::Llm(LlmSpec {
+                format: LlmFormat::Gguf,
+                context: None,
+                answers_in: None,
+                passages: None,
+                judges: true,
+            }),
+        })
+    }
+}
+
+fn is_gguf(file: &str) -> bool {
+    file.to_ascii_lowercase().ends_with(".gguf")
 }
 
 /// All parts of a model that is split into `NAME-00001-of-00003.gguf` and so on; or the file itself.
@@ -102,6 +128,10 @@ fn parts(file: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn entry(text: &str) -> Result<ModelEntry, HubLlmError> {
+        HubLlm::parse(text)?.entry(Vec::new)
+    }
 
     #[test]
     fn a_repository_with_a_file_is_an_llm() {

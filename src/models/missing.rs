@@ -36,10 +36,8 @@ impl<'a> Missing<'a> {
         let records = repository.hub.records();
         let cached = repository.cached_commit();
         let here = |commit: &str, file: &RequiredFile| {
-            file.names()
-                .iter()
-                .find(|name| repository.cached_file(&records, commit, name).is_some())
-                .cloned()
+            file.existing(|name| repository.cached_file(&records, commit, name).is_some())
+                .map(str::to_owned)
         };
         let missing = match &cached {
             Some(commit) => {
@@ -55,7 +53,7 @@ impl<'a> Missing<'a> {
             },
         };
         if repository.hub.settings.offline {
-            let file = Box::new(repository.remote(repository.revision, &missing.names()[0]));
+            let file = Box::new(repository.remote(repository.revision, missing.preferred()));
             return Err(ModelError::NotCached {
                 file,
                 cache: repository.hub.settings.cache_dir.clone(),

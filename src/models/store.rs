@@ -164,9 +164,8 @@ fn locate_local(
 ) -> Result<ModelFiles, ModelError> {
     let mut located = ModelFiles::new(model, None);
     for file in files {
-        let here = file.names().iter().find(|name| folder.join(name).is_file());
-        let Some(name) = here else {
-            let path = folder.join(&file.names()[0]);
+        let Some(name) = file.existing(|name| folder.join(name).is_file()) else {
+            let path = folder.join(file.preferred());
             return Err(ModelError::MissingLocal { model: model.to_owned(), path });
         };
         located.insert(name, folder.join(name));

@@ -243,9 +243,8 @@ impl<'a> Client<'a> {
     /// The names of all files of a repository at a revision.
     pub fn files(&self, at: &RemoteFile) -> Result<Vec<String>, ModelError> {
         let RemoteFile { repo, revision, .. } = at;
-        let revision = revision.replace('/', "%2F");
-        let url = format!("{}/api/models/{repo}/revision/{revision}", self.settings.endpoint);
-        let url = url.parse().map_err(|_| self.bad_answer(at, "the hub's address is not a URL"))?;
+        let path = format!("api/models/{repo}/revision/{}", escaped(revision));
+        let url = self.address(at, &path)?;
         let mut response = self.send(at, &url, Wanted::BytesFrom(0))?;
         if !response.status().is_success() {
             return Err(self.refused(at, response.status().as_u16()));
@@ -305,11 +304,14 @@ impl<'a> Client<'a> {
         })
     }
 
-    /// The catalogue has validated all names, so only `/` in a revision needs escaping.
     fn url(&self, file: &RemoteFile) -> Result<Uri, ModelError> {
         let RemoteFile { repo, revision, file: name } = file;
-        let revision = revision.replace('/', "%2F");
-        format!("{}/{repo}/resolve/{revision}/{name}", self.settings.endpoint)
+        self.address(file, &format!("{repo}/resolve/{}/{name}", escaped(revision)))
+    }
+
+    /// The address of a path on the hub, for what is asked of `file`.
+    fn address(&self, file: &RemoteFile, path: &str) -> Result<Uri, ModelError> {
+        format!("{}/{path}", self.settings.endpoint)
             .parse()
             .map_err(|_| self.bad_answer(file, "the hub's address is not a URL"))
     }
@@ -333,6 +335,11 @@ impl<'a> Client<'a> {
             .and_then(|location| resolve(from, location))
             .ok_or_else(|| self.bad_answer(file, "it redirects to nowhere useful"))
     }
+}
+
+/// A revision in a path. All names have been validated, so only `/` needs escaping.
+fn escaped(revision: &str) -> String {
+    revision.replace('/', "%2F")
 }
 
 /// The absolute URL of a redirect: a relative path keeps the host, and https is never downgraded.

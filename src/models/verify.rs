@@ -78,8 +78,9 @@ pub fn verify(store: &ModelStore, entry: &ModelEntry) -> Result<VerifyReport, Mo
             let hub = store.hub().repository(&entry.id, repo, revision);
             let commit = hub.cached_commit();
             let check = |file: &RequiredFile| {
-                let path = |name: &String| hub.path(commit.as_deref(), name);
-                let file = existing(file, |name| path(name).is_file());
+                let path = |name: &str| hub.path(commit.as_deref(), name);
+                let there = file.existing(|name| path(name).is_file());
+                let file = there.unwrap_or(file.preferred());
                 let path = path(file);
                 let recorded = commit.as_deref().and_then(|c| lock.find(repo, c, file));
                 let expected = recorded.map(|r| r.sha256.clone()).or_else(|| blob_digest(&path));
@@ -91,17 +92,15 @@ pub fn verify(store: &ModelStore, entry: &ModelEntry) -> Result<VerifyReport, Mo
             verify_prepared(store, folder, files, package)?
         }
         Some(ModelSource::Local { folder, files }) => {
-            let there = |file| existing(file, |name| folder.join(name).is_file());
-            files.iter().map(there).map(|file| compare(file, folder.join(file), None)).collect()
+            let check = |file: &RequiredFile| {
+                let there = file.existing(|name| folder.join(name).is_file());
+                let file = there.unwrap_or(file.preferred());
+                compare(file, folder.join(file), None)
+            };
+            files.iter().map(check).collect()
         }
     };
     Ok(VerifyReport { model: entry.id.clone(), files })
-}
-
-/// The name under which a file exists, or else the preferred one.
-fn existing(file: &RequiredFile, exists: impl Fn(&String) -> bool) -> &String {
-    let names = file.names();
-    names.iter().find(|name| exists(name)).unwrap_or(&names[0])
 }
 
 fn verify_prepared(

@@ -1,11 +1,11 @@
 //! The text of an answer on standard output: as it is in a pipe or a file, laid out on a terminal.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
 use terminal_size::terminal_size_of;
 
-use super::printable;
 use super::prose::{Look, Prose};
+use super::{printable, to_stdout};
 
 /// Columns of a terminal that does not tell.
 const USUAL_WIDTH: usize = 80;
@@ -37,7 +37,7 @@ impl AnswerText {
     /// Standard output is closed.
     pub fn push(&mut self, text: &str) -> io::Result<()> {
         let text = printable(text);
-        write(&match &mut self.prose {
+        to_stdout(&match &mut self.prose {
             Some(prose) => prose.push(&text, width()),
             None => text,
         })
@@ -48,14 +48,8 @@ impl AnswerText {
     /// # Errors
     /// Standard output is closed.
     pub fn end(self) -> io::Result<()> {
-        write(&(self.prose.map(|prose| prose.finish(width())).unwrap_or_default() + "\n"))
+        to_stdout(&(self.prose.map(|prose| prose.finish(width())).unwrap_or_default() + "\n"))
     }
-}
-
-fn write(text: &str) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
-    stdout.flush()
 }
 
 /// Asked anew for every piece of text: the window may be resized meanwhile.

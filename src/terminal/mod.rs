@@ -69,9 +69,7 @@ impl Terminal {
 
     /// Data or answer text, on stdout.
     pub fn print(self, text: &str) -> io::Result<()> {
-        let mut stdout = io::stdout().lock();
-        stdout.write_all(printable(text).as_bytes())?;
-        stdout.flush()
+        to_stdout(&printable(text))
     }
 
     /// A line of JSON, on stdout.
@@ -95,6 +93,13 @@ impl Terminal {
         let style = ProgressStyle::with_template(template).expect("a fixed template");
         ProgressBar::new(total).with_style(style)
     }
+}
+
+/// Writes text that is safe to show to stdout, at once.
+fn to_stdout(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
 }
 
 /// Writes to stderr and ignores errors: a closed stderr is no reason to stop, but `eprintln!` would

@@ -1,9 +1,12 @@
 //! The CUDA kernels of a program that is built without the feature `cuda`: the same functions, which
 //! nobody calls, because no tensor is on a GPU then.
 
-use candle_core::quantized::{GgmlDType, QTensor};
-use candle_core::{DType, Result, Tensor, bail};
+mod shapes;
 
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{Result, Tensor, bail};
+
+pub use self::shapes::prefills;
 use super::rope::RopeLayout;
 
 fn not_built<T>() -> Result<T> {
@@ -89,11 +92,6 @@ pub fn attends(_dim: usize, _tokens: usize) -> bool {
 
 pub fn attend(_step: &Step, _form: Form) -> Result<Rows> {
     not_built()
-}
-
-/// As in a program with CUDA, so that the same memory is planned.
-pub fn prefills(dim: usize, dtype: DType, cached: DType) -> bool {
-    matches!(dim, 64 | 128) && cached == DType::F16 && matches!(dtype, DType::F32 | DType::F16)
 }
 
 pub fn prefill(_step: &Step, _q: &Tensor) -> Result<Tensor> {

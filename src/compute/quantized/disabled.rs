@@ -131,28 +131,7 @@ pub mod attention {
 
     use super::Isa;
     use crate::compute::aligned::AlignedBuf;
-    use crate::compute::rope::RopeTables;
-
-    #[derive(Debug, Clone, Copy)]
-    pub struct AttentionShape {
-        pub query_heads: usize,
-        pub kv_heads: usize,
-        pub head_dim: usize,
-        pub window: Option<usize>,
-    }
-
-    #[derive(Debug, Clone, Copy)]
-    pub struct HeadChanges<'a> {
-        pub norms: Option<HeadNorms<'a>>,
-        pub rope: RopeTables<'a>,
-    }
-
-    #[derive(Debug, Clone, Copy)]
-    pub struct HeadNorms<'a> {
-        pub q: &'a [f32],
-        pub k: &'a [f32],
-        pub epsilon: f32,
-    }
+    use crate::compute::heads::{AttentionShape, HeadChanges};
 
     pub trait Attend {
         fn attend(

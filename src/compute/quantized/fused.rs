@@ -7,11 +7,12 @@
 use std::sync::Arc;
 
 use super::activations::{Activations, RmsNorm};
-use super::attention::{Attend, HeadChanges, HeadNorms};
+use super::attention::Attend;
 use super::isa::Isa;
 use super::matrix::{Matrix, Store, gated_product, products};
 use crate::compute::activation::Activation;
 use crate::compute::aligned::AlignedBuf;
+use crate::compute::heads::{HeadChanges, HeadNorms};
 use crate::compute::norm::add_rms_norm;
 use crate::compute::rope::RopeTables;
 

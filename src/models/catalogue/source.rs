@@ -67,6 +67,16 @@ impl RequiredFile {
     pub fn names(&self) -> &[String] {
         &self.0
     }
+
+    /// The first of its names of a file that exists.
+    pub(crate) fn existing(&self, exists: impl Fn(&str) -> bool) -> Option<&str> {
+        self.0.iter().map(String::as_str).find(|name| exists(name))
+    }
+
+    /// The name to tell of where none exists.
+    pub(crate) fn preferred(&self) -> &str {
+        &self.0[0]
+    }
 }
 
 /// Where a model's files come from. File names are relative and use `/` as separator.

@@ -16,38 +16,10 @@ pub use element::Element;
 use super::anon_mmap::AnonMmap;
 use super::isa::Isa;
 use crate::compute::aligned::AlignedBuf;
+use crate::compute::heads::{AttentionShape, HeadChanges, first_key};
 use crate::compute::norm::rms_norm_row;
 use crate::compute::pool::{DisjointSlices, parallel_for};
 use crate::compute::rope::{RopeLayout, RopeTables};
-
-/// Number and size of heads.
-#[derive(Debug, Clone, Copy)]
-pub struct AttentionShape {
-    pub query_heads: usize,
-    /// Divides `query_heads`.
-    pub kv_heads: usize,
-    /// Values in a head, a multiple of 8.
-    pub head_dim: usize,
-    /// How many keys a query sees, its own included; `None`: all up to its own.
-    pub window: Option<usize>,
-}
-
-/// What becomes of the heads of queries and keys before they are compared.
-#[derive(Debug, Clone, Copy)]
-pub struct HeadChanges<'a> {
-    /// Normalizes each head; not every architecture does.
-    pub norms: Option<HeadNorms<'a>>,
-    /// Rotates each head by its position, once it is normalized.
-    pub rope: RopeTables<'a>,
-}
-
-/// The weights of [`rms_norm_row`] for each head, `[head_dim]`.
-#[derive(Debug, Clone, Copy)]
-pub struct HeadNorms<'a> {
-    pub q: &'a [f32],
-    pub k: &'a [f32],
-    pub epsilon: f32,
-}
 
 impl AttentionShape {
     /// Query heads that share keys and values.
@@ -62,7 +34,7 @@ impl AttentionShape {
 
     /// The first key that the query at `position` sees.
     fn first_key(self, position: usize) -> usize {
-        self.window.map_or(0, |window| (position + 1).saturating_sub(window))
+        first_key(self.window, position)
     }
 }
 

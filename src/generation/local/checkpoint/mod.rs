@@ -12,6 +12,7 @@ pub(crate) mod shards;
 mod staging;
 mod upload;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ use candle_core::quantized::{GgmlDType, QMatMul};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use gguf::{Gguf, TensorView};
-use names::Name;
+use names::{Name, Part};
 use upload::Upload;
 
 use crate::support::mmap;
@@ -87,16 +88,12 @@ impl Checkpoint {
     }
 
     /// Whether gate and up have the same type in each layer, so that they are loaded as one matrix.
-    pub fn joins_gate_and_up(&self) -> bool {
+    pub fn joins_gate_and_up(&self, layers: usize) -> bool {
         let Self::Gguf(gguf) = self else { return true };
-        let types = |part: &str| -> Vec<(String, GgmlDType)> {
-            let layer = |name: &str| name.strip_suffix(part).map(str::to_owned);
-            let mut types: Vec<_> =
-                gguf.contents().filter_map(|(name, kind, _)| Some((layer(name)?, kind))).collect();
-            types.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-            types
-        };
-        types(".ffn_gate.weight") == types(".ffn_up.weight")
+        let types: HashMap<&str, GgmlDType> =
+            gguf.contents().map(|(name, kind, _)| (name, kind)).collect();
+        let of = |layer, part| types.get(Name::Layer(layer, part).gguf().as_str());
+        (0..layers).all(|layer| of(layer, Part::Gate) == of(layer, Part::Up))
     }
 
     /// The types of all weights with fewer than 16 bits, each once.

@@ -14,7 +14,8 @@ use super::rope::Rope;
 use super::values::on_values;
 use crate::compute::aligned::AlignedBuf;
 use crate::compute::cuda::{self, Form, Projected, Rows, Step};
-use crate::compute::quantized::attention::{Attend, AttentionShape, HeadChanges, KvCache};
+use crate::compute::heads::{AttentionShape, HeadChanges, first_key};
+use crate::compute::quantized::attention::{Attend, KvCache};
 use crate::compute::rope::RopeTables;
 
 /// Memory for one block of attention scores when computed by candle, in bytes.
@@ -253,16 +254,15 @@ fn mix(
     let kv_heads = k.dim(1)?;
     let group = heads / kv_heads;
     let max_count = block_tokens(heads, position + tokens);
-    let first_key = |token: usize| window.map_or(0, |window| (token + 1).saturating_sub(window));
     // Widened once, for all blocks.
-    let start = first_key(position);
+    let start = first_key(window, position);
     let widened =
         |cache: &Tensor| cache.narrow(2, start, position + tokens - start)?.to_dtype(q.dtype());
     let (k, v) = (widened(k)?, widened(v)?);
     let mut mixed = Vec::new();
     for first in (0..tokens).step_by(max_count) {
         let count = max_count.min(tokens - first);
-        let from = first_key(position + first);
+        let from = first_key(window, position + first);
         let keys = position + first + count - from;
         let (k, v) = (k.narrow(2, from - start, keys)?, v.narrow(2, from - start, keys)?);
         // The query heads of a group share K and V, so stack them as rows of one product instead of
@@ -335,10 +335,9 @@ impl Masks {
                 let all = past + tokens;
                 let mut values = vec![0f32; tokens * all];
                 for (row, values) in values.chunks_exact_mut(all).enumerate() {
-                    let seen = past + row + 1;
-                    values[seen..].fill(f32::NEG_INFINITY);
-                    let hidden = window.map_or(0, |window| seen.saturating_sub(window));
-                    values[..hidden].fill(f32::NEG_INFINITY);
+                    let own = past + row;
+                    values[own + 1..].fill(f32::NEG_INFINITY);
+                    values[..first_key(window, own)].fill(f32::NEG_INFINITY);
                 }
                 let mask = Tensor::from_vec(values, (tokens, all), like.device())?;
                 entry.insert(mask.to_dtype(like.dtype())?)

@@ -457,7 +457,6 @@ mod tests {
         assert!(matches!(outlook.problem, Some(GpuError::NoCublas { .. })), "doctor says so too");
     }
 
-    /// candle's kernels for bf16 are not in code for Turing.
     #[test]
     fn weights_that_cannot_fit_are_not_downloaded() {
         let driver = FakeDriver::with([gpu(0, 4 * GIB)]);
@@ -469,6 +468,7 @@ mod tests {
         assert!(error.contains("needed 5.0 GiB, free 4.0"), "{error}");
     }
 
+    /// candle's kernels for bf16 are not in code for Turing.
     #[test]
     fn a_gpu_without_bf16_is_told_before_it_is_opened_and_takes_quantized_files() {
         let capability = gpu::Capability { major: 7, minor: 5 };

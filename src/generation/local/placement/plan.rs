@@ -99,7 +99,7 @@ impl Demand {
             cached: cached.size_in_bytes(),
             value: dtype.size_in_bytes(),
             converted: if mixed { size_of::<u16>() } else { 0 },
-            wide_rows: if checkpoint.joins_gate_and_up() { 3 } else { 4 },
+            wide_rows: if checkpoint.joins_gate_and_up(config.layers) { 3 } else { 4 },
             margin: if on_gpu { GPU_MARGIN } else { 0 },
         })
     }
