@@ -14,8 +14,8 @@ use std::sync::Arc;
 use tantivy::HasLen;
 use tantivy::directory::error::{DeleteError, LockError, OpenReadError, OpenWriteError};
 use tantivy::directory::{
-    AntiCallToken, Directory, DirectoryLock, FileHandle, Lock, MmapDirectory, OwnedBytes,
-    TerminatingWrite, WatchCallback, WatchHandle, WritePtr,
+    AntiCallToken, Directory, DirectoryLock, FileHandle, INDEX_WRITER_LOCK, Lock, MmapDirectory,
+    OwnedBytes, TerminatingWrite, WatchCallback, WatchHandle, WritePtr,
 };
 
 use super::errors::read_error;
@@ -209,6 +209,12 @@ impl Directory for SealedDirectory {
     }
 
     fn acquire_lock(&self, lock: &Lock) -> Result<DirectoryLock, LockError> {
+        // Whoever writes holds the lock of the whole index already. tantivy's own would outlive
+        // its writer while another thread starts a program, which has the file until it calls
+        // exec; the next writer would then be refused.
+        if lock.filepath == INDEX_WRITER_LOCK.filepath {
+            return Ok(DirectoryLock::from(Box::new(())));
+        }
         match self.files.acquire_lock(lock) {
             Err(LockError::IoError(error)) if may_not_write(&error) => {
                 Ok(DirectoryLock::from(Box::new(())))
@@ -255,5 +261,14 @@ mod tests {
             // The checksum after the content must not be readable.
             assert!(file.read_bytes(end - 1..end + 1).is_err());
         }
+    }
+
+    #[test]
+    fn a_writer_is_not_refused_because_a_child_still_has_the_lock_of_the_last_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = SealedDirectory::open(folder.path()).unwrap();
+        let of_a_child = File::create(folder.path().join(&INDEX_WRITER_LOCK.filepath)).unwrap();
+        of_a_child.lock().unwrap();
+        directory.acquire_lock(&INDEX_WRITER_LOCK).unwrap();
     }
 }
