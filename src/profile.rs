@@ -187,6 +187,7 @@ fn lazy_generator(
         languages: spec.answers_in.clone().filter(|_| own),
         max_passages: spec.passages.filter(|_| own),
         judges: spec.judges || !own,
+        judge: spec.judge.filter(|_| own),
         source,
     }
 }

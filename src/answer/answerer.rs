@@ -111,7 +111,11 @@ impl<'a> Answerer<'a> {
     /// The gate that a question passes before it is answered: careful if an LLM follows that can say
     /// itself that the passages do not answer.
     fn gate(&self, llm_follows: bool) -> Gate {
-        if llm_follows && self.llm.judges { Gate::Careful } else { Gate::Strict }
+        if llm_follows && (self.llm.judges || self.llm.judge.is_some()) {
+            Gate::Careful
+        } else {
+            Gate::Strict
+        }
     }
 
     /// The gate for what was found for a question.
@@ -146,6 +150,7 @@ impl<'a> Answerer<'a> {
                 probability: retrieval.relevance.probability,
                 gate,
                 refused_below: retrieval.relevance.threshold(gate),
+                llm: None,
             },
             mode: Mode::Extractive,
             answer: String::new(),
@@ -174,7 +179,7 @@ impl<'a> Answerer<'a> {
     /// The passages to give the LLM. An error if it should not answer: because the user asked for an
     /// extractive answer, or because it does not support the question's language or that of any
     /// passage, which is an event.
-    fn for_llm(
+    pub(super) fn for_llm(
         &self,
         question: &str,
         sources: &[Source],
@@ -241,6 +246,10 @@ impl<'a> Answerer<'a> {
     ) -> Result<()> {
         let passages: Vec<Passage> = sources.iter().map(|source| source.passage.clone()).collect();
         let read = self.write(question, &passages, answer, interrupted, watch)?;
+        if answer.reason == Some(Reason::NotInPassages) {
+            watch(Event::Refused(Reason::NotInPassages));
+            return Ok(());
+        }
         let (cited, invented) = citations::cited(&answer.answer, read);
         if invented {
             watch(Event::InventedCitations);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Error;
 
-use super::{Mode, Reason, Unsupported};
+use super::{LlmJudgement, Mode, Reason, Unsupported};
 use crate::generation::Written;
 use crate::generation::local::placement::Placed;
 use crate::generation::remote::{PoolEvent, RemoteError};
@@ -44,6 +44,15 @@ pub enum Event<'a> {
         /// The device it is on, and the memory it takes.
         placed: &'a Placed,
         /// Time taken to load.
+        took: Duration,
+    },
+    /// The LLM is about to judge whether the passages answer.
+    Judging,
+    /// It has judged.
+    Judged {
+        /// What it made of them.
+        judgement: LlmJudgement,
+        /// Time since [`Event::Judging`], in which it also read the passages.
         took: Duration,
     },
     /// This many of the lowest-ranked passages did not fit the LLM's context.

@@ -11,6 +11,7 @@ mod distinct;
 mod event;
 mod extractive;
 mod frame;
+mod judging;
 mod merge;
 mod refusal;
 mod support;
@@ -86,6 +87,8 @@ pub enum Reason {
     NoMatch,
     /// Passages were found, but they probably do not answer the question.
     LowRelevance,
+    /// The LLM read the passages, and they probably do not answer the question.
+    NotInPassages,
     /// The user interrupted the run.
     Interrupted,
     /// The answer reached the token limit.
@@ -94,7 +97,8 @@ pub enum Reason {
     ContentFilter,
 }
 
-/// What retrieval made of a question, and which of its two gates decided (docs/retrieval.md).
+/// How likely an answer is: what retrieval made of the question, which of its two gates decided
+/// (docs/retrieval.md), and what the LLM made of the passages.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Judgement {
     /// That the documents answer the question, 0 to 1.
@@ -104,6 +108,19 @@ pub struct Judgement {
     /// The probability below which that gate refuses; absent if relevance is not calibrated for the
     /// embedder, and nothing is refused.
     pub refused_below: Option<f32>,
+    /// What the LLM made of the passages; absent if it was not asked.
+    pub llm: Option<LlmJudgement>,
+}
+
+/// What an LLM that was asked whether its passages answer made of them (docs/retrieval.md).
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct LlmJudgement {
+    /// The LLM's ln P(yes) − ln P(no).
+    pub log_odds: f32,
+    /// That the passages answer, by the LLM's word and retrieval's together, 0 to 1.
+    pub probability: f32,
+    /// The probability below which the question is refused.
+    pub refused_below: f32,
 }
 
 /// Who says that a passage belongs to an answer.
@@ -182,6 +199,8 @@ pub struct Timings {
     pub load_llm: f64,
     /// Processing the prompt.
     pub prefill: f64,
+    /// Asking the LLM whether the passages answer.
+    pub judge: f64,
     /// Generating or extracting the answer.
     pub decode: f64,
     /// Checking the answer's sentences against the passages.

@@ -8,15 +8,47 @@ use anyhow::Result;
 use super::answerer::{Answerer, milliseconds};
 use super::frame::{Frame, Guard};
 use super::{Answer, Event, Mode, Reason, TokenCounts};
-use crate::generation::Generator;
 use crate::generation::local::Stop;
 use crate::generation::remote::PoolEvent;
+use crate::generation::{Generator, Prompt};
 use crate::index::Passage;
-use crate::prompt;
+use crate::prompt::{self, Messages};
+
+/// Room in the context for the question whether the passages answer, in tokens.
+const ROOM_FOR_JUDGING: usize = 128;
+
+/// A prompt that is ready to be written from.
+pub(super) struct Prepared<'a> {
+    /// How many of the passages fitted it.
+    read: usize,
+    frame: Frame,
+    pub messages: Messages,
+    pub prompt: Prompt<'a>,
+}
 
 impl Answerer<'_> {
+    /// Makes the prompt, with as many of the best `passages` as fit.
+    pub(super) fn prepare<'a>(
+        &self,
+        generator: Generator<'a>,
+        question: &str,
+        passages: &[Passage],
+    ) -> Result<Prepared<'a>> {
+        let (read, prepared) = prompt::fill(
+            &self.options.prompt,
+            question,
+            passages,
+            generator.context(),
+            self.options.sampling.max_tokens.max(ROOM_FOR_JUDGING),
+            |messages| Ok((messages.clone(), generator.prompt(messages)?)),
+            |(_, prompt)| prompt.tokens(),
+        )?;
+        let (messages, prompt) = prepared;
+        Ok(Prepared { read, frame: Frame::of(&messages, question), messages, prompt })
+    }
+
     /// Writes the answer's text from `passages`, and returns how many of the best ones fitted the
-    /// prompt.
+    /// prompt; unless the LLM judges that they do not answer, which is a reason.
     pub(super) fn write(
         &self,
         question: &str,
@@ -27,18 +59,17 @@ impl Answerer<'_> {
     ) -> Result<usize> {
         let generator = self.generator(answer, watch)?;
         let sampling = &self.options.sampling;
-        let (read, (frame, prompt)) = prompt::fill(
-            &self.options.prompt,
-            question,
-            passages,
-            generator.context(),
-            sampling.max_tokens,
-            |messages| Ok((Frame::of(&messages, question), generator.prompt(messages)?)),
-            |(_, prompt)| prompt.tokens(),
-        )?;
+        let prepared = self.prepare(generator, question, passages)?;
+        let read = prepared.read;
         if read < passages.len() {
             watch(Event::PassagesDropped(passages.len() - read));
         }
+        answer.mode = Mode::Generative;
+        self.ask_whether_they_answer(generator, &prepared, answer, interrupted, watch)?;
+        if !answer.answered {
+            return Ok(read);
+        }
+        let Prepared { frame, prompt, .. } = prepared;
         watch(Event::Answering(Mode::Generative));
         let start = Instant::now();
         let mut guard = Guard::new(frame);
@@ -53,7 +84,6 @@ impl Answerer<'_> {
         })?;
         guard.finish(&mut |text| watch(Event::Text(text)));
         watch(Event::Answered { took: start.elapsed(), written: Some(&written) });
-        answer.mode = Mode::Generative;
         guard.text().trim().clone_into(&mut answer.answer);
         answer.answered = !answer.answer.is_empty();
         answer.reason = match written.stop {

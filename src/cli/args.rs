@@ -55,7 +55,7 @@ pub struct Global {
     )]
     pub index: Option<PathBuf>,
 
-    /// The set of models to use: `default`, `quality`, `cpu`, `demo`, or one from `--catalogue`
+    /// The set of models to use: `default`, `vi`, `quality`, `cpu`, `demo`, or one from `--catalogue`
     #[arg(
         long,
         global = true,
@@ -336,6 +336,7 @@ fn ocr_languages(text: &str) -> Result<String, String> {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct EvalArgs {
     /// A JSON Lines file of `{"id", "question", "relevant": [documents], "answers": [texts]}`; see
     /// docs/eval.md
@@ -357,6 +358,10 @@ pub struct EvalArgs {
     /// Also load the LLM and measure its answers
     #[arg(long, conflicts_with = "compare")]
     pub with_llm: bool,
+
+    /// Also ask the LLM whether the passages answer, and fit the gate with which its word decides
+    #[arg(long, conflicts_with = "compare")]
+    pub calibrate: bool,
 
     /// Add the scores of every passage found to the JSON, for experimenting with other rankings
     #[arg(long, requires = "json", conflicts_with = "compare")]

@@ -11,7 +11,8 @@ use super::interrupt::Interruptible;
 use super::lines::Input;
 use super::setup::Setup;
 use crate::answer::{
-    Answer, Answerer, Citation, Conversation, Event, Judgement, Mode, Reason, Unsupported,
+    Answer, Answerer, Citation, Conversation, Event, Judgement, LlmJudgement, Mode, Reason,
+    Unsupported,
 };
 use crate::generation::local::placement::{self, DeviceChoice, gpu};
 use crate::profile::Models;
@@ -147,7 +148,9 @@ impl<'a> Session<'a> {
 
 fn outcome(answer: &Answer) -> Exit {
     match answer.reason {
-        Some(Reason::EmptyIndex | Reason::NoMatch | Reason::LowRelevance) => Exit::NotInDocuments,
+        Some(
+            Reason::EmptyIndex | Reason::NoMatch | Reason::LowRelevance | Reason::NotInPassages,
+        ) => Exit::NotInDocuments,
         Some(Reason::Interrupted) => Exit::Interrupted,
         Some(Reason::MaxTokens | Reason::ContentFilter) | None => Exit::Answered,
     }
@@ -202,15 +205,10 @@ impl<'a> Narrator<'a> {
                 terminal.say(&lang.llm_not_for(self.session.llm_name, *language));
             }
             Event::LlmCannotRead => terminal.say(&lang.llm_cannot_read(self.session.llm_name)),
-            Event::LoadingLlm => {
-                let choice = self.session.llm_device;
-                if let Some(gpu) = placement::to_translate(gpu::driver(), choice) {
-                    terminal.say(&lang.translating_kernels(&gpu));
-                }
-                let device = choice.to_string();
-                self.step = Some(terminal.begin(&lang.loading_llm(self.session.llm_name, &device)));
-            }
+            Event::LoadingLlm => self.loading(),
             Event::LlmLoaded { placed, took } => self.done(&lang.llm_loaded(placed, *took)),
+            Event::Judging => self.step = Some(terminal.begin(lang.judging())),
+            Event::Judged { judgement, took } => self.done(&lang.judged(judgement, *took)),
             Event::PassagesDropped(count) => {
                 terminal.warn(lang.passages_dropped(*count).trim_start());
             }
@@ -245,6 +243,16 @@ impl<'a> Narrator<'a> {
                 self.done(&lang.answered(*took, *written));
             }
         }
+    }
+
+    fn loading(&mut self) {
+        let (terminal, lang) = (self.session.terminal, self.session.terminal.lang);
+        let choice = self.session.llm_device;
+        if let Some(gpu) = placement::to_translate(gpu::driver(), choice) {
+            terminal.say(&lang.translating_kernels(&gpu));
+        }
+        let device = choice.to_string();
+        self.step = Some(terminal.begin(&lang.loading_llm(self.session.llm_name, &device)));
     }
 
     fn understood(&mut self, query: &str, by_llm: bool, took: Duration) {
@@ -334,10 +342,15 @@ impl<'a> Narrator<'a> {
 }
 
 fn explain(terminal: Terminal, answer: &Answer) {
-    let Judgement { probability, gate, refused_below } = answer.relevance;
+    let Judgement { probability, gate, refused_below, llm } = answer.relevance;
     let refused_below = refused_below.map_or("-".to_owned(), |below| format!("{below:.2}"));
     terminal
         .say(&format!("   relevance {probability:.4}  refused below {refused_below}  gate {gate}"));
+    if let Some(LlmJudgement { log_odds, probability, refused_below }) = llm {
+        terminal.say(&format!(
+            "   judged {probability:.4}  refused below {refused_below:.2}  log-odds {log_odds:.2}"
+        ));
+    }
     for (i, hit) in answer.hits.iter().enumerate() {
         let scores = hit.scores;
         let rerank = scores.rerank.map_or("-".to_owned(), |score| format!("{score:.4}"));

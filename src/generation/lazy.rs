@@ -8,6 +8,7 @@ use super::Generator;
 use super::local::Llm;
 use super::remote::{Pool, RemoteError};
 use crate::models::LazyModel;
+use crate::models::catalogue::JudgeCalibration;
 
 /// The LLM to use, and what is known about it before it is loaded.
 pub struct LazyGenerator {
@@ -21,6 +22,8 @@ pub struct LazyGenerator {
     pub max_passages: Option<usize>,
     /// Whether it can tell that passages do not answer a question.
     pub judges: bool,
+    /// How its own judgement of the passages decides; it is not asked if absent.
+    pub judge: Option<JudgeCalibration>,
     pub source: LlmSource,
 }
 

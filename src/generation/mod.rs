@@ -15,7 +15,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::prompt::Messages;
 pub use lazy::{LazyGenerator, LlmSource};
-use local::{Generation, Llm, SamplingOptions, Stop};
+use local::{Generation, Judged, Llm, SamplingOptions, Stop};
 use remote::{Pool, PoolEvent};
 use thinking::{Part, Splitter};
 
@@ -119,6 +119,17 @@ impl Prompt<'_> {
             Self::Local { tokens, .. } => tokens.len(),
             Self::Remote { messages, .. } => remote::estimate(messages),
         }
+    }
+
+    /// What a local LLM says to the yes-or-no question `asked`, before it writes from this prompt; what
+    /// both begin with is read once. `None` if it is on servers, or was interrupted.
+    pub fn judge(&self, asked: &Prompt, interrupted: &AtomicBool) -> Result<Option<Judged>> {
+        let (Self::Local { llm, tokens: next, .. }, Prompt::Local { tokens: asked, .. }) =
+            (self, asked)
+        else {
+            return Ok(None);
+        };
+        llm.log_odds(asked, next, interrupted).context("the LLM failed while it judged")
     }
 
     /// Generates the text, passing each piece to `watch` as it is produced. Stops soon after

@@ -100,6 +100,7 @@ impl<'a> HubLlm<'a> {
                 answers_in: None,
                 passages: None,
                 judges: true,
+                judge: None,
             }),
         })
     }

@@ -9,6 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::models::catalogue::{Calibration, Logistic};
+use crate::support::logistic::sigmoid;
 use crate::text::analyze::is_unmarked;
 use crate::text::language::Language;
 
@@ -67,7 +68,7 @@ fn probability(weights: &Logistic, signals: &Signals) -> f32 {
         + weights.coverage * signals.coverage
         + weights.chunks * size
         + maxsim;
-    1.0 / (1.0 + (-(weights.bias + sum)).exp())
+    sigmoid(weights.bias + sum)
 }
 
 /// How sure retrieval must be that the documents do not answer before it refuses.

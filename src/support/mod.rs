@@ -3,6 +3,7 @@
 pub mod bounded;
 pub mod disk;
 mod limits;
+pub mod logistic;
 pub mod mmap;
 pub mod proxy;
 pub mod random;

@@ -33,6 +33,14 @@ impl SplitMix64 {
     pub fn below(&mut self, n: usize) -> usize {
         (self.next() * n as f64) as usize
     }
+
+    /// Puts the first `count` places in random order, drawn from all (Fisher and Yates).
+    pub fn shuffle<T>(&mut self, items: &mut [T], count: usize) {
+        for at in 0..count.min(items.len()) {
+            let other = at + self.below(items.len() - at);
+            items.swap(at, other);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use crate::answer::Reason;
+use crate::answer::{LlmJudgement, Reason};
 use crate::documents::{Place, PlaceWords};
 use crate::generation::Written;
 use crate::generation::local::placement::gpu::{Gpu, gib};
@@ -180,6 +180,10 @@ impl Lang {
                 "   ⚠️  Chỉ mục chưa có gì; hãy thêm tài liệu bằng `rag-query index THƯ-MỤC`.",
                 "   ⚠️  The index is empty; add documents with `rag-query index FOLDER`.",
             ),
+            Reason::NotInPassages => self.pick(
+                "   ⚠️  Mô hình đã đọc các đoạn tìm thấy và cho rằng chúng không có lời đáp (`--force` để vẫn trả lời, `search` để xem chúng).",
+                "   ⚠️  The LLM read the passages and judges that they do not answer this (use `--force` to answer anyway, `search` to see them).",
+            ),
             _ => self.pick(
                 "   ⚠️  Tài liệu của bạn không có thông tin về câu hỏi này (`--force` để vẫn trả lời).",
                 "   ⚠️  Your documents say nothing about this (use `--force` to answer anyway).",
@@ -218,6 +222,22 @@ impl Lang {
                 "   ℹ️  {name} does not read the language of the passages; answering with sentences from them."
             ),
         }
+    }
+
+    pub(crate) fn judging(self) -> &'static str {
+        self.pick("   ⚖️  Đọc và xét các đoạn… ", "   ⚖️  Reading and judging the passages… ")
+    }
+
+    pub(crate) fn judged(self, judgement: &LlmJudgement, took: Duration) -> String {
+        let LlmJudgement { probability, refused_below, .. } = judgement;
+        let below = self.pick("từ chối dưới", "refused below");
+        format!(
+            "{} ({} {:.0} %, {below} {:.0} %)",
+            time(took),
+            self.pick("có lời đáp:", "answered:"),
+            100.0 * probability,
+            100.0 * refused_below
+        )
     }
 
     pub(crate) fn passages_dropped(self, count: usize) -> String {

@@ -22,14 +22,15 @@ fn shape(value: &Value) -> Value {
 fn answer_shape(llm: &Value, citation: &Value) -> Value {
     json!({
         "question": "string", "searched": null, "answered": "bool", "reason": llm["reason"],
-        "relevance": { "probability": "number", "gate": "string", "refused_below": null }, "mode": "string",
+        "relevance": { "probability": "number", "gate": "string", "refused_below": null, "llm": null },
+        "mode": "string",
         "answer": "string", "citations": [citation], "passages": [passage_shape()], "unsupported": [],
         "model": llm["model"],
         "placement": { "embedder": "string", "reranker": "string", "llm": llm["model"] },
         "timings_ms": {
             "rewrite": "number", "load_index": "number", "embed": "number", "search": "number",
             "rerank": "number", "load_llm": "number", "prefill": "number", "decode": "number",
-            "check": "number",
+            "judge": "number", "check": "number",
         },
         "tokens": { "prompt": "count", "generated": "count" },
     })

@@ -21,6 +21,7 @@ mod index_commands;
 mod indexing;
 mod json;
 #[cfg(target_os = "linux")]
+mod judging;
 mod laziness;
 #[cfg(all(feature = "milvus", unix))]
 mod milvus;

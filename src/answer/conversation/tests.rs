@@ -33,6 +33,7 @@ fn llm(loads: &Arc<AtomicUsize>) -> LazyGenerator {
         languages: None,
         max_passages: None,
         judges: true,
+        judge: None,
         source: LlmSource::Local(Box::new(LazyModel::new(load))),
     }
 }

@@ -12,6 +12,7 @@ use super::exit::Exit;
 use super::interrupt::{self, Interruptible};
 use super::setup::Setup;
 use crate::measure::eval::{self, Documents, Evaluator, Report};
+use crate::profile::Models;
 use crate::support::bounded;
 
 /// Size limit of a report in bytes; a question takes about 1 KB.
@@ -27,14 +28,17 @@ pub fn run(setup: &Setup, cli: &Cli, args: &EvalArgs) -> Result<Exit> {
 }
 
 fn measure(setup: &Setup, cli: &Cli, args: &EvalArgs, path: &Path) -> Result<Exit> {
-    ensure!(
-        !(args.with_llm && setup.global.extractive),
-        "`--with-llm` and `--extractive` contradict each other; drop one of them"
-    );
+    for (needs_llm, flag) in [(args.with_llm, "--with-llm"), (args.calibrate, "--calibrate")] {
+        ensure!(
+            !(needs_llm && setup.global.extractive),
+            "`{flag}` and `--extractive` contradict each other; drop one of them"
+        );
+    }
     let options = setup.answer_options(&cli.sampling)?;
     interrupt::install();
     let lang = setup.terminal.lang;
     let models = setup.models()?;
+    calibratable(&models, args)?;
     let (index, load_index) = setup.open_index(&models)?;
     let ledger = index.ledger()?;
     let documents = Documents::new(ledger.documents().keys().map(String::as_str));
@@ -46,6 +50,7 @@ fn measure(setup: &Setup, cli: &Cli, args: &EvalArgs, path: &Path) -> Result<Exi
         answerer: &models.answerer(index.as_ref(), options, load_index)?,
         top_k: setup.global.top_k,
         with_llm: args.with_llm,
+        calibrate: args.calibrate,
         candidates: args.candidates,
     };
     let busy = Interruptible::begin();
@@ -71,6 +76,7 @@ fn measure(setup: &Setup, cli: &Cli, args: &EvalArgs, path: &Path) -> Result<Exi
         stages: eval::stages(&asked),
         refusal: eval::refusals(&asked, models.relevance.map(|relevance| relevance.within.strict)),
         answers: eval::answers(&asked, &models.llm.name),
+        calibrated: eval::calibrate(&asked, &models.llm.name),
         per_question: eval::per_question(asked),
     };
     if setup.global.json {
@@ -79,6 +85,23 @@ fn measure(setup: &Setup, cli: &Cli, args: &EvalArgs, path: &Path) -> Result<Exi
         setup.terminal.print(&table::report(&report, lang))?;
     }
     Ok(Exit::Answered)
+}
+
+/// An LLM's own judgement can be calibrated only with some models.
+fn calibratable(models: &Models, args: &EvalArgs) -> Result<()> {
+    if !args.calibrate {
+        return Ok(());
+    }
+    ensure!(
+        models.llm.remote().is_none(),
+        "`--calibrate` reads the probabilities of tokens, which servers do not tell; use a local LLM"
+    );
+    ensure!(
+        models.relevance.is_some(),
+        "`--calibrate` weighs the LLM's word against retrieval's, and relevance is not calibrated for \
+         this profile's embedder; use the profile `default`, `cpu` or `demo`"
+    );
+    Ok(())
 }
 
 fn compare(setup: &Setup, a: &Path, b: &Path) -> Result<Exit> {

@@ -2,7 +2,10 @@
 
 use std::fmt::Write;
 
-use crate::measure::eval::{Answers, Comparison, Estimate, Outcome, Refusal, Report};
+use crate::measure::eval::{
+    Answers, Calibrated, Comparison, Estimate, MIN_QUESTIONS, Outcome, Refusal, Report,
+};
+use crate::models::catalogue::JudgeCalibration;
 use crate::terminal::Lang;
 
 /// Most points shown of the refusal curve.
@@ -37,7 +40,58 @@ pub fn report(report: &Report, lang: Lang) -> String {
     }
     lines.extend(report.refusal.iter().flat_map(|refusal| self::refusal(refusal, lang)));
     lines.extend(report.answers.iter().flat_map(|answers| self::answers(answers, lang)));
+    lines
+        .extend(report.calibrated.iter().flat_map(|calibrated| self::calibrated(calibrated, lang)));
     lines.join("\n") + "\n"
+}
+
+fn calibrated(calibrated: &Calibrated, lang: Lang) -> Vec<String> {
+    let Calibrated { model, answerable, unanswerable, .. } = calibrated;
+    let counts = match lang {
+        Lang::Vi => {
+            format!("{model} tự xét: {answerable} câu có lời đáp, {unanswerable} câu không có")
+        }
+        Lang::En => {
+            format!(
+                "{model} as a judge: {answerable} questions with an answer, {unanswerable} without"
+            )
+        }
+    };
+    let auroc = |auroc: Option<f64>| auroc.map_or("–".to_owned(), |auroc| format!("{auroc:.3}"));
+    let mut lines = vec![
+        String::new(),
+        counts,
+        format!(
+            "  AUROC: {} {}, LLM {}, {} {}",
+            lang.pick("tìm kiếm", "retrieval"),
+            auroc(calibrated.auroc_retrieval),
+            auroc(calibrated.auroc_llm),
+            lang.pick("cả hai", "both"),
+            auroc(calibrated.auroc_both)
+        ),
+    ];
+    let (Some(gate), Some(judge)) = (calibrated.gate, calibrated.judge) else {
+        lines.push(match lang {
+            Lang::Vi => format!("  Quá ít để hiệu chỉnh: cần {MIN_QUESTIONS} câu mỗi loại."),
+            Lang::En => format!("  Too few to calibrate: it takes {MIN_QUESTIONS} of each."),
+        });
+        return lines;
+    };
+    let JudgeCalibration { llm, retrieval, bias, refused_below } = judge;
+    lines.push(format!(
+        "  {}: {} {}, {} {}",
+        lang.pick("với câu chưa thấy", "on questions not fitted to"),
+        lang.pick("độ phủ", "recall"),
+        share(gate.recall),
+        lang.pick("từ chối nhầm", "false refusals"),
+        share(gate.false_refusals)
+    ));
+    lines.push(format!(
+        "  {}:\n  judge = {{ llm = {llm:.3}, retrieval = {retrieval:.3}, bias = {bias:.3}, refused_below = \
+         {refused_below:.3} }}",
+        lang.pick("cho mục của mô hình trong danh mục", "for the LLM's entry in the catalogue")
+    ));
+    lines
 }
 
 fn refusal(refusal: &Refusal, lang: Lang) -> Vec<String> {

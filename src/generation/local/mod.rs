@@ -9,6 +9,7 @@ mod candle_llama;
 pub(crate) mod checkpoint;
 #[cfg(test)]
 mod goldens;
+mod judging;
 #[cfg(test)]
 mod llama31_goldens;
 mod lookup;
@@ -30,6 +31,7 @@ use candle_core::Tensor;
 
 pub use checkpoint::files::LlmFiles;
 use checkpoint::files::Opened;
+pub use judging::Judged;
 use lookup::Lookup;
 use model::llama::{Cache, Llama};
 use placement::plan::Demand;
@@ -144,8 +146,9 @@ impl Llm {
     /// Logits of the token after `prompt`, `[vocabulary]`, with the prompt processed `chunk` tokens
     /// at a time. For tests and benches that compare devices; answers use [`Llm::generate`].
     pub fn logits(&self, prompt: &[u32], chunk: usize) -> Result<Vec<f32>> {
-        self.residence.lend(|Resident { model, cache }| {
-            cache.reset();
+        self.residence.lend(|resident| {
+            resident.reset();
+            let Resident { model, cache, .. } = resident;
             let mut logits = None;
             for tokens in prompt.chunks(chunk.max(1)) {
                 logits = Some(model.forward(tokens, cache)?);
@@ -183,7 +186,7 @@ impl Llm {
 
     fn write(
         &self,
-        Resident { model, cache }: &mut Resident,
+        resident: &mut Resident,
         prompt: &[u32],
         mut lookup: Option<Lookup>,
         options: &SamplingOptions,
@@ -200,8 +203,10 @@ impl Llm {
             stop: Stop::Interrupted,
         };
         let start = Instant::now();
-        let logits = self.read(model, cache, prompt, interrupted)?;
-        generation.prefill = start.elapsed();
+        let kept = resident.resume(prompt);
+        let Resident { model, cache, .. } = resident;
+        let logits = self.read(model, cache, &prompt[kept.tokens.len()..], interrupted)?;
+        generation.prefill = kept.prefill + start.elapsed();
         let Some(logits) = logits else { return Ok(generation) };
         let start = Instant::now();
         let mut sampler = Sampler::new(options);
@@ -245,7 +250,7 @@ impl Llm {
         Ok(generation)
     }
 
-    /// Reads a prompt, in place of what the cache had; returns the logits of the token after it,
+    /// Reads on in a prompt, after what the cache has of it; returns the logits of the token after it,
     /// `[vocabulary]`, or `None` if it was interrupted.
     fn read(
         &self,
@@ -254,7 +259,6 @@ impl Llm {
         prompt: &[u32],
         interrupted: &AtomicBool,
     ) -> Result<Option<Tensor>> {
-        cache.reset();
         let mut logits = None;
         for chunk in prompt.chunks(PREFILL_CHUNK) {
             if interrupted.load(Ordering::Relaxed) {

@@ -2,6 +2,7 @@
 //! some errors of a GPU leave no choice about.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
@@ -17,6 +18,16 @@ pub struct Resident {
     pub model: Llama,
     /// Its memory is allocated once, and used by one generation at a time.
     pub cache: Cache,
+    /// What the cache still holds for a generation that reads on from there.
+    pub kept: Kept,
+}
+
+/// The beginning of a prompt that has been read.
+#[derive(Default)]
+pub struct Kept {
+    pub tokens: Vec<u32>,
+    /// Time that it took to read.
+    pub prefill: Duration,
 }
 
 impl Resident {
@@ -40,7 +51,7 @@ impl Resident {
                 "a tensor is not on {}",
                 gpu::name(&device)
             );
-            Ok(Self { model, cache })
+            Ok(Self { model, cache, kept: Kept::default() })
         };
         load().map_err(|error| {
             // Complete the freeing of what was already loaded, so that the error reports accurate
@@ -48,6 +59,23 @@ impl Resident {
             let _ = placement.finish(&device);
             placement.explain(error, Moment::Loading)
         })
+    }
+
+    /// Drops all that the cache holds.
+    pub fn reset(&mut self) {
+        self.cache.reset();
+        self.kept = Kept::default();
+    }
+
+    /// Readies the cache for `prompt`: what it keeps of this very prompt stays, and is returned;
+    /// everything else goes.
+    pub fn resume(&mut self, prompt: &[u32]) -> Kept {
+        let mut kept = std::mem::take(&mut self.kept);
+        if kept.tokens.len() >= prompt.len() || !prompt.starts_with(&kept.tokens) {
+            kept = Kept::default();
+        }
+        self.cache.rewind(kept.tokens.len());
+        kept
     }
 }
 

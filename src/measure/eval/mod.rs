@@ -5,6 +5,7 @@
 
 mod answers;
 mod bootstrap;
+mod calibration;
 mod compare;
 mod documents;
 mod metrics;
@@ -19,6 +20,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 pub use bootstrap::Estimate;
+pub use calibration::{Calibrated, MIN_QUESTIONS, calibrate};
 pub use compare::{Comparison, compare};
 pub use documents::Documents;
 pub use metrics::Measures;
@@ -26,9 +28,9 @@ pub use questions::{Question, read};
 pub use refusal::{Outcome, Refusal};
 pub use report::{Answers, QuestionScores, Report, STAGES, Stage};
 
-use crate::answer::{Answerer, Conversation, Event, Mode};
+use crate::answer::{Answerer, Conversation, Event, Mode, Reason};
 use crate::measure::median;
-use crate::retrieval::{Candidate, Ranking, Stages};
+use crate::retrieval::{Candidate, Gate, Ranking, Stages};
 use crate::support::random::SplitMix64;
 use crate::text::language::Language;
 use bootstrap::estimate;
@@ -47,9 +49,17 @@ pub struct Asked {
 /// What the summary of all answers needs from one answer.
 struct AnswerFacts {
     answered: bool,
+    reason: Option<Reason>,
     cites: bool,
     generated: bool,
     ms: f64,
+}
+
+#[cfg(test)]
+impl Asked {
+    fn of(scores: QuestionScores) -> Self {
+        Self { scores, times: BTreeMap::new(), answer: None }
+    }
 }
 
 pub struct Evaluator<'a> {
@@ -58,6 +68,8 @@ pub struct Evaluator<'a> {
     pub top_k: usize,
     /// Whether to generate answers and score them.
     pub with_llm: bool,
+    /// Whether to ask the LLM if the passages answer.
+    pub calibrate: bool,
     /// Whether to keep the scores of all candidates.
     pub candidates: bool,
 }
@@ -73,7 +85,14 @@ impl Evaluator<'_> {
                 scores.insert(stage.to_owned(), measure(&ranking.documents, &question.relevant));
             }
         }
-        let gate = self.answerer.gate_of(&question.text, &stages.retrieval);
+        let retrieval = &stages.retrieval;
+        let relevance = retrieval.relevance;
+        let gate = self.answerer.gate_of(&question.text, retrieval);
+        // Of what the careful gate refuses, no LLM reads anything.
+        let judged = match self.calibrate && !relevance.is_refused_by(Gate::Careful) {
+            true => self.answerer.log_odds(&question.text, retrieval, interrupted)?,
+            false => None,
+        };
         let (answer, facts) = match self.with_llm {
             true => Some(self.answer(question, interrupted)?).unzip(),
             false => (None, None),
@@ -81,10 +100,14 @@ impl Evaluator<'_> {
         let scores = QuestionScores {
             id: question.id.clone(),
             answerable: question.answerable,
-            relevance: stages.retrieval.relevance.probability,
-            signals: Some(stages.retrieval.relevance.signals),
-            thresholds: stages.retrieval.relevance.thresholds,
-            refused: self.answerer.refuses(&stages.retrieval, gate).is_some(),
+            relevance: relevance.probability,
+            signals: Some(relevance.signals),
+            thresholds: relevance.thresholds,
+            judged,
+            refused: facts
+                .as_ref()
+                .is_some_and(|facts: &AnswerFacts| facts.reason == Some(Reason::NotInPassages))
+                || self.answerer.refuses(retrieval, gate).is_some(),
             scores,
             answer,
             candidates: candidates(&stages, question),
@@ -117,7 +140,8 @@ impl Evaluator<'_> {
             text: answer.answer,
         };
         let generated = answer.mode == Mode::Generative;
-        Ok((scores, AnswerFacts { answered: answer.answered, cites, generated, ms }))
+        let (answered, reason) = (answer.answered, answer.reason);
+        Ok((scores, AnswerFacts { answered, reason, cites, generated, ms }))
     }
 }
 
@@ -212,12 +236,7 @@ pub fn per_question(asked: Vec<Asked>) -> Vec<QuestionScores> {
 /// `count` of the questions: the first, or a random sample with a fixed seed.
 pub fn some(mut questions: Vec<Question>, count: usize, at_random: bool) -> Vec<Question> {
     if at_random {
-        let mut random = SplitMix64::new(1);
-        // A partial Fisher–Yates shuffle.
-        for i in 0..count.min(questions.len()) {
-            let other = i + random.below(questions.len() - i);
-            questions.swap(i, other);
-        }
+        SplitMix64::new(1).shuffle(&mut questions, count);
     }
     questions.truncate(count);
     questions

@@ -75,6 +75,7 @@ pub fn refusal(cases: &[Case], threshold: Option<f32>) -> Refusal {
             outcome(cases, |case| case.thresholds.is_some_and(|gates| case.relevance < of(gates)))
         })
     };
+    let values: Vec<_> = cases.iter().map(|case| (case.relevance, case.answerable)).collect();
     let mut thresholds: Vec<f32> = cases.iter().map(|case| case.relevance).collect();
     thresholds.sort_by(f32::total_cmp);
     thresholds.dedup();
@@ -98,35 +99,47 @@ pub fn refusal(cases: &[Case], threshold: Option<f32>) -> Refusal {
         false_refusals,
         strict: gate(|gates| gates.strict),
         careful: gate(|gates| gates.careful),
-        auroc: auroc(cases),
+        auroc: auroc(&values),
         curve,
     }
 }
 
 fn outcome(cases: &[Case], refused: impl Fn(&Case) -> bool) -> Outcome {
-    let count = |matches: &dyn Fn(&Case) -> bool| cases.iter().filter(|case| matches(case)).count();
-    let right = count(&|case| refused(case) && !case.answerable);
-    let wrong = count(&|case| refused(case) && case.answerable);
+    outcome_of(cases.iter().map(|case| (case.answerable, refused(case))))
+}
+
+/// Scores outcomes, each given as whether the question is answerable and whether it was refused.
+pub fn outcome_of(outcomes: impl Iterator<Item = (bool, bool)>) -> Outcome {
+    let [mut answerable, mut unanswerable, mut right, mut wrong] = [0usize; 4];
+    for (is_answerable, refused) in outcomes {
+        let (all, refusals) = match is_answerable {
+            true => (&mut answerable, &mut wrong),
+            false => (&mut unanswerable, &mut right),
+        };
+        *all += 1;
+        *refusals += usize::from(refused);
+    }
     let share = |some: usize, of: usize| (of > 0).then(|| some as f64 / of as f64);
     Outcome {
         precision: share(right, right + wrong),
-        recall: share(right, count(&|case| !case.answerable)),
-        false_refusals: share(wrong, count(&|case| case.answerable)),
+        recall: share(right, unanswerable),
+        false_refusals: share(wrong, answerable),
     }
 }
 
-/// The Mann–Whitney U statistic divided by the number of pairs; ties count half.
-fn auroc(cases: &[Case]) -> Option<f64> {
-    let mut sorted: Vec<&Case> = cases.iter().collect();
-    sorted.sort_by(|a, b| a.relevance.total_cmp(&b.relevance));
+/// How often an answerable question has a higher value than another: the Mann–Whitney U statistic
+/// divided by the number of pairs; ties count half.
+pub fn auroc(values: &[(f32, bool)]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (mut below, mut won) = (0.0, 0.0);
-    for tied in sorted.chunk_by(|a, b| a.relevance.total_cmp(&b.relevance).is_eq()) {
-        let answerable = tied.iter().filter(|case| case.answerable).count() as f64;
+    for tied in sorted.chunk_by(|a, b| a.0.total_cmp(&b.0).is_eq()) {
+        let answerable = tied.iter().filter(|(_, answerable)| *answerable).count() as f64;
         let others = tied.len() as f64 - answerable;
         won += answerable * (below + others / 2.0);
         below += others;
     }
-    let pairs = (cases.len() as f64 - below) * below;
+    let pairs = (values.len() as f64 - below) * below;
     (pairs > 0.0).then(|| won / pairs)
 }
 
@@ -166,8 +179,8 @@ mod tests {
 
     #[test]
     fn ties_count_half_and_one_kind_alone_says_nothing() {
-        assert_eq!(auroc(&cases(&[(true, 1.0), (false, 1.0)])), Some(0.5));
-        assert_eq!(auroc(&cases(&[(true, 1.0)])), None);
+        assert_eq!(auroc(&[(1.0, true), (1.0, false)]), Some(0.5));
+        assert_eq!(auroc(&[(1.0, true)]), None);
         assert_eq!(refusal(&[], None).curve, []);
     }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answers::Likeness;
 use super::bootstrap::Estimate;
+use super::calibration::Calibrated;
 use super::metrics::Measures;
 use super::refusal::Refusal;
 use crate::retrieval::{Signals, Thresholds};
@@ -26,6 +27,9 @@ pub struct Report {
     pub refusal: Option<Refusal>,
     /// Absent without `--with-llm`.
     pub answers: Option<Answers>,
+    /// Absent without `--calibrate`.
+    #[serde(default)]
+    pub calibrated: Option<Calibrated>,
     pub per_question: Vec<QuestionScores>,
 }
 
@@ -68,7 +72,7 @@ pub struct Answers {
     pub median_ms: f64,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct QuestionScores {
     pub id: String,
     /// Whether the documents answer it.
@@ -81,6 +85,9 @@ pub struct QuestionScores {
     /// The thresholds of both gates; absent without a calibration, and in reports of older versions.
     #[serde(default)]
     pub thresholds: Option<Thresholds>,
+    /// The LLM's ln P(yes) − ln P(no) that the passages answer; absent if it was not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged: Option<f32>,
     pub refused: bool,
     /// By stage; empty if the question does not name its relevant documents.
     pub scores: BTreeMap<String, Measures<f64>>,

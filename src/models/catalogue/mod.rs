@@ -25,8 +25,8 @@ use parse::{Parsed, RawProfile, parse};
 pub use role::Role;
 pub use source::{ModelSource, Package, RequiredFile};
 pub use spec::{
-    Calibration, EmbedderSpec, LlmFormat, LlmSpec, Logistic, ModelSpec, Pooling, Precision,
-    RerankerSpec, SupportThresholds,
+    Calibration, EmbedderSpec, JudgeCalibration, LlmFormat, LlmSpec, Logistic, ModelSpec, Pooling,
+    Precision, RerankerSpec, SupportThresholds,
 };
 
 const BUILT_IN: &str = include_str!("../../../models/catalogue.toml");

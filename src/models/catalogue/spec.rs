@@ -148,6 +148,24 @@ pub struct LlmSpec {
     /// what is hopeless.
     #[serde(default = "capable")]
     pub judges: bool,
+    /// Calibration of its own word on whether the passages answer; it is not asked if absent.
+    #[serde(default)]
+    pub judge: Option<JudgeCalibration>,
+}
+
+/// Weights of a logistic regression over what retrieval and the LLM itself say, and the threshold of
+/// its gate. `rag-query eval --calibrate` fits them.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct JudgeCalibration {
+    /// Weight of the LLM's ln P(yes) − ln P(no).
+    pub llm: f32,
+    /// Weight of the logit of retrieval's probability.
+    pub retrieval: f32,
+    /// Intercept.
+    pub bias: f32,
+    /// Questions with a lower probability are refused.
+    pub refused_below: f32,
 }
 
 /// What an LLM is taken to be unless our own trials showed otherwise.

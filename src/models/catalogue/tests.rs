@@ -17,7 +17,7 @@ fn message(text: &str) -> String {
 fn every_built_in_profile_resolves() {
     let catalogue = Catalogue::load(None).unwrap();
     let names: Vec<_> = catalogue.profile_names().collect();
-    assert_eq!(names, ["cpu", "default", "demo", "quality"]);
+    assert_eq!(names, ["cpu", "default", "demo", "quality", "vi"]);
     for name in names {
         catalogue.profile(name).unwrap();
     }
@@ -44,7 +44,7 @@ fn an_unknown_profile_lists_the_known_ones() {
     let error = Catalogue::load(None).unwrap().profile("fast").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "there is no profile `fast`; choose one of: cpu, default, demo, quality"
+        "there is no profile `fast`; choose one of: cpu, default, demo, quality, vi"
     );
 }
 

@@ -164,6 +164,23 @@ impl LlmTokenizer {
         self.special.iter().find(|(text, _)| text == token).map(|&(_, id)| id)
     }
 
+    /// The first tokens of `word` in all its spellings: in lower case, with a capital, in capitals,
+    /// and each after a space. `word` is in lower case.
+    pub fn beginnings(&self, word: &str) -> Result<Vec<u32>> {
+        let capitals = word.to_uppercase();
+        let rest = word.chars().next().map_or(0, char::len_utf8);
+        let capital: String = capitals.chars().take(1).chain(word[rest..].chars()).collect();
+        let mut first = Vec::new();
+        for spelling in [word, &capital, &capitals] {
+            for text in [spelling.to_owned(), format!(" {spelling}")] {
+                first.extend(self.encode(&[Piece::Text(text)])?.first());
+            }
+        }
+        first.sort_unstable();
+        first.dedup();
+        Ok(first)
+    }
+
     /// Text of a token.
     pub fn token(&self, id: u32) -> Option<String> {
         self.engine.token(id)
