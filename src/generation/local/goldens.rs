@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use candle_core::Device;
+use candle_core::{DType, Device};
 use serde::Deserialize;
 
 use super::checkpoint::Checkpoint;
@@ -139,13 +139,13 @@ fn requantize(from: &Path, to: &Path) {
     let tensors: Vec<QTensor> = names
         .iter()
         .map(|name| {
-            let tensor = gguf.tensor(name, &Device::Cpu).unwrap();
+            let tensor = gguf.view(name).unwrap().values().unwrap();
             let dtype = match name.as_str() {
-                _ if tensor.rank() == 1 => return tensor,
+                _ if tensor.rank() == 1 => GgmlDType::F32,
                 name if name.contains("attn_v") || name.contains("ffn_down") => GgmlDType::Q6K,
                 _ => GgmlDType::Q4K,
             };
-            QTensor::quantize(&tensor.dequantize(&Device::Cpu).unwrap(), dtype).unwrap()
+            QTensor::quantize(&tensor, dtype).unwrap()
         })
         .collect();
     let metadata = gguf.all_metadata();
@@ -272,8 +272,8 @@ fn without_the_frequency_factors_the_logits_are_wrong() {
     let config = LlamaConfig::from_gguf(file.metadata(), file.vocabulary().unwrap()).unwrap();
     file.forget("rope_freqs.weight");
     let checkpoint = Checkpoint::Gguf(file);
-    let loader = checkpoint.loader(&Device::Cpu).unwrap();
-    let model = Llama::load(&loader, config, 1024, candle_core::DType::F32).unwrap();
+    let loader = checkpoint.loader(&Device::Cpu, DType::F32).unwrap();
+    let model = Llama::load(&loader, config, 1024, DType::F32).unwrap();
     let difference = largest_difference(&model, &golden.logits, &golden.prompt_ids, 512);
     assert!(difference > 100.0 * TOLERANCE, "only off by {difference}");
 }

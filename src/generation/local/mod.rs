@@ -101,7 +101,7 @@ impl Llm {
         let Opened { checkpoint, config, tokenizer, template, end_of_text } =
             checkpoint::files::open(files)?;
         let context = context.min(config.context);
-        let demand = Demand::new(&checkpoint, &config, device)?;
+        let demand = Demand::new(&checkpoint, &config, device);
         let placement = Placement::find(gpu::driver(), device, demand, context)?;
         let residence = Residence::new(files, &checkpoint, config, context, placement)?;
         let placed =
@@ -113,7 +113,7 @@ impl Llm {
     /// weights.
     pub fn outlook(files: &LlmFiles, device: DeviceChoice, context: usize) -> Result<Outlook> {
         let Opened { checkpoint, config, .. } = checkpoint::files::open(files)?;
-        let demand = Demand::new(&checkpoint, &config, device)?;
+        let demand = Demand::new(&checkpoint, &config, device);
         Ok(placement::outlook(gpu::driver(), device, demand, context.min(config.context)))
     }
 

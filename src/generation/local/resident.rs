@@ -41,8 +41,9 @@ impl Resident {
         let types = checkpoint.quantizations();
         let device = placement.open(&types, checkpoint.dtype(placement.is_on_gpu()))?;
         let load = || -> Result<Self> {
-            let cache_dtype = checkpoint.cache_dtype(device.is_cuda());
-            let loader = checkpoint.loader(&device)?;
+            let on_gpu = device.is_cuda();
+            let cache_dtype = checkpoint.cache_dtype(on_gpu);
+            let loader = checkpoint.loader(&device, checkpoint.dtype(on_gpu))?;
             let model = Llama::load(&loader, config, context, cache_dtype)?;
             let cache = model.cache(context)?;
             placement.finish(&device)?;

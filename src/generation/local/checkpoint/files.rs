@@ -7,9 +7,8 @@ use anyhow::{Context, Result, bail, ensure};
 use candle_core::quantized::gguf_file::Value;
 use serde::Deserialize;
 
-use super::Checkpoint;
 use super::gguf::{BETTER_FILE, Gguf, integer};
-use super::{inventory, shards};
+use super::{Checkpoint, Safetensors, inventory, shards};
 use crate::generation::local::model::config::LlamaConfig;
 use crate::generation::local::tokenizer::LlmTokenizer;
 use crate::generation::local::tokenizer::chat::ChatTemplate;
@@ -108,7 +107,10 @@ pub fn open(files: &LlmFiles) -> Result<Opened> {
                 Some(index) => shards::named_by(index, weights)?,
                 None => weights.clone(),
             };
-            inventory::check_safetensors(&weights, &config).with_context(|| {
+            let opened = Safetensors::open(&weights).and_then(|safetensors| {
+                inventory::check_safetensors(&safetensors, &config).map(|()| safetensors)
+            });
+            let safetensors = opened.with_context(|| {
                 let folder = tokenizer_config.parent().unwrap_or(tokenizer_config);
                 format!("cannot use the model in {}", folder.display())
             })?;
@@ -121,7 +123,7 @@ pub fn open(files: &LlmFiles) -> Result<Opened> {
             }
             check_end(&end_of_text, &config)
                 .with_context(|| format!("cannot use {}", tokenizer_config.display()))?;
-            let checkpoint = Checkpoint::Safetensors(weights);
+            let checkpoint = Checkpoint::Safetensors(safetensors);
             Ok(Opened { checkpoint, config, tokenizer, template, end_of_text })
         }
     }

@@ -1,13 +1,12 @@
 //! Compares a checkpoint's tensors with those of its architecture before any is loaded.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
 use super::gguf::{BETTER_FILE, Gguf};
 use super::names::{Name, Part};
-use super::shards;
+use super::safetensors::Safetensors;
 use crate::generation::local::model::config::{LlamaConfig, RopeScaling};
 
 /// Divisors of the RoPE frequencies in a GGUF file, `[rotated / 2]`: of Llama 3.1, and of Phi for
@@ -34,10 +33,11 @@ pub fn check_gguf(gguf: &Gguf, config: &LlamaConfig) -> Result<()> {
     nothing_else(found, config, BETTER_FILE)
 }
 
-/// Same as [`check_gguf`] for safetensors files; reads only their headers.
-pub fn check_safetensors(files: &[PathBuf], config: &LlamaConfig) -> Result<()> {
+/// Same as [`check_gguf`] for safetensors files.
+pub fn check_safetensors(safetensors: &Safetensors, config: &LlamaConfig) -> Result<()> {
     const NEXT: &str = "download the whole model again";
-    let mut found = shards::shapes(files)?;
+    let mut found: HashMap<String, Vec<usize>> =
+        safetensors.contents().map(|(name, _, shape)| (name.to_owned(), shape.to_vec())).collect();
     take(&mut found, config, Name::hugging_face, config.tied, NEXT)?;
     // Old checkpoints store the frequencies, although they follow from the configuration.
     found.retain(|name, _| !name.ends_with(".rotary_emb.inv_freq"));

@@ -1,12 +1,12 @@
-//! The safetensors files of a Hugging Face folder: their headers, and a sharded model's index.
+//! The index of a model in several safetensors files.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use crate::models::{json, safetensors};
+use crate::models::json;
 
 /// `model.safetensors.index.json`
 #[derive(Deserialize)]
@@ -56,32 +56,4 @@ pub fn named_by(index: &Path, files: &[PathBuf]) -> Result<Vec<PathBuf>> {
         );
     }
     Ok(shards)
-}
-
-/// Names and shapes of all tensors, read from the headers.
-///
-/// # Errors
-/// Fails if a file is damaged, or if a tensor is duplicated or has an unsupported type.
-pub fn shapes(files: &[PathBuf]) -> Result<HashMap<String, Vec<usize>>> {
-    let mut shapes = HashMap::new();
-    for path in files {
-        let tensors = safetensors::open(path)?;
-        for (name, tensor) in tensors.tensors() {
-            let dtype = format!("{:?}", tensor.dtype());
-            if !["F32", "F16", "BF16"].contains(&dtype.as_str()) {
-                bail!(
-                    "tensor {name} in {} has the type {dtype}, which this program cannot compute \
-                     with; download the bf16 weights of the same model, or a GGUF file of it",
-                    path.display()
-                );
-            }
-            if shapes.insert(name.clone(), tensor.shape().to_vec()).is_some() {
-                bail!(
-                    "tensor {name} is in two of the safetensors files, also in {}",
-                    path.display()
-                );
-            }
-        }
-    }
-    Ok(shapes)
 }

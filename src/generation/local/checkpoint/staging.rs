@@ -13,7 +13,7 @@ use candle_core::quantized::GgmlDType;
 use candle_core::quantized::cuda::QCudaStorage;
 use candle_core::{DType, Device, Storage, Tensor};
 
-use super::gguf::TensorView;
+use super::view::TensorView;
 use crate::compute::pool::parallel_for_chunks;
 
 /// Bytes of a buffer: a copy of this size runs at the full speed of any bus.
@@ -55,30 +55,23 @@ impl Staging {
         count: usize,
     ) -> Result<QCudaStorage> {
         let storage = QCudaStorage::zeros(device, count, dtype)?;
-        let mut start = storage.device_ptr()? as u64;
-        let bytes: usize = parts.iter().map(|part| part.data.len()).sum();
-        anyhow::ensure!(
-            bytes == count / dtype.block_size() * dtype.type_size(),
-            "{bytes} bytes are no {count} values of type {dtype:?}"
-        );
-        for part in parts {
-            // SAFETY: the parts together are as long as the allocation.
-            unsafe { self.copy(part, start) }.w()?;
-            start += part.data.len() as u64;
-        }
+        let start = storage.device_ptr()? as u64;
+        // SAFETY: the matrix has as many bytes, and padding behind them.
+        unsafe { self.fill(parts, start, count / dtype.block_size() * dtype.type_size())? };
         Ok(storage)
     }
 
-    /// A tensor of a type that it has in the file.
-    pub fn tensor(&self, device: &Device, part: &TensorView, dtype: DType) -> Result<Tensor> {
-        let count: usize = part.shape.iter().product();
-        anyhow::ensure!(
-            part.data.len() == count * dtype.size_in_bytes(),
-            "{} bytes are no {count} values of type {dtype:?}",
-            part.data.len()
-        );
+    /// Allocates a matrix of `shape`, of the type that its parts have in the file, and fills it with
+    /// them one behind the other.
+    pub fn tensor(
+        &self,
+        device: &Device,
+        parts: &[TensorView],
+        shape: (usize, usize),
+        dtype: DType,
+    ) -> Result<Tensor> {
         // SAFETY: all of it is written before it is read, on the same stream.
-        let tensor = unsafe { Tensor::empty(part.shape.as_slice(), dtype, device)? };
+        let tensor = unsafe { Tensor::empty(shape, dtype, device)? };
         let start = {
             let (storage, _) = tensor.storage_and_layout();
             let Storage::Cuda(storage) = &*storage else { anyhow::bail!("it is not on a GPU") };
@@ -89,9 +82,25 @@ impl Staging {
                 _ => anyhow::bail!("weights of type {dtype:?} cannot be loaded"),
             }
         };
-        // SAFETY: the tensor has as many bytes as the part, as checked.
-        unsafe { self.copy(part, start) }.w()?;
+        let count = shape.0 * shape.1;
+        // SAFETY: the tensor has as many bytes.
+        unsafe { self.fill(parts, start, count * dtype.size_in_bytes())? };
         Ok(tensor)
+    }
+
+    /// Copies tensors to an address on the GPU, one behind the other.
+    ///
+    /// # Safety
+    /// `bytes` bytes belong to that address, and are used by nothing but this stream.
+    unsafe fn fill(&self, parts: &[TensorView], mut to: u64, bytes: usize) -> Result<()> {
+        let all: usize = parts.iter().map(|part| part.data.len()).sum();
+        anyhow::ensure!(all == bytes, "there are {all} bytes for a matrix of {bytes}");
+        for part in parts {
+            // SAFETY: the parts together are as long as the memory, as checked.
+            unsafe { self.copy(part, to) }.w()?;
+            to += part.data.len() as u64;
+        }
+        Ok(())
     }
 
     /// Copies a tensor to an address on the GPU.

@@ -4,13 +4,13 @@
 //! reads one, the thread pool fills the other from the file. Matrices that belong together are
 //! written one behind the other on the GPU, and nothing is put together on the host.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use candle_core::{DType, Device, Tensor};
 
-use super::gguf::TensorView;
 #[cfg(feature = "cuda")]
 use super::staging::Staging;
+use super::view::TensorView;
 
 /// A device, and how weights get there.
 pub struct Upload {
@@ -51,30 +51,24 @@ impl Upload {
         Ok(QTensor::new(QStorage::from_data(bytes.into(), &self.device, dtype)?, shape)?)
     }
 
-    /// One matrix of `shape` from several unquantized ones, as a tensor of `dtype`.
+    /// One matrix of `shape` from several of the same type that are not quantized, one above the
+    /// other, as a tensor of `dtype`.
     pub fn whole(
         &self,
         parts: &[TensorView],
         shape: (usize, usize),
         dtype: DType,
     ) -> Result<Tensor> {
-        let mut tensors = Vec::new();
-        for part in parts {
-            let stored = match part.dtype {
-                GgmlDType::F16 => DType::F16,
-                GgmlDType::BF16 => DType::BF16,
-                _ => DType::F32,
-            };
-            #[cfg(feature = "cuda")]
-            if let (Some(staging), Device::Cuda(_)) = (&self.staging, &self.device) {
-                let tensor = staging.tensor(&self.device, part, stored)?;
-                tensors.push(tensor.to_dtype(dtype)?);
-                continue;
-            }
-            let tensor = Tensor::from_raw_buffer(&part.data, stored, &part.shape, &self.device)?;
-            tensors.push(tensor.to_dtype(dtype)?);
+        let stored = parts.first().and_then(TensorView::number).context("no numbers to load")?;
+        #[cfg(feature = "cuda")]
+        if let Some(staging) = &self.staging {
+            return Ok(staging.tensor(&self.device, parts, shape, stored)?.to_dtype(dtype)?);
         }
-        Ok(match tensors.as_slice() {
+        let each = parts.iter().map(|part| {
+            Tensor::from_raw_buffer(&part.data, stored, &part.shape, &self.device)?.to_dtype(dtype)
+        });
+        let each: Vec<Tensor> = each.collect::<candle_core::Result<_>>()?;
+        Ok(match each.as_slice() {
             [one] => one.reshape(shape)?,
             several => Tensor::cat(several, 0)?.reshape(shape)?,
         })

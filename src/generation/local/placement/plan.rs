@@ -1,7 +1,5 @@
 //! Estimates a model's memory use before any of it is allocated.
 
-use anyhow::Result;
-
 use super::device::DeviceChoice;
 use crate::compute::cuda;
 use crate::generation::local::PREFILL_CHUNK;
@@ -77,19 +75,15 @@ pub struct Demand {
 
 impl Demand {
     /// The demand of a model on a GPU or on the CPU.
-    pub fn new(
-        checkpoint: &Checkpoint,
-        config: &LlamaConfig,
-        device: DeviceChoice,
-    ) -> Result<Self> {
+    pub fn new(checkpoint: &Checkpoint, config: &LlamaConfig, device: DeviceChoice) -> Self {
         let on_gpu = matches!(device, DeviceChoice::Cuda(_));
-        let (weights, widened) = checkpoint.weight_bytes(on_gpu)?;
+        let (weights, widened) = checkpoint.weight_bytes(config, on_gpu);
         let (dtype, cached) = (checkpoint.dtype(on_gpu), checkpoint.cache_dtype(on_gpu));
         let scores = !on_gpu
             || config.needs_candle_attention()
             || !cuda::prefills(config.head_dim, dtype, cached);
         let mixed = checkpoint.has_whole_matrices() && checkpoint.is_quantized();
-        Ok(Self {
+        Self {
             config: config.clone(),
             weights,
             widened,
@@ -101,7 +95,7 @@ impl Demand {
             converted: if mixed { size_of::<u16>() } else { 0 },
             wide_rows: if checkpoint.joins_gate_and_up(config.layers) { 3 } else { 4 },
             margin: if on_gpu { GPU_MARGIN } else { 0 },
-        })
+        }
     }
 
     /// The plan for a context of `context` tokens.
@@ -282,7 +276,7 @@ mod tests {
     fn goldens(model: &str, device: DeviceChoice) -> Demand {
         let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/tiny-llama");
         let opened = files::open(&LlmFiles::at(&tiny.join(model)).unwrap()).unwrap();
-        Demand::new(&opened.checkpoint, &opened.config, device).unwrap()
+        Demand::new(&opened.checkpoint, &opened.config, device)
     }
 
     #[test]
@@ -304,11 +298,13 @@ mod tests {
         for model in ["model.gguf", ""] {
             let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/tiny-llama");
             let opened = files::open(&LlmFiles::at(&tiny.join(model)).unwrap()).unwrap();
-            let loader = opened.checkpoint.loader(&candle_core::Device::Cpu).unwrap();
+            let loader = opened
+                .checkpoint
+                .loader(&candle_core::Device::Cpu, candle_core::DType::F32)
+                .unwrap();
             let dtype = opened.checkpoint.cache_dtype(false);
             let model = Llama::load(&loader, opened.config.clone(), 64, dtype).unwrap();
-            let demand =
-                Demand::new(&opened.checkpoint, &opened.config, DeviceChoice::Cpu).unwrap();
+            let demand = Demand::new(&opened.checkpoint, &opened.config, DeviceChoice::Cpu);
             assert_eq!(model.cache(64).unwrap().bytes(), demand.plan(64).kv_cache);
         }
     }

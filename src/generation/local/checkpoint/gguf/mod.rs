@@ -6,20 +6,18 @@ mod header;
 mod texts;
 mod types;
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
-use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use candle_core::Device;
+use candle_core::quantized::GgmlDType;
 use candle_core::quantized::gguf_file::Value;
-use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use memmap2::Mmap;
 
 use crate::generation::local::checkpoint::names::Name;
+use crate::generation::local::checkpoint::view::{Mapped, TensorView};
 use crate::support::mmap;
 use header::{Header, TensorInfo};
 pub use texts::Texts;
@@ -38,74 +36,6 @@ pub fn integer(value: &Value) -> Option<u64> {
         Value::I32(n) => n.try_into().ok(),
         Value::I64(n) => n.try_into().ok(),
         _ => None,
-    }
-}
-
-/// A byte range of a mapped file, which it keeps mapped.
-#[derive(Debug, Clone)]
-pub struct Mapped {
-    map: Arc<Mmap>,
-    range: Range<usize>,
-}
-
-impl Mapped {
-    #[cfg(test)]
-    pub fn from_bytes(bytes: &[u8]) -> Self {
-        let mut map = memmap2::MmapMut::map_anon(bytes.len()).unwrap();
-        map.copy_from_slice(bytes);
-        Self { map: Arc::new(map.make_read_only().unwrap()), range: 0..bytes.len() }
-    }
-}
-
-#[cfg(feature = "cuda")]
-impl Mapped {
-    /// Announces that all of it will be read.
-    pub fn will_need(&self) {
-        mmap::will_need(&self.map, self.range.clone());
-    }
-
-    /// Gives its pages back, once all of it was read.
-    pub fn release(&self) {
-        mmap::release(&self.map, self.range.clone());
-    }
-}
-
-impl AsRef<[u8]> for Mapped {
-    fn as_ref(&self) -> &[u8] {
-        self
-    }
-}
-
-impl Deref for Mapped {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.map[self.range.clone()]
-    }
-}
-
-/// A tensor as stored in the file.
-#[derive(Debug, Clone)]
-pub struct TensorView {
-    /// Block type.
-    pub dtype: GgmlDType,
-    /// Rows first.
-    pub shape: Vec<usize>,
-    /// Its blocks, row by row.
-    pub data: Mapped,
-}
-
-impl TensorView {
-    /// Some rows of a matrix.
-    pub fn rows(&self, rows: Range<usize>) -> Self {
-        let row_bytes = self.data.len() / self.shape[0];
-        let start = self.data.range.start;
-        let range = start + rows.start * row_bytes..start + rows.end * row_bytes;
-        Self {
-            dtype: self.dtype,
-            shape: [&[rows.len()], &self.shape[1..]].concat(),
-            data: Mapped { map: Arc::clone(&self.data.map), range },
-        }
     }
 }
 
@@ -248,15 +178,8 @@ impl Gguf {
     /// A tensor as stored in the file; copies nothing.
     pub fn view(&self, name: &str) -> Result<TensorView> {
         let (map, info) = self.tensors.get(name).with_context(|| self.lacks(name))?;
-        let data = Mapped { map: Arc::clone(map), range: info.range.clone() };
+        let data = Mapped::new(map, info.range.clone());
         Ok(TensorView { dtype: info.dtype, shape: info.shape.clone(), data })
-    }
-
-    /// Loads a tensor onto a device, as it is stored.
-    pub fn tensor(&self, name: &str, device: &Device) -> Result<QTensor> {
-        let TensorView { dtype, shape, data } = self.view(name)?;
-        let storage = QStorage::from_data(Cow::Borrowed(&data), device, dtype)?;
-        Ok(QTensor::new(storage, shape)?)
     }
 
     /// Total size of all tensors in bytes.
