@@ -284,8 +284,12 @@ impl LlmRequest {
             Some(path) => LlmFiles::at(path)?,
             None => llm_files(&self.locate(store)?, self.format)?,
         };
-        Llm::load(&files, self.device, self.context)
-            .with_context(|| format!("cannot load the LLM {}", self.name))
+        let llm = Llm::load(&files, self.device, self.context)
+            .with_context(|| format!("cannot load the LLM {}", self.name))?;
+        Ok(match self.path {
+            Some(_) => llm,
+            None => llm.stopping_at(&self.entry.llm()?.stop),
+        })
     }
 
     /// The files of the catalogue's LLM. They are downloaded if the GPU has room for the weights alone:

@@ -99,6 +99,7 @@ impl<'a> HubLlm<'a> {
                 context: None,
                 answers_in: None,
                 passages: None,
+                stop: Vec::new(),
                 judges: true,
                 judge: None,
             }),

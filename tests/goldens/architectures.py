@@ -9,15 +9,16 @@ written to GGUF as llama.cpp's converter writes them:
     qwen3    norms of heads, heads wider than the hidden state divided among them; tied embeddings
     mistral  the architecture `llama`, with a SentencePiece tokenizer
     gemma3   windows in five of six layers, with another RoPE base, and linear scaling elsewhere; norms
-             of heads and of what blocks add; GELU; scaled embeddings
-    phi3     LongRoPE, a window in all layers, joined tensors
-    phi4     a part of each head is rotated; tied embeddings; no scaling
-
-The files of the last four are not committed: the program does not read their tokenizers yet.
+             of heads and of what blocks add; GELU; scaled embeddings; SentencePiece without a space
+             before text, and with tokens that text becomes before anything is joined
+    phi3     LongRoPE, a window in all layers, joined tensors; SentencePiece, whose special tokens take
+             the line break behind them
+    phi4     a part of each head is rotated; tied embeddings; no scaling; byte-level BPE
 
 architectures.json has for each, from transformers in float32: a conversation's token ids as the chat
 template renders it, logits at some positions, and the tokens that greedy decoding adds; for phi3
-also the logits of a context that is short enough for the other factors.
+also the logits of a context that is short enough for the other factors. The ids of hostile texts, and
+a digest of those of the 1,000 lines of llama31_lines.txt, are there too.
 
 The ids are those of the tokenizers library for byte-level BPE, and of sentencepiece's own code for the
 others, whose special tokens the script puts in. It fails if what makes an architecture hardly changes
@@ -29,6 +30,7 @@ its library in LLAMA_CPP_LIB_PATH): logits, greedy tokens and token ids.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
@@ -56,6 +58,7 @@ from transformers import (
 from common import HERE, deterministic, rounded, write_golden
 from llama import MESSAGES, TRAINING, interleaved
 
+LINES = (HERE / "llama31_lines.txt").read_text("utf-8").removesuffix("\n").split("\n")
 FOLDER = HERE / "tiny-architectures"
 POSITIONS = [0, 30, 100]  # and the last
 GREEDY = 64
@@ -99,24 +102,28 @@ ENDS = (  # as Phi-3's, whose special tokens take the line break behind them
     "{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content'] + '<|end|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
 )
+FOUR = (  # as Phi-4-mini's
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% else %}{{ eos_token }}{% endif %}"
+)
+HOSTILE = [
+    "", " ", "a", "  two  spaces   three ", "\n", "\n\n", "a\n\n\nb", "\t\tx", "▁ ▁▁", "<0x41><0xFF>",
+    "<s>[INST] x [/INST]</s><unk>", "<bos><start_of_turn>user\nx<end_of_turn>\n", "<|user|>\nx<|end|>",
+    "<|im_start|>x<|im_end|><|endoftext|>", "<think>x</think>", "it's IT'S 12345 x_y//z",
+    "🦀👩‍👩‍👧", "e\u0301 ế \u200b\ufeff", "ﬁ ½ ㌔", "a" * 300, " " * 70, "ba" * 90,
+]  # fmt: skip
 SYSTEM, USER = (message["content"].strip() for message in MESSAGES)
 
 
 class BytePairs:
-    """Byte-level BPE as Qwen has it."""
+    """Byte-level BPE."""
 
-    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    defined = ["<think>", "</think>"]
-    end = "<|im_end|>"
-    template = CHATML
-
-    def __init__(self) -> None:
-        split = (
-            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
-            r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-        )
+    def __init__(self, pre, split, normalizer, special, defined, end, template) -> None:
+        self.pre, self.special, self.defined, self.end = pre, special, defined, end
+        self.template = template
         self.tokenizer = Tokenizer(models.BPE())
-        self.tokenizer.normalizer = normalizers.NFC()
+        if normalizer:
+            self.tokenizer.normalizer = normalizer
         self.tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
             [
                 pre_tokenizers.Split(Regex(split), behavior="isolated"),
@@ -125,13 +132,13 @@ class BytePairs:
         )
         self.tokenizer.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
-            vocab_size=320 - len(self.special + self.defined),
+            vocab_size=320 - len(special + defined),
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
         self.tokenizer.train_from_iterator(TRAINING, trainer)
-        self.tokenizer.add_special_tokens(self.special)
-        self.tokenizer.add_tokens([AddedToken(t, normalized=False) for t in self.defined])
+        self.tokenizer.add_special_tokens(special)
+        self.tokenizer.add_tokens([AddedToken(t, normalized=False) for t in defined])
         self.size = self.tokenizer.get_vocab_size()
 
     def prompt(self) -> list[int]:
@@ -144,12 +151,19 @@ class BytePairs:
         )
         return reader(text, add_special_tokens=False)["input_ids"]
 
+    def id(self, token: str) -> int | None:
+        return self.tokenizer.token_to_id(token)
+
+    def encode(self, text: str) -> list[int]:
+        self.tokenizer.encode_special_tokens = True
+        return self.tokenizer.encode(text, add_special_tokens=False).ids
+
     def write(self, writer: gguf.GGUFWriter) -> None:
         tokens = [self.tokenizer.id_to_token(id) for id in range(self.size)]
         kinds = {**dict.fromkeys(self.special, CONTROL), **dict.fromkeys(self.defined, USER_DEFINED)}
         merges = json.loads(self.tokenizer.to_str())["model"]["merges"]
         writer.add_tokenizer_model("gpt2")
-        writer.add_tokenizer_pre("qwen2")
+        writer.add_tokenizer_pre(self.pre)
         writer.add_token_list(tokens)
         writer.add_token_types([kinds.get(token, 1) for token in tokens])
         writer.add_token_merges([" ".join(pair) for pair in merges])
@@ -157,12 +171,33 @@ class BytePairs:
         writer.add_chat_template(self.template)
 
 
+def qwen_tokenizer() -> BytePairs:
+    split = (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+        r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    )
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    defined = ["<think>", "</think>"]
+    return BytePairs("qwen2", split, normalizers.NFC(), special, defined, "<|im_end|>", CHATML)
+
+
+def phi_4_tokenizer() -> BytePairs:
+    small, large = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]", r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"
+    before, after = r"[^\r\n\p{L}\p{N}]?", r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    split = (
+        rf"{before}{large}*{small}+{after}|{before}{large}+{small}*{after}|\p{{N}}{{1,3}}"
+        r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    )
+    special = ["<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"]
+    return BytePairs("gpt-4o", split, None, special, [], "<|endoftext|>", FOUR)
+
+
 class Pieces:
     """A SentencePiece model; `prompt` lists texts, and special tokens in lists of one."""
 
-    def __init__(self, special: list[str], bos: str, end: str, template: str, prefix: bool, prompt):
+    def __init__(self, special, bos, end, template, prefix: bool, prompt, defined=()) -> None:
         self.special, self.bos, self.end, self.template = special, bos, end, template
-        self.prefix, self.parts = prefix, prompt
+        self.prefix, self.parts, self.defined = prefix, prompt, defined
         model = io.BytesIO()
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(TRAINING),
@@ -176,6 +211,7 @@ class Pieces:
             add_dummy_prefix=prefix,
             bos_piece=bos,
             control_symbols=[token for token in special if token != bos],
+            user_defined_symbols=list(defined),
             minloglevel=2,
         )
         self.model = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
@@ -191,17 +227,28 @@ class Pieces:
         assert self.model.unk_id() not in ids
         return ids
 
+    def encode(self, text: str) -> list[int]:
+        return self.model.encode(text)
+
+    def id(self, token: str) -> int:
+        return self.model.piece_to_id(token)
+
     def write(self, writer: gguf.GGUFWriter) -> None:
         model, ids = self.model, range(self.size)
 
         def kind(id: int) -> int:
             if model.is_unknown(id):
                 return 2
+            if model.id_to_piece(id) in self.defined:
+                return USER_DEFINED
             return CONTROL if model.is_control(id) else 6 if model.is_byte(id) else 1
 
+        # As the converter writes tokens that are defined.
+        text = lambda id: model.id_to_piece(id).replace("▁", " ") if kind(id) == USER_DEFINED else (
+            model.id_to_piece(id))  # fmt: skip
         writer.add_tokenizer_model("llama")
         writer.add_tokenizer_pre("default")
-        writer.add_token_list([model.id_to_piece(id) for id in ids])
+        writer.add_token_list([text(id) for id in ids])
         writer.add_token_scores([model.get_score(id) for id in ids])
         writer.add_token_types([kind(id) for id in ids])
         writer.add_bos_token_id(model.piece_to_id(self.bos))
@@ -223,7 +270,8 @@ def gemma_tokenizer() -> Pieces:
         ["<start_of_turn>"], "model\n",
     ]  # fmt: skip
     special = ["<bos>", "<start_of_turn>", "<end_of_turn>"]
-    return Pieces(special, "<bos>", "<end_of_turn>", TURNS, False, prompt)
+    defined = ["\n\n", "\n\n\n", "▁▁", "▁▁▁", "<b>", "</b>"]
+    return Pieces(special, "<bos>", "<end_of_turn>", TURNS, False, prompt, defined)
 
 
 def phi_tokenizer() -> Pieces:
@@ -292,12 +340,12 @@ LONG = {
 PARTIAL = {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.75}
 CASES = {
     "qwen2": Case(
-        gguf.MODEL_ARCH.QWEN2, Qwen2Config, BytePairs, ["<|im_end|>", "<|endoftext|>"],
+        gguf.MODEL_ARCH.QWEN2, Qwen2Config, qwen_tokenizer, ["<|im_end|>", "<|endoftext|>"],
         {"num_hidden_layers": 2, "rope_parameters": {"rope_type": "default", "rope_theta": 1e6}},
         [{"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}}],
     ),
     "qwen3": Case(
-        gguf.MODEL_ARCH.QWEN3, Qwen3Config, BytePairs, ["<|im_end|>", "<|endoftext|>"],
+        gguf.MODEL_ARCH.QWEN3, Qwen3Config, qwen_tokenizer, ["<|im_end|>", "<|endoftext|>"],
         {"num_hidden_layers": 2, "head_dim": 16, "tie_word_embeddings": True,
          "rope_parameters": {"rope_type": "default", "rope_theta": 1e6}},
         [{"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}}],
@@ -329,7 +377,7 @@ CASES = {
         phi3_metadata, long_rope, extra={"short": 60},
     ),
     "phi4": Case(
-        gguf.MODEL_ARCH.PHI3, Phi3Config, phi_tokenizer, ["<|end|>", "<|endoftext|>"],
+        gguf.MODEL_ARCH.PHI3, Phi3Config, phi_4_tokenizer, ["<|end|>", "<|endoftext|>"],
         {"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
          "sliding_window": None, "tie_word_embeddings": True,
          "rope_parameters": PARTIAL, "pad_token_id": 0},
@@ -364,6 +412,11 @@ def randomize(model, case: Case) -> None:
         tensor.copy_(values)
 
 
+def digest(ids: list[list[int]]) -> str:
+    lines = (",".join(map(str, line)) + "\n" for line in ids)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
 def greedy(model, prompt: list[int]) -> tuple[list[int], float]:
     ids, margins = list(prompt), []
     for _ in range(GREEDY):
@@ -378,13 +431,15 @@ def greedy(model, prompt: list[int]) -> tuple[list[int], float]:
 def golden_of(name: str, case: Case, tokenizer) -> tuple[object, dict]:
     prompt = tokenizer.prompt()
     assert len(prompt) > POSITIONS[-1]
+    # Where the program stops: these, and the end that SentencePiece's vocabularies have.
+    ends = {tokenizer.id(end) for end in [*case.ends, "</s>"]}
     # The first seed without a step that is nearly a tie, and without the end of the answer.
     for seed in range(1, 200):
         torch.manual_seed(seed)
         model = build(case, tokenizer)
         randomize(model, case)
         tokens, margin = greedy(model, prompt)
-        if margin > MARGIN and len(set(tokens)) > 10:
+        if margin > MARGIN and len(set(tokens)) > 10 and not ends & set(tokens):
             break
     else:
         raise SystemExit(f"{name}: every greedy text has a step that is nearly a tie")
@@ -401,6 +456,8 @@ def golden_of(name: str, case: Case, tokenizer) -> tuple[object, dict]:
         "user": MESSAGES[1]["content"],
         "ends": case.ends,
         "prompt_ids": prompt,
+        "texts": [{"text": text, "ids": tokenizer.encode(text)} for text in HOSTILE],
+        "lines": digest([tokenizer.encode(line) for line in LINES]),
         "logits": [{"position": p, "logits": rounded(logits[p], 4)} for p in positions],
         "greedy": tokens,
         "smallest_margin": rounded(margin, 5),

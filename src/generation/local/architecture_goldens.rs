@@ -2,12 +2,16 @@
 //!
 //! `tests/goldens/architectures.py` generated the files and expected values.
 
+use std::fmt::Write;
 use std::fs;
 
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use unicode_normalization::UnicodeNormalization;
 
-use super::goldens::{Logits, TOLERANCE, goldens, greedy, largest_difference};
+use super::goldens::{Logits, TOLERANCE, goldens, greedy, largest, largest_difference};
 use super::model::probe;
+use super::tokenizer::Piece;
 use crate::generation::local::*;
 
 #[derive(Deserialize)]
@@ -23,8 +27,19 @@ struct Golden {
     /// Tokens that end an answer.
     ends: Vec<String>,
     prompt_ids: Vec<u32>,
+    texts: Vec<Text>,
+    /// Of the ids of the 1,000 lines.
+    lines: String,
     logits: Vec<Logits>,
     greedy: Vec<u32>,
+    /// In a context that needs no scaling.
+    short: Option<Logits>,
+}
+
+#[derive(Deserialize)]
+struct Text {
+    text: String,
+    ids: Vec<u32>,
 }
 
 fn models() -> Vec<Golden> {
@@ -63,6 +78,65 @@ fn the_chat_prompt_and_64_greedy_tokens_equal_the_reference() {
             let id = llm.tokenizer.special(&end).unwrap();
             assert!(llm.end_of_text.contains(&id), "{name}: {end}");
         }
+    }
+}
+
+/// Phi has other divisors of its frequencies where the context is no longer than its original one.
+#[test]
+fn a_short_context_has_frequencies_of_its_own() {
+    let mut checked = 0;
+    for Golden { name, prompt_ids, short, .. } in models() {
+        let Some(short) = short else { continue };
+        let path = goldens().join(format!("tiny-architectures/{name}.gguf"));
+        let context = short.position + 1;
+        let mut llm = Llm::load(&LlmFiles::Gguf(path), DeviceChoice::Cpu, context).unwrap();
+        let mut cache = llm.model().cache(context).unwrap();
+        let logits = llm.model().forward(&prompt_ids[..context], &mut cache).unwrap();
+        let difference = largest(&logits.to_vec1().unwrap(), &short.logits);
+        assert!(difference < TOLERANCE, "{name}: {difference}");
+        checked += 1;
+    }
+    assert_eq!(checked, 1);
+}
+
+/// Spelled-out special tokens, spaces, and letters of any script, and back.
+#[test]
+fn hostile_texts_and_a_thousand_lines_equal_the_reference() {
+    let lines = fs::read_to_string(goldens().join("llama31_lines.txt")).unwrap();
+    for Golden { name, texts, lines: expected, .. } in models() {
+        let llm = load(&name);
+        let encode = |text: &str| llm.tokenizer.encode(&[Piece::Text(text.to_owned())]).unwrap();
+        for Text { text, ids } in texts {
+            assert_eq!(encode(&text), ids, "{name}: {text:?}");
+            let mut stream = llm.tokenizer.stream();
+            let mut decoded: String = ids.iter().map(|&id| stream.push(id).unwrap()).collect();
+            decoded.push_str(&stream.finish().unwrap());
+            assert_eq!(decoded, written(&name, &text), "{name}");
+        }
+        let mut digest = Sha256::new();
+        for line in lines.lines() {
+            let ids: Vec<String> = encode(line).iter().map(u32::to_string).collect();
+            digest.update(ids.join(",") + "\n");
+        }
+        assert_eq!(hexadecimal(&digest.finalize()), expected, "{name}");
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in bytes {
+        write!(text, "{byte:02x}").unwrap();
+    }
+    text
+}
+
+/// What is left of a text that was encoded and decoded.
+fn written(name: &str, text: &str) -> String {
+    match name {
+        "qwen2" | "qwen3" => text.nfc().collect(),
+        "phi4" => text.to_owned(),
+        // SentencePiece has one character for this and for spaces.
+        _ => text.replace('▁', " "),
     }
 }
 

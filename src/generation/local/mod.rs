@@ -19,8 +19,11 @@ mod on_a_gpu;
 pub mod placement;
 #[cfg(test)]
 mod quantized_goldens;
+#[cfg(test)]
+mod real_tokenizers;
 mod resident;
 mod sampling;
+mod stops;
 pub mod tokenizer;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,9 +42,10 @@ use placement::{DeviceChoice, Outlook, Placed, Placement};
 use resident::{Residence, Resident};
 use sampling::Sampler;
 pub use sampling::SamplingOptions;
-use tokenizer::LlmTokenizer;
+use stops::Stops;
 use tokenizer::chat::ChatTemplate;
 pub use tokenizer::chat::JOB as CHAT_TEMPLATE_JOB;
+use tokenizer::{LlmTokenizer, TextStream};
 
 use placement::gpu;
 
@@ -87,6 +91,7 @@ pub struct Llm {
     tokenizer: LlmTokenizer,
     template: ChatTemplate,
     end_of_text: Vec<u32>,
+    stops: Vec<String>,
     context: usize,
     placed: Placed,
 }
@@ -98,7 +103,7 @@ impl Llm {
     /// # Errors
     /// Among others [`placement::gpu::GpuError`], if the requested GPU cannot be used.
     pub fn load(files: &LlmFiles, device: DeviceChoice, context: usize) -> Result<Self> {
-        let Opened { checkpoint, config, tokenizer, template, end_of_text } =
+        let Opened { checkpoint, config, tokenizer, template, end_of_text, stops } =
             checkpoint::files::open(files)?;
         let context = context.min(config.context);
         let demand = Demand::new(&checkpoint, &config, device);
@@ -106,7 +111,15 @@ impl Llm {
         let residence = Residence::new(files, &checkpoint, config, context, placement)?;
         let placed =
             residence.lend(|resident| Ok(residence.placement().placed(resident.model.device())))?;
-        Ok(Self { residence, tokenizer, template, end_of_text, context, placed })
+        Ok(Self { residence, tokenizer, template, end_of_text, stops, context, placed })
+    }
+
+    /// Lets these texts end an answer too.
+    #[must_use]
+    pub fn stopping_at(mut self, texts: &[String]) -> Self {
+        let given = texts.iter().filter(|text| !text.is_empty());
+        self.stops.extend(given.cloned());
+        self
     }
 
     /// What [`Llm::load`] would need, and where it would load. Reads the model's files except the
@@ -210,7 +223,8 @@ impl Llm {
         let Some(logits) = logits else { return Ok(generation) };
         let start = Instant::now();
         let mut sampler = Sampler::new(options);
-        let mut stream = self.tokenizer.stream();
+        let (stream, stops) = (self.tokenizer.stream(), Stops::new(&self.stops));
+        let mut speech = Speech { stream, stops, text: String::new(), on_text };
         // The logits of the next token in a row, and the tokens guessed after it, whose logits follow.
         let (mut logits, mut row, mut guesses) = (logits.unsqueeze(0)?, 0, Vec::new());
         generation.stop = loop {
@@ -226,7 +240,9 @@ impl Llm {
                 break Stop::EndOfText;
             }
             generation.tokens.push(token);
-            emit(&mut generation.text, &stream.push(token)?, on_text);
+            if speech.push(token)? {
+                break Stop::EndOfText;
+            }
             if let Some(lookup) = &mut lookup {
                 lookup.push(token);
             }
@@ -245,7 +261,7 @@ impl Llm {
                 (row, guesses) = (0, next[1..].to_vec());
             }
         };
-        emit(&mut generation.text, &stream.finish()?, on_text);
+        generation.text = speech.finish()?;
         generation.decode = start.elapsed();
         Ok(generation)
     }
@@ -278,6 +294,30 @@ impl Llm {
 impl Llm {
     fn model(&mut self) -> &model::llama::Llama {
         &self.residence.get_mut().model
+    }
+}
+
+/// An answer as its tokens become text.
+struct Speech<'a> {
+    stream: TextStream<'a>,
+    stops: Stops<'a>,
+    text: String,
+    on_text: &'a mut dyn FnMut(&str),
+}
+
+impl Speech<'_> {
+    /// Takes the next token; returns whether a text came that ends the answer.
+    fn push(&mut self, token: u32) -> Result<bool> {
+        let text = self.stops.push(&self.stream.push(token)?);
+        emit(&mut self.text, &text, self.on_text);
+        Ok(self.stops.has_ended())
+    }
+
+    /// The whole answer when no token follows.
+    fn finish(mut self) -> Result<String> {
+        let rest = self.stops.push(&self.stream.finish()?) + &self.stops.finish();
+        emit(&mut self.text, &rest, self.on_text);
+        Ok(self.text)
     }
 }
 

@@ -144,6 +144,9 @@ pub struct LlmSpec {
     /// Maximum number of passages it copes with in tests; limited only by its context if absent.
     #[serde(default)]
     pub passages: Option<usize>,
+    /// Texts that end an answer, besides the tokens and marks that its file names.
+    #[serde(default)]
+    pub stop: Vec<String>,
     /// Whether it can tell that passages do not answer a question, so that retrieval refuses only
     /// what is hopeless.
     #[serde(default = "capable")]

@@ -204,7 +204,10 @@ fn a_model_of_another_kind_is_named_with_what_to_download() {
     let tiny = Model::tiny;
     for (what, expected, model) in [
         ("Falcon", "\"falcon\"", tiny().set("general.architecture", string("falcon"))),
-        ("Falcon, and what works", "\"qwen2\" (Qwen2, Qwen2.5), \"qwen3\" (Qwen3)", {
+        ("Falcon, and what works", "\"llama\" (Llama, Mistral), \"qwen2\"", {
+            tiny().set("general.architecture", string("falcon"))
+        }),
+        ("Falcon, and what else", "\"gemma3\" (Gemma 3), \"phi3\" (Phi-3, Phi-3.5, Phi-4)", {
             tiny().set("general.architecture", string("falcon"))
         }),
         ("no architecture", "general.architecture", tiny().without("general.architecture")),
@@ -227,10 +230,13 @@ fn a_model_of_another_kind_is_named_with_what_to_download() {
             let heads = Value::Array(vec![Value::U32(2), Value::U32(1)]);
             tiny().set("llama.attention.head_count_kv", heads)
         }),
-        ("SentencePiece", "\"llama\" tokenizer", {
+        ("another tokenizer", "\"t5\" tokenizer", {
+            tiny().set("tokenizer.ggml.model", string("t5"))
+        }),
+        ("SentencePiece without scores", "tokenizer.ggml.scores", {
             tiny().set("tokenizer.ggml.model", string("llama"))
         }),
-        ("an unknown cut", "tekken", tiny().set("tokenizer.ggml.pre", string("tekken"))),
+        ("an unknown cut", "\"jais\"", tiny().set("tokenizer.ggml.pre", string("jais"))),
         ("a base model", "Instruct", tiny().without("tokenizer.chat_template")),
         ("an eos beyond", "eos_token_id", {
             tiny().set("tokenizer.ggml.eos_token_id", Value::U32(384))

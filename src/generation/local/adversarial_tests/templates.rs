@@ -61,6 +61,26 @@ fn a_template_that_takes_too_much_is_named_with_its_file_and_the_way_out() {
     }
 }
 
+/// Gemma 2's template raises an exception for a system message, and the first of Phi-3's leave it out.
+#[test]
+fn a_system_message_that_is_refused_or_left_out_goes_before_the_users() {
+    let raises = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}\
+                  {% endif %}{% for m in messages %}{{ m.role }}: {{ m.content|trim }}\n{% endfor %}";
+    let leaves_out = "{% for m in messages %}{% if m.role == 'user' %}user: {{ m.content }}\n\
+                      {% endif %}{% endfor %}";
+    for source in [raises, leaves_out] {
+        let pieces = template(source).unwrap().prompt("be brief", "why?");
+        let text: String = pieces
+            .into_iter()
+            .map(|piece| match piece {
+                Piece::Text(text) => text,
+                Piece::Special(id) => panic!("{id}"),
+            })
+            .collect();
+        assert_eq!(text, "user: be brief\n\nwhy?\n");
+    }
+}
+
 /// The messages must appear where the template places them, in its order, trimmed, and as plain
 /// text.
 #[test]

@@ -18,6 +18,19 @@ use crate::models::json;
 /// pad the vocabulary to a multiple of a power of two.
 const MAX_PADDING: usize = 512;
 
+/// The marks with which models end a turn. llama.cpp has more, of architectures that are not run here
+/// (`special_eog_ids` in its `llama-vocab.cpp`).
+const TURN_ENDS: [&str; 8] = [
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|end_of_text|>",
+    "<|im_end|>",
+    "<|endoftext|>",
+    "<|end|>",
+    "<end_of_turn>",
+    "</s>",
+];
+
 /// The file format and paths of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LlmFiles {
@@ -80,7 +93,10 @@ pub struct Opened {
     pub config: LlamaConfig,
     pub tokenizer: LlmTokenizer,
     pub template: ChatTemplate,
+    /// Tokens that end an answer.
     pub end_of_text: Vec<u32>,
+    /// Texts that do, where the vocabulary has no token for them.
+    pub stops: Vec<String>,
 }
 
 /// Reads everything except the weights, and checks that the weights match it.
@@ -124,7 +140,8 @@ pub fn open(files: &LlmFiles) -> Result<Opened> {
             check_end(&end_of_text, &config)
                 .with_context(|| format!("cannot use {}", tokenizer_config.display()))?;
             let checkpoint = Checkpoint::Safetensors(safetensors);
-            Ok(Opened { checkpoint, config, tokenizer, template, end_of_text })
+            let stops = Vec::new();
+            Ok(Opened { checkpoint, config, tokenizer, template, end_of_text, stops })
         }
     }
 }
@@ -156,14 +173,15 @@ pub fn open_gguf(gguf: Gguf) -> Result<Opened> {
     let text = |id: Option<u32>| id.and_then(|id| tokenizer.token(id)).unwrap_or_default();
     let template = ChatTemplate::new(&tokenizer, source, &text(bos), &text(eos))?;
     // GGUF metadata names one or two end tokens, but chat models also end a turn with others.
-    let turn_ends = ["<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|im_end|>", "<|endoftext|>"];
     let mut end_of_text: Vec<u32> =
-        turn_ends.iter().filter_map(|token| tokenizer.special(token)).collect();
-    end_of_text.extend(eos);
-    end_of_text.extend(eot);
+        TURN_ENDS.iter().filter_map(|token| tokenizer.special(token)).collect();
+    end_of_text.extend([eos, eot, id("tokenizer.ggml.eom_token_id")?].into_iter().flatten());
+    // A model may have been taught turns whose marks its vocabulary does not have.
+    let is_spelled = |end: &&str| source.contains(end) && tokenizer.special(end).is_none();
+    let stops = TURN_ENDS.iter().copied().filter(is_spelled).map(str::to_owned).collect();
     check_end(&end_of_text, &config)?;
     let checkpoint = Checkpoint::Gguf(gguf);
-    Ok(Opened { checkpoint, config, tokenizer, template, end_of_text })
+    Ok(Opened { checkpoint, config, tokenizer, template, end_of_text, stops })
 }
 
 /// Every token needs a row in the model, which may have up to `padding` more.

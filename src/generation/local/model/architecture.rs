@@ -32,12 +32,14 @@ pub struct Architecture {
     /// Layers may see only a window: of so many, all but the last, unless a file says otherwise; all,
     /// if it is 0.
     pub window_period: Option<usize>,
+    /// Its special tokens take the white space behind them.
+    pub specials_take_space: bool,
 }
 
-/// Llama 3, and what has its computations, such as `SmolLM2`.
+/// Llama, and what has its computations: Mistral, and `SmolLM2`.
 pub static LLAMA: Architecture = Architecture {
     name: "llama",
-    models: "Llama",
+    models: "Llama, Mistral",
     rope_layout: RopeLayout::Interleaved,
     activation: Activation::Silu,
     qkv_bias: false,
@@ -47,6 +49,7 @@ pub static LLAMA: Architecture = Architecture {
     rotates_part: false,
     scales_embedding: false,
     window_period: None,
+    specials_take_space: false,
 };
 
 static QWEN2: Architecture = Architecture {
@@ -65,7 +68,31 @@ static QWEN3: Architecture = Architecture {
     ..LLAMA
 };
 
-static ALL: [&Architecture; 3] = [&LLAMA, &QWEN2, &QWEN3];
+static GEMMA3: Architecture = Architecture {
+    name: "gemma3",
+    models: "Gemma 3",
+    rope_layout: RopeLayout::HalfSplit,
+    activation: Activation::Gelu,
+    head_norms: true,
+    post_norms: true,
+    scales_embedding: true,
+    window_period: Some(6),
+    ..LLAMA
+};
+
+/// llama.cpp leaves out its window; transformers, like the authors, does not.
+static PHI3: Architecture = Architecture {
+    name: "phi3",
+    models: "Phi-3, Phi-3.5, Phi-4",
+    rope_layout: RopeLayout::HalfSplit,
+    is_joined: true,
+    rotates_part: true,
+    window_period: Some(0),
+    specials_take_space: true,
+    ..LLAMA
+};
+
+static ALL: [&Architecture; 5] = [&LLAMA, &QWEN2, &QWEN3, &GEMMA3, &PHI3];
 
 impl Architecture {
     /// The architecture of this `general.architecture`.

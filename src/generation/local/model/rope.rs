@@ -116,7 +116,7 @@ impl Rope {
             return rotate(heads);
         }
         let first = rotate(&heads.narrow(3, 0, rotated)?.contiguous()?)?;
-        Tensor::cat(&[first, heads.narrow(3, rotated, dim - rotated)?], 3)
+        Tensor::cat(&[first, heads.narrow(3, rotated, dim - rotated)?], 3)?.contiguous()
     }
 }
 

@@ -5,18 +5,17 @@
 //! model.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use tokenizers::models::bpe::BpeTrainer;
 use tokenizers::{Model, Token};
 
+use super::joining::{Join, Joins, Symbol, join};
+use super::table::{NONE, NumberTable};
 use crate::compute::pool;
 use crate::generation::local::checkpoint::gguf::Texts;
 
-/// Stands for the absence of a number.
-const NONE: u32 = u32::MAX;
 /// Merges that a core resolves at a time.
 const MERGES_PER_PART: usize = 1 << 12;
 
@@ -107,62 +106,26 @@ impl Bpe {
     fn encode(&self, word: &str) -> Vec<Symbol> {
         let mut symbols = Vec::with_capacity(word.len());
         let mut letter = [0; 4];
-        for character in word.chars() {
+        for (start, character) in word.char_indices() {
             let text = character.encode_utf8(&mut letter).as_bytes();
             if let Some(id) = self.id(text) {
-                let at = symbols.len() as u32;
-                let previous = at.checked_sub(1).unwrap_or(NONE);
-                symbols.push(Symbol { id, bytes: text.len() as u32, previous, next: at + 1 });
+                symbols.push(Symbol::new(id, start, text.len()));
             }
         }
-        if let Some(last) = symbols.last_mut() {
-            last.next = NONE;
-        }
-        self.join(&mut symbols);
-        symbols.retain(|symbol| symbol.bytes > 0);
+        join(self, &mut symbols);
         symbols
-    }
-
-    /// Joins neighbours, the lowest rank first, of equal ones the leftmost, until none is left.
-    fn join(&self, symbols: &mut [Symbol]) {
-        let candidate = |symbols: &[Symbol], at: u32| {
-            let left = symbols.get(at as usize)?;
-            let right = symbols.get(left.next as usize)?;
-            let rank = self.rank((left.id, right.id))?;
-            Some(std::cmp::Reverse((rank, at)))
-        };
-        let mut waiting: std::collections::BinaryHeap<_> =
-            (0..symbols.len() as u32).filter_map(|at| candidate(symbols, at)).collect();
-        while let Some(std::cmp::Reverse((rank, at))) = waiting.pop() {
-            let Symbol { id, bytes, next, .. } = symbols[at as usize];
-            let Some(&right) = symbols.get(next as usize) else { continue };
-            let merge = self.merges[rank as usize];
-            // One of the two may have been merged into another since.
-            if bytes == 0 || (id, right.id) != merge.pair {
-                continue;
-            }
-            let left = &mut symbols[at as usize];
-            (left.id, left.bytes, left.next) = (merge.joined, bytes + right.bytes, right.next);
-            let previous = left.previous;
-            symbols[next as usize].bytes = 0;
-            if let Some(following) = symbols.get_mut(right.next as usize) {
-                following.previous = at;
-            }
-            waiting.extend(candidate(symbols, previous));
-            waiting.extend(candidate(symbols, at));
-        }
     }
 }
 
-/// A token in a word that is being encoded.
-#[derive(Clone, Copy)]
-struct Symbol {
-    id: u32,
-    /// 0: it has become part of another.
-    bytes: u32,
-    /// Positions of the neighbours, or [`NONE`].
-    previous: u32,
-    next: u32,
+impl Joins for Bpe {
+    fn join(&self, left: &Symbol, right: &Symbol) -> Option<Join> {
+        let rank = self.rank((left.id, right.id))?;
+        Some(Join { rank, id: self.merges[rank as usize].joined })
+    }
+
+    fn still_joins(&self, Join { rank, .. }: Join, left: &Symbol, right: &Symbol) -> bool {
+        self.merges[rank as usize].pair == (left.id, right.id)
+    }
 }
 
 impl Model for Bpe {
@@ -209,55 +172,6 @@ impl Model for Bpe {
 
     fn get_trainer(&self) -> BpeTrainer {
         BpeTrainer::default()
-    }
-}
-
-/// A hash table of numbers that stand for things stored elsewhere. The hashes are seeded, so nobody
-/// can make a file whose tokens all collide.
-struct NumberTable {
-    /// At least twice as many as there are numbers, and a power of two.
-    slots: Vec<Slot>,
-    hasher: RandomState,
-}
-
-#[derive(Clone, Copy)]
-struct Slot {
-    /// Part of the thing's hash, so that other things are rarely compared.
-    tag: u32,
-    number: u32,
-}
-
-impl NumberTable {
-    fn with_room(count: usize) -> Self {
-        let slots = vec![Slot { tag: 0, number: NONE }; (count * 2).next_power_of_two()];
-        Self { slots, hasher: RandomState::new() }
-    }
-
-    /// Stores the number of a thing, in place of that of an equal thing.
-    fn insert(&mut self, thing: &impl std::hash::Hash, number: u32, is: impl Fn(u32) -> bool) {
-        let (tag, slot) = self.locate(thing, is);
-        self.slots[slot] = Slot { tag, number };
-    }
-
-    /// The number of a thing; `is` says whether a number stands for it.
-    fn find(&self, thing: &impl std::hash::Hash, is: impl Fn(u32) -> bool) -> Option<u32> {
-        let (_, slot) = self.locate(thing, is);
-        Some(self.slots[slot].number).filter(|&number| number != NONE)
-    }
-
-    /// The tag of a thing, and its slot, or the free one where it would be.
-    fn locate(&self, thing: &impl std::hash::Hash, is: impl Fn(u32) -> bool) -> (u32, usize) {
-        let hash = self.hasher.hash_one(thing);
-        let (tag, mask) = ((hash >> 32) as u32, self.slots.len() - 1);
-        let mut slot = hash as usize & mask;
-        // At least half of the slots are free.
-        loop {
-            let Slot { tag: found, number } = self.slots[slot];
-            if number == NONE || (found == tag && is(number)) {
-                return (tag, slot);
-            }
-            slot = (slot + 1) & mask;
-        }
     }
 }
 

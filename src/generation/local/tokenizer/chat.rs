@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use minijinja::Value;
 use serde::{Deserialize, Serialize};
 
@@ -92,16 +92,11 @@ fn render(source: &str, bos: &str, eos: &str) -> Result<String> {
     let request = serde_json::to_vec(&request).context("cannot be handed over")?;
     let worker = Worker::start(&JOB, Input::Bytes(request))
         .context("cannot start a process to render it in")?;
-    let rendered = match worker.next(MAX_TIME) {
-        Ok(Reply::Rendered(text)) => text,
+    match worker.next(MAX_TIME) {
+        Ok(Reply::Rendered(text)) => Ok(text),
         Ok(Reply::Failed(why)) => bail!(why),
         Err(Silence::TimedOut | Silence::Ended) => bail!("it takes too much memory or time"),
-    };
-    ensure!(
-        rendered.matches(SYSTEM).count() == 1 && rendered.matches(USER).count() == 1,
-        "it does not place a system and a user message once each"
-    );
-    Ok(rendered)
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -137,25 +132,37 @@ fn answer(request: &[u8], output: &mut Output) {
     let _ = output.send(&reply);
 }
 
+/// A template that refuses a system message, or leaves it out, gets it at the head of the user's.
 fn render_here(request: &[u8]) -> Result<String> {
-    let Request { source, bos, eos } = serde_json::from_slice(request)?;
-    let rendered = jinja::render(&source, &variables(&bos, &eos))?;
+    let request: Request = serde_json::from_slice(request)?;
+    let apart = render_messages(&request, &[("system", SYSTEM), ("user", USER)]);
+    apart.or_else(|error| {
+        let together = format!("{SYSTEM}\n\n{USER}");
+        render_messages(&request, &[("user", &together)]).map_err(|_| error)
+    })
+}
+
+fn render_messages(request: &Request, messages: &[(&str, &str)]) -> Result<String> {
+    let Request { source, bos, eos } = request;
+    let rendered = jinja::render(source, &variables(messages, bos, eos))?;
     let length = rendered.len();
-    if length > MAX_RENDERED_BYTES {
-        return Err(anyhow!("it writes {length} bytes around the messages"));
-    }
+    ensure!(length <= MAX_RENDERED_BYTES, "it writes {length} bytes around the messages");
+    ensure!(
+        rendered.matches(SYSTEM).count() == 1 && rendered.matches(USER).count() == 1,
+        "it does not place a system and a user message once each"
+    );
     Ok(rendered)
 }
 
-/// What transformers gives a template, for one question.
-fn variables(bos: &str, eos: &str) -> Value {
-    let message = |role: &str, content: &str| {
+/// What transformers gives a template, for one question; messages are roles and contents.
+fn variables(messages: &[(&str, &str)], bos: &str, eos: &str) -> Value {
+    let messages = messages.iter().map(|&(role, content)| {
         let pairs = [("role", role), ("content", content)];
         let pairs = pairs.map(|(key, text)| (Value::from(key), Value::from(text)));
         Value::from_object(BTreeMap::from(pairs))
-    };
+    });
     minijinja::context! {
-        messages => vec![message("system", SYSTEM), message("user", USER)],
+        messages => messages.collect::<Vec<Value>>(),
         add_generation_prompt => true,
         // A model that can be told not to reason is: its answer stands in the passages.
         enable_thinking => false,

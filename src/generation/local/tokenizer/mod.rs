@@ -4,34 +4,24 @@
 //! everything as ordinary text, and only the chat template's own markers are looked up by name.
 
 mod bpe;
+mod byte_level;
 pub(crate) mod chat;
+mod joining;
+mod pieces;
+mod table;
+mod vocabulary;
 
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use tokenizers::decoders::DecoderWrapper;
-use tokenizers::decoders::byte_level::ByteLevel;
-use tokenizers::normalizers::{NFC, NormalizerWrapper};
-use tokenizers::pre_tokenizers::PreTokenizerWrapper;
-use tokenizers::pre_tokenizers::digits::Digits;
-use tokenizers::pre_tokenizers::sequence::Sequence;
-use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-use tokenizers::processors::PostProcessorWrapper;
-use tokenizers::{AddedToken, Model, SplitDelimiterBehavior, TokenizerImpl};
 
-use super::checkpoint::gguf::{Gguf, Texts, integer};
+use super::checkpoint::gguf::Gguf;
 use crate::models::{json, tokenizer};
-use bpe::Bpe;
+use pieces::Pieces;
+use vocabulary::{Kind, Vocabulary};
 
-/// Llama 3's cut of text into words (tokenizer.json of meta-llama/Llama-3.1-8B).
-const LLAMA_3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-
-/// Qwen2's and Qwen3's (tokenizer.json of Qwen/Qwen3-8B): digits one by one.
-const QWEN_2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-
-/// llama.cpp's numbers for kinds of tokens (`llama_token_type`).
-const CONTROL: u64 = 3;
-const USER_DEFINED: u64 = 4;
+const DAMAGED: &str = "the file's tokenizer cannot be built; download the file again";
 
 /// A piece of a prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,28 +32,19 @@ pub enum Piece {
     Special(u32),
 }
 
-/// The tokenizers library around one of its own models or ours.
-type Around<M> =
-    TokenizerImpl<M, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
-
-/// The tokenizers library, whatever model it is around.
+/// A way to cut text into tokens.
 trait Engine: Send + Sync {
-    fn encode(&self, text: &str) -> tokenizers::Result<Vec<u32>>;
-    fn decode(&self, ids: &[u32]) -> tokenizers::Result<String>;
+    /// Special tokens in the text are text.
+    fn encode(&self, text: &str) -> Result<Vec<u32>>;
+
+    /// Without special tokens.
+    fn decode(&self, ids: &[u32]) -> Result<String>;
+
     fn token(&self, id: u32) -> Option<String>;
-}
 
-impl<M: Model + Send + Sync> Engine for Around<M> {
-    fn encode(&self, text: &str) -> tokenizers::Result<Vec<u32>> {
-        Ok(self.encode_fast(text, false)?.get_ids().to_vec())
-    }
-
-    fn decode(&self, ids: &[u32]) -> tokenizers::Result<String> {
-        self.decode(ids, true)
-    }
-
-    fn token(&self, id: u32) -> Option<String> {
-        self.id_to_token(id)
+    /// Whether text is given a space before it, which comes back before an answer.
+    fn adds_space(&self) -> bool {
+        false
     }
 }
 
@@ -72,6 +53,8 @@ pub struct LlmTokenizer {
     engine: Box<dyn Engine>,
     /// By text, longest first.
     special: Vec<(String, u32)>,
+    /// Whether special tokens take the white space behind them.
+    specials_take_space: bool,
     /// One more than the largest id.
     vocabulary: usize,
 }
@@ -88,75 +71,36 @@ impl LlmTokenizer {
         );
         let ids = tokenizer.get_vocab(true).into_values();
         let vocabulary = ids.max().map_or(0, |id| id as usize + 1);
-        Ok(Self::new(tokenizer.into_inner(), vocabulary))
-    }
-
-    /// Builds the tokenizer that a GGUF file describes. candle-core has such a function, but it
-    /// knows neither `llama-bpe` nor `smollm` and silently cuts their text as GPT-2 does.
-    pub fn from_gguf(gguf: &Gguf) -> Result<Self> {
-        let metadata = gguf.metadata();
-        let lacks = |key: &str| format!("the file has no metadata {key:?}");
-        let texts = |key: &str| -> Result<&Texts> {
-            ensure!(!metadata.contains_key(key), "{key} is no list of texts");
-            gguf.texts(key).with_context(|| lacks(key))
-        };
-        let key = "tokenizer.ggml.model";
-        let kind = metadata.get(key).with_context(|| lacks(key))?.to_string()?;
-        ensure!(
-            kind == "gpt2",
-            "the file has a {kind:?} tokenizer; this program reads byte-level BPE (\"gpt2\")"
-        );
-        let tokens = texts("tokenizer.ggml.tokens")?;
-        let merges = texts("tokenizer.ggml.merges")?;
-        let pre = match metadata.get("tokenizer.ggml.pre") {
-            Some(value) => value.to_string()?.as_str(),
-            None => "default",
-        };
-        let pre_tokenizer = pre_tokenizer(pre)?;
-        // Llama 3 takes a word that is a token as it is, whatever the merges would make of it.
-        let bpe = Bpe::new(tokens.clone(), merges, is_llama_3(pre))
-            .context("the file's tokenizer cannot be built; download the file again")?;
-        let mut tokenizer = Around::new(bpe);
-        tokenizer.with_pre_tokenizer(Some(pre_tokenizer));
-        // llama.cpp leaves this out; tokenizer.json has it.
-        if pre == "qwen2" {
-            let _ = tokenizer.with_normalizer(Some(NFC));
-        }
-        tokenizer.with_decoder(Some(ByteLevel::default()));
-        let kinds = match metadata.get("tokenizer.ggml.token_type") {
-            Some(value) => value.to_vec()?.as_slice(),
-            None => &[],
-        };
-        let added: Vec<AddedToken> = tokens
-            .iter()
-            .zip(kinds)
-            .filter_map(|(token, kind)| {
-                let kind = integer(kind)?;
-                let special = kind == CONTROL;
-                let text = || String::from_utf8_lossy(token).into_owned();
-                (special || kind == USER_DEFINED)
-                    .then(|| AddedToken::from(text(), special).normalized(false))
-            })
-            .collect();
-        tokenizer
-            .add_tokens(added)
-            .map_err(|error| anyhow!("the file's special tokens: {error}"))?;
-        Ok(Self::new(tokenizer, tokens.len()))
-    }
-
-    fn new<M>(mut tokenizer: Around<M>, vocabulary: usize) -> Self
-    where
-        M: Model + Send + Sync + 'static,
-    {
+        let mut tokenizer = tokenizer.into_inner();
         tokenizer.set_encode_special_tokens(true);
-        let added = tokenizer.get_added_tokens_decoder();
-        let mut special: Vec<(String, u32)> = added
+        let special = tokenizer
+            .get_added_tokens_decoder()
             .into_iter()
             .filter(|(_, token)| token.special && !token.content.is_empty())
-            .map(|(id, token)| (token.content, id))
-            .collect();
+            .map(|(id, token)| (token.content, id));
+        let special = special.collect();
+        Ok(Self::new(Box::new(tokenizer), special, vocabulary))
+    }
+
+    /// Builds the tokenizer that a GGUF file describes.
+    pub fn from_gguf(gguf: &Gguf) -> Result<Self> {
+        let vocabulary = Vocabulary::of(gguf)?;
+        let engine: Box<dyn Engine> = match vocabulary.model()? {
+            "gpt2" => Box::new(byte_level::tokenizer(&vocabulary)?),
+            "llama" => Box::new(Pieces::new(&vocabulary).context(DAMAGED)?),
+            other => bail!(
+                "the file has a {other:?} tokenizer; this program reads byte-level BPE (\"gpt2\") \
+                 and SentencePiece's (\"llama\")"
+            ),
+        };
+        let special = vocabulary.of_kind(Kind::Special).map(|(id, text)| (text.into_owned(), id));
+        let tokenizer = Self::new(engine, special.collect(), vocabulary.tokens.len());
+        Ok(Self { specials_take_space: vocabulary.specials_take_space(), ..tokenizer })
+    }
+
+    fn new(engine: Box<dyn Engine>, mut special: Vec<(String, u32)>, vocabulary: usize) -> Self {
         special.sort_unstable_by(|a, b| b.0.len().cmp(&a.0.len()).then_with(|| a.cmp(b)));
-        Self { engine: Box::new(tokenizer), special, vocabulary }
+        Self { engine, special, specials_take_space: false, vocabulary }
     }
 
     /// The id of a special token, by its text.
@@ -229,15 +173,22 @@ impl LlmTokenizer {
         Ok(ids)
     }
 
+    /// Appends the tokens of a text that follows a special token, unless it is the first.
     fn encode_text(&self, text: &str, ids: &mut Vec<u32>) -> Result<()> {
-        let encoded = self.engine.encode(text);
-        ids.extend(encoded.map_err(|error| anyhow!("cannot tokenize: {error}"))?);
+        let text = match ids.is_empty() {
+            false if self.specials_take_space => text.trim_start(),
+            // A space behind a special token is the one that the text is given.
+            false if self.engine.adds_space() => text.strip_prefix(' ').unwrap_or(text),
+            _ => text,
+        };
+        ids.extend(self.engine.encode(text)?);
         Ok(())
     }
 
     /// A decoder that returns text as soon as its bytes are complete characters.
     pub fn stream(&self) -> TextStream<'_> {
-        TextStream { engine: &*self.engine, pending: Vec::new() }
+        let engine = &*self.engine;
+        TextStream { engine, pending: Vec::new(), drops_space: engine.adds_space() }
     }
 
     /// One more than the largest id: the rows that a model needs.
@@ -246,68 +197,39 @@ impl LlmTokenizer {
     }
 }
 
-fn is_llama_3(pre: &str) -> bool {
-    matches!(pre, "llama-bpe" | "llama3" | "llama-v3" | "smaug-bpe")
-}
-
-/// How text is cut before the merges, by `tokenizer.ggml.pre`.
-///
-/// Source: `llm_tokenizer_bpe` in llama.cpp's `llama-vocab.cpp`, and the models' tokenizer.json.
-fn pre_tokenizer(pre: &str) -> Result<PreTokenizerWrapper> {
-    let pattern = match pre {
-        _ if is_llama_3(pre) => Some(LLAMA_3),
-        "qwen2" => Some(QWEN_2),
-        _ => None,
-    };
-    if let Some(pattern) = pattern {
-        let pattern = SplitPattern::Regex(pattern.to_owned());
-        let words = Split::new(pattern, SplitDelimiterBehavior::Isolated, false)
-            .map_err(|error| anyhow!("the pattern of {pre} does not compile: {error}"))?;
-        return Ok(
-            Sequence::new(vec![words.into(), ByteLevel::new(false, true, false).into()]).into()
-        );
-    }
-    match pre {
-        "smollm" => Ok(Sequence::new(vec![
-            Digits::new(true).into(),
-            ByteLevel::new(false, true, true).into(),
-        ])
-        .into()),
-        "default" | "gpt-2" => Ok(ByteLevel::new(false, true, true).into()),
-        other => bail!(
-            "the file's tokenizer cuts text by the rule {other:?}, which this program does not know \
-             (it knows llama-bpe, qwen2, smollm and gpt-2)"
-        ),
-    }
-}
-
-/// Decodes an answer while it grows. Byte-level tokens decode one by one, so only the bytes of an
-/// incomplete character are kept back.
+/// Decodes an answer while it grows. Tokens decode one by one, so only the bytes of an incomplete
+/// character are kept back.
 pub struct TextStream<'a> {
     engine: &'a dyn Engine,
     pending: Vec<u32>,
+    /// Whether a space that comes next is not part of the text.
+    drops_space: bool,
 }
 
 impl TextStream<'_> {
     /// Takes the next token, and returns the text that is now certain.
     pub fn push(&mut self, id: u32) -> Result<String> {
         self.pending.push(id);
-        let text = self.decode()?;
+        let text = self.engine.decode(&self.pending)?;
         // A replacement character at the end stands for an incomplete character, which the next
         // token may complete.
         if text.ends_with('\u{fffd}') {
             return Ok(String::new());
         }
         self.pending.clear();
-        Ok(text)
+        Ok(self.shown(text))
     }
 
     /// What is left when no token follows, broken characters included.
-    pub fn finish(self) -> Result<String> {
-        self.decode()
+    pub fn finish(mut self) -> Result<String> {
+        let text = self.engine.decode(&self.pending)?;
+        Ok(self.shown(text))
     }
 
-    fn decode(&self) -> Result<String> {
-        self.engine.decode(&self.pending).map_err(|error| anyhow!("cannot decode a token: {error}"))
+    fn shown(&mut self, text: String) -> String {
+        if text.is_empty() || !std::mem::take(&mut self.drops_space) {
+            return text;
+        }
+        text.strip_prefix(' ').map_or_else(|| text.clone(), str::to_owned)
     }
 }

@@ -141,6 +141,14 @@ impl Gguf {
         Self::join(Path::new("memory"), vec![part])
     }
 
+    /// A file with a string list and nothing else.
+    #[cfg(test)]
+    pub fn of_texts(key: &str, texts: &[String]) -> Self {
+        let texts = HashMap::from([(key.to_owned(), Texts::of(texts))]);
+        let (metadata, tensors) = (HashMap::new(), HashMap::new());
+        Self { path: PathBuf::from("memory"), metadata, texts, tensors }
+    }
+
     /// Names and shapes (rows first) of all tensors, in no particular order.
     pub fn shapes(&self) -> impl Iterator<Item = (&str, &[usize])> {
         self.tensors.values().map(|(_, info)| (info.name.as_str(), info.shape.as_slice()))
