@@ -139,6 +139,10 @@ pub struct Global {
     #[arg(long, global = true, value_name = "FILE", env = "RAG_QUERY_REWRITE_PROMPT")]
     pub rewrite_prompt: Option<PathBuf>,
 
+    /// Ignore the settings of files
+    #[arg(long, global = true)]
+    pub no_config: bool,
+
     /// A catalogue with your own models and profiles
     #[arg(long, global = true, value_name = "FILE", env = "RAG_QUERY_CATALOGUE")]
     pub catalogue: Option<PathBuf>,
@@ -202,6 +206,17 @@ pub enum Command {
     },
     /// Measures retrieval, refusal and, optionally, answers on your own labelled questions
     Eval(EvalArgs),
+    /// Shows the settings in effect; files of settings are described in docs/config.md
+    Config {
+        #[command(subcommand)]
+        action: ConfigAction,
+    },
+    /// Lets the project's `.rag-query.toml` set everything, as it is now
+    Trust {
+        /// Stop trusting it
+        #[arg(long)]
+        revoke: bool,
+    },
     /// Prints a shell completion script
     Completions {
         /// The shell
@@ -210,16 +225,16 @@ pub enum Command {
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[derive(Debug, Clone, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct IndexArgs {
     #[command(subcommand)]
     pub action: Option<IndexAction>,
 
     /// Files and folders (Markdown, PDF, DOCX, HTML, EPUB, plain text, source code, JSON Lines):
     /// new and changed files in them are indexed, deleted ones are removed, documents from
-    /// elsewhere are kept
-    #[arg(required = true, value_name = "PATH")]
+    /// elsewhere are kept [default: what the files of settings say; see docs/config.md]
+    #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
 
     /// Build a new index from these paths only; the old one stays in use until the new one is
@@ -372,7 +387,17 @@ pub struct EvalArgs {
     pub compare: Vec<PathBuf>,
 }
 
-#[derive(Debug, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Subcommand)]
+pub enum ConfigAction {
+    /// Lists every setting with its value
+    Show {
+        /// Also say where each value comes from
+        #[arg(long)]
+        origin: bool,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum IndexAction {
     /// Lists the documents in the index
     List,

@@ -3,6 +3,7 @@
 mod args;
 mod ask;
 mod bench;
+mod config;
 mod doctor;
 mod eval;
 mod exit;
@@ -19,24 +20,37 @@ mod search;
 mod session;
 mod setup;
 
-use clap::{CommandFactory, Parser};
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
-use args::{Cli, Command};
+use args::{Cli, Command, ConfigAction};
+use config::{Config, ConfigError, Trusted};
 pub use exit::Exit;
 use setup::Setup;
 
 use crate::documents;
 use crate::generation::local::CHAT_TEMPLATE_JOB;
 use crate::support::worker;
-use crate::terminal::Terminal;
+use crate::terminal::{Lang, Terminal};
 
 /// Runs the process's command line.
 pub fn main() -> Exit {
     if let Some(exit) = serve_job() {
         return exit;
     }
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let config = match config() {
+        Ok(config) => config,
+        Err(error) => {
+            let terminal = Terminal::new(Lang::from_locale(), false);
+            terminal.error(&error.into(), Some(terminal.lang.without_config()));
+            return Exit::Usage;
+        }
+    };
+    let parsed = config
+        .apply(Cli::command())
+        .try_get_matches()
+        .and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             let _ = error.print();
             return if error.use_stderr() { Exit::Usage } else { Exit::Answered };
@@ -45,7 +59,7 @@ pub fn main() -> Exit {
     start_log();
     panics::silence_contained_panics();
     let terminal = setup::terminal(&cli.global);
-    match run(&cli, terminal) {
+    match run(&cli, &matches, &config, terminal) {
         Ok(exit) => exit,
         Err(error) => exit::report(terminal, &error),
     }
@@ -61,22 +75,52 @@ pub fn serve_job() -> Option<Exit> {
     Some(if done { Exit::Answered } else { Exit::Error })
 }
 
-fn run(cli: &Cli, terminal: Terminal) -> anyhow::Result<Exit> {
-    let setup = Setup::new(&cli.global, terminal)?;
+/// The settings of files, unless the command line says to ignore them.
+fn config() -> Result<Config, ConfigError> {
+    let is_ignored =
+        std::env::args_os().take_while(|arg| arg != "--").any(|arg| arg == "--no-config");
+    match std::env::current_dir() {
+        Ok(working) if !is_ignored => Config::read(&working, &Trusted::of_user()),
+        // Whatever needs a working folder says itself that it is gone.
+        _ => Ok(Config::default()),
+    }
+}
+
+fn run(
+    cli: &Cli,
+    matches: &ArgMatches,
+    config: &Config,
+    terminal: Terminal,
+) -> anyhow::Result<Exit> {
+    if !matches!(cli.command, Some(Command::Trust { .. } | Command::Completions { .. })) {
+        tell_held_back(config, terminal);
+    }
+    let mut setup = Setup::new(&cli.global, config, terminal)?;
     match &cli.command {
         None => ask::run(&setup, cli),
-        Some(Command::Index(args)) => index::run(&setup, args),
+        Some(Command::Index(args)) => index::run(&mut setup, args),
         Some(Command::Search { query }) => search::run(&setup, query.as_deref()),
         Some(Command::Models { action }) => models::run(&setup, *action),
         Some(Command::Doctor) => doctor::run(&setup),
         Some(Command::Bench { with_llm }) => bench::run(&setup, *with_llm),
         Some(Command::Eval(args)) => eval::run(&setup, cli, args),
+        Some(Command::Config { action: ConfigAction::Show { origin } }) => {
+            config::show(&setup, matches, *origin)
+        }
+        Some(Command::Trust { revoke }) => config::change_trust(terminal, config, *revoke),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "rag-query", &mut script);
             terminal.print(&String::from_utf8_lossy(&script))?;
             Ok(Exit::Answered)
         }
+    }
+}
+
+/// Says which settings of the project's file have no effect until it is trusted.
+fn tell_held_back(config: &Config, terminal: Terminal) {
+    if let Some(file) = config.project.as_ref().filter(|file| !file.held_back.is_empty()) {
+        terminal.warn(&terminal.lang.held_back(&file.path, &file.held_back));
     }
 }
 

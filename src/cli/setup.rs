@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use ureq::tls::RootCerts;
 
 use super::args::{Global, SamplingArgs};
+use super::config::{Config, NamedIndex};
 use crate::answer::{AnswerOptions, RewriteTemplate};
 use crate::generation::local::SamplingOptions;
 use crate::generation::remote::{Endpoint, Key, Pool, RemoteError, request};
@@ -24,6 +25,7 @@ use crate::terminal::{DownloadBars, Lang, Terminal, working_folder};
 /// What every command needs.
 pub struct Setup<'a> {
     pub global: &'a Global,
+    pub config: &'a Config,
     pub terminal: Terminal,
     pub catalogue: Catalogue,
     pub profile: Profile,
@@ -38,7 +40,7 @@ pub fn terminal(global: &Global) -> Terminal {
 
 impl<'a> Setup<'a> {
     /// Reads the catalogue and resolves the locations of models and index.
-    pub fn new(global: &'a Global, terminal: Terminal) -> Result<Self> {
+    pub fn new(global: &'a Global, config: &'a Config, terminal: Terminal) -> Result<Self> {
         let catalogue = Catalogue::load(global.catalogue.as_deref())?;
         let mut profile = catalogue.profile(&global.profile)?;
         let mut store = ModelStore::of_user()?;
@@ -48,10 +50,24 @@ impl<'a> Setup<'a> {
             profile.llm = llm_on_hub(&llm.to_string_lossy(), &store)?;
         }
         let index = match &global.index {
-            Some(index) => location(index, &store.state_dir, terminal)?,
+            Some(index) => location(index, config, &store.state_dir, terminal)?,
             None => Location::Directory(default_index(&store.state_dir)),
         };
-        Ok(Self { global, terminal, catalogue, profile, store, index })
+        Ok(Self { global, config, terminal, catalogue, profile, store, index })
+    }
+
+    /// What the files of settings say of the index in use; `None` if it has no name, or they do not
+    /// know it.
+    pub fn definition(&self) -> Option<&'a NamedIndex> {
+        let name = self.global.index.as_deref()?.to_str()?.strip_prefix('@')?;
+        self.config.index(name)
+    }
+
+    /// Turns to another index.
+    pub fn turn_to(&mut self, name: &str) -> Result<()> {
+        let name = PathBuf::from(format!("@{name}"));
+        self.index = location(&name, self.config, &self.store.state_dir, self.terminal)?;
+        Ok(())
     }
 
     /// The profile's models, none of them loaded.
@@ -206,16 +222,21 @@ pub fn named_indexes(data: &Path) -> PathBuf {
 }
 
 /// Parses an index location: a server, `@NAME`, or a folder.
-pub fn location(index: &Path, data: &Path, terminal: Terminal) -> Result<Location> {
+pub fn location(
+    index: &Path,
+    config: &Config,
+    data: &Path,
+    terminal: Terminal,
+) -> Result<Location> {
     let notify = Notify(Arc::new(move |notice| terminal.warn(&terminal.lang.notice(notice))));
     match Location::parse(index, notify)? {
-        Location::Directory(dir) => Ok(Location::Directory(named_index(&dir, data)?)),
+        Location::Directory(dir) => Ok(Location::Directory(named_index(&dir, config, data)?)),
         server @ Location::Milvus(..) => Ok(server),
     }
 }
 
 /// Resolves `@NAME` to an index in the data folder; returns any other path as it is.
-fn named_index(index: &Path, data: &Path) -> Result<PathBuf> {
+fn named_index(index: &Path, config: &Config, data: &Path) -> Result<PathBuf> {
     let Some(name) = index.to_str().and_then(|index| index.strip_prefix('@')) else {
         return Ok(index.to_owned());
     };
@@ -224,7 +245,15 @@ fn named_index(index: &Path, data: &Path) -> Result<PathBuf> {
         !name.is_empty() && !name.starts_with('.') && name.chars().all(plain),
         "`@{name}` cannot be the name of an index; use letters, digits, `-`, `_` and `.`"
     );
-    Ok(named_indexes(data).join(name))
+    let folder = named_indexes(data);
+    Ok(match config.index(name).and_then(|index| index.project.as_ref()) {
+        // Two projects may use the same name.
+        Some(project) => {
+            let hash = blake3::hash(project.as_os_str().as_encoded_bytes()).to_hex();
+            folder.join(format!("{name}-{}", &hash[..8]))
+        }
+        None => folder.join(name),
+    })
 }
 
 /// `./index` if it really is an index and not just a folder of that name, else the data folder's.

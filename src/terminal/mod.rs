@@ -4,7 +4,9 @@ mod account;
 mod answer_text;
 mod messages;
 mod prose;
+mod refusals;
 mod servers;
+mod settings;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;

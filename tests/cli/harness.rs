@@ -170,6 +170,7 @@ impl Sandbox {
             .current_dir(&self.root)
             .env("HOME", self.path("home"))
             .env("XDG_DATA_HOME", self.path("home/data"))
+            .env("XDG_CONFIG_HOME", self.path("home/config"))
             .env("XDG_CACHE_HOME", self.path("home/cache"))
             .env("HF_HOME", self.path("home/hugging-face"))
             .env("HF_HUB_OFFLINE", "1")

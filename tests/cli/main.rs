@@ -8,6 +8,7 @@ mod accounts;
 mod bad_input;
 mod bench;
 mod chat_templates;
+mod config;
 mod conformance;
 #[cfg(unix)]
 mod crash;

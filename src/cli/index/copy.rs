@@ -24,8 +24,8 @@ pub fn run(setup: &Setup, source: &Path, target: &Path) -> Result<Exit> {
     }
     let begun = Instant::now();
     let data = models::data_dir()?;
-    let source = location(source, &data, setup.terminal)?.open()?;
-    let target = location(target, &data, setup.terminal)?;
+    let source = location(source, setup.config, &data, setup.terminal)?.open()?;
+    let target = location(target, setup.config, &data, setup.terminal)?;
     let writer = target.write(source.settings().clone().with_new_terms(), Start::Update)?;
     interrupt::install();
     let busy = Interruptible::begin();

@@ -1,6 +1,7 @@
 //! `rag-query index`: builds, updates and maintains an index.
 
 mod copy;
+mod defined;
 mod explain;
 mod manage;
 mod preview;
@@ -23,8 +24,9 @@ use crate::index::update::{FileAccount, Indexer, IndexingProgress, IndexingSumma
 use crate::models;
 use crate::terminal::{Lang, shown_name, time};
 
-pub fn run(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
+pub fn run(setup: &mut Setup, args: &IndexArgs) -> Result<Exit> {
     match &args.action {
+        None if args.paths.is_empty() => defined::run(setup, args),
         None if args.dry_run => preview::run(setup, args),
         None if args.watch => watch::run(setup, args),
         None => update(setup, args),
