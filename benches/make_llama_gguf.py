@@ -6,6 +6,7 @@
     make_llama_gguf.py --shape tiny out.gguf   # for trying it out
     make_llama_gguf.py --shape tiny128 --weights bf16 out.gguf   # heads as those of the 8B model
     make_llama_gguf.py --shape 8b --layers 2 out.gguf            # only the first layers
+    make_llama_gguf.py --architecture qwen3 out.gguf             # with norms of heads
 
 Shapes, types and bytes of the tensors are those of the real model, so that loading, memory, prefill
 and decode are measured honestly; its text is noise. The vocabulary has the real size, too, with one
@@ -97,28 +98,28 @@ def array(kind, items):
     return struct.pack("<IQ", kind, len(items)) + b"".join(value(kind, item) for item in items)
 
 
-def metadata(shape, name, file_type):
+def metadata(shape, name, file_type, architecture):
     hidden, layers, heads, kv_heads, feed_forward, size, head_dim, _ = shape
     tokens, kinds, merges = vocabulary(size)
     assert len(tokens) == len(set(tokens)) == size
     scalars = [
-        ("general.architecture", STRING, "llama"),
+        ("general.architecture", STRING, architecture),
         ("general.name", STRING, f"random-llama-{name}"),
         ("general.file_type", UINT32, file_type),
         ("general.quantization_version", UINT32, 2),
         ("general.alignment", UINT32, ALIGNMENT),
-        ("llama.context_length", UINT32, CONTEXT),
-        ("llama.embedding_length", UINT32, hidden),
-        ("llama.block_count", UINT32, layers),
-        ("llama.feed_forward_length", UINT32, feed_forward),
-        ("llama.attention.head_count", UINT32, heads),
-        ("llama.attention.head_count_kv", UINT32, kv_heads),
-        ("llama.attention.key_length", UINT32, head_dim),
-        ("llama.attention.value_length", UINT32, head_dim),
-        ("llama.attention.layer_norm_rms_epsilon", FLOAT32, 1e-5),
-        ("llama.rope.dimension_count", UINT32, head_dim),
-        ("llama.rope.freq_base", FLOAT32, ROPE_BASE),
-        ("llama.vocab_size", UINT32, size),
+        (f"{architecture}.context_length", UINT32, CONTEXT),
+        (f"{architecture}.embedding_length", UINT32, hidden),
+        (f"{architecture}.block_count", UINT32, layers),
+        (f"{architecture}.feed_forward_length", UINT32, feed_forward),
+        (f"{architecture}.attention.head_count", UINT32, heads),
+        (f"{architecture}.attention.head_count_kv", UINT32, kv_heads),
+        (f"{architecture}.attention.key_length", UINT32, head_dim),
+        (f"{architecture}.attention.value_length", UINT32, head_dim),
+        (f"{architecture}.attention.layer_norm_rms_epsilon", FLOAT32, 1e-5),
+        (f"{architecture}.rope.dimension_count", UINT32, head_dim),
+        (f"{architecture}.rope.freq_base", FLOAT32, ROPE_BASE),
+        (f"{architecture}.vocab_size", UINT32, size),
         ("tokenizer.ggml.model", STRING, "gpt2"),
         ("tokenizer.ggml.pre", STRING, "llama-bpe"),
         ("tokenizer.ggml.bos_token_id", UINT32, tokens.index("<|begin_of_text|>")),
@@ -138,7 +139,7 @@ def metadata(shape, name, file_type):
     return entries
 
 
-def tensors(shape):
+def tensors(shape, architecture):
     """(name, rows, columns, type); one row means a vector."""
     hidden, layers, heads, kv_heads, feed_forward, size, head_dim, _ = shape
     yield "token_embd.weight", size, hidden, Q4_K
@@ -163,6 +164,13 @@ def tensors(shape):
             ("ffn_norm", 1, hidden, F32),
         ]:
             yield f"blk.{i}.{name}.weight", rows, columns, kind
+        if architecture == "qwen2":
+            for name, values in [("q", heads * head_dim), ("k", kv_heads * head_dim),
+                                 ("v", kv_heads * head_dim)]:
+                yield f"blk.{i}.attn_{name}.bias", 1, values, F32
+        if architecture == "qwen3":
+            for name in ["attn_q_norm", "attn_k_norm"]:
+                yield f"blk.{i}.{name}.weight", 1, head_dim, F32
 
 
 def bytes_of(rows, columns, kind):
@@ -204,18 +212,18 @@ def random_blocks(rng, blocks, columns, kind):
         blocks -= count
 
 
-def write(path, name, layers, weights, seed):
+def write(path, name, layers, weights, seed, architecture="llama"):
     rng = random.Random(seed)
     shape = list(SHAPES[name])
     shape[1] = layers or shape[1]
     head_dim, factor = shape[6:]
     whole, file_type = WHOLE.get(weights, (None, 15))  # 15: mostly Q4_K_M
     layout, offset = [], 0
-    for tensor, rows, columns, kind in tensors(shape):
+    for tensor, rows, columns, kind in tensors(shape, architecture):
         kind = whole if whole is not None and rows > 1 else kind
         layout.append((tensor, rows, columns, kind, offset))
         offset += -(-bytes_of(rows, columns, kind) // ALIGNMENT) * ALIGNMENT
-    entries = metadata(shape, name, file_type)
+    entries = metadata(shape, name, file_type, architecture)
     with open(path, "wb") as file:
         file.write(b"GGUF" + struct.pack("<IQQ", 3, len(layout), len(entries)))
         file.writelines(entries)
@@ -242,9 +250,10 @@ def main():
     parser.add_argument("--shape", choices=SHAPES, default="tiny")
     parser.add_argument("--layers", type=int, help="fewer than the shape has")
     parser.add_argument("--weights", choices=["q4_k_m", *WHOLE], default="q4_k_m")
+    parser.add_argument("--architecture", choices=["llama", "qwen2", "qwen3"], default="llama")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    write(args.out, args.shape, args.layers, args.weights, args.seed)
+    write(args.out, args.shape, args.layers, args.weights, args.seed, args.architecture)
 
 
 main()

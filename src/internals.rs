@@ -41,7 +41,9 @@ pub mod generation {
     pub use crate::generation::Generator;
 
     pub mod local {
-        pub use crate::generation::local::{Generation, Llm, LlmFiles, SamplingOptions, Stop};
+        pub use crate::generation::local::{
+            Generation, Llm, LlmFiles, SamplingOptions, Stop, rounded_logits,
+        };
 
         pub mod placement {
             pub use crate::generation::local::placement::DeviceChoice;

@@ -5,19 +5,24 @@
 //   STAND_IN_FAIL=launch:N  the Nth launch fails; also copy, event, function, module, set
 //   STAND_IN_FAIL=lost:N    the Nth launch loses the context: all calls fail until it is reset
 //   STAND_IN_MEMORY=BYTES   memory of the GPU (default 24 GiB)
+//   STAND_IN_SHARED=FILE    the memory is that of all programs with this file
 //   STAND_IN_CAPABILITY=100 the GPU's compute capability (default 89)
+//   STAND_IN_POOLS=no       the GPU has no memory pools
 //   STAND_IN_TIME=FILE      at the end, the calls and the time spent in here are written there
 //
-// Kernels compute nothing, except the few that a program checks before it trusts a GPU with a model
-// (kernels.c). The memory that they would write is zero.
+// Kernels compute nothing, except the choice of a token and the few that a program checks before it
+// trusts a GPU with a model (kernels.c). The memory that they would write is zero.
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "stand-in.h"
 
@@ -33,7 +38,8 @@ static const char *const KIND[KINDS] = {"alloc", "context", "copy",   "event", "
 
 static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 static Block *blocks, *pinned, *unused[256];
-static size_t total, used, peak;
+static size_t total, used, peak, own;
+static size_t *taken = &own; // by all programs
 static long count[KINDS], failing, entered;
 static enum Kind failure = KINDS;
 static int lost, current, retained, depth;
@@ -46,12 +52,23 @@ static double now(void) {
   return time.tv_sec + time.tv_nsec * 1e-9;
 }
 
+static void use(long bytes) {
+  used += bytes;
+  __atomic_add_fetch(taken, bytes, __ATOMIC_SEQ_CST);
+}
+
 static void start(void) {
   if (total) return;
   const char *memory = getenv("STAND_IN_MEMORY"), *log = getenv("STAND_IN_LOG");
   const char *fail = getenv("STAND_IN_FAIL"), *colon = fail ? strchr(fail, ':') : NULL;
   total = memory ? strtoull(memory, 0, 10) : 24ull << 30;
   if (log) out = fopen(log, "a");
+  const char *shared = getenv("STAND_IN_SHARED");
+  const int file = shared ? open(shared, O_RDWR | O_CREAT, 0600) : -1;
+  if (file >= 0 && !ftruncate(file, sizeof own)) {
+    void *map = mmap(NULL, sizeof own, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    if (map != MAP_FAILED) taken = map;
+  }
   for (int kind = 0; colon && kind < KINDS; kind++)
     if (!strncmp(fail, KIND[kind], colon - fail) && !KIND[kind][colon - fail])
       failure = kind, failing = atol(colon + 1);
@@ -65,6 +82,7 @@ __attribute__((destructor)) static void end(void) {
             count[LAUNCH], count[ALLOC], count[COPY]);
     fclose(to);
   }
+  __atomic_sub_fetch(taken, used, __ATOMIC_SEQ_CST);
   if (total) stand_in_record("end used %zu peak %zu pinned %d lost %d", used, peak, pinned != NULL, lost);
 }
 
@@ -124,7 +142,7 @@ int cuDeviceGetAttribute(int *value, int attribute, int device) {
     case 8: *value = 48 << 10; break;
     case 81: *value = 100 << 10; break;
     case 20: *value = 0; break;    // any number of programs
-    case 115: *value = 1; break;   // memory pools
+    case 115: *value = !getenv("STAND_IN_POOLS"); break; // memory pools
     case 97: *value = 99 << 10; break;
     default: *value = 0;
   }
@@ -152,7 +170,7 @@ static void forget(void) {
     free(block->start);
     free(block);
   }
-  used = 0;
+  use(-(long)used);
 }
 int cuDevicePrimaryCtxRelease_v2(int device) {
   ENTER;
@@ -175,7 +193,7 @@ int cuMemGetInfo_v2(size_t *available, size_t *all) {
   ENTER;
   ALIVE;
   *all = total;
-  *available = total - used;
+  *available = total - *taken;
   LEAVE(OK);
 }
 
@@ -204,7 +222,7 @@ static Block **unused_of(size_t bytes) { return &unused[bytes / 64 % 256]; }
 int cuMemAllocAsync(uint64_t *address, size_t bytes, void *stream) {
   ENTER;
   ALIVE;
-  if (fails(ALLOC) || used + bytes > total) {
+  if (fails(ALLOC) || *taken + bytes > total) {
     stand_in_record("alloc %zu failed", bytes);
     LEAVE(NO_MEMORY);
   }
@@ -221,7 +239,7 @@ int cuMemAllocAsync(uint64_t *address, size_t bytes, void *stream) {
   block->next = blocks;
   block->dirty = 0;
   blocks = block;
-  used += bytes;
+  use(bytes);
   if (used > peak) peak = used;
   *address = (uint64_t)block->start;
   stand_in_record("alloc %zu used %zu peak %zu", bytes, used, peak);
@@ -234,7 +252,7 @@ int cuMemFreeAsync(uint64_t address, void *stream) {
     Block *block = *at;
     if ((uint64_t)block->start != address) continue;
     *at = block->next;
-    used -= block->bytes;
+    use(-(long)block->bytes);
     stand_in_record("free %zu used %zu", block->bytes, used);
     block->next = *unused_of(block->bytes);
     *unused_of(block->bytes) = block;

@@ -46,6 +46,8 @@ struct GpuReport {
     checked_on: Option<String>,
     /// Whether its driver has to translate this program's kernels at the first load.
     translates: bool,
+    /// Whether it has memory pools, without which answers are slow.
+    memory_pools: bool,
 }
 
 /// Predicted placement of the LLM; nothing is loaded.
@@ -204,6 +206,7 @@ fn gpu_report(gpu: &Gpu) -> GpuReport {
         total_bytes: gpu.total,
         checked_on: gpu::verified::card(),
         translates: gpu::driver().kernels().are_translated_for(gpu.capability),
+        memory_pools: gpu.pools,
     }
 }
 
@@ -280,27 +283,7 @@ fn text(report: &Report) -> String {
         ),
         format!("profile   {}, LLM on {}", report.profile, report.llm_device),
     ];
-    if let Some(gpu) = &report.gpu {
-        lines.push(format!(
-            "gpu       ✅ {} ({}), {} of {} free",
-            gpu.device,
-            gpu.name,
-            gib(gpu.free_bytes),
-            gib(gpu.total_bytes)
-        ));
-        if gpu.translates {
-            lines.push(
-                "          its driver translates this program's GPU code at the first load, which \
-                 takes up to a minute"
-                    .to_owned(),
-            );
-        }
-        lines.push(match &gpu.checked_on {
-            Some(card) => format!("          this version's kernels were checked on {card}"),
-            None => "          no GPU has run this version's kernels in a check yet (ci/gpu-check)"
-                .to_owned(),
-        });
-    }
+    lines.extend(report.gpu.iter().flat_map(gpu_lines));
     if let Some(problem) = &report.gpu_problem {
         lines.push(format!("gpu       ❌ {}\n          hint: {}", problem.error, problem.hint));
     }
@@ -337,6 +320,37 @@ fn scans_line(scans: &ScansReport) -> String {
             format!("scans     not recognized: {}", problem.as_deref().unwrap_or_default())
         }
     }
+}
+
+/// The GPU that would be used.
+fn gpu_lines(gpu: &GpuReport) -> Vec<String> {
+    let mut lines = vec![format!(
+        "gpu       ✅ {} ({}), {} of {} free",
+        gpu.device,
+        gpu.name,
+        gib(gpu.free_bytes),
+        gib(gpu.total_bytes)
+    )];
+    if gpu.translates {
+        lines.push(
+            "          its driver translates this program's GPU code at the first load, which \
+             takes up to a minute"
+                .to_owned(),
+        );
+    }
+    if !gpu.memory_pools {
+        lines.push(
+            "          it has no memory pools, as some virtual GPUs, so an answer waits for it at \
+             each step and is slow; ask for one with unified memory, or a whole GPU"
+                .to_owned(),
+        );
+    }
+    lines.push(match &gpu.checked_on {
+        Some(card) => format!("          this version's kernels were checked on {card}"),
+        None => "          no GPU has run this version's kernels in a check yet (ci/gpu-check)"
+            .to_owned(),
+    });
+    lines
 }
 
 /// The load plan, then its problem unless the GPU's own problem was already shown.
@@ -379,6 +393,22 @@ fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_gpu_that_has_no_memory_pools_is_told_to_be_slow() {
+        let mut gpu = GpuReport {
+            device: "cuda:0".to_owned(),
+            name: "GRID".to_owned(),
+            free_bytes: 8 << 30,
+            total_bytes: 8 << 30,
+            checked_on: None,
+            translates: false,
+            memory_pools: true,
+        };
+        assert_eq!(gpu_lines(&gpu).len(), 2);
+        gpu.memory_pools = false;
+        assert!(gpu_lines(&gpu)[1].contains("no memory pools"), "{:?}", gpu_lines(&gpu));
+    }
 
     #[test]
     fn the_plan_is_one_line_and_its_problem_is_shown_once() {

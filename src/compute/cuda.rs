@@ -12,7 +12,7 @@ use self::launch::{
     Name, Recent, address, cuda_device, launch, multiprocessors, type_name, type_names,
 };
 pub use self::products::{Quantized, takes_quantized};
-pub use self::shapes::prefills;
+pub use self::shapes::{has_heads_of, prefills};
 use super::rope::RopeLayout;
 
 /// How a kernel leaves the rows that a product will read.
@@ -216,7 +216,7 @@ const ROWS: [usize; 3] = [1, 4, 8];
 
 /// Whether [`attend`] has a kernel for `tokens` tokens with heads of `dim` values.
 pub fn attends(dim: usize, tokens: usize) -> bool {
-    matches!(dim, 64 | 128) && tokens <= MOST_TOKENS
+    has_heads_of(dim) && tokens <= MOST_TOKENS
 }
 
 /// Rotates queries and keys, writes keys and values into the cache, and computes attention over it,

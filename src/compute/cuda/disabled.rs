@@ -6,7 +6,7 @@ mod shapes;
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Result, Tensor, bail};
 
-pub use self::shapes::prefills;
+pub use self::shapes::{has_heads_of, prefills};
 use super::rope::RopeLayout;
 
 fn not_built<T>() -> Result<T> {

@@ -114,6 +114,18 @@ fn logits_equal_transformers_in_both_formats_and_any_chunks() {
     }
 }
 
+/// What a GPU may differ by where it rounds: eight bits, a few times over.
+#[test]
+fn rounding_each_step_to_16_bits_moves_the_logits_a_little() {
+    let prompt = golden().prompt_ids;
+    assert!(rounded_logits(&gguf("model.gguf"), &prompt).unwrap().is_none(), "it has 32 bits");
+    let rounded = rounded_logits(&folder(), &prompt).unwrap().unwrap();
+    let exact = load(&folder()).logits(&prompt, 512).unwrap();
+    let scale = exact.iter().fold(0f32, |most, logit| most.max(logit.abs()));
+    let difference = largest(&rounded, &exact) / scale;
+    assert!((1e-3..5e-2).contains(&difference), "{difference}");
+}
+
 /// On a fast GPU, decode is bound by kernel launches as much as by memory: a naive port needs about
 /// 30 for each layer, which at 5 µs each take 4.8 ms per token of 32 layers.
 #[test]

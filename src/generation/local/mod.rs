@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use candle_core::Tensor;
+use candle_core::{DType, Device, Tensor};
 
 pub use checkpoint::files::LlmFiles;
 use checkpoint::files::Opened;
@@ -39,6 +39,7 @@ use lookup::Lookup;
 use model::llama::{Cache, Llama};
 use placement::plan::Demand;
 use placement::{DeviceChoice, Outlook, Placed, Placement};
+pub use resident::LoadTimes;
 use resident::{Residence, Resident};
 use sampling::Sampler;
 pub use sampling::SamplingOptions;
@@ -83,6 +84,20 @@ pub struct Generation {
     pub decode: Duration,
     /// Why generation stopped.
     pub stop: Stop,
+}
+
+/// What rounding to 16 bits after each step, as a GPU does for weights of 16 bits, does to the logits of
+/// the token after `prompt`, computed on the CPU: `[vocabulary]`, or `None` if a GPU would compute this
+/// model in 32 bits, too. For comparisons with a GPU.
+pub fn rounded_logits(files: &LlmFiles, prompt: &[u32]) -> Result<Option<Vec<f32>>> {
+    let Opened { checkpoint, config, .. } = checkpoint::files::open(files)?;
+    let dtype = checkpoint.dtype(true);
+    if dtype == DType::F32 {
+        return Ok(None);
+    }
+    let loader = checkpoint.loader(&Device::Cpu, dtype)?;
+    let model = Llama::load(&loader, config, prompt.len(), dtype)?;
+    Ok(Some(model.forward(prompt, &mut model.cache(prompt.len())?)?.to_vec1()?))
 }
 
 /// A loaded LLM.
@@ -133,6 +148,11 @@ impl Llm {
     /// The model's device, and the memory it took right after loading.
     pub fn placed(&self) -> &Placed {
         &self.placed
+    }
+
+    /// How long the parts of loading took, the last time it was loaded.
+    pub fn load_times(&self) -> Result<LoadTimes> {
+        self.residence.lend(|resident| Ok(resident.times))
     }
 
     /// Same as [`Llm::placed`], but measured now: generation allocates workspace.
@@ -220,13 +240,14 @@ impl Llm {
         let Resident { model, cache, .. } = resident;
         let logits = self.read(model, cache, &prompt[kept.tokens.len()..], interrupted)?;
         generation.prefill = kept.prefill + start.elapsed();
-        let Some(logits) = logits else { return Ok(generation) };
+        let Some(first) = logits else { return Ok(generation) };
         let start = Instant::now();
         let mut sampler = Sampler::new(options);
         let (stream, stops) = (self.tokenizer.stream(), Stops::new(&self.stops));
         let mut speech = Speech { stream, stops, text: String::new(), on_text };
         // The logits of the next token in a row, and the tokens guessed after it, whose logits follow.
-        let (mut logits, mut row, mut guesses) = (logits.unsqueeze(0)?, 0, Vec::new());
+        let (mut logits, mut row, mut guesses) = (first.unsqueeze(0)?, 0, Vec::new());
+        drop(first); // else they would be there to the end
         generation.stop = loop {
             if interrupted.load(Ordering::Relaxed) {
                 break Stop::Interrupted;

@@ -2,7 +2,7 @@
 //! some errors of a GPU leave no choice about.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
@@ -13,8 +13,20 @@ use super::model::llama::{Cache, Llama};
 use super::placement::Placement;
 use super::placement::gpu::{self, Moment};
 
+/// How long the parts of loading took.
+#[derive(Debug, Clone, Copy)]
+pub struct LoadTimes {
+    /// Opening the device, and trying its kernels.
+    pub device: Duration,
+    /// Bringing the weights there.
+    pub weights: Duration,
+    /// Allocating the KV cache, and waiting for all of it.
+    pub cache: Duration,
+}
+
 /// A model on its device.
 pub struct Resident {
+    pub times: LoadTimes,
     pub model: Llama,
     /// Its memory is allocated once, and used by one generation at a time.
     pub cache: Cache,
@@ -38,21 +50,25 @@ impl Resident {
         context: usize,
         placement: &Placement,
     ) -> Result<Self> {
+        let start = Instant::now();
         let types = checkpoint.quantizations();
         let device = placement.open(&types, checkpoint.dtype(placement.is_on_gpu()))?;
+        let (opening, start) = (start.elapsed(), Instant::now());
         let load = || -> Result<Self> {
             let on_gpu = device.is_cuda();
             let cache_dtype = checkpoint.cache_dtype(on_gpu);
             let loader = checkpoint.loader(&device, checkpoint.dtype(on_gpu))?;
             let model = Llama::load(&loader, config, context, cache_dtype)?;
+            let (weights, start) = (start.elapsed(), Instant::now());
             let cache = model.cache(context)?;
             placement.finish(&device)?;
+            let times = LoadTimes { device: opening, weights, cache: start.elapsed() };
             ensure!(
                 model.is_on(&device) && cache.is_on(&device),
                 "a tensor is not on {}",
                 gpu::name(&device)
             );
-            Ok(Self { model, cache, kept: Kept::default() })
+            Ok(Self { times, model, cache, kept: Kept::default() })
         };
         load().map_err(|error| {
             // Complete the freeing of what was already loaded, so that the error reports accurate

@@ -54,13 +54,7 @@ impl Adjustments {
         if self.bias.is_none() && self.norms.is_none() {
             return Ok(qkv);
         }
-        let mut qkv = match qkv.as_slice() {
-            [one] => one.clone(),
-            several => {
-                count_launches(1);
-                Tensor::cat(several, D::Minus1)?
-            }
-        };
+        let mut qkv = joined(qkv)?;
         if let Some(bias) = &self.bias {
             count_launches(1);
             qkv = qkv.broadcast_add(bias)?;
@@ -72,6 +66,7 @@ impl Adjustments {
             count_launches(1);
             qkv.narrow(1, from * head_dim, count * head_dim)?.contiguous()
         };
+        // Each copy is freed before the next is made.
         let normed = |part: Tensor, weight| {
             let by_head = part.reshape(((), head_dim))?;
             let normed = norm(&by_head, weight, norm_epsilon as f32, Form::Values)?;
@@ -87,5 +82,16 @@ impl Adjustments {
     pub fn is_on(&self, device: &Device) -> bool {
         let norms = self.norms.iter().flatten();
         self.bias.iter().chain(norms).all(|tensor| tensor.device().same_device(device))
+    }
+}
+
+/// One tensor from several side by side, which are freed.
+fn joined(tensors: Vec<Tensor>) -> candle_core::Result<Tensor> {
+    match <[Tensor; 1]>::try_from(tensors) {
+        Ok([one]) => Ok(one),
+        Err(several) => {
+            count_launches(1);
+            Tensor::cat(&several, D::Minus1)
+        }
     }
 }

@@ -1,24 +1,26 @@
-//! Access to the values of CPU tensors, for kernels that work on slices.
+//! Access to the values of CPU tensors, for kernels that work on slices of `f32`. Tensors of 16 bits are
+//! widened, and results rounded to the type of the first one.
 
-use candle_core::{Device, Result, Storage, Tensor};
+use candle_core::{DType, Device, Result, Storage, Tensor};
 
-/// Applies `compute` to the values of `f32` tensors; returns its result as a vector.
+/// Applies `compute` to the values of tensors; returns its result as a vector.
 pub fn on_values<const N: usize>(
     tensors: [&Tensor; N],
     compute: impl FnOnce([&[f32]; N]) -> Vec<f32>,
 ) -> Result<Tensor> {
+    let dtype = tensors.first().map_or(DType::F32, |first| first.dtype());
     let values = with_values(tensors, compute)?;
     let length = values.len();
-    Tensor::from_vec(values, length, &Device::Cpu)
+    Tensor::from_vec(values, length, &Device::Cpu)?.to_dtype(dtype)
 }
 
-/// Applies `compute` to the values of `f32` tensors.
+/// Applies `compute` to the values of tensors.
 pub fn with_values<T, const N: usize>(
     tensors: [&Tensor; N],
     compute: impl FnOnce([&[f32]; N]) -> T,
 ) -> Result<T> {
-    let tensors: Vec<Tensor> =
-        tensors.iter().map(|tensor| tensor.contiguous()).collect::<Result<_>>()?;
+    let widened = |tensor: &Tensor| tensor.to_dtype(DType::F32)?.contiguous();
+    let tensors: Vec<Tensor> = tensors.into_iter().map(widened).collect::<Result<_>>()?;
     let guards: Vec<_> = tensors.iter().map(Tensor::storage_and_layout).collect();
     let mut slices = [[].as_slice(); N];
     for (slice, (storage, layout)) in slices.iter_mut().zip(&guards) {

@@ -4,6 +4,7 @@ mod device;
 pub mod gpu;
 pub(crate) mod plan;
 mod trial;
+mod workspace;
 
 use candle_core::quantized::GgmlDType;
 use candle_core::{DType, Device};
@@ -53,6 +54,10 @@ impl<'d> Placement<'d> {
         let gpu = match choice {
             DeviceChoice::Cpu => None,
             DeviceChoice::Cuda(ordinal) => Some(gpu::choose(driver, ordinal)?),
+        };
+        let demand = match &gpu {
+            Some(gpu) => demand.on(gpu),
+            None => demand,
         };
         let plan = demand.plan(context);
         let placement = Self { driver, gpu, demand, plan };
@@ -249,6 +254,8 @@ pub fn outlook(
     match gpu::choose(driver, ordinal) {
         Err(error) => Outlook { device: wished, plan, free: None, problem: Some(error) },
         Ok(gpu) => {
+            let demand = demand.on(&gpu);
+            let plan = demand.plan(context);
             let (device, free) = (gpu.device(), Some(gpu.free));
             let problem = Placement { driver, gpu: Some(gpu), demand, plan }.problem();
             Outlook { device, plan, free, problem }

@@ -2,26 +2,15 @@
 
 use super::device::DeviceChoice;
 use crate::compute::cuda;
-use crate::generation::local::PREFILL_CHUNK;
 use crate::generation::local::checkpoint::Checkpoint;
-use crate::generation::local::lookup::MAX_GUESSES;
 use crate::generation::local::model::config::LlamaConfig;
-use crate::generation::local::model::kv_cache::block_tokens;
-use crate::generation::local::placement::gpu::ShorterContext;
+use crate::generation::local::placement::gpu::{Gpu, ShorterContext};
 
 /// GPU memory in bytes that is not itemized: CUDA's context and kernels, cuBLAS' workspace, and
 /// fragmentation.
 const GPU_MARGIN: u64 = 768 << 20;
-/// candle's buffer for partial sums of split matrix products, `MAX_SMS · MMQ_X_MAX · MMQ_Y_MAX`
-/// floats (candle-core's `quantized/fast_mmq.rs`).
-const PRODUCT_SUMS: u64 = (MOST_MULTIPROCESSORS * 128 * 128 * 4) as u64;
 /// More than any GPU has.
 const MOST_MULTIPROCESSORS: usize = 256;
-/// candle's form of 128 values of activations, in bytes (`block_q8_1_mmq`); rows are padded to
-/// multiples of 512 values, and 128 blocks follow the last one.
-const QUANTIZED_128: usize = 144;
-/// Tokens in a pass that checks guesses.
-const GUESSING: usize = 1 + MAX_GUESSES;
 /// Shorter contexts are not worth suggesting.
 const MIN_CONTEXT: usize = 1024;
 
@@ -51,25 +40,27 @@ impl LoadPlan {
 /// A model's memory demand for any context length.
 #[derive(Debug, Clone)]
 pub struct Demand {
-    config: LlamaConfig,
+    pub(super) config: LlamaConfig,
     weights: u64,
     /// Bytes of the largest tensor that is converted on loading, and so briefly exists twice.
     widened: u64,
     /// Whether some of its products are cuBLAS's.
     pub needs_cublas: bool,
     /// Whether candle computes the attention of a prompt, and holds its scores.
-    scores: bool,
+    pub(super) scores: bool,
     /// Whether candle quantizes activations on a GPU.
-    quantizes: bool,
+    pub(super) quantizes: bool,
     /// Bytes per value of the KV cache.
-    cached: usize,
+    pub(super) cached: usize,
     /// Bytes per value of the activations.
-    value: usize,
+    pub(super) value: usize,
     /// Bytes per value of activations that are converted for a product; 0 if none are.
-    converted: usize,
+    pub(super) converted: usize,
     /// How many rows of the feed-forward block's width a token has at once: gate and up, their
     /// product, and one more where they first have to be put together.
-    wide_rows: usize,
+    pub(super) wide_rows: usize,
+    /// Of the GPU: attention over spans of keys takes memory for each.
+    pub(super) multiprocessors: usize,
     margin: u64,
 }
 
@@ -94,8 +85,14 @@ impl Demand {
             value: dtype.size_in_bytes(),
             converted: if mixed { size_of::<u16>() } else { 0 },
             wide_rows: if checkpoint.joins_gate_and_up(config.layers) { 3 } else { 4 },
+            multiprocessors: MOST_MULTIPROCESSORS,
             margin: if on_gpu { GPU_MARGIN } else { 0 },
         }
+    }
+
+    /// The demand on this GPU.
+    pub fn on(self, gpu: &Gpu) -> Self {
+        Self { multiprocessors: gpu.multiprocessors, ..self }
     }
 
     /// The plan for a context of `context` tokens.
@@ -107,76 +104,6 @@ impl Demand {
             workspace: self.workspace(context).max(self.widened),
             margin: self.margin,
         }
-    }
-
-    /// Bytes beside weights and cache at the worst moment: what stays, and the larger of what a
-    /// prompt's last chunk and a pass that checks guesses take. `ci/stand-in-driver/memory` compares
-    /// this with what is allocated.
-    fn workspace(&self, context: usize) -> u64 {
-        let LlamaConfig { hidden, feed_forward, heads, head_dim, .. } = self.config;
-        let chunk = PREFILL_CHUNK.min(context);
-        let tables = self.kinds() * (context * head_dim * size_of::<f32>()) as u64;
-        let widest = hidden.max(feed_forward).max(heads * head_dim).next_multiple_of(512);
-        let quantized = match self.quantizes {
-            true => PRODUCT_SUMS + ((chunk * widest / 128 + 128) * QUANTIZED_128) as u64,
-            false => 0,
-        };
-        let prompt = self.activations(chunk).saturating_add(self.scores(chunk, context));
-        let answer = self.activations(GUESSING.min(context)).saturating_add(self.choices());
-        tables.saturating_add(quantized).saturating_add(prompt.max(answer))
-    }
-
-    /// Bytes of a pass's activations where they are most. Everywhere there are the hidden state and
-    /// its norm; with them, in turn: queries, keys and values, the rotated queries and their
-    /// result; that result, its product, and the next hidden state with its norm; or the rows of
-    /// the feed-forward block.
-    fn activations(&self, tokens: usize) -> u64 {
-        let LlamaConfig { hidden, feed_forward, heads, kv_heads, head_dim, .. } = self.config;
-        let wide = heads * head_dim;
-        let attention = wide + 2 * kv_heads * head_dim + 2 * wide;
-        let between = wide + 3 * hidden;
-        let gated = self.wide_rows * feed_forward;
-        let most = 2 * hidden + attention.max(between).max(gated);
-        // Its input and its result, in the type of the weights.
-        let converted = (hidden.max(feed_forward) + 2 * feed_forward) * self.converted;
-        (tokens * (most * self.value + converted)) as u64
-    }
-
-    /// Bytes for attention by candle: a block's scores before and after a step; the causal masks,
-    /// which all layers share; keys and values where they are made as wide as activations; and the
-    /// blocks before and after they are put together.
-    fn scores(&self, chunk: usize, context: usize) -> u64 {
-        if !self.scores {
-            return 0;
-        }
-        let LlamaConfig { heads, kv_heads, head_dim, .. } = self.config;
-        let block = block_tokens(heads, context).min(chunk);
-        let value = self.value as u64;
-        let scores = 2 * (heads * block) as u64 * context as u64 * value;
-        // Made in f32.
-        let mask = (chunk * self.value + block * size_of::<f32>()) as u64 * context as u64;
-        let masks = self.kinds() * mask;
-        let widened = match self.cached < self.value {
-            true => 2 * (kv_heads * head_dim) as u64 * context as u64 * value,
-            false => 0,
-        };
-        let blocks = 3 * (chunk * heads * head_dim) as u64 * value;
-        [scores, masks, widened, blocks].into_iter().fold(0, u64::saturating_add)
-    }
-
-    /// How many kinds of layers there are: those with windows have masks and tables of their own.
-    fn kinds(&self) -> u64 {
-        if self.config.windows.is_some() { 2 } else { 1 }
-    }
-
-    /// Bytes for the logits of a pass that checks guesses and of the one before it, a copy of one
-    /// row, and the parts of attention over spans of keys.
-    fn choices(&self) -> u64 {
-        let LlamaConfig { vocabulary, heads, kv_heads, head_dim, .. } = self.config;
-        let logits = (3 * GUESSING + 1) * vocabulary;
-        let splits = (2 * MOST_MULTIPROCESSORS).div_ceil(kv_heads);
-        let parts = heads * GUESSING * splits * (head_dim + 2);
-        ((logits + parts) * size_of::<f32>()) as u64
     }
 
     /// The first of a half, a quarter … of `context` whose plan `fits`, and the bytes it saves.
@@ -230,6 +157,7 @@ impl Demand {
             value: 4,
             converted: 0,
             wide_rows: 3,
+            multiprocessors: MOST_MULTIPROCESSORS,
             margin: GPU_MARGIN,
         }
     }
@@ -242,8 +170,10 @@ mod tests {
     use super::*;
     use crate::generation::local::LlmFiles;
     use crate::generation::local::checkpoint::files;
+    use crate::generation::local::model::architecture::Architecture;
     use crate::generation::local::model::kv_cache::SCORES_BYTES;
     use crate::generation::local::model::llama::Llama;
+    use crate::generation::local::placement::gpu::fake;
 
     const MIB: u64 = 1 << 20;
 
@@ -273,6 +203,45 @@ mod tests {
         assert_eq!(apart.plan(8192).workspace - ours.plan(8192).workspace, 28 * MIB);
     }
 
+    /// A prompt may be shorter than its context.
+    #[test]
+    fn no_shorter_context_takes_more() {
+        for demand in [
+            Demand::llama_8b(),
+            Demand { scores: true, ..Demand::llama_8b() },
+            Demand { scores: true, value: 2, quantizes: false, ..Demand::llama_8b() },
+        ] {
+            let mut most = 0;
+            for context in (1..3000).chain([4096, 5000, 8192, 20_000, 131_072]) {
+                let workspace = demand.plan(context).workspace;
+                // The copies of a last chunk depend on how it is cut into blocks.
+                assert!(workspace + 2 * MIB > most, "{workspace} for {context}, {most} for less");
+                most = most.max(workspace);
+            }
+        }
+    }
+
+    #[test]
+    fn spans_of_keys_are_counted_for_the_gpu_that_will_hold_them() {
+        let gpu = |multiprocessors| Gpu { multiprocessors, ..fake::gpu(0, 0) };
+        let on = |multiprocessors| Demand::llama_8b().on(&gpu(multiprocessors)).plan(10).workspace;
+        // 32 heads · 8 tokens · 2 spans (16 more blocks, over 8 KV heads) · 128 values, a weight and a
+        // maximum · 4 bytes.
+        assert_eq!(on(136) - on(128), 32 * 8 * 2 * 130 * 4);
+    }
+
+    #[test]
+    fn copies_for_norms_of_heads_are_counted() {
+        let mut plain = Demand::llama_8b();
+        // As many keys as queries, and a narrow block behind: the copies are the most there is.
+        (plain.config.kv_heads, plain.config.feed_forward) = (32, 1024);
+        let mut normed = plain.clone();
+        normed.config.architecture = Architecture::named("qwen3").unwrap();
+        let more = normed.plan(4096).workspace - plain.plan(4096).workspace;
+        // Of 512 tokens: a copy of the keys and its norm, in place of rotated queries and the result.
+        assert_eq!(more, 512 * 4096 * 4);
+    }
+
     fn goldens(model: &str, device: DeviceChoice) -> Demand {
         let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/tiny-llama");
         let opened = files::open(&LlmFiles::at(&tiny.join(model)).unwrap()).unwrap();
@@ -288,7 +257,13 @@ mod tests {
         let gguf = goldens("model.gguf", gpu);
         let factors = 4 * gguf.config.head_dim as u64 / 2;
         assert_eq!(gguf.weights, goldens("", DeviceChoice::Cpu).weights + factors);
-        assert!(gguf.plan(64).workspace >= gguf.widened, "one is there twice while it is widened");
+        // The folder has f32, of which the largest part is there twice while it is converted.
+        assert_eq!(gguf.widened, 0);
+        let folder = goldens("", gpu);
+        let LlamaConfig { hidden, vocabulary, feed_forward, .. } = folder.config;
+        let largest = 4 * (hidden * vocabulary.max(2 * feed_forward)) as u64;
+        assert_eq!(folder.widened, largest);
+        assert!(folder.plan(64).workspace >= largest);
         assert_eq!(goldens("model.gguf", DeviceChoice::Cpu).plan(64).margin, 0);
     }
 

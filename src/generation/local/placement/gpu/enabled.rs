@@ -59,7 +59,8 @@ impl Driver for Cuda {
     fn gpu(&self, ordinal: usize) -> Result<Gpu, GpuError> {
         let unusable = |error: DriverError| GpuError::Unusable { ordinal, reason: words(error) };
         let device = device(ordinal).map_err(unusable)?;
-        let Properties { capability, mode, total } = properties(device).map_err(unusable)?;
+        let Properties { capability, mode, multiprocessors, pools, total } =
+            properties(device).map_err(unusable)?;
         let name = result::device::get_name(device).map_err(unusable)?;
         // NVML reports memory without creating a context. Its figures are for the whole GPU, so
         // they do not apply to a MIG slice, which has its own memory.
@@ -76,7 +77,8 @@ impl Driver for Cuda {
                     .0 as u64
             }
         };
-        Ok(Gpu { ordinal, name, capability, free: free.min(total), total, mode })
+        let free = free.min(total);
+        Ok(Gpu { ordinal, name, capability, free, total, mode, multiprocessors, pools })
     }
 
     fn holders(&self, ordinal: usize) -> Vec<Holder> {
@@ -163,6 +165,8 @@ fn device(ordinal: usize) -> Result<sys::CUdevice, DriverError> {
 struct Properties {
     capability: Capability,
     mode: ComputeMode,
+    multiprocessors: usize,
+    pools: bool,
     /// Memory in bytes.
     total: u64,
 }
@@ -179,9 +183,13 @@ fn properties(device: sys::CUdevice) -> Result<Properties, DriverError> {
         1 | 3 => ComputeMode::Exclusive,
         _ => ComputeMode::Shared,
     };
+    let multiprocessors = attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
+    let multiprocessors = multiprocessors.max(1).unsigned_abs() as usize;
+    let pools = attribute(Attribute::CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED)? > 0;
     // SAFETY: as above.
     let total = unsafe { result::device::total_mem(device) }? as u64;
-    Ok(Properties { capability: Capability { major, minor }, mode, total })
+    let capability = Capability { major, minor };
+    Ok(Properties { capability, mode, multiprocessors, pools, total })
 }
 
 fn nvml_memory(device: sys::CUdevice) -> Option<super::nvml::Memory> {

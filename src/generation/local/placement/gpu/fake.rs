@@ -95,6 +95,8 @@ pub fn gpu(ordinal: usize, free: u64) -> Gpu {
         free,
         total: 24 * GIB,
         mode: ComputeMode::Shared,
+        multiprocessors: 128,
+        pools: true,
     }
 }
 

@@ -41,6 +41,11 @@ pub struct Gpu {
     pub total: u64,
     /// Which programs may use it.
     pub mode: ComputeMode,
+    /// Its multiprocessors.
+    pub multiprocessors: usize,
+    /// Whether it has memory pools. Without (on some virtual GPUs), whoever frees memory waits until
+    /// the GPU has finished.
+    pub pools: bool,
 }
 
 /// Which programs may use a GPU (`nvidia-smi --compute-mode`).
