@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Writes a GGUF file of the Llama architecture with random weights, in the mix of Q4_K_M.
+"""Writes a GGUF file with random weights, of the Llama or Qwen3 architecture, in the mix of Q4_K_M.
 
     make_llama_gguf.py --shape 8b out.gguf     # Llama 3.1 8B, 4.9 GB
     make_llama_gguf.py --shape 1b out.gguf     # Llama 3.2 1B, 0.95 GB
+    make_llama_gguf.py --shape qwen3-1.7b out.gguf   # Qwen3 1.7B, 1.2 GB
     make_llama_gguf.py --shape tiny out.gguf   # for trying it out
     make_llama_gguf.py --shape tiny128 --weights bf16 out.gguf   # heads as those of the 8B model
     make_llama_gguf.py --shape 8b --layers 2 out.gguf            # only the first layers
@@ -24,10 +25,14 @@ import struct
 SHAPES = {
     "8b": (4096, 32, 32, 8, 14336, 128256, 128, 8.0),
     "1b": (2048, 16, 32, 8, 8192, 128256, 64, 32.0),
+    # Their embeddings are their output matrix.
+    "qwen3-0.6b": (1024, 28, 16, 8, 3072, 151936, 128, 1.0),
+    "qwen3-1.7b": (2048, 28, 16, 8, 6144, 151936, 128, 1.0),
     "tiny": (256, 2, 4, 2, 512, 512, 64, 8.0),
     "tiny128": (512, 2, 8, 2, 1024, 512, 128, 8.0),
 }
 CONTEXT, ROPE_BASE = 131072, 500000.0
+QWEN3_CONTEXT, QWEN3_ROPE_BASE = 40960, 1000000.0
 # ggml's numbers for types of tensors, and GGUF's for types of metadata.
 F32, F16, Q4_K, Q6_K, BF16 = 0, 1, 12, 14, 30
 # Unquantized weights: ggml's numbers of the type and of such a file.
@@ -98,17 +103,23 @@ def array(kind, items):
     return struct.pack("<IQ", kind, len(items)) + b"".join(value(kind, item) for item in items)
 
 
+def architecture_of(shape):
+    """Of the models that have such shapes."""
+    return "qwen3" if shape.startswith("qwen3") else "llama"
+
+
 def metadata(shape, name, file_type, architecture):
     hidden, layers, heads, kv_heads, feed_forward, size, head_dim, _ = shape
     tokens, kinds, merges = vocabulary(size)
     assert len(tokens) == len(set(tokens)) == size
+    is_qwen = architecture_of(name) == "qwen3"
     scalars = [
         ("general.architecture", STRING, architecture),
-        ("general.name", STRING, f"random-llama-{name}"),
+        ("general.name", STRING, f"random-llama-{name}" if not is_qwen else f"random-{name}"),
         ("general.file_type", UINT32, file_type),
         ("general.quantization_version", UINT32, 2),
         ("general.alignment", UINT32, ALIGNMENT),
-        (f"{architecture}.context_length", UINT32, CONTEXT),
+        (f"{architecture}.context_length", UINT32, QWEN3_CONTEXT if is_qwen else CONTEXT),
         (f"{architecture}.embedding_length", UINT32, hidden),
         (f"{architecture}.block_count", UINT32, layers),
         (f"{architecture}.feed_forward_length", UINT32, feed_forward),
@@ -118,7 +129,7 @@ def metadata(shape, name, file_type, architecture):
         (f"{architecture}.attention.value_length", UINT32, head_dim),
         (f"{architecture}.attention.layer_norm_rms_epsilon", FLOAT32, 1e-5),
         (f"{architecture}.rope.dimension_count", UINT32, head_dim),
-        (f"{architecture}.rope.freq_base", FLOAT32, ROPE_BASE),
+        (f"{architecture}.rope.freq_base", FLOAT32, QWEN3_ROPE_BASE if is_qwen else ROPE_BASE),
         (f"{architecture}.vocab_size", UINT32, size),
         ("tokenizer.ggml.model", STRING, "gpt2"),
         ("tokenizer.ggml.pre", STRING, "llama-bpe"),
@@ -139,13 +150,14 @@ def metadata(shape, name, file_type, architecture):
     return entries
 
 
-def tensors(shape, architecture):
+def tensors(shape, architecture, is_qwen):
     """(name, rows, columns, type); one row means a vector."""
     hidden, layers, heads, kv_heads, feed_forward, size, head_dim, _ = shape
-    yield "token_embd.weight", size, hidden, Q4_K
-    yield "output.weight", size, hidden, Q6_K
+    yield "token_embd.weight", size, hidden, Q6_K if is_qwen else Q4_K
     yield "output_norm.weight", 1, hidden, F32
-    yield "rope_freqs.weight", 1, head_dim // 2, F32
+    if not is_qwen:
+        yield "output.weight", size, hidden, Q6_K
+        yield "rope_freqs.weight", 1, head_dim // 2, F32
     for i in range(layers):
         # The recipe of Q4_K_M: more bits for V and the way down in the first and last eighth of the
         # layers and in every third between.
@@ -212,14 +224,15 @@ def random_blocks(rng, blocks, columns, kind):
         blocks -= count
 
 
-def write(path, name, layers, weights, seed, architecture="llama"):
+def write(path, name, layers, weights, seed, architecture):
     rng = random.Random(seed)
     shape = list(SHAPES[name])
     shape[1] = layers or shape[1]
     head_dim, factor = shape[6:]
     whole, file_type = WHOLE.get(weights, (None, 15))  # 15: mostly Q4_K_M
     layout, offset = [], 0
-    for tensor, rows, columns, kind in tensors(shape, architecture):
+    is_qwen = architecture_of(name) == "qwen3"
+    for tensor, rows, columns, kind in tensors(shape, architecture, is_qwen):
         kind = whole if whole is not None and rows > 1 else kind
         layout.append((tensor, rows, columns, kind, offset))
         offset += -(-bytes_of(rows, columns, kind) // ALIGNMENT) * ALIGNMENT
@@ -250,10 +263,12 @@ def main():
     parser.add_argument("--shape", choices=SHAPES, default="tiny")
     parser.add_argument("--layers", type=int, help="fewer than the shape has")
     parser.add_argument("--weights", choices=["q4_k_m", *WHOLE], default="q4_k_m")
-    parser.add_argument("--architecture", choices=["llama", "qwen2", "qwen3"], default="llama")
+    parser.add_argument("--architecture", choices=["llama", "qwen2", "qwen3"],
+                        help="another than that of models with such shapes")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    write(args.out, args.shape, args.layers, args.weights, args.seed, args.architecture)
+    architecture = args.architecture or architecture_of(args.shape)
+    write(args.out, args.shape, args.layers, args.weights, args.seed, architecture)
 
 
 main()

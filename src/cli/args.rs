@@ -116,8 +116,8 @@ pub struct Global {
     #[arg(long, global = true)]
     pub show_thinking: bool,
 
-    /// The LLM to use: a GGUF file, a Hugging Face folder, a GGUF file on the Hugging Face Hub
-    /// (`hf:OWNER/NAME:FILE.gguf`), or OpenAI-compatible servers
+    /// The LLM to use: a GGUF file, a Hugging Face folder, an LLM of the catalogue (`models list`), a
+    /// GGUF file on the Hugging Face Hub (`hf:OWNER/NAME:FILE.gguf`), or OpenAI-compatible servers
     /// (`openai:http://HOST:PORT/v1#MODEL[,URL…]`; see docs/remote.md)
     #[arg(long, global = true, value_name = "LLM", env = "RAG_QUERY_LLM")]
     pub llm: Option<PathBuf>,

@@ -46,8 +46,12 @@ impl<'a> Setup<'a> {
         let mut store = ModelStore::of_user()?;
         store.hub.offline |= global.offline;
         store.progress = Arc::new(DownloadBars::new(terminal));
-        if let Some(llm) = global.llm.as_deref().filter(|llm| is_on_hub(llm)) {
-            profile.llm = llm_on_hub(&llm.to_string_lossy(), &store)?;
+        if let Some(llm) = global.llm.as_deref() {
+            if is_on_hub(llm) {
+                profile.llm = llm_on_hub(&llm.to_string_lossy(), &store)?;
+            } else if let Some(entry) = in_catalogue(llm, &catalogue) {
+                profile.llm = entry.clone();
+            }
         }
         let index = match &global.index {
             Some(index) => location(index, config, &store.state_dir, terminal)?,
@@ -87,9 +91,9 @@ impl<'a> Setup<'a> {
 
     /// Parses `--llm`, without connecting to servers; `None` if the profile has the LLM.
     fn other_llm(&self) -> Result<Option<OtherLlm>> {
-        let Some(llm) = self.global.llm.as_ref().filter(|llm| !is_on_hub(llm)) else {
-            return Ok(None);
-        };
+        let is_other =
+            |llm: &&PathBuf| !is_on_hub(llm) && in_catalogue(llm, &self.catalogue).is_none();
+        let Some(llm) = self.global.llm.as_ref().filter(is_other) else { return Ok(None) };
         if !is_address(llm) {
             return Ok(Some(OtherLlm::Path(llm.clone())));
         }
@@ -209,6 +213,12 @@ fn llm_on_hub(llm: &str, store: &ModelStore) -> Result<ModelEntry> {
 /// Whether `--llm` names a file on a hub.
 fn is_on_hub(llm: &Path) -> bool {
     llm.to_str().is_some_and(hub_llm::is_meant)
+}
+
+/// The catalogue's LLM that `--llm` names, unless there is such a file.
+fn in_catalogue<'a>(llm: &Path, catalogue: &'a Catalogue) -> Option<&'a ModelEntry> {
+    let entry = catalogue.model(llm.to_str()?).ok()?;
+    Some(entry).filter(|entry| entry.llm().is_ok() && !llm.exists())
 }
 
 /// Whether `--llm` names servers, not a file.

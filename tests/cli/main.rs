@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are not tests to clippy")]
 
 mod accounts;
+mod architectures;
 mod bad_input;
 mod bench;
 mod chat_templates;

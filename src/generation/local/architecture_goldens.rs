@@ -59,6 +59,7 @@ fn logits_equal_transformers_for_any_chunks_also_as_a_gpu_computes_them() {
             let mut llm = load(&name);
             for chunk in [1, 7, 512] {
                 let difference = largest_difference(llm.model(), &logits, &prompt_ids, chunk);
+                println!("{name}, {how}, chunks of {chunk}: off by {difference}");
                 assert!(difference < TOLERANCE, "{name}, {how}, chunks of {chunk}: {difference}");
             }
         };
@@ -137,6 +138,40 @@ fn written(name: &str, text: &str) -> String {
         "phi4" => text.to_owned(),
         // SentencePiece has one character for this and for spaces.
         _ => text.replace('▁', " "),
+    }
+}
+
+#[derive(Deserialize)]
+struct Quantized {
+    models: Vec<QuantizedGolden>,
+}
+
+#[derive(Deserialize)]
+struct QuantizedGolden {
+    name: String,
+    prompt_ids: Vec<u32>,
+    /// From transformers, with the file's weights in float32.
+    exact: Vec<Logits>,
+    /// By how much llama.cpp is off them.
+    noise: f32,
+    /// The tokens that come for certain.
+    greedy: Vec<u32>,
+}
+
+/// `Q4_K_M`, as llama.cpp quantizes.
+#[test]
+fn quantized_models_are_as_near_to_the_exact_logits_as_llama_cpp() {
+    let json = fs::read(goldens().join("architectures_quantized.json")).unwrap();
+    for golden in serde_json::from_slice::<Quantized>(&json).unwrap().models {
+        let QuantizedGolden { name, prompt_ids, exact, noise, greedy: expected } = golden;
+        let mut llm = load(&name);
+        for chunk in [7, 512] {
+            let off = largest_difference(llm.model(), &exact, &prompt_ids, chunk);
+            println!("{name}, chunks of {chunk}: off by {off}, llama.cpp by {noise}");
+            assert!(off <= 1.5 * noise, "{name}, chunks of {chunk}: {off}, llama.cpp: {noise}");
+        }
+        let found = greedy(&llm, &prompt_ids);
+        assert_eq!(found.get(..expected.len()), Some(&expected[..]), "{name}");
     }
 }
 
