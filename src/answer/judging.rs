@@ -73,7 +73,7 @@ impl Answerer<'_> {
             return Ok(None);
         }
         let generator = self.llm.get()?;
-        let prepared = self.prepare(generator, question, &passages)?;
+        let prepared = self.prepare(generator, question, &passages, true)?;
         let asked = generator.prompt(prepared.messages.whether_they_answer())?;
         Ok(prepared.prompt.judge(&asked, interrupted)?.map(|judged| judged.log_odds))
     }

@@ -27,19 +27,22 @@ pub(super) struct Prepared<'a> {
 }
 
 impl Answerer<'_> {
-    /// Makes the prompt, with as many of the best `passages` as fit.
+    /// Makes the prompt, with as many of the best `passages` as fit beside an answer, and beside the
+    /// question whether they answer if that `is_judged`.
     pub(super) fn prepare<'a>(
         &self,
         generator: Generator<'a>,
         question: &str,
         passages: &[Passage],
+        is_judged: bool,
     ) -> Result<Prepared<'a>> {
+        let room = if is_judged { ROOM_FOR_JUDGING } else { 0 };
         let (read, prepared) = prompt::fill(
             &self.options.prompt,
             question,
             passages,
             generator.context(),
-            self.options.sampling.max_tokens.max(ROOM_FOR_JUDGING),
+            self.options.sampling.max_tokens.max(room),
             |messages| Ok((messages.clone(), generator.prompt(messages)?)),
             |(_, prompt)| prompt.tokens(),
         )?;
@@ -59,7 +62,8 @@ impl Answerer<'_> {
     ) -> Result<usize> {
         let generator = self.generator(answer, watch)?;
         let sampling = &self.options.sampling;
-        let prepared = self.prepare(generator, question, passages)?;
+        let is_judged = self.judge_of(answer).is_some();
+        let prepared = self.prepare(generator, question, passages, is_judged)?;
         let read = prepared.read;
         if read < passages.len() {
             watch(Event::PassagesDropped(passages.len() - read));

@@ -27,6 +27,15 @@ pub struct Cli {
     #[command(flatten)]
     pub global: Global,
 
+    /// Answer the questions in this file, one a line or as JSON Lines; `-` is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "question")]
+    pub file: Option<PathBuf>,
+
+    /// Print what this Jinja template makes of the object of `--json`, such as '{{ answer }}', instead
+    /// of the answer; `@FILE` reads it from a file
+    #[arg(long, value_name = "TEMPLATE", conflicts_with_all = ["json", "show_prompt"])]
+    pub template: Option<String>,
+
     /// Print the prompt for the LLM without loading it
     #[arg(long, conflicts_with = "extractive")]
     pub show_prompt: bool,
@@ -196,7 +205,10 @@ pub enum Command {
         #[command(subcommand)]
         action: ModelsAction,
     },
-    /// Checks what works on this machine and what is missing
+    /// Chooses the models for this machine, downloads them, and remembers the choice
+    Setup(SetupArgs),
+    /// Checks what works on this machine and what is missing; exits with 1 if the profile in use
+    /// cannot answer
     Doctor,
     /// Measures the speed of models, search and, optionally, the LLM on this machine
     Bench {
@@ -385,6 +397,17 @@ pub struct EvalArgs {
     /// Compare two reports written by `eval --json`, with a paired test for each measure
     #[arg(long, num_args = 2, value_names = ["A", "B"])]
     pub compare: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct SetupArgs {
+    /// The profile to set up [default: by the GPU and the language of messages]
+    #[arg(value_name = "PROFILE")]
+    pub chosen: Option<String>,
+
+    /// Only remember the choice; models are downloaded when they are first used
+    #[arg(long)]
+    pub no_download: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -6,8 +6,10 @@ use anyhow::Result;
 
 use super::args::Cli;
 use super::exit::Exit;
+use super::first_run;
 use super::interrupt;
 use super::lines::{self, Input};
+use super::output::OutputTemplate;
 use super::refresh;
 use super::repl;
 use super::session::Session;
@@ -21,6 +23,11 @@ pub fn run(setup: &Setup, cli: &Cli) -> Result<Exit> {
     let question = cli.question.as_deref();
     question.map(question::normalize).transpose()?;
     let options = setup.answer_options(&cli.sampling)?;
+    let template = cli.template.as_deref().map(OutputTemplate::new).transpose()?;
+    let is_dialogue = question.is_none() && cli.file.is_none() && io::stdin().is_terminal();
+    if is_dialogue && first_run::has_no_index(setup) {
+        return Ok(first_run::tell_steps(setup));
+    }
     interrupt::install();
     let models = setup.models()?;
     announce(setup, cli, &models);
@@ -29,19 +36,20 @@ pub fn run(setup: &Setup, cli: &Cli) -> Result<Exit> {
     }
     let (index, load_index) = setup.open_index(&models)?;
     let answerer = models.answerer(index.as_ref(), options, load_index)?;
-    let session = Session::new(setup, &answerer, &models);
+    let session = Session::new(setup, &answerer, &models, template);
+    let file = cli.file.as_deref();
     match question {
         Some(question) if cli.show_prompt => session.show_prompt(&Input::of(question)),
         None if cli.show_prompt => {
-            lines::each_question(session.terminal, setup.global.json, |input| {
+            lines::each_question(file, session.terminal, setup.global.json, |input| {
                 session.show_prompt(input)
             })
         }
         Some(question) => session.ask(&Input::of(question)),
-        None if io::stdin().is_terminal() => repl::run(&session),
-        None => {
-            lines::each_question(session.terminal, setup.global.json, |input| session.ask(input))
-        }
+        None if is_dialogue => repl::run(&session),
+        None => lines::each_question(file, session.terminal, setup.global.json, |input| {
+            session.ask(input)
+        }),
     }
 }
 

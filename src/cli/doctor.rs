@@ -113,7 +113,20 @@ pub fn run(setup: &Setup) -> Result<Exit> {
     } else {
         setup.terminal.print(&text(&report))?;
     }
-    Ok(Exit::Answered)
+    let needs_llm = !setup.global.extractive;
+    Ok(if report.can_answer(needs_llm) { Exit::Answered } else { Exit::Error })
+}
+
+impl Report {
+    /// Whether a question would be answered, with or without the LLM.
+    fn can_answer(&self, needs_llm: bool) -> bool {
+        let llm = self.placement.llm.as_ref();
+        let llm_fits = self.gpu_problem.is_none() && llm.is_none_or(|llm| llm.problem.is_none());
+        let is_needed = |model: &&ModelReport| needs_llm || model.role != Role::Llm;
+        self.index.problem.is_none()
+            && (llm_fits || !needs_llm)
+            && self.models.iter().filter(is_needed).all(|model| model.problem.is_none())
+    }
 }
 
 fn gather(setup: &Setup) -> Result<Report> {

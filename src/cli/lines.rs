@@ -1,7 +1,9 @@
-//! Questions from standard input for scripts, one per line: a text, or an object of JSON Lines
+//! Questions from standard input or a file for scripts, one per line: a text, or an object of JSON Lines
 //! (`{"id": …, "question": "…"}`), whose id comes back with what is printed for it.
 
-use std::io::{self, BufRead};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
 
 use anyhow::{Context, Error, Result};
 use serde::Serialize;
@@ -83,18 +85,27 @@ struct Failure {
     exit: u8,
 }
 
-/// Calls `ask` for every question on standard input and returns the worst outcome. A question that
+/// Calls `ask` for every question in a file, or else on standard input, as the lines come, and returns the worst outcome. A question that
 /// fails does not stop the rest, and with `json` gives an object with an `error`; an interruption
 /// stops them.
 pub fn each_question(
+    file: Option<&Path>,
     terminal: Terminal,
     json: bool,
     mut ask: impl FnMut(&Input) -> Result<Exit>,
 ) -> Result<Exit> {
-    let mut lines = io::stdin().lock();
+    let (mut lines, from): (Box<dyn BufRead>, String) =
+        match file.filter(|path| *path != Path::new("-")) {
+            None => (Box::new(io::stdin().lock()), "standard input".to_owned()),
+            Some(path) => {
+                let opened = File::open(path);
+                let opened = opened.with_context(|| format!("cannot read {}", path.display()))?;
+                (Box::new(BufReader::new(opened)), path.display().to_string())
+            }
+        };
     let mut worst = Exit::Answered;
     let mut is_first = true;
-    while let Some(line) = read_line(&mut lines)? {
+    while let Some(line) = read_line(&mut lines, &from)? {
         // Some editors write a byte order mark.
         let line = line.strip_prefix(BYTE_ORDER_MARK).filter(|_| is_first).unwrap_or(&line);
         is_first = false;
@@ -139,12 +150,12 @@ fn id_of(line: &str) -> Option<Value> {
 
 /// Reads a line without its terminator; `None` at the end of input. Invalid UTF-8 becomes
 /// replacement characters.
-fn read_line(input: &mut impl BufRead) -> Result<Option<String>> {
+fn read_line(input: &mut impl BufRead, from: &str) -> Result<Option<String>> {
     let mut line = Vec::new();
-    let failed = "cannot read the questions from standard input";
-    match bounded::read_line(input, MAX_LINE_BYTES, &mut line).context(failed)? {
+    let failed = || format!("cannot read the questions from {from}");
+    match bounded::read_line(input, MAX_LINE_BYTES, &mut line).with_context(failed)? {
         Line::End => return Ok(None),
-        Line::TooLong => drop(input.skip_until(b'\n').context(failed)?),
+        Line::TooLong => drop(input.skip_until(b'\n').with_context(failed)?),
         Line::Whole => {}
     }
     let line = line.strip_suffix(b"\n").unwrap_or(&line);

@@ -7,12 +7,14 @@ mod config;
 mod doctor;
 mod eval;
 mod exit;
+mod first_run;
 mod index;
 mod interrupt;
 mod lines;
 mod models;
 #[cfg(test)]
 mod on_a_gpu;
+mod output;
 mod panics;
 mod refresh;
 mod repl;
@@ -101,6 +103,7 @@ fn run(
         Some(Command::Index(args)) => index::run(&mut setup, args),
         Some(Command::Search { query }) => search::run(&setup, query.as_deref()),
         Some(Command::Models { action }) => models::run(&setup, *action),
+        Some(Command::Setup(args)) => first_run::run(&mut setup, args),
         Some(Command::Doctor) => doctor::run(&setup),
         Some(Command::Bench { with_llm }) => bench::run(&setup, *with_llm),
         Some(Command::Eval(args)) => eval::run(&setup, cli, args),

@@ -38,7 +38,8 @@ fn list(setup: &Setup) -> Result<Exit> {
     Ok(Exit::Answered)
 }
 
-fn pull(setup: &Setup) -> Result<Exit> {
+/// Downloads what is missing of the profile's models.
+pub fn pull(setup: &Setup) -> Result<Exit> {
     for entry in profile_models(setup) {
         let files = setup.store.locate(entry)?;
         for (name, path) in files.iter() {

@@ -79,7 +79,7 @@ pub fn run(setup: &Setup, query: Option<&str>) -> Result<Exit> {
     };
     match query {
         Some(query) => search(&Input::of(query)),
-        None => lines::each_question(setup.terminal, setup.global.json, search),
+        None => lines::each_question(None, setup.terminal, setup.global.json, search),
     }
 }
 

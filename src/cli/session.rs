@@ -9,6 +9,7 @@ use anyhow::Result;
 use super::exit::Exit;
 use super::interrupt::Interruptible;
 use super::lines::Input;
+use super::output::OutputTemplate;
 use super::setup::Setup;
 use crate::answer::{
     Answer, Answerer, Citation, Conversation, Event, Judgement, LlmJudgement, Mode, Reason,
@@ -30,12 +31,18 @@ pub struct Session<'a> {
     llm_name: &'a str,
     llm_device: DeviceChoice,
     json: bool,
+    template: Option<OutputTemplate>,
     explain: bool,
     show_thinking: bool,
 }
 
 impl<'a> Session<'a> {
-    pub fn new(setup: &Setup, answerer: &'a Answerer<'a>, models: &'a Models) -> Self {
+    pub fn new(
+        setup: &Setup,
+        answerer: &'a Answerer<'a>,
+        models: &'a Models,
+        template: Option<OutputTemplate>,
+    ) -> Self {
         if models.relevance.is_none() {
             let lang = setup.terminal.lang;
             setup.terminal.say(&lang.relevance_not_calibrated(&setup.profile.embedder.name));
@@ -46,9 +53,15 @@ impl<'a> Session<'a> {
             llm_name: &models.llm.name,
             llm_device: models.llm_device,
             json: setup.global.json,
+            template,
             explain: setup.global.explain,
             show_thinking: setup.global.show_thinking,
         }
+    }
+
+    /// Whether an answer is printed only when it is complete.
+    fn is_silent(&self) -> bool {
+        self.json || self.template.is_some()
     }
 
     /// Starts an empty conversation.
@@ -114,6 +127,9 @@ impl<'a> Session<'a> {
         }
         if self.json {
             return Ok(terminal.print_json(&input.with_id(answer))?);
+        }
+        if let Some(template) = &self.template {
+            return Ok(terminal.print(&template.render(&input.with_id(answer))?)?);
         }
         if answer.passages.is_empty() {
             return Ok(());
@@ -299,7 +315,7 @@ impl<'a> Narrator<'a> {
     /// What was shown was reasoning: the answer begins anew, below a line that says so.
     fn retract(&mut self) {
         let text = std::mem::take(&mut self.text);
-        if self.session.json {
+        if self.session.is_silent() {
             // Nothing has been shown.
             self.think(&text);
             return;
@@ -320,7 +336,7 @@ impl<'a> Narrator<'a> {
         // Models often start with a space.
         let text = if self.text.is_empty() { text.trim_start() } else { text };
         self.text.push_str(text);
-        if self.session.json || self.printing.is_err() {
+        if self.session.is_silent() || self.printing.is_err() {
             return;
         }
         let shown = self.shown.get_or_insert_with(|| match self.mode {

@@ -43,6 +43,52 @@ impl Lang {
         }
     }
 
+    pub(crate) fn nothing_is_set_up(self) -> &'static str {
+        self.pick(
+            "chưa có gì để hỏi; ba bước đầu tiên:",
+            "there is nothing to ask yet; the first three steps:",
+        )
+    }
+
+    pub(crate) fn first_steps(self) -> [&'static str; 3] {
+        match self {
+            Self::Vi => [
+                "   1. rag-query setup           chọn và tải các mô hình hợp với máy này",
+                "   2. rag-query index THƯ-MỤC   đọc tài liệu của bạn",
+                "   3. rag-query \"CÂU HỎI\"       hỏi",
+            ],
+            Self::En => [
+                "   1. rag-query setup           chooses and downloads the models for this machine",
+                "   2. rag-query index FOLDER    takes in your documents",
+                "   3. rag-query \"QUESTION\"      asks",
+            ],
+        }
+    }
+
+    pub(crate) fn because_you_say_so(self) -> &'static str {
+        self.pick("do bạn chọn", "your choice")
+    }
+
+    pub(crate) fn gpu_too_full(self, gpu: &str, free: &str, needed: &str) -> String {
+        match self {
+            Self::Vi => format!("{gpu} còn trống {free}, LLM 8B cần {needed}"),
+            Self::En => format!("{gpu} has {free} free, and an 8B LLM needs {needed}"),
+        }
+    }
+
+    pub(crate) fn profile_chosen(self, profile: &str, about: &str, why: &str) -> String {
+        let (label, because) = (self.pick("Cấu hình", "Profile"), self.pick("vì", "because"));
+        format!("🧭 {label} {profile}: {about}\n   {because}: {why}")
+    }
+
+    pub(crate) fn profile_remembered(self, profile: &str, path: &str) -> String {
+        let path = one_line(path);
+        match self {
+            Self::Vi => format!("✅ {profile} được ghi vào {path}"),
+            Self::En => format!("✅ {profile} is in {path} now"),
+        }
+    }
+
     pub(crate) fn nothing_to_index(self) -> &'static str {
         self.pick(
             "không có gì để lập chỉ mục: hãy nêu tệp hoặc thư mục (`rag-query index THƯ-MỤC`), hoặc định \

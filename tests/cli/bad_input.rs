@@ -44,7 +44,7 @@ fn damaged(damage: impl FnOnce(&Sandbox), parts: &[&str]) {
     for args in READERS {
         sandbox.run(args).fails(1, parts).tells(&["hint: ", "index --rebuild"]);
     }
-    let doctor = sandbox.run(&["doctor"]).exits(0);
+    let doctor = sandbox.run(&["doctor"]).exits(1);
     assert!(doctor.stdout.contains("index     ❌"), "{doctor:#?}");
     sandbox.run(&["index", "--rebuild", "notes"]).exits(0);
     assert_eq!(sandbox.run(READERS[0]).exits(0).stdout, whole.stdout);

@@ -17,6 +17,7 @@ mod devices;
 mod docs;
 mod eval;
 mod exit_codes;
+mod first_run;
 mod formats;
 mod harness;
 mod index_commands;

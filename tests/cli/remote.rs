@@ -462,7 +462,7 @@ fn doctor_names_the_servers_and_what_is_wrong_with_them() {
         assert!(doctor.stdout.contains(&part), "no {part} in {doctor:#?}");
     }
     let dead = format!("openai:{}#x,{}#m", server.url(), nobody());
-    let doctor = sandbox.run(&["doctor", "--json", "--llm", &dead]).exits(0).json();
+    let doctor = sandbox.run(&["doctor", "--json", "--llm", &dead]).exits(1).json();
     let problems: Vec<_> = doctor["models"].as_array().unwrap()[2..]
         .iter()
         .map(|model| model["problem"].as_str().unwrap().to_owned())

@@ -86,7 +86,7 @@ fn doctor_plans_the_llms_memory_without_loading_it() {
     let sandbox = Sandbox::indexed();
     let doctor = |args: &[&str]| {
         let args = [&["doctor", "--json"], args].concat();
-        sandbox.run(&args).exits(0).json()["placement"]["llm"].clone()
+        sandbox.run(&args).json()["placement"]["llm"].clone()
     };
     let bytes = |plan: &Value, part: &str| plan[format!("{part}_bytes")].as_u64().unwrap();
     let (long, short) = (doctor(&["--context", "1024"]), doctor(&["--context", "512"]));
@@ -126,17 +126,17 @@ fn the_random_model_of_the_benches_answers() {
 fn doctor_plans_for_a_gpu_that_does_not_exist() {
     let sandbox = Sandbox::indexed();
     let args = ["doctor", "--json", "--device", "cuda:1"];
-    let llm = sandbox.run(&args).exits(0).json()["placement"]["llm"].clone();
+    let llm = sandbox.run(&args).exits(1).json()["placement"]["llm"].clone();
     assert_eq!(llm["device"], "cuda:1");
     assert!(llm["plan"]["margin_bytes"].as_u64().unwrap() > 0, "{llm}");
     assert!(llm["problem"]["error"].as_str().unwrap().contains("without CUDA"), "{llm}");
 }
 
 #[test]
-fn doctor_reports_what_is_missing_and_succeeds() {
+fn doctor_reports_what_is_missing_and_fails() {
     let sandbox = Sandbox::new();
     sandbox.remove("models/tiny-llama/model.gguf");
-    let report = sandbox.run(&["doctor", "--json", "--profile", "tiny-cuda"]).exits(0).json();
+    let report = sandbox.run(&["doctor", "--json", "--profile", "tiny-cuda"]).exits(1).json();
     assert!(
         report["index"]["problem"]["error"].as_str().unwrap().contains("there is no index"),
         "{report}"
@@ -153,8 +153,12 @@ fn doctor_reports_what_is_missing_and_succeeds() {
             "{report}"
         );
     }
-    let text = sandbox.run(&["doctor"]).exits(0).stdout;
+    let text = sandbox.run(&["doctor"]).exits(1).stdout;
     assert!(text.contains("index     ❌") && text.contains("llm       ❌"), "{text}");
+    // Without the LLM, an index is all that it takes.
+    sandbox.run(&["index", "notes"]).exits(0);
+    sandbox.run(&["doctor"]).exits(1);
+    sandbox.run(&["doctor", "--extractive"]).exits(0);
 }
 
 #[test]

@@ -93,7 +93,7 @@ impl Config {
 }
 
 /// The user's own file, whether or not it exists.
-fn user_file() -> Option<PathBuf> {
+pub fn user_file() -> Option<PathBuf> {
     dirs::config_dir().map(|folder| folder.join("rag-query").join("config.toml"))
 }
 

@@ -82,8 +82,16 @@ mod tests {
     /// So that nobody adds an option and forgets that people want to set it once for all.
     #[test]
     fn every_option_can_be_set_in_a_file_or_is_named_here() {
-        let of_one_call =
-            ["json", "force", "show-prompt", "no-config", "sample-top-k", "repeat-penalty"];
+        let of_one_call = [
+            "json",
+            "file",
+            "template",
+            "force",
+            "show-prompt",
+            "no-config",
+            "sample-top-k",
+            "repeat-penalty",
+        ];
         let command = Cli::command();
         let options: Vec<&str> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
         for option in &options {
