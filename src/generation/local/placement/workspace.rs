@@ -111,35 +111,25 @@ impl Demand {
         bytes(2 * hidden) + most + tokens * converted
     }
 
-    /// Bytes for attention by candle, in blocks of tokens: the scores before and after a step, the
-    /// block's queries and its result; causal masks, which all layers share; keys and values where they
-    /// are made as wide as activations; and the results of the blocks before, which are put together
-    /// in the end.
+    /// Bytes for attention by candle: the scores of a block of tokens before and after a step; causal
+    /// masks, which all layers share; keys and values where they are made as wide as activations; the
+    /// results, and of several blocks, a copy of the queries. How full a block is depends on the number of
+    /// keys, so several are taken to be full, and no shorter prompt takes more.
     fn mixing(&self, tokens: usize, keys: usize) -> usize {
-        let (wide, value) = (self.wide() * self.value, self.value);
-        let most = block_tokens(self.config.heads, keys).min(tokens);
-        let (mut masks, mut peak) = (0, if most < tokens { 2 * tokens * wide } else { 0 });
-        for first in (0..tokens).step_by(most) {
-            let count = most.min(tokens - first);
-            let seen = keys - tokens + first + count;
-            if count > 1 {
-                masks += self.kinds() * count * seen * value;
-            }
-            let mut scores = self.config.heads * count * seen * value;
-            if most < tokens {
-                // Those of a shorter prompt may fill a block better.
-                scores = scores.max(SCORES_BYTES / FLOAT * value);
-            }
-            let queries = if count < tokens { count * wide } else { 0 };
-            let result = count * wide;
-            let block = first * wide + queries + (2 * scores + result).max(2 * result);
-            peak = peak.max(block);
-        }
+        let (heads, value) = (self.config.heads, self.value);
+        let results = tokens * self.wide() * value;
+        let block = block_tokens(heads, keys);
+        let attending = if tokens <= block {
+            (2 * heads * tokens * keys * value + results).max(2 * results)
+        } else {
+            2 * (SCORES_BYTES / FLOAT * value).max(heads * block * keys * value) + 2 * results
+        };
+        let masks = self.kinds() * tokens * keys * value;
         let widened = match self.cached < value {
             true => 2 * self.config.kv_heads * self.config.head_dim * keys * value,
             false => 0,
         };
-        widened + masks + peak
+        widened + masks + attending
     }
 
     /// How many kinds of layers there are: those with windows have masks and tables of their own.
