@@ -131,6 +131,21 @@ fn hexadecimal(bytes: &[u8]) -> String {
     text
 }
 
+/// Also where a vocabulary gives text a space.
+#[test]
+fn words_begin_with_a_space_and_without_one() {
+    for Golden { name, .. } in models() {
+        let tokenizer = load(&name).tokenizer;
+        let first = tokenizer.beginnings("no").unwrap();
+        let first: Vec<String> = first.iter().map(|&id| tokenizer.token(id).unwrap()).collect();
+        for word in ["no", "No", "NO"] {
+            let begins = |token: &String| !token.is_empty() && word.starts_with(token.as_str());
+            assert!(first.iter().any(begins), "{name}: {word} in {first:?}");
+        }
+        assert!(first.iter().any(|token| token.starts_with(['▁', 'Ġ'])), "{name}: {first:?}");
+    }
+}
+
 /// What is left of a text that was encoded and decoded.
 fn written(name: &str, text: &str) -> String {
     match name {

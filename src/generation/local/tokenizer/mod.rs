@@ -119,6 +119,11 @@ impl LlmTokenizer {
             for text in [spelling.to_owned(), format!(" {spelling}")] {
                 first.extend(self.encode(&[Piece::Text(text)])?.first());
             }
+            // Where text is given a space, only a word behind something else has none.
+            if self.engine.adds_space() {
+                let before = self.engine.encode("\n")?.len();
+                first.extend(self.engine.encode(&format!("\n{spelling}"))?.get(before));
+            }
         }
         first.sort_unstable();
         first.dedup();
