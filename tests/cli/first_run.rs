@@ -54,9 +54,9 @@ fn questions_come_from_a_file_and_answers_take_the_form_of_a_template() {
     let template = "{{ id | default('-') }}|{{ question }}|{{ mode }}";
     let asked = sandbox.run(&["--extractive", "--file", "q.txt", "--template", template]).exits(0);
     assert_eq!(asked.stdout, format!("-|{ENGLISH}|extractive\n7|What is a token?|extractive\n"));
-    sandbox.write("t.jinja", "{{ answer | length > 0 }}");
+    sandbox.write("t.jinja", "{{ mode }}!\n");
     let from_file = sandbox.run(&["--extractive", "--template", "@t.jinja", ENGLISH]).exits(0);
-    assert_eq!(from_file.stdout, "true\n");
+    assert_eq!(from_file.stdout, "extractive!\n");
     let stdin = ["--extractive", "--file", "-", "--template", "{{ question }}"];
     assert_eq!(sandbox.run_with_stdin(&stdin, ENGLISH).exits(0).stdout, format!("{ENGLISH}\n"));
     let wrong = sandbox.run(&["--template", "{{ answer", ENGLISH]).exits(1);
