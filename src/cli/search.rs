@@ -111,7 +111,8 @@ fn json_hit<'a>(
     }
 }
 
-fn print(terminal: Terminal, rank: usize, hit: &Hit) -> io::Result<()> {
+/// Prints a hit for people.
+pub fn print(terminal: Terminal, rank: usize, hit: &Hit) -> io::Result<()> {
     let passage = &hit.passage;
     let document = shown_name(&passage.document);
     let place = terminal.lang.place(passage.place) + terminal.lang.recognized(passage.recognized);

@@ -18,6 +18,7 @@ use crate::answer::{
 use crate::generation::local::placement::{self, DeviceChoice, gpu};
 use crate::profile::Models;
 use crate::prompt::{Messages, line_of};
+use crate::retrieval::Retrieval;
 use crate::terminal::{AnswerText, Step, Terminal, one_line, shown_name, time};
 use crate::text::question;
 
@@ -69,15 +70,15 @@ impl<'a> Session<'a> {
         Conversation::new(self.answerer)
     }
 
-    /// Answers a standalone question.
+    /// Answers a standalone question, and says first which, since nobody has just typed it.
     pub fn ask(&self, input: &Input) -> Result<Exit> {
+        self.terminal.say(&self.terminal.lang.question(&question::normalize(&input.question)?));
         Ok(outcome(&self.answer(input, &mut self.conversation())?))
     }
 
     /// Answers a question within a conversation.
     pub fn answer(&self, input: &Input, conversation: &mut Conversation) -> Result<Answer> {
         let question = &input.question;
-        self.terminal.say(&self.terminal.lang.question(&question::normalize(question)?));
         let answering = Interruptible::begin();
         let mut narrator = Narrator::new(self);
         let answer =
@@ -138,6 +139,22 @@ impl<'a> Session<'a> {
         self.print_sources(answer)
     }
 
+    /// A source as people read it: number, document, heading and place.
+    pub fn source(&self, citation: &Citation) -> String {
+        let lang = self.terminal.lang;
+        let place = lang.place(citation.place) + lang.recognized(citation.recognized);
+        let heading = match citation.heading.as_str() {
+            "" => String::new(),
+            heading => format!(" — {heading}"),
+        };
+        format!("[{}] {}{heading}{place}", citation.n, one_line(&citation.document))
+    }
+
+    /// Finds passages without answering.
+    pub fn search(&self, question: &str) -> Result<Retrieval> {
+        self.answerer.search(question)
+    }
+
     /// Prints the sources of an answer: those that it cites, or else all that it was written from.
     pub fn print_sources(&self, answer: &Answer) -> Result<()> {
         let lang = self.terminal.lang;
@@ -147,14 +164,7 @@ impl<'a> Session<'a> {
             citations => citations.iter().collect(),
         };
         for citation in cited {
-            let place = lang.place(citation.place) + lang.recognized(citation.recognized);
-            let heading = if citation.heading.is_empty() {
-                String::new()
-            } else {
-                format!(" — {}", citation.heading)
-            };
-            let document = one_line(&citation.document);
-            let _ = write!(list, "\n  [{}] {document}{heading}{place}", citation.n);
+            let _ = write!(list, "\n  {}", self.source(citation));
         }
         let mut shown = AnswerText::verbatim();
         shown.push(&list)?;

@@ -1,4 +1,4 @@
-//! What is said of files of settings.
+//! What is said of files: those of settings, and what is saved.
 
 use std::path::Path;
 
@@ -87,6 +87,10 @@ impl Lang {
             Self::Vi => format!("✅ {profile} được ghi vào {path}"),
             Self::En => format!("✅ {profile} is in {path} now"),
         }
+    }
+
+    pub(crate) fn dialogue_saved(self, file: &str) -> String {
+        format!("✅ {} {}", self.pick("Đã lưu vào", "Saved as"), one_line(file))
     }
 
     pub(crate) fn nothing_to_index(self) -> &'static str {

@@ -20,6 +20,7 @@ mod exit_codes;
 mod first_run;
 mod formats;
 mod harness;
+mod hub_llm;
 mod index_commands;
 mod indexing;
 mod json;

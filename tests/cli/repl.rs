@@ -35,7 +35,7 @@ fn questions_and_commands() {
     pty.wait_for(PROMPT);
 
     pty.send("/help\r");
-    for command in ["/help ", "/sources ", "/new ", "/quit "] {
+    for command in ["/help ", "/sources ", "/open ", "/search ", "/save ", "/new ", "/quit "] {
         pty.wait_for(command);
     }
     pty.wait_for("quit");
@@ -48,6 +48,54 @@ fn questions_and_commands() {
     pty.send("/quit\r");
     let (status, screen) = pty.end();
     assert_eq!(status.code(), Some(0), "{screen}");
+}
+
+#[test]
+fn sources_are_read_and_opened_and_a_conversation_is_saved() {
+    let sandbox = Sandbox::indexed();
+    sandbox.write("editor", "#!/bin/sh\necho \"edits $*\"\n");
+    let editor = sandbox.path("editor");
+    std::fs::set_permissions(&editor, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut command = sandbox.command(&["--extractive"]);
+    command.env("VISUAL", format!("{} --wait", editor.display()));
+    let mut pty = Pty::start(command);
+    pty.wait_for(PROMPT);
+    // Without a line that repeats the question below itself.
+    pty.send(&format!("{VIETNAMESE}\r"));
+    let asked = pty.wait_for("Sources:");
+    assert!(!asked.contains("Question:"), "{asked}");
+    pty.wait_for(PROMPT);
+
+    pty.send("/sources 1\r");
+    pty.wait_for("[1] notes/");
+    pty.wait_for(PROMPT);
+    pty.send("/sources 99\r");
+    pty.wait_for("there is no source 99");
+    pty.wait_for(PROMPT);
+    pty.send("/open 1\r");
+    let opened = pty.wait_for("/notes/");
+    assert!(opened.contains("edits --wait"), "{opened}");
+    pty.wait_for(PROMPT);
+    pty.send("/search coffee machine\r");
+    pty.wait_for("1. notes/");
+    pty.wait_for(PROMPT);
+
+    pty.send("/save talk.md\r");
+    pty.wait_for("Saved as talk.md");
+    pty.wait_for(PROMPT);
+    let saved = std::fs::read_to_string(sandbox.path("talk.md")).unwrap();
+    assert!(
+        saved.starts_with(&format!("## {VIETNAMESE}\n\n")) && saved.contains("- [1] notes/"),
+        "{saved}"
+    );
+    pty.send("/save talk.md\r");
+    pty.wait_for("cannot write talk.md");
+    pty.wait_for(PROMPT);
+    assert_eq!(std::fs::read_to_string(sandbox.path("talk.md")).unwrap(), saved);
+
+    // Tab completes a command.
+    pty.send("/qu\t\r");
+    assert!(pty.end().0.success());
 }
 
 #[test]

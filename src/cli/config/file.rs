@@ -99,9 +99,16 @@ impl ConfigFile {
             let mut values = as_arguments(&value)
                 .map_err(|reason| Problem::Value { key: key.clone(), reason: reason.to_owned() })?;
             try_out(name, &values).map_err(|reason| Problem::Value { key: key.clone(), reason })?;
-            if *names == Names::Path {
-                values = values.iter().map(|value| self.absolute(value)).collect();
-            }
+            let is_path = |value: &str| match names {
+                Names::Nothing => false,
+                Names::Path => true,
+                Names::PathOrKey => {
+                    value.contains(['/', '\\']) || self.folder().join(value).exists()
+                }
+            };
+            let absolute =
+                |value: String| if is_path(&value) { self.absolute(&value) } else { value };
+            values = values.into_iter().map(absolute).collect();
             self.options.insert(key, values);
         }
         Ok(())
@@ -254,6 +261,7 @@ mod tests {
     #[test]
     fn a_trusted_file_sets_everything_and_paths_are_relative_to_it() {
         let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("evil.gguf"), "").unwrap();
         let file = read(folder.path(), EVERYTHING, Standing::Trusted).unwrap();
         let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
         assert_eq!(file.options["llm"], [at("evil.gguf")]);
@@ -262,6 +270,10 @@ mod tests {
         assert_eq!(file.options["reader"], ["odg=odg2txt {}"]);
         assert_eq!(file.indexes["notes"].roots[1], folder.path().join("more"));
         assert!(file.held_back.is_empty() && file.indexes.len() == 2);
+        for llm in ["qwen3-8b-q4_k_m", "hf:a/b:c.gguf", "openai:http://h/v1#m"] {
+            let file = read(folder.path(), &format!("llm = {llm:?}"), Standing::Trusted).unwrap();
+            assert_eq!(file.options["llm"], [llm]);
+        }
     }
 
     #[test]

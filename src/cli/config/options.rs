@@ -18,6 +18,8 @@ pub enum Names {
     Nothing,
     /// A path, relative to the file's folder, or an address.
     Path,
+    /// The same, or a key of the catalogue.
+    PathOrKey,
 }
 
 /// Name, what it takes, and what it names. Not here is what belongs to one call: `--json`, `--force`,
@@ -38,7 +40,7 @@ pub const OPTIONS: [(&str, Needs, Names); 26] = [
     ("top-k", Needs::Nothing, Names::Nothing),
     ("explain", Needs::Nothing, Names::Nothing),
     ("show-thinking", Needs::Nothing, Names::Nothing),
-    ("llm", Needs::Trust, Names::Path),
+    ("llm", Needs::Trust, Names::PathOrKey),
     ("llm-timeout", Needs::Nothing, Names::Nothing),
     ("context", Needs::Nothing, Names::Nothing),
     ("prompt", Needs::Trust, Names::Path),
