@@ -87,13 +87,22 @@ impl Terminal {
         if self.quiet || !self.interactive {
             return ProgressBar::hidden();
         }
-        let template = if bytes {
-            "   {msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}"
-        } else {
-            "   {msg} {bar:30} {pos}/{len} {per_sec} {eta}"
-        };
-        let style = ProgressStyle::with_template(template).expect("a fixed template");
-        ProgressBar::new(total).with_style(style)
+        let columns =
+            terminal_size::terminal_size_of(io::stderr()).map_or(80, |(width, _)| width.0);
+        let style = ProgressStyle::with_template(bar_template(columns, bytes));
+        ProgressBar::new(total).with_style(style.expect("a fixed template"))
+    }
+}
+
+/// What fits into a line of so many columns: the message takes what the rest leaves, and is cut there.
+/// A line that is too long would wrap, and each redrawing would leave a part of it behind.
+fn bar_template(columns: u16, bytes: bool) -> &'static str {
+    match (columns, bytes) {
+        (100.., true) => "   {wide_msg} {bar:24} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+        (100.., false) => "   {wide_msg} {bar:24} {pos}/{len} {per_sec} {eta}",
+        (60.., true) => "   {wide_msg} {bar:10} {bytes}/{total_bytes} {eta}",
+        (60.., false) => "   {wide_msg} {bar:10} {pos}/{len} {eta}",
+        _ => " {wide_msg} {percent} %",
     }
 }
 

@@ -98,6 +98,30 @@ fn sources_are_read_and_opened_and_a_conversation_is_saved() {
     assert!(pty.end().0.success());
 }
 
+/// A line that wraps cannot be redrawn in place, and would leave its parts behind.
+#[test]
+fn progress_fits_the_width_of_the_terminal() {
+    let sandbox = Sandbox::new();
+    for columns in [40, 90, 200] {
+        let command = sandbox.command(&["index", "--rebuild", "notes"]);
+        let (status, screen) = Pty::start_with(command, columns).end();
+        assert!(status.success(), "{screen}");
+        // Without the commands to the terminal, which begin with an escape and end with a letter.
+        let mut parts = screen.split('\u{1b}');
+        let first = parts.next().unwrap_or_default().to_owned();
+        let text = parts.fold(first, |text, part| {
+            let end = part.find(|c: char| c.is_ascii_alphabetic()).map_or(part.len(), |at| at + 1);
+            text + "\r" + &part[end..]
+        });
+        let bars: Vec<&str> =
+            text.split(['\r', '\n']).filter(|line| line.contains("Indexing")).collect();
+        assert!(!bars.is_empty(), "{screen}");
+        for bar in bars {
+            assert!(bar.chars().count() <= usize::from(columns), "{columns}: {bar:?}");
+        }
+    }
+}
+
 #[test]
 fn the_llm_is_loaded_by_the_first_question_that_needs_it_and_stays() {
     let sandbox = Sandbox::indexed();
