@@ -93,6 +93,14 @@ impl Lang {
         format!("✅ {} {}", self.pick("Đã lưu vào", "Saved as"), one_line(file))
     }
 
+    pub(crate) fn not_built_yet(self, index: &str) -> String {
+        let index = one_line(index);
+        match self {
+            Self::Vi => format!("chưa lập: `rag-query --index @{index} index`"),
+            Self::En => format!("not built yet: `rag-query --index @{index} index`"),
+        }
+    }
+
     pub(crate) fn nothing_to_index(self) -> &'static str {
         self.pick(
             "không có gì để lập chỉ mục: hãy nêu tệp hoặc thư mục (`rag-query index THƯ-MỤC`), hoặc định \

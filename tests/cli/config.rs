@@ -118,6 +118,14 @@ fn a_named_index_knows_what_belongs_in_it() {
         list.lines().count()
     };
     sandbox.run(&["--index", "@texts", "index"]).exits(0);
+    let names = sandbox.run(&["index", "names"]).exits(0).stdout;
+    let lines: Vec<&str> = names.lines().collect();
+    assert!(lines[0].starts_with("@all  not built yet: `rag-query --index @all index`"), "{names}");
+    assert!(
+        lines[1].starts_with("@texts  1 documents") && lines[1].ends_with("— Only texts"),
+        "{names}"
+    );
+    assert_eq!(lines.len(), 2);
     assert_eq!(documents("@texts"), 1);
     // All of them, where no index is named.
     let all = sandbox.command(&["index"]).env_remove("RAG_QUERY_INDEX").output().unwrap();

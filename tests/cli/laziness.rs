@@ -57,9 +57,11 @@ fn only_an_answer_of_the_llm_opens_its_files() {
 fn everything_else_works_without_the_llms_file() {
     let sandbox = Sandbox::indexed();
     sandbox.remove("models/tiny-llama/model.gguf");
-    for args in WITHOUT_LLM.iter().chain([&DOCTOR]) {
+    for args in WITHOUT_LLM {
         sandbox.run(args).exits(0);
     }
+    let doctor = sandbox.run(DOCTOR).exits(1).stdout;
+    assert!(doctor.contains("embedder  ✅") && doctor.contains("llm       ❌"), "{doctor}");
     empty_dialogue(&sandbox);
     sandbox.run(WITH_LLM).fails(1, &["tiny-llama/model.gguf"]);
 }

@@ -49,8 +49,9 @@ fn setting<'a>(config: &Config, matches: &ArgMatches, name: &'a str) -> Setting<
     while let Some((_, below)) = deepest.subcommand() {
         deepest = below;
     }
-    let knows = |matches: &ArgMatches| matches.try_contains_id(&id).is_ok();
-    let matches = if knows(deepest) { deepest } else { matches };
+    // Only a debug build of clap says that it does not know an option here.
+    let has_it = deepest.try_contains_id(&id).unwrap_or(false);
+    let matches = if has_it { deepest } else { matches };
     let raw = matches.try_get_raw(&id).ok().flatten();
     let value = raw.map(|values| {
         let texts: Vec<String> = values.map(|value| value.to_string_lossy().into_owned()).collect();

@@ -1,5 +1,6 @@
 //! `index list`, `info`, `names`, `remove`, `verify` and `compact`. None of them loads a model.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
@@ -8,11 +9,11 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::cli::exit::Exit;
-use crate::cli::setup::{Setup, named_indexes};
+use crate::cli::setup::{Setup, location, named_indexes};
 use crate::index::directory::Manifest;
 use crate::index::{Location, Settings, file_of, update};
 use crate::models;
-use crate::terminal::{bytes, shown_name, time};
+use crate::terminal::{bytes, one_line, shown_name, time};
 
 pub fn list(setup: &Setup) -> Result<Exit> {
     #[derive(Serialize)]
@@ -96,41 +97,65 @@ pub fn names(setup: &Setup) -> Result<Exit> {
     #[derive(Serialize)]
     struct Named<'a> {
         name: &'a str,
+        /// From the files of settings; empty if they do not define this index.
+        description: &'a str,
         #[serde(flatten)]
         info: Option<Info>,
         problem: Option<String>,
     }
-    let folder = named_indexes(&models::data_dir()?);
-    let mut names: Vec<String> = fs::read_dir(&folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter(|entry| Manifest::exists(&entry.path()))
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
-    names.sort();
-    for name in &names {
-        let (info, problem) = match Info::of(&Location::Directory(folder.join(name))) {
+    let names = known_names(setup)?;
+    for (name, folder) in &names {
+        let description = setup.config.index(name).map_or("", |index| &index.description);
+        let (info, problem) = match Info::of(&Location::Directory(folder.clone())) {
             Ok(info) => (Some(info), None),
             Err(error) => (None, Some(error.to_string())),
         };
         if setup.global.json {
-            setup.terminal.print_json(&Named { name, info, problem })?;
+            setup.terminal.print_json(&Named { name, description, info, problem })?;
         } else {
             let what = match (&info, problem) {
                 (Some(info), _) => {
                     let size = bytes(info.bytes.unwrap_or_default());
                     setup.terminal.lang.named(info.documents, info.chunks, &size)
                 }
+                (None, _) if !Manifest::exists(folder) => setup.terminal.lang.not_built_yet(name),
                 (None, problem) => format!("❌ {}", problem.unwrap_or_default()),
             };
-            setup.terminal.print(&format!("@{name}  {what}\n"))?;
+            let about = if description.is_empty() {
+                String::new()
+            } else {
+                one_line(&format!(" — {description}"))
+            };
+            setup.terminal.print(&format!("@{name}  {what}{about}\n"))?;
         }
     }
     if names.is_empty() {
         setup.terminal.say(setup.terminal.lang.no_names());
     }
     Ok(Exit::Answered)
+}
+
+/// All names, each with its folder: those that the files of settings define, built or not, and those in
+/// the data folder.
+fn known_names(setup: &Setup) -> Result<BTreeMap<String, PathBuf>> {
+    let data = models::data_dir()?;
+    let mut names = BTreeMap::new();
+    for name in setup.config.index_names() {
+        let path = PathBuf::from(format!("@{name}"));
+        if let Location::Directory(folder) = location(&path, setup.config, &data, setup.terminal)? {
+            names.insert(name.to_owned(), folder);
+        }
+    }
+    let folder = named_indexes(&data);
+    for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let name = entry.file_name().into_string().ok();
+        let is_new = Manifest::exists(&path) && !names.values().any(|known| *known == path);
+        if let Some(name) = name.filter(|_| is_new) {
+            names.entry(name).or_insert(path);
+        }
+    }
+    Ok(names)
 }
 
 pub fn remove(setup: &Setup, paths: &[PathBuf]) -> Result<Exit> {
