@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::selection::SelectionArgs;
 use crate::documents::{NoProgramReader, OCR_LANGUAGES, ProgramReader};
 use crate::generation::local::placement::DeviceChoice;
 use crate::index::Shard;
@@ -96,6 +97,9 @@ pub struct Global {
 
     #[command(flatten)]
     pub reading: ReadingArgs,
+
+    #[command(flatten)]
+    pub selection: SelectionArgs,
 
     /// Language of messages [default: from the locale]
     #[arg(long, global = true, value_name = "LANG")]

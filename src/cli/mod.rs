@@ -19,6 +19,7 @@ mod panics;
 mod refresh;
 mod repl;
 mod search;
+mod selection;
 mod session;
 mod setup;
 

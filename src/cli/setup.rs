@@ -183,10 +183,15 @@ impl<'a> Setup<'a> {
                     Some(Reranker::LateInteraction) | None => Ok(()),
                 })
             });
-            let index = self.index.open()?;
+            let mut index = self.index.open()?;
             index.settings().check(&wanted)?;
+            let all = index.chunk_count();
+            let selected = self.global.selection.apply(index.as_mut())?;
             let took = start.elapsed();
-            step.done(&lang.chunks(index.chunk_count()));
+            step.done(&match selected {
+                Some(selected) => lang.chunks_selected(selected, all),
+                None => lang.chunks(all),
+            });
 
             let step = self.terminal.begin(lang.loading_models(models.reranker.is_some()));
             for loading in [embedder, reranker].into_iter().flatten() {

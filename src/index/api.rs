@@ -61,6 +61,10 @@ pub trait Index: Send + Sync {
     /// Reads the list of documents and files in the index.
     fn ledger(&self) -> Result<Ledger, IndexError>;
 
+    /// Restricts searches to these documents, as if there were no others, except that words keep the
+    /// weights that they have in the whole index. Returns how many chunks are left.
+    fn select(&mut self, documents: &[&str]) -> Result<usize, IndexError>;
+
     /// Runs the lexical search for `question` and the dense search for `query`, its embedding
     /// (`[dim]`, unit length), with up to `limit` hits each.
     fn search(&self, question: &str, query: &[f32], limit: usize) -> Result<Searched, IndexError>;

@@ -101,6 +101,13 @@ impl Lang {
         }
     }
 
+    pub(crate) fn chunks_selected(self, selected: usize, all: usize) -> String {
+        match self {
+            Self::Vi => format!("✅ {selected} trên {all} đoạn, theo --in, --type và --since"),
+            Self::En => format!("✅ {selected} of {all} chunks, by --in, --type and --since"),
+        }
+    }
+
     pub(crate) fn nothing_to_index(self) -> &'static str {
         self.pick(
             "không có gì để lập chỉ mục: hãy nêu tệp hoặc thư mục (`rag-query index THƯ-MỤC`), hoặc định \

@@ -40,6 +40,7 @@ mod remote;
 #[cfg(unix)]
 mod repl;
 mod scans;
+mod selection;
 mod server;
 mod streams;
 mod tls;

@@ -91,6 +91,9 @@ mod tests {
             "force",
             "show-prompt",
             "no-config",
+            "in",
+            "type",
+            "since",
             "sample-top-k",
             "repeat-penalty",
         ];

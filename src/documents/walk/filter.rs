@@ -55,6 +55,11 @@ impl Filter {
         (texts(&self.include), texts(&self.exclude))
     }
 
+    /// Whether it takes the file at `path`, relative to some folder.
+    pub fn takes(&self, path: &Path) -> bool {
+        self.refuses(path).is_none()
+    }
+
     /// Why the file at `path`, relative to the folder that was named, is not wanted.
     pub(super) fn refuses(&self, path: &Path) -> Option<Reason> {
         if self.is_empty() {

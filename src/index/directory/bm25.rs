@@ -29,12 +29,13 @@ pub(crate) fn weigh(
     Ok(question.weighed(&doc_freqs, chunks))
 }
 
-/// The `limit` best chunks with their BM25 scores, best first.
+/// The `limit` best chunks with their BM25 scores, best first, of those that are wanted.
 pub(crate) fn top(
     searcher: &Searcher,
     fields: &Fields,
     query: &LexicalQuery,
     limit: usize,
+    is_wanted: impl Fn(DocAddress) -> bool,
 ) -> tantivy::Result<Vec<(f32, DocAddress)>> {
     let mut best: Vec<(f32, DocAddress)> = Vec::with_capacity(limit + 1);
     if query.terms.is_empty() || limit == 0 {
@@ -46,10 +47,12 @@ pub(crate) fn top(
     for (ordinal, segment) in (0..).zip(searcher.segment_readers()) {
         let alive = segment.alive_bitset();
         weight.for_each_pruning(floor, segment, &mut |doc, score| {
-            if score > floor && alive.is_none_or(|alive| alive.is_alive(doc)) {
+            let is_alive = |doc| alive.is_none_or(|alive| alive.is_alive(doc));
+            let address = DocAddress::new(ordinal, doc);
+            if score > floor && is_alive(doc) && is_wanted(address) {
                 // After equal scores, to keep index order on ties.
                 let at = best.partition_point(|&(other, _)| other >= score);
-                best.insert(at, (score, DocAddress::new(ordinal, doc)));
+                best.insert(at, (score, address));
                 best.truncate(limit);
                 if best.len() == limit {
                     floor = best[limit - 1].0;

@@ -1,13 +1,17 @@
 //! A consistent read-only snapshot of an index.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use tantivy::columnar::Cardinality;
-use tantivy::schema::Value;
-use tantivy::{DocAddress, IndexReader, ReloadPolicy, Searcher, SegmentReader, TantivyDocument};
+use tantivy::schema::{IndexRecordOption, Value};
+use tantivy::{
+    DocAddress, DocSet, IndexReader, ReloadPolicy, Searcher, SegmentReader, TERMINATED,
+    TantivyDocument, Term,
+};
 
 use super::bm25;
 use super::chunk_table::{ChunkRecord, ChunkTable};
@@ -49,6 +53,8 @@ pub struct DirectoryIndex {
     /// Tantivy's address of each row's chunk; [`GONE`] if the chunk was removed.
     addresses: Vec<DocAddress>,
     live: usize,
+    /// Of each segment's chunks, whether they may be found; absent if all may.
+    selected: Option<Vec<Vec<bool>>>,
 }
 
 /// The address of a removed chunk.
@@ -127,6 +133,7 @@ impl DirectoryIndex {
             log,
             addresses,
             live,
+            selected: None,
         })
     }
 
@@ -156,7 +163,11 @@ impl DirectoryIndex {
     ) -> Result<Vec<(ChunkId, f32)>, IndexError> {
         let mut hits = self.with_tantivy(|| {
             let mut hits = Vec::new();
-            let best = bm25::top(&self.searcher, &self.fields, query, limit)?;
+            let is_wanted = |DocAddress { segment_ord, doc_id }: DocAddress| match &self.selected {
+                Some(segments) => segments[segment_ord as usize][doc_id as usize],
+                None => true,
+            };
+            let best = bm25::top(&self.searcher, &self.fields, query, limit, is_wanted)?;
             for (score, address) in best {
                 let segment = self.searcher.segment_reader(address.segment_ord);
                 let row = segment.fast_fields().u64("row")?;
@@ -247,6 +258,20 @@ impl Index for DirectoryIndex {
         Ok(self.read_log()?.ledger)
     }
 
+    fn select(&mut self, documents: &[&str]) -> Result<usize, IndexError> {
+        let found = self.with_tantivy(|| selected(&self.searcher, &self.fields, documents))?;
+        let (segments, rows) = found;
+        let rows: HashSet<u64> = rows.into_iter().collect();
+        for (row, address) in (0..).zip(&mut self.addresses) {
+            if !rows.contains(&row) {
+                *address = GONE;
+            }
+        }
+        self.live = self.chunks().count();
+        self.selected = Some(segments);
+        Ok(self.live)
+    }
+
     fn search(&self, question: &str, query: &[f32], limit: usize) -> Result<Searched, IndexError> {
         let start = Instant::now();
         let nearest = self.nearest(query, limit);
@@ -325,6 +350,33 @@ impl Index for DirectoryIndex {
         }
         Ok(())
     }
+}
+
+/// Of each segment's chunks, whether they belong to one of `documents`; and the rows of those that do.
+fn selected(
+    searcher: &Searcher,
+    fields: &Fields,
+    documents: &[&str],
+) -> tantivy::Result<(Vec<Vec<bool>>, Vec<u64>)> {
+    let (mut segments, mut rows) = (Vec::new(), Vec::new());
+    for segment in searcher.segment_readers() {
+        let mut wanted = vec![false; segment.max_doc() as usize];
+        let (row_of, index) =
+            (segment.fast_fields().u64("row")?, segment.inverted_index(fields.document)?);
+        for document in documents {
+            let term = Term::from_field_text(fields.document, document);
+            let found = index.read_postings(&term, IndexRecordOption::Basic)?;
+            let Some(mut chunks) = found else { continue };
+            let mut doc = chunks.doc();
+            while doc != TERMINATED {
+                wanted[doc as usize] = true;
+                rows.extend(row_of.first(doc));
+                doc = chunks.advance();
+            }
+        }
+        segments.push(wanted);
+    }
+    Ok((segments, rows))
 }
 
 /// The address of each of `rows` rows; `None` if a chunk's row is out of range.

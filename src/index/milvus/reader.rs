@@ -195,6 +195,10 @@ impl Index for MilvusIndex {
         self.server.ledger(&self.names, Shard::WHOLE)
     }
 
+    fn select(&mut self, _documents: &[&str]) -> Result<usize, IndexError> {
+        Err(MilvusError::NoSelection.into())
+    }
+
     fn search(&self, question: &str, query: &[f32], limit: usize) -> Result<Searched, IndexError> {
         let question = QuestionTerms::of(question);
         let words = question.terms.iter().map(|(kind, term)| word(*kind, term));

@@ -256,23 +256,4 @@ mod tests {
             assert!(error.contains(expected) && error.contains(&format!("{merge:?}")), "{error}");
         }
     }
-
-    /// No word takes time in the square of its length.
-    #[test]
-    fn an_endless_word_takes_a_time_in_proportion() {
-        let bpe = Bpe::new(Texts::of(&["a", "aa", "aaaa"]), &Texts::of(&["a a", "aa aa"]), false);
-        let bpe = bpe.unwrap();
-        let fastest_of_three = |length: usize| {
-            let word = "a".repeat(length);
-            let times = [(); 3].map(|()| {
-                let start = std::time::Instant::now();
-                assert_eq!(bpe.tokenize(&word).unwrap().len(), length / 4);
-                start.elapsed()
-            });
-            times.into_iter().min().unwrap()
-        };
-        // Eight times as long: the square would take 64 times as long.
-        let (short, long) = (fastest_of_three(1 << 14), fastest_of_three(1 << 17));
-        assert!(long < 32 * short, "{short:?} and {long:?}");
-    }
 }
