@@ -17,7 +17,6 @@ use super::{Answer, Event, LlmJudgement, Reason};
 use crate::generation::Generator;
 use crate::models::catalogue::JudgeCalibration;
 use crate::retrieval::Retrieval;
-use crate::support::logistic::{logit, sigmoid};
 
 impl Answerer<'_> {
     /// How the LLM's word decides about this answer; `None` if it is not asked: because it is not
@@ -82,9 +81,8 @@ impl Answerer<'_> {
 impl LlmJudgement {
     /// `log_odds` is the LLM's, `probability` retrieval's.
     fn new(log_odds: f32, probability: f32, calibration: JudgeCalibration) -> Self {
-        let JudgeCalibration { llm, retrieval, bias, refused_below } = calibration;
-        let sum = llm * log_odds + retrieval * logit(probability) + bias;
-        Self { log_odds, probability: sigmoid(sum), refused_below }
+        let probability = calibration.probability(log_odds, probability);
+        Self { log_odds, probability, refused_below: calibration.refused_below }
     }
 
     fn refuses(self) -> bool {

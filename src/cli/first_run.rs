@@ -11,17 +11,18 @@ use super::exit::Exit;
 use super::models;
 use super::setup::Setup;
 use crate::generation::local::placement::gpu::{self, gib};
-use crate::index::{IndexError, Location};
+use crate::index::Location;
+use crate::index::directory::Manifest;
+use crate::support::whole;
 use crate::terminal::Lang;
 
 /// Free GPU memory with which an 8B LLM of 4 bits answers from whole passages, in bytes; its plan at a
 /// context of 8,192 tokens is 6.5 GiB.
 const ENOUGH_FOR_8B: u64 = 7 << 30;
 
-/// Whether there is no index at all where one is looked for.
+/// Whether there is no index at all where one is looked for. Opens nothing.
 pub fn has_no_index(setup: &Setup) -> bool {
-    matches!(&setup.index, Location::Directory(_))
-        && matches!(setup.index.open(), Err(IndexError::Missing(_)))
+    matches!(&setup.index, Location::Directory(folder) if !Manifest::exists(folder))
 }
 
 /// Says what to do first, in three lines.
@@ -87,9 +88,7 @@ fn remember(profile: &str) -> Result<std::path::PathBuf> {
         old => old.with_context(|| format!("cannot read {}", path.display()))?,
     };
     fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).with_context(unwritable)?;
-    let beside = path.with_extension(format!("{}.new", std::process::id()));
-    fs::write(&beside, with_profile(&old, profile)).with_context(unwritable)?;
-    fs::rename(&beside, &path).with_context(unwritable)?;
+    whole::write(&path, with_profile(&old, profile).as_bytes()).with_context(unwritable)?;
     Ok(path)
 }
 

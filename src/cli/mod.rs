@@ -26,7 +26,7 @@ mod setup;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use args::{Cli, Command, ConfigAction};
-use config::{Config, ConfigError, Trusted};
+use config::{Config, ConfigError};
 pub use exit::Exit;
 use setup::Setup;
 
@@ -83,7 +83,7 @@ fn config() -> Result<Config, ConfigError> {
     let is_ignored =
         std::env::args_os().take_while(|arg| arg != "--").any(|arg| arg == "--no-config");
     match std::env::current_dir() {
-        Ok(working) if !is_ignored => Config::read(&working, &Trusted::of_user()),
+        Ok(working) if !is_ignored => Config::read(&working),
         // Whatever needs a working folder says itself that it is gone.
         _ => Ok(Config::default()),
     }

@@ -1,13 +1,13 @@
 //! `models.lock.json`: records verified downloads, so that they can be verified again later.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::ModelError;
-use crate::support::bounded;
+use crate::support::{bounded, whole};
 
 const NAME: &str = "models.lock.json";
 const VERSION: u32 = 1;
@@ -82,21 +82,8 @@ pub(crate) fn record(state_dir: &Path, record: Record) -> Result<(), ModelError>
         .sort_by(|a, b| (&a.repo, &a.revision, &a.file).cmp(&(&b.repo, &b.revision, &b.file)));
     let mut json = serde_json::to_vec_pretty(&lock).expect("strings and numbers serialize");
     json.push(b'\n');
-    write_atomically(&state_dir.join(NAME), &json)
-}
-
-/// Ensures that readers see either the old or the new file in full.
-fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
-    let temporary = PathBuf::from(format!("{}.{}.tmp", path.display(), std::process::id()));
-    let write = || {
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    };
-    write()
-        .inspect_err(|_| drop(fs::remove_file(&temporary)))
-        .map_err(ModelError::io("write", path))
+    let path = state_dir.join(NAME);
+    whole::write(&path, &json).map_err(ModelError::io("write", &path))
 }
 
 #[cfg(test)]

@@ -74,12 +74,6 @@ impl<const N: usize> Fit<N> {
         let shift: f64 = (0..N).map(|at| fitted[at + 1] * mean[at] / deviation[at]).sum();
         Some(Self { weights, bias: (fitted[0] - shift) as f32 })
     }
-
-    pub fn probability(&self, signals: &[f32; N]) -> f32 {
-        let sum: f32 =
-            self.weights.iter().zip(signals).map(|(weight, signal)| weight * signal).sum();
-        sigmoid(self.bias + sum)
-    }
 }
 
 /// Mean and standard deviation of each signal; 1 for one that is constant.
@@ -126,6 +120,13 @@ fn solve(mut matrix: Vec<Vec<f64>>, mut right: Vec<f64>) -> Option<Vec<f64>> {
 mod tests {
     use super::*;
     use crate::support::random::SplitMix64;
+
+    impl<const N: usize> Fit<N> {
+        fn probability(&self, signals: &[f32; N]) -> f32 {
+            let terms = self.weights.iter().zip(signals).map(|(weight, signal)| weight * signal);
+            sigmoid(self.bias + terms.sum::<f32>())
+        }
+    }
 
     /// Uniform in −1 to 1.
     fn uniform(random: &mut SplitMix64) -> f32 {

@@ -9,4 +9,5 @@ pub mod proxy;
 pub mod random;
 pub mod scratch;
 pub mod tls;
+pub mod whole;
 pub mod worker;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use clap::CommandFactory;
+use clap::{Command, CommandFactory};
 use serde::Deserialize;
 use toml::{Table, Value};
 
@@ -87,6 +87,7 @@ impl ConfigFile {
     }
 
     fn take(&mut self, table: Table) -> Result<(), Problem> {
+        let mut command = Cli::command();
         for (key, value) in table {
             if key == INDEXES {
                 self.take_indexes(value)?;
@@ -98,7 +99,8 @@ impl ConfigFile {
             };
             let mut values = as_arguments(&value)
                 .map_err(|reason| Problem::Value { key: key.clone(), reason: reason.to_owned() })?;
-            try_out(name, &values).map_err(|reason| Problem::Value { key: key.clone(), reason })?;
+            try_out(&mut command, name, &values)
+                .map_err(|reason| Problem::Value { key: key.clone(), reason })?;
             let is_path = |value: &str| match names {
                 Names::Nothing => false,
                 Names::Path => true,
@@ -157,10 +159,10 @@ impl ConfigFile {
 
     /// Takes away what only a trusted project may set.
     fn hold_back(&mut self) {
-        let inside = |path: &Path| is_inside(path, self.path.parent().unwrap_or(Path::new("")));
+        let inside = |path: &Path| is_inside(path, self.folder());
         let is_harmless = |name: &str, values: &[String]| {
-            let (_, needs, _) = OPTIONS.iter().find(|(option, ..)| *option == name)?;
-            Some(match needs {
+            let option = OPTIONS.iter().find(|(option, ..)| *option == name);
+            option.is_some_and(|(_, needs, _)| match needs {
                 Needs::Nothing => true,
                 Needs::Trust => false,
                 Needs::TrustOutside => values.iter().all(|value| match value.strip_prefix('@') {
@@ -172,7 +174,7 @@ impl ConfigFile {
         let held: Vec<String> = self
             .options
             .iter()
-            .filter(|(name, values)| is_harmless(name, values) != Some(true))
+            .filter(|(name, values)| !is_harmless(name, values))
             .map(|(name, _)| name.clone())
             .collect();
         let outside =
@@ -210,8 +212,7 @@ fn as_arguments(value: &Value) -> Result<Vec<String>, &'static str> {
 }
 
 /// Whether the option takes these values; else why not, as it would be told for the command line.
-fn try_out(name: &str, values: &[String]) -> Result<(), String> {
-    let command = Cli::command();
+fn try_out(command: &mut Command, name: &str, values: &[String]) -> Result<(), String> {
     let option = command.get_arguments().find(|arg| arg.get_long() == Some(name));
     let takes = option.map(|arg| arg.get_action().clone());
     if matches!(takes, Some(clap::ArgAction::SetTrue)) {
@@ -223,7 +224,7 @@ fn try_out(name: &str, values: &[String]) -> Result<(), String> {
     }
     let args = values.iter().map(|value| format!("--{name}={value}"));
     let args = ["rag-query".to_owned()].into_iter().chain(args);
-    command.try_get_matches_from(args).map(drop).map_err(|error| {
+    command.try_get_matches_from_mut(args).map(drop).map_err(|error| {
         let text = error.to_string();
         let first = text.lines().next().unwrap_or_default();
         first.trim_start_matches("error: ").to_owned()

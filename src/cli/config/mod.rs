@@ -19,7 +19,8 @@ pub use error::ConfigError;
 pub use file::NamedIndex;
 use file::{ConfigFile, Standing};
 pub use show::show;
-pub use trust::{Trusted, change_trust};
+use trust::Trusted;
+pub use trust::change_trust;
 
 /// Name of a project's file.
 const PROJECT_FILE: &str = ".rag-query.toml";
@@ -36,12 +37,13 @@ impl Config {
     ///
     /// # Errors
     /// A file cannot be read, is not TOML, or has an unknown key or an impossible value.
-    pub fn read(working: &Path, trusted: &Trusted) -> Result<Self, ConfigError> {
+    pub fn read(working: &Path) -> Result<Self, ConfigError> {
         let user = user_file().filter(|path| path.is_file());
         let user = user.map(|path| ConfigFile::read(&path, |_| Standing::Trusted)).transpose()?;
         let project = project_file(working);
         let read = |path: PathBuf| {
-            let mut file = ConfigFile::read(&path, |bytes| trusted.standing(&path, bytes))?;
+            let standing = |bytes: &[u8]| Trusted::of_user().standing(&path, bytes);
+            let mut file = ConfigFile::read(&path, standing)?;
             let folder = path.parent().map(Path::to_owned);
             file.indexes.values_mut().for_each(|index| index.project.clone_from(&folder));
             Ok(file)

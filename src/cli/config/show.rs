@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory};
+use clap::{ArgMatches, Command, CommandFactory};
 use serde::Serialize;
 
 use super::Config;
@@ -23,8 +23,9 @@ struct Setting<'a> {
 /// Prints all settings in effect, as `name = value`; with `origin`, each with its origin.
 pub fn show(setup: &Setup, matches: &ArgMatches, origin: bool) -> Result<Exit> {
     let (terminal, config) = (setup.terminal, setup.config);
+    let command = Cli::command();
     for (name, ..) in OPTIONS {
-        let setting = setting(config, matches, name);
+        let setting = setting(&command, config, matches, name);
         if setup.global.json {
             terminal.print_json(&setting)?;
             continue;
@@ -37,9 +38,13 @@ pub fn show(setup: &Setup, matches: &ArgMatches, origin: bool) -> Result<Exit> {
     Ok(Exit::Answered)
 }
 
-fn setting<'a>(config: &Config, matches: &ArgMatches, name: &'a str) -> Setting<'a> {
-    let command = Cli::command();
-    let id = id(&command, name).map_or_else(|| name.to_owned(), |id| id.to_string());
+fn setting<'a>(
+    command: &Command,
+    config: &Config,
+    matches: &ArgMatches,
+    name: &'a str,
+) -> Setting<'a> {
+    let id = id(command, name).map_or_else(|| name.to_owned(), |id| id.to_string());
     let variable = || {
         let option = command.get_arguments().find(|arg| arg.get_id() == id.as_str())?;
         Some(option.get_env()?.to_string_lossy().into_owned())

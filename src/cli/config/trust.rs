@@ -11,7 +11,7 @@ use super::file::{ConfigFile, Standing};
 use super::{Config, project_file};
 use crate::cli::exit::Exit;
 use crate::models::data_dir;
-use crate::support::bounded;
+use crate::support::{bounded, whole};
 use crate::terminal::Terminal;
 
 const MAX_BYTES: u64 = 1 << 20;
@@ -41,9 +41,7 @@ impl Trusted {
         let folder = path.parent().context("the data folder has no path")?;
         let unwritable = || format!("cannot write {}", path.display());
         fs::create_dir_all(folder).with_context(unwritable)?;
-        let beside = path.with_extension(format!("{}.new", std::process::id()));
-        fs::write(&beside, serde_json::to_vec_pretty(&self.0)?).with_context(unwritable)?;
-        fs::rename(&beside, &path).with_context(unwritable)
+        whole::write(&path, &serde_json::to_vec_pretty(&self.0)?).with_context(unwritable)
     }
 }
 

@@ -25,17 +25,19 @@ struct Golden {
     chats: Vec<Chat>,
 }
 
+/// What a tokenizer makes of a text.
 #[derive(Deserialize)]
-struct Text {
-    text: String,
-    ids: Vec<u32>,
+pub struct Text {
+    pub text: String,
+    pub ids: Vec<u32>,
 }
 
+/// What a tokenizer and a chat template make of two messages.
 #[derive(Deserialize)]
-struct Chat {
-    system: String,
-    user: String,
-    ids: Vec<u32>,
+pub struct Chat {
+    pub system: String,
+    pub user: String,
+    pub ids: Vec<u32>,
 }
 
 /// `<|begin_of_text|>` and the other special tokens have ids from here on.
@@ -69,7 +71,7 @@ static TOKENIZERS: LazyLock<[(&str, LlmTokenizer); 2]> = LazyLock::new(|| {
     ]
 });
 
-fn encode(tokenizer: &LlmTokenizer, text: &str) -> Vec<u32> {
+pub fn encode(tokenizer: &LlmTokenizer, text: &str) -> Vec<u32> {
     tokenizer.encode(&[Piece::Text(text.to_owned())]).unwrap()
 }
 

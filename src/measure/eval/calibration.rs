@@ -37,24 +37,32 @@ pub struct Calibrated {
     pub judge: Option<JudgeCalibration>,
 }
 
-/// Retrieval's logit and the LLM's log-odds, and whether the documents answer.
-type Case = ([f32; 2], bool);
+/// A question that the LLM was asked about.
+#[derive(Clone, Copy)]
+struct Case {
+    /// Retrieval's probability.
+    relevance: f32,
+    /// The LLM's.
+    log_odds: f32,
+    answerable: bool,
+}
 
 /// Calibrates on what was asked; `None` if the LLM was asked about nothing.
 pub fn calibrate(asked: &[Asked], model: &str) -> Option<Calibrated> {
     let cases: Vec<Case> = asked
         .iter()
         .filter_map(|Asked { scores, .. }| {
-            Some(([logit(scores.relevance), scores.judged?], scores.answerable))
+            let (relevance, answerable) = (scores.relevance, scores.answerable);
+            Some(Case { relevance, log_odds: scores.judged?, answerable })
         })
         .collect();
     if cases.is_empty() {
         return None;
     }
-    let answerable = cases.iter().filter(|(_, answerable)| *answerable).count();
+    let answerable = cases.iter().filter(|case| case.answerable).count();
     let unanswerable = cases.len() - answerable;
     let of = |value: fn(&Case) -> f32| {
-        auroc(&cases.iter().map(|case| (value(case), case.1)).collect::<Vec<_>>())
+        auroc(&cases.iter().map(|case| (value(case), case.answerable)).collect::<Vec<_>>())
     };
     let enough = answerable.min(unanswerable) >= MIN_QUESTIONS;
     let unseen = enough.then(|| unseen(&cases)).flatten();
@@ -62,8 +70,8 @@ pub fn calibrate(asked: &[Asked], model: &str) -> Option<Calibrated> {
         model: model.to_owned(),
         answerable,
         unanswerable,
-        auroc_retrieval: of(|(signals, _)| signals[0]),
-        auroc_llm: of(|(signals, _)| signals[1]),
+        auroc_retrieval: of(|case| logit(case.relevance)),
+        auroc_llm: of(|case| case.log_odds),
         auroc_both: unseen.as_ref().and_then(|unseen| {
             auroc(
                 &unseen.iter().map(|case| (case.probability, case.answerable)).collect::<Vec<_>>(),
@@ -91,8 +99,8 @@ fn unseen(cases: &[Case]) -> Option<Vec<Unseen>> {
             of.map(|(_, &case)| cases[case])
         };
         let judge = fit(&part(false).collect::<Vec<_>>())?;
-        unseen.extend(part(true).map(|(signals, answerable)| {
-            let probability = as_fit(&judge).probability(&signals);
+        unseen.extend(part(true).map(|Case { relevance, log_odds, answerable }| {
+            let probability = judge.probability(log_odds, relevance);
             Unseen { answerable, probability, refused: probability < judge.refused_below }
         }));
     }
@@ -101,21 +109,16 @@ fn unseen(cases: &[Case]) -> Option<Vec<Unseen>> {
 
 /// Weights, and even odds as the threshold, or less where that refuses too many answerable questions.
 fn fit(cases: &[Case]) -> Option<JudgeCalibration> {
-    let fit = Fit::of(cases)?;
-    let mut answered: Vec<f32> = cases
-        .iter()
-        .filter(|(_, answerable)| *answerable)
-        .map(|(signals, _)| fit.probability(signals))
-        .collect();
+    let signals = |case: &Case| ([logit(case.relevance), case.log_odds], case.answerable);
+    let Fit { weights: [retrieval, llm], bias } =
+        Fit::of(&cases.iter().map(signals).collect::<Vec<_>>())?;
+    let judge = JudgeCalibration { llm, retrieval, bias, refused_below: 0.5 };
+    let answerable = cases.iter().filter(|case| case.answerable);
+    let mut answered: Vec<f32> =
+        answerable.map(|case| judge.probability(case.log_odds, case.relevance)).collect();
     answered.sort_by(f32::total_cmp);
     let allowed = (answered.len() as f64 * MAX_FALSE_REFUSALS) as usize;
-    let refused_below = answered[allowed].min(0.5);
-    let [retrieval, llm] = fit.weights;
-    Some(JudgeCalibration { llm, retrieval, bias: fit.bias, refused_below })
-}
-
-fn as_fit(judge: &JudgeCalibration) -> Fit<2> {
-    Fit { weights: [judge.retrieval, judge.llm], bias: judge.bias }
+    Some(JudgeCalibration { refused_below: answered[allowed].min(0.5), ..judge })
 }
 
 #[cfg(test)]

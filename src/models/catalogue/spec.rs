@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::support::logistic::{logit, sigmoid};
+
 /// How an embedder pools token vectors into one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -169,6 +171,13 @@ pub struct JudgeCalibration {
     pub bias: f32,
     /// Questions with a lower probability are refused.
     pub refused_below: f32,
+}
+
+impl JudgeCalibration {
+    /// That the passages answer, 0 to 1, given the LLM's log-odds and retrieval's probability.
+    pub fn probability(&self, log_odds: f32, relevance: f32) -> f32 {
+        sigmoid(self.llm * log_odds + self.retrieval * logit(relevance) + self.bias)
+    }
 }
 
 /// What an LLM is taken to be unless our own trials showed otherwise.

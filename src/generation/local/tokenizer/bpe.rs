@@ -179,6 +179,7 @@ impl Model for Bpe {
 mod tests {
     use tokenizers::models::bpe::{BPE, Vocab};
 
+    use super::super::joining::Counted;
     use super::*;
     use crate::support::random::SplitMix64;
 
@@ -255,5 +256,26 @@ mod tests {
             let error = format!("{:#}", error.err().expect(merge));
             assert!(error.contains(expected) && error.contains(&format!("{merge:?}")), "{error}");
         }
+    }
+
+    /// No word takes steps in the square of its length.
+    #[test]
+    fn an_endless_word_takes_steps_in_proportion() {
+        let bpe = Bpe::new(Texts::of(&["a", "aa", "aaaa"]), &Texts::of(&["a a", "aa aa"]), false);
+        let (bpe, lengths) = (bpe.unwrap(), [1 << 14, 1 << 17]);
+        for length in lengths {
+            assert_eq!(bpe.tokenize(&"a".repeat(length)).unwrap().len(), length / 4);
+        }
+        let counted = Counted::new(bpe);
+        let steps = |length: usize| {
+            let before = counted.steps();
+            let mut symbols: Vec<Symbol> = (0..length).map(|at| Symbol::new(0, at, 1)).collect();
+            join(&counted, &mut symbols);
+            assert_eq!(symbols.len(), length / 4);
+            counted.steps() - before
+        };
+        // Eight times as long: the square would take 64 times as many.
+        let [short, long] = lengths.map(steps);
+        assert!(long < 32 * short, "{short} and {long}");
     }
 }

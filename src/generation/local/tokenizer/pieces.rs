@@ -67,14 +67,19 @@ impl Pieces {
         self.ids.find(&text, |id| self.tokens.get(id as usize) == Some(text))
     }
 
-    /// Appends the tokens of text without defined ones.
-    fn append(&self, text: &str, ids: &mut Vec<u32>) {
+    /// The letters of a text.
+    fn letters(&self, text: &str) -> Vec<Symbol> {
         let letters = text.char_indices().map(|(start, letter)| {
             let bytes = letter.len_utf8();
             let id = self.id(&text.as_bytes()[start..start + bytes]).unwrap_or(NONE);
             Symbol::new(id, start, bytes)
         });
-        let mut symbols: Vec<Symbol> = letters.collect();
+        letters.collect()
+    }
+
+    /// Appends the tokens of text without defined ones.
+    fn append(&self, text: &str, ids: &mut Vec<u32>) {
+        let mut symbols = self.letters(text);
         join(&Word { pieces: self, text: text.as_bytes() }, &mut symbols);
         for Symbol { id, start, bytes, .. } in symbols {
             if id == NONE {
@@ -210,6 +215,7 @@ impl Defined {
 mod tests {
     use candle_core::quantized::gguf_file::Value;
 
+    use super::super::joining::Counted;
     use super::*;
     use crate::generation::local::checkpoint::gguf::Gguf;
 
@@ -325,25 +331,23 @@ mod tests {
         refused(&file(&[(&"a".repeat(257), 4, 0.0)], true), "token 256 has 257 bytes");
     }
 
-    /// No text takes time in the square of its length.
+    /// No text takes steps in the square of its length.
     #[test]
-    fn an_endless_word_takes_a_time_in_proportion() {
+    fn an_endless_word_takes_steps_in_proportion() {
         let runs: Vec<String> = (0..8).map(|n| "a".repeat(1 << n)).collect();
         let tokens: Vec<_> =
             runs.iter().enumerate().map(|(n, run)| (run.as_str(), 1, -(n as f32))).collect();
         let gguf = file(&tokens, false);
         let pieces = pieces(&gguf).unwrap();
-        let fastest_of_three = |length: usize| {
+        let steps = |length: usize| {
             let text = "a".repeat(length);
-            let times = [(); 3].map(|()| {
-                let start = std::time::Instant::now();
-                assert_eq!(pieces.encode(&text).unwrap().len(), length / 128);
-                start.elapsed()
-            });
-            times.into_iter().min().unwrap()
+            assert_eq!(pieces.encode(&text).unwrap().len(), length / 128);
+            let counted = Counted::new(Word { pieces: &pieces, text: text.as_bytes() });
+            join(&counted, &mut pieces.letters(&text));
+            counted.steps()
         };
-        // Eight times as long: the square would take 64 times as long.
-        let (short, long) = (fastest_of_three(1 << 14), fastest_of_three(1 << 17));
-        assert!(long < 32 * short, "{short:?} and {long:?}");
+        // Eight times as long: the square would take 64 times as many.
+        let (short, long) = (steps(1 << 14), steps(1 << 17));
+        assert!(long < 32 * short, "{short} and {long}");
     }
 }
