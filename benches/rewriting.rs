@@ -229,12 +229,12 @@ fn try_all(cases: &[Case], generator: Generator) -> Result<(usize, usize)> {
     for (question, answer, follow_up, names) in cases {
         let mut dialogue = Dialogue::default();
         dialogue.remember(question, &RewrittenQuery::AsAsked, answer);
-        let rewriter = || Some(Rewriter { generator, template: &template });
+        let rewriter = |_: &mut dyn FnMut(Event)| Some(Rewriter { generator, template: &template });
         let mut failure = None;
         let query =
             dialogue.understand(follow_up, rewriter, &AtomicBool::new(false), &mut |event| {
-                if let Event::NotRewritten(error) = event {
-                    failure = Some(format!("{error:#}"));
+                if let Event::NotRewritten { error } = event {
+                    failure = Some(error.into_owned());
                 }
             });
         if let Some(failure) = failure {

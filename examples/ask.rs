@@ -38,7 +38,7 @@ fn main() -> Result<()> {
         // The first answer that needs the LLM loads it.
         let answer = conversation.ask(question, &interrupted, &mut |event| match event {
             Event::Understood { query, .. } => println!("(searching for: {query})"),
-            Event::Text(text) => print!("{text}"),
+            Event::Text { text } => print!("{text}"),
             _ => {}
         })?;
         println!();

@@ -16,7 +16,7 @@ use crate::generation::local::placement::gpu;
 use crate::generation::local::placement::{self, DeviceChoice, Outlook};
 use crate::generation::local::{Llm, LlmFiles};
 use crate::generation::remote::Pool;
-use crate::generation::{LazyGenerator, LlmSource};
+use crate::generation::{LazyGenerator, LlmSource, Turns};
 use crate::index::{EmbedderIdentity, Index, Settings};
 use crate::models::catalogue::{
     Calibration, EmbedderSpec, LlmFormat, LlmSpec, Pooling, Precision, ProfileDevice, RerankerSpec,
@@ -189,6 +189,7 @@ fn lazy_generator(
         judges: spec.judges || !own,
         judge: spec.judge.filter(|_| own),
         source,
+        turns: Turns::default(),
     }
 }
 

@@ -19,6 +19,7 @@ use crate::index::Passage;
 use crate::models::catalogue::SupportThresholds;
 use crate::prompt::Messages;
 use crate::retrieval::{Gate, Relevance, Retrieval, Retriever};
+use crate::support::milliseconds;
 use crate::text::language::Language;
 
 /// Extra hits that can replace near-duplicates; few enough that the reranker scores them anyway.
@@ -82,16 +83,16 @@ impl<'a> Answerer<'a> {
     ) -> Result<Answer> {
         let question = asked.searched.unwrap_or(asked.question);
         let retrieval = self.search(question)?;
-        watch(Event::Searched(&retrieval));
+        watch(Event::Searched { took: retrieval.embed + retrieval.search });
         if self.retriever.reranks() {
-            watch(Event::Reranked(&retrieval));
+            watch(Event::Reranked { took: retrieval.rerank });
         }
         let sources = merge(&retrieval.hits);
         let readable = self.for_llm(question, &sources);
         let gate = self.gate(readable.is_ok());
         let mut answer = self.begin(asked, &retrieval, gate);
         if let Some(reason) = self.refuses(&retrieval, gate) {
-            watch(Event::Refused(reason));
+            watch(Event::Refused { reason });
             answer.reason = Some(reason);
             return Ok(answer);
         }
@@ -164,11 +165,11 @@ impl<'a> Answerer<'a> {
                 llm: None,
             },
             timings_ms: Timings {
-                rewrite: milliseconds(asked.rewrite),
-                load_index: milliseconds(self.load_index),
-                embed: milliseconds(retrieval.embed),
-                search: milliseconds(retrieval.search),
-                rerank: milliseconds(retrieval.rerank),
+                rewrite: milliseconds::of(asked.rewrite),
+                load_index: milliseconds::of(self.load_index),
+                embed: milliseconds::of(retrieval.embed),
+                search: milliseconds::of(retrieval.search),
+                rerank: milliseconds::of(retrieval.rerank),
                 ..Timings::default()
             },
             tokens: TokenCounts::default(),
@@ -196,7 +197,7 @@ impl<'a> Answerer<'a> {
         };
         let language = Language::of(question);
         if !knows(language) {
-            return Err(Some(Event::LlmNotFor(language)));
+            return Err(Some(Event::LlmNotFor { language }));
         }
         let readable: Vec<Source> = sources
             .iter()
@@ -215,7 +216,7 @@ impl<'a> Answerer<'a> {
         answer: &mut Answer,
         watch: &mut dyn FnMut(Event),
     ) -> Result<()> {
-        watch(Event::Answering(Mode::Extractive));
+        watch(Event::Answering { mode: Mode::Extractive });
         let start = Instant::now();
         let passages: Vec<Passage> = sources.iter().map(|source| source.passage.clone()).collect();
         let lexical = self.retriever.index().lexical(question)?;
@@ -226,13 +227,13 @@ impl<'a> Answerer<'a> {
             .map(|sentence| format!("{} [{}]", sentence.text, sentence.passage))
             .collect();
         answer.answer = lines.join("\n");
-        watch(Event::Text(&answer.answer));
+        watch(Event::Text { text: answer.answer.as_str().into() });
         let mut cited: Vec<usize> = sentences.iter().map(|sentence| sentence.passage).collect();
         cited.dedup();
         let read = sources.len().min(extractive::MAX_PASSAGES);
         self.cite(&cited, CitedBy::Quotation, &sources[..read], answer);
-        answer.timings_ms.decode = milliseconds(start.elapsed());
-        watch(Event::Answered { took: start.elapsed(), written: None });
+        answer.timings_ms.decode = milliseconds::of(start.elapsed());
+        watch(Event::Answered { took: start.elapsed(), pace: None });
         Ok(())
     }
 
@@ -247,7 +248,7 @@ impl<'a> Answerer<'a> {
         let passages: Vec<Passage> = sources.iter().map(|source| source.passage.clone()).collect();
         let read = self.write(question, &passages, answer, interrupted, watch)?;
         if answer.reason == Some(Reason::NotInPassages) {
-            watch(Event::Refused(Reason::NotInPassages));
+            watch(Event::Refused { reason: Reason::NotInPassages });
             return Ok(());
         }
         let (cited, invented) = citations::cited(&answer.answer, read);
@@ -266,9 +267,9 @@ impl<'a> Answerer<'a> {
             watch(Event::NoCitations { supported: !supporting.is_empty() });
         }
         answer.unsupported = unsupported;
-        answer.timings_ms.check = milliseconds(start.elapsed());
+        answer.timings_ms.check = milliseconds::of(start.elapsed());
         if !answer.unsupported.is_empty() {
-            watch(Event::Unsupported(&answer.unsupported));
+            watch(Event::Unsupported { sentences: answer.unsupported.as_slice().into() });
         }
         Ok(())
     }
@@ -288,7 +289,7 @@ impl<'a> Answerer<'a> {
         let retrieval = self.search(question)?;
         let readable = self.for_llm(question, &merge(&retrieval.hits));
         if let Some(reason) = self.refuses(&retrieval, self.gate(readable.is_ok())) {
-            watch(Event::Refused(reason));
+            watch(Event::Refused { reason });
             return Ok(None);
         }
         let sources = match readable {
@@ -333,8 +334,4 @@ impl<'a> Answerer<'a> {
         let writes = known.is_none_or(|known| known.iter().any(|known| Some(&**known) == code));
         self.llm.ready().filter(|_| writes && !self.options.extractive)
     }
-}
-
-pub(super) fn milliseconds(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
 }

@@ -10,13 +10,14 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::answerer::{Answerer, milliseconds};
+use super::answerer::Answerer;
 use super::merge::merge;
 use super::write::Prepared;
 use super::{Answer, Event, LlmJudgement, Reason};
 use crate::generation::Generator;
 use crate::models::catalogue::JudgeCalibration;
 use crate::retrieval::Retrieval;
+use crate::support::milliseconds;
 
 impl Answerer<'_> {
     /// How the LLM's word decides about this answer; `None` if it is not asked: because it is not
@@ -43,8 +44,8 @@ impl Answerer<'_> {
         let judgement =
             LlmJudgement::new(judged.log_odds, answer.relevance.probability, calibration);
         watch(Event::Judged { judgement, took: start.elapsed() });
-        answer.timings_ms.prefill = milliseconds(judged.prefill);
-        answer.timings_ms.judge = milliseconds(judged.judging);
+        answer.timings_ms.prefill = milliseconds::of(judged.prefill);
+        answer.timings_ms.judge = milliseconds::of(judged.judging);
         answer.tokens.prompt = asked.tokens();
         answer.relevance.llm = Some(judgement);
         if let Generator::Local { llm, name } = generator {

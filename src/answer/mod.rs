@@ -19,7 +19,7 @@ mod write;
 
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::documents::Place;
 use crate::generation::local::SamplingOptions;
@@ -29,13 +29,13 @@ use crate::retrieval::{Gate, Hit};
 pub use answerer::Answerer;
 pub use citations::{document_name, without_citations};
 pub use conversation::{Conversation, RewriteTemplate};
-pub use event::Event;
+pub use event::{Event, Pace};
 #[doc(hidden)]
 pub use support::Judge;
 pub use support::Unsupported;
 
-/// Options that apply to every answer.
-#[derive(Debug, Clone)]
+/// Options that apply to every answer. Templates are settings of a server, and not sent to it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AnswerOptions {
     /// Maximum passages to answer from.
     pub top_k: usize,
@@ -46,8 +46,10 @@ pub struct AnswerOptions {
     /// Sampling parameters for the LLM.
     pub sampling: SamplingOptions,
     /// Prompt template for answers.
+    #[serde(skip)]
     pub prompt: PromptTemplate,
     /// Prompt template for rewriting follow-ups.
+    #[serde(skip)]
     pub rewriting: RewriteTemplate,
     /// Folder that the names of cited documents inside it are shown relative to.
     pub names_below: Option<PathBuf>,
@@ -68,7 +70,7 @@ impl Default for AnswerOptions {
 }
 
 /// How an answer was produced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Written by the LLM.
@@ -78,7 +80,7 @@ pub enum Mode {
 }
 
 /// Why an answer is missing or incomplete.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// The index is empty.
@@ -99,7 +101,7 @@ pub enum Reason {
 
 /// How likely an answer is: what retrieval made of the question, which of its two gates decided
 /// (docs/retrieval.md), and what the LLM made of the passages.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Judgement {
     /// That the documents answer the question, 0 to 1.
     pub probability: f32,
@@ -113,7 +115,7 @@ pub struct Judgement {
 }
 
 /// What an LLM that was asked whether its passages answer made of them (docs/retrieval.md).
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LlmJudgement {
     /// The LLM's ln P(yes) − ln P(no).
     pub log_odds: f32,
@@ -124,7 +126,7 @@ pub struct LlmJudgement {
 }
 
 /// Who says that a passage belongs to an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CitedBy {
     /// The LLM, by its number in the answer.
@@ -136,7 +138,7 @@ pub enum CitedBy {
 }
 
 /// A passage that an answer cites.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Citation {
     /// Its number in the answer, from 1.
     pub n: usize,
@@ -151,7 +153,7 @@ pub struct Citation {
     #[serde(flatten)]
     pub place: Option<Place>,
     /// Whether the text, or part of it, was recognized in a picture.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub recognized: bool,
     /// Comparable only within one question.
     pub score: f32,
@@ -161,7 +163,7 @@ pub struct Citation {
 }
 
 /// A passage that an answer was written or quoted from.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ReadPassage {
     #[serde(flatten)]
     pub source: Citation,
@@ -172,7 +174,7 @@ pub struct ReadPassage {
 }
 
 /// The device each model ran on; absent for models that were not used.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Placement {
     /// Device of the embedder.
     pub embedder: Option<String>,
@@ -183,7 +185,7 @@ pub struct Placement {
 }
 
 /// Time per stage, in milliseconds.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Timings {
     /// Rewriting a follow-up.
     pub rewrite: f64,
@@ -208,7 +210,7 @@ pub struct Timings {
 }
 
 /// Token counts of the LLM call.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct TokenCounts {
     /// Tokens in the prompt.
     pub prompt: usize,
@@ -217,7 +219,7 @@ pub struct TokenCounts {
 }
 
 /// An answer, serialized as is by `--json`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Answer {
     /// The question as asked, byte for byte.
     pub question: String,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use anyhow::Result;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::citations::{cited, spans, without_citations};
 use super::refusal::is_refusal;
@@ -28,7 +28,7 @@ const SUFFICIENT_COVERAGE: f32 = 0.5;
 const MIN_COVERAGE_BY_WORDS: f32 = 0.2;
 
 /// A sentence that no passage supports.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unsupported {
     /// The sentence, including citations.
     pub text: String,

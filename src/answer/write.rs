@@ -1,11 +1,13 @@
 //! Generates an answer with the local or remote LLM.
 
+use std::borrow::Cow;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use anyhow::Result;
 
-use super::answerer::{Answerer, milliseconds};
+use super::answerer::Answerer;
+use super::event::Pace;
 use super::frame::{Frame, Guard};
 use super::{Answer, Event, Mode, Reason, TokenCounts};
 use crate::generation::local::Stop;
@@ -13,6 +15,7 @@ use crate::generation::remote::PoolEvent;
 use crate::generation::{Generator, Prompt};
 use crate::index::Passage;
 use crate::prompt::{self, Messages};
+use crate::support::milliseconds;
 
 /// Room in the context for the question whether the passages answer, in tokens.
 const ROOM_FOR_JUDGING: usize = 128;
@@ -60,13 +63,19 @@ impl Answerer<'_> {
         interrupted: &AtomicBool,
         watch: &mut dyn FnMut(Event),
     ) -> Result<usize> {
+        let turn = self.llm.turn(interrupted, &mut |ahead| watch(Event::Queued { ahead }))?;
+        let Some(_turn) = turn else {
+            answer.answered = false;
+            answer.reason = Some(Reason::Interrupted);
+            return Ok(0);
+        };
         let generator = self.generator(answer, watch)?;
         let sampling = &self.options.sampling;
         let is_judged = self.judge_of(answer).is_some();
         let prepared = self.prepare(generator, question, passages, is_judged)?;
         let read = prepared.read;
         if read < passages.len() {
-            watch(Event::PassagesDropped(passages.len() - read));
+            watch(Event::PassagesDropped { count: passages.len() - read });
         }
         answer.mode = Mode::Generative;
         self.ask_whether_they_answer(generator, &prepared, answer, interrupted, watch)?;
@@ -74,11 +83,13 @@ impl Answerer<'_> {
             return Ok(read);
         }
         let Prepared { frame, prompt, .. } = prepared;
-        watch(Event::Answering(Mode::Generative));
+        watch(Event::Answering { mode: Mode::Generative });
         let start = Instant::now();
         let mut guard = Guard::new(frame);
         let written = prompt.write(sampling, interrupted, &mut |progress| match progress {
-            PoolEvent::Text(text) => guard.push(text, &mut |text| watch(Event::Text(text))),
+            PoolEvent::Text(text) => {
+                guard.push(text, &mut |text| watch(Event::Text { text: text.into() }))
+            }
             other => {
                 if matches!(other, PoolEvent::Retracted) {
                     guard.reset();
@@ -86,8 +97,8 @@ impl Answerer<'_> {
                 watch(other.into());
             }
         })?;
-        guard.finish(&mut |text| watch(Event::Text(text)));
-        watch(Event::Answered { took: start.elapsed(), written: Some(&written) });
+        guard.finish(&mut |text| watch(Event::Text { text: text.into() }));
+        watch(Event::Answered { took: start.elapsed(), pace: Some(Pace::from(&written)) });
         guard.text().trim().clone_into(&mut answer.answer);
         answer.answered = !answer.answer.is_empty();
         answer.reason = match written.stop {
@@ -96,8 +107,8 @@ impl Answerer<'_> {
             Stop::Interrupted => Some(Reason::Interrupted),
             Stop::Filtered => Some(Reason::ContentFilter),
         };
-        answer.timings_ms.prefill = milliseconds(written.prefill);
-        answer.timings_ms.decode = milliseconds(written.decode);
+        answer.timings_ms.prefill = milliseconds::of(written.prefill);
+        answer.timings_ms.decode = milliseconds::of(written.decode);
         answer.tokens = TokenCounts { prompt: written.prompt_tokens, generated: written.tokens };
         answer.model = Some(written.model);
         answer.placement.llm = Some(written.place);
@@ -116,9 +127,10 @@ impl Answerer<'_> {
         watch(Event::LoadingLlm);
         let start = Instant::now();
         let generator = self.llm.get()?;
-        answer.timings_ms.load_llm = milliseconds(start.elapsed());
+        answer.timings_ms.load_llm = milliseconds::of(start.elapsed());
         if let Generator::Local { llm, .. } = generator {
-            watch(Event::LlmLoaded { placed: llm.placed(), took: start.elapsed() });
+            let placed = Cow::Borrowed(llm.placed());
+            watch(Event::LlmLoaded { placed, took: start.elapsed() });
         }
         Ok(generator)
     }

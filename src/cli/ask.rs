@@ -5,7 +5,6 @@ use std::io::{self, IsTerminal};
 use anyhow::Result;
 
 use super::args::Cli;
-use super::exit::Exit;
 use super::first_run;
 use super::interrupt;
 use super::lines::{self, Input};
@@ -16,6 +15,7 @@ use super::session::Session;
 use super::setup::Setup;
 use crate::generation::local::placement::DeviceChoice;
 use crate::profile::Models;
+use crate::terminal::exit::Exit;
 use crate::text::question;
 
 pub fn run(setup: &Setup, cli: &Cli) -> Result<Exit> {

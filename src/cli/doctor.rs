@@ -5,7 +5,6 @@ use std::path::Path;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::exit::Exit;
 use super::index::programs_unwatched;
 use super::setup::Setup;
 use crate::documents::NoOcr;
@@ -15,6 +14,7 @@ use crate::generation::remote::{Endpoint, Pool, RemoteError};
 use crate::models::catalogue::Role;
 use crate::models::{ModelEntry, ModelError};
 use crate::prompt::line_of;
+use crate::terminal::exit::Exit;
 
 /// Most characters shown of a server's list of models.
 const MAX_LIST_CHARS: usize = 200;

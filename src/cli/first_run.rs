@@ -7,7 +7,6 @@ use anyhow::{Context, Result};
 
 use super::args::SetupArgs;
 use super::config;
-use super::exit::Exit;
 use super::models;
 use super::setup::Setup;
 use crate::generation::local::placement::gpu::{self, gib};
@@ -15,6 +14,7 @@ use crate::index::Location;
 use crate::index::directory::Manifest;
 use crate::support::whole;
 use crate::terminal::Lang;
+use crate::terminal::exit::Exit;
 
 /// Free GPU memory with which an 8B LLM of 4 bits answers from whole passages, in bytes; its plan at a
 /// context of 8,192 tokens is 6.5 GiB.

@@ -6,7 +6,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::exit::Exit;
+use crate::terminal::exit::Exit;
 
 /// Signals this soon after the first belong to it: a terminal that closes sends SIGHUP through both
 /// the shell and the system, and a service manager sends SIGHUP after SIGTERM.

@@ -9,9 +9,9 @@ use anyhow::{Context, Error, Result};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::exit::{self, Exit};
 use crate::support::bounded::{self, Line};
-use crate::terminal::{Terminal, error_message};
+use crate::terminal::Terminal;
+use crate::terminal::exit::{self, Exit, Failure};
 use crate::text::question::QuestionError;
 
 /// Far above the longest valid question, in bytes; the rest of a longer line is skipped unread.
@@ -76,15 +76,6 @@ struct Failed<'a> {
     error: Failure,
 }
 
-#[derive(Serialize)]
-struct Failure {
-    message: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hint: Option<String>,
-    /// The exit code of this question alone.
-    exit: u8,
-}
-
 /// Calls `ask` for every question in a file, or else on standard input, as the lines come, and returns the worst outcome. A question that
 /// fails does not stop the rest, and with `json` gives an object with an `error`; an interruption
 /// stops them.
@@ -135,8 +126,7 @@ pub fn each_question(
 fn failed(terminal: Terminal, json: bool, input: &Input, error: &Error) -> Result<Exit> {
     let exit = exit::report(terminal, error);
     if json {
-        let error =
-            Failure { message: error_message(error), hint: exit::hint(error), exit: exit as u8 };
+        let error = Failure::from(error);
         terminal.print_json(&Failed { id: input.id.as_ref(), question: &input.question, error })?;
     }
     Ok(exit)

@@ -6,7 +6,6 @@ mod bench;
 mod config;
 mod doctor;
 mod eval;
-mod exit;
 mod first_run;
 mod index;
 mod interrupt;
@@ -25,6 +24,7 @@ mod setup;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
+use crate::terminal::exit;
 use args::{Cli, Command, ConfigAction};
 use config::{Config, ConfigError};
 pub use exit::Exit;

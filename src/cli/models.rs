@@ -4,10 +4,10 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::args::ModelsAction;
-use super::exit::Exit;
 use super::setup::Setup;
 use crate::models::ModelEntry;
 use crate::models::verify::{Outcome, verify};
+use crate::terminal::exit::Exit;
 
 pub fn run(setup: &Setup, action: ModelsAction) -> Result<Exit> {
     match action {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::exit::{Exit, report};
 use crate::answer::{Answer, AnswerOptions, Conversation, Event};
 use crate::documents::{self, Filter};
 use crate::generation::local::SamplingOptions;
@@ -16,6 +15,7 @@ use crate::index::update::Indexer;
 use crate::index::{DirectoryIndex, DirectoryWriter, Start};
 use crate::models::{Catalogue, HubSettings, ModelStore};
 use crate::profile::{Models, Overrides};
+use crate::terminal::exit::{Exit, report};
 use crate::terminal::{DownloadBars, Lang, Terminal};
 
 const CATALOGUE: &str = include_str!("../../tests/fixtures/tiny-models.toml");
@@ -70,7 +70,7 @@ impl World {
             &AtomicBool::new(false),
             &mut |event| {
                 if let Event::LlmLoaded { placed, .. } = event {
-                    loaded = Some(Lang::En.llm_loaded(placed, Duration::ZERO));
+                    loaded = Some(Lang::En.llm_loaded(&placed, Duration::ZERO));
                 }
             },
         )?;

@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::exit::Exit;
 use super::index::{Run, watched};
 use super::interrupt;
 use super::setup::Setup;
@@ -14,6 +13,7 @@ use crate::documents::{Filter, walk};
 use crate::index::update::{Indexer, absent, followed, is_current};
 use crate::index::{Ledger, RootState, Start};
 use crate::profile::Models;
+use crate::terminal::exit::Exit;
 use crate::terminal::time;
 
 /// Updates the index, if the options ask for it. Returns an exit code if the user interrupted that. An

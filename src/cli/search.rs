@@ -5,13 +5,13 @@ use std::io;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::exit::Exit;
 use super::lines::{self, Input};
 use super::refresh;
 use super::setup::Setup;
 use crate::documents::Place;
 use crate::index::Passage;
 use crate::retrieval::{Hit, Scores};
+use crate::terminal::exit::Exit;
 use crate::terminal::{Terminal, document_name, shown_name};
 use crate::text::question;
 

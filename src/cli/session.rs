@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::exit::Exit;
 use super::interrupt::Interruptible;
 use super::lines::Input;
 use super::output::OutputTemplate;
@@ -19,6 +18,7 @@ use crate::generation::local::placement::{self, DeviceChoice, gpu};
 use crate::profile::Models;
 use crate::prompt::{Messages, line_of};
 use crate::retrieval::Retrieval;
+use crate::terminal::exit::Exit;
 use crate::terminal::{AnswerText, Step, Terminal, one_line, shown_name, time};
 use crate::text::question;
 
@@ -101,7 +101,7 @@ impl<'a> Session<'a> {
         let mut refused = false;
         let mut narrator = Narrator::new(self);
         let messages = self.answerer.messages(question, &mut |event| {
-            refused |= matches!(event, Event::Refused(_));
+            refused |= matches!(event, Event::Refused { .. });
             narrator.tell(&event);
         })?;
         match messages {
@@ -217,17 +217,16 @@ impl<'a> Narrator<'a> {
         let (terminal, lang) = (self.session.terminal, self.session.terminal.lang);
         match event {
             Event::Rewriting => self.step = Some(terminal.begin(lang.rewriting())),
-            Event::NotRewritten(error) => {
+            Event::NotRewritten { error } => {
                 self.step = None;
                 terminal.warn(&lang.not_rewritten(error));
             }
             Event::Understood { query, by_llm, took } => self.understood(query, *by_llm, *took),
-            Event::Searched(retrieval) => {
-                terminal.say(&lang.searched(retrieval.embed + retrieval.search));
-            }
-            Event::Reranked(retrieval) => terminal.say(&lang.reranked(retrieval.rerank)),
-            Event::Refused(reason) => terminal.say(lang.refused(*reason)),
-            Event::LlmNotFor(language) => {
+            Event::Queued { ahead } => terminal.say(&lang.queued(*ahead)),
+            Event::Searched { took } => terminal.say(&lang.searched(*took)),
+            Event::Reranked { took } => terminal.say(&lang.reranked(*took)),
+            Event::Refused { reason } => terminal.say(lang.refused(*reason)),
+            Event::LlmNotFor { language } => {
                 terminal.say(&lang.llm_not_for(self.session.llm_name, *language));
             }
             Event::LlmCannotRead => terminal.say(&lang.llm_cannot_read(self.session.llm_name)),
@@ -235,17 +234,17 @@ impl<'a> Narrator<'a> {
             Event::LlmLoaded { placed, took } => self.done(&lang.llm_loaded(placed, *took)),
             Event::Judging => self.step = Some(terminal.begin(lang.judging())),
             Event::Judged { judgement, took } => self.done(&lang.judged(judgement, *took)),
-            Event::PassagesDropped(count) => {
+            Event::PassagesDropped { count } => {
                 terminal.warn(lang.passages_dropped(*count).trim_start());
             }
-            Event::Answering(mode) => {
+            Event::Answering { mode } => {
                 self.step = Some(terminal.begin(lang.answering()));
                 // The answer streams to the same terminal.
                 self.pause();
                 self.mode = *mode;
             }
-            Event::Text(text) => self.print(text),
-            Event::Thinking(text) => self.think(text),
+            Event::Text { text } => self.print(text),
+            Event::Thinking { text } => self.think(text),
             Event::Retracted => self.retract(),
             Event::ServerAdapted { server, field } => {
                 self.pause();
@@ -259,14 +258,14 @@ impl<'a> Narrator<'a> {
                 terminal.warn(&lang.server_failed(error, next, *pause));
             }
             Event::InventedCitations => terminal.warn(lang.invented_citations().trim_start()),
-            Event::Unsupported(sentences) => self.unsupported(sentences),
+            Event::Unsupported { sentences } => self.unsupported(sentences),
             Event::NoCitations { supported } => {
                 terminal.warn(lang.no_citations(*supported).trim_start());
             }
-            Event::Answered { took, written } => {
+            Event::Answered { took, pace } => {
                 self.end_lines();
                 self.end_answer();
-                self.done(&lang.answered(*took, *written));
+                self.done(&lang.answered(*took, *pace));
             }
         }
     }

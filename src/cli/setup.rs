@@ -186,7 +186,7 @@ impl<'a> Setup<'a> {
             let mut index = self.index.open()?;
             index.settings().check(&wanted)?;
             let all = index.chunk_count();
-            let selected = self.global.selection.apply(index.as_mut())?;
+            let selected = self.global.selection.selection().apply(index.as_mut())?;
             let took = start.elapsed();
             step.done(&match selected {
                 Some(selected) => lang.chunks_selected(selected, all),

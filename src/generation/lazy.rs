@@ -1,12 +1,13 @@
 //! The LLM of a run, local or remote; a local one is loaded on first use.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::Result;
 
-use super::Generator;
 use super::local::Llm;
 use super::remote::{Pool, RemoteError};
+use super::{Generator, QueueFull, Turn, Turns};
 use crate::models::LazyModel;
 use crate::models::catalogue::JudgeCalibration;
 
@@ -25,6 +26,8 @@ pub struct LazyGenerator {
     /// How its own judgement of the passages decides; it is not asked if absent.
     pub judge: Option<JudgeCalibration>,
     pub source: LlmSource,
+    /// Whose turn it is to use it.
+    pub turns: Turns,
 }
 
 /// Where an LLM runs.
@@ -42,6 +45,28 @@ impl LazyGenerator {
             LlmSource::Local(llm) => Generator::Local { llm: llm.get()?, name: &self.name },
             LlmSource::Remote(pool) => self.on_servers(pool),
         })
+    }
+
+    /// Waits for the turn to use an LLM on this machine, and tells `watch` how many come first; servers
+    /// have lines of their own. `None` if `interrupted` became true meanwhile.
+    pub fn turn(
+        &self,
+        interrupted: &AtomicBool,
+        watch: &mut dyn FnMut(usize),
+    ) -> Result<Option<Turn<'_>>, QueueFull> {
+        match &self.source {
+            LlmSource::Local(_) => self.turns.wait(interrupted, watch),
+            LlmSource::Remote(_) => Ok(Some(Turn::free())),
+        }
+    }
+
+    /// Throws a loaded LLM out of its device's memory; returns whether there was one. The next use
+    /// loads it anew.
+    pub fn unload(&mut self) -> bool {
+        match &mut self.source {
+            LlmSource::Local(llm) => llm.unload().map(Llm::leave).is_some(),
+            LlmSource::Remote(_) => false,
+        }
     }
 
     /// The LLM, if nothing needs to be loaded first.

@@ -7,6 +7,7 @@ mod lazy;
 pub mod local;
 pub mod remote;
 mod thinking;
+mod turns;
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -18,6 +19,7 @@ pub use lazy::{LazyGenerator, LlmSource};
 use local::{Generation, Judged, Llm, SamplingOptions, Stop};
 use remote::{Pool, PoolEvent};
 use thinking::{Part, Splitter};
+pub use turns::{QueueFull, Turn, Turns};
 
 /// An LLM that is ready to generate.
 #[derive(Clone, Copy)]

@@ -81,6 +81,19 @@ pub trait Index: Send + Sync {
     /// The text and source of a chunk.
     fn passage(&self, chunk: ChunkId) -> Result<Passage, IndexError>;
 
+    /// The passages of a document, in its order; empty if the index does not have it.
+    fn document(&self, id: &str) -> Result<Vec<Passage>, IndexError> {
+        let mut passages = Vec::new();
+        self.each_chunk(&mut |chunk| {
+            if chunk.passage.document == id {
+                passages.push(chunk.passage);
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        passages.sort_by_key(|passage| passage.span);
+        Ok(passages)
+    }
+
     /// Passes each chunk's token vectors, `[tokens, dim]`, to `take`, in the order of `chunks`;
     /// empty if the index does not store any. One chunk at a time, because they are large.
     fn token_vectors(

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::documents::{Markup, Place};
 
 /// Identifies a chunk within one open index; meaningless in any other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ChunkId(pub u64);
 
 /// The part of a chunk that is shown to the user and given to the LLM.

@@ -43,6 +43,12 @@ impl<T> LazyModel<T> {
         Ok(self.model.get_or_init(|| model))
     }
 
+    /// Takes the model out, if it is loaded, so that its memory is free once the caller drops it; the
+    /// next [`Self::get`] loads it anew.
+    pub fn unload(&mut self) -> Option<T> {
+        self.model.take()
+    }
+
     /// The model if it is already loaded. Never loads it.
     pub fn loaded(&self) -> Option<&T> {
         self.model.get()
@@ -113,6 +119,17 @@ mod tests {
         assert!(lazy.get().unwrap_err().to_string().contains("a bug in the loader"));
         assert_eq!(*lazy.get().expect("third time lucky"), "loaded");
         assert_eq!(lazy.loaded(), Some(&"loaded"));
+    }
+
+    #[test]
+    fn an_unloaded_model_is_loaded_anew() {
+        let loads = AtomicUsize::new(0);
+        let mut lazy = LazyModel::new(move || Ok(loads.fetch_add(1, Ordering::SeqCst)));
+        assert_eq!(lazy.unload(), None);
+        assert_eq!(*lazy.get().unwrap(), 0);
+        assert_eq!(lazy.unload(), Some(0));
+        assert!(lazy.loaded().is_none());
+        assert_eq!(*lazy.get().unwrap(), 1);
     }
 
     #[test]

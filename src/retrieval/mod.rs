@@ -16,15 +16,16 @@ mod tests;
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::index::{ChunkId, Passage};
+use crate::support::milliseconds;
 pub use relevance::{Gate, Relevance, Signals, Thresholds};
 pub use retriever::Retriever;
 pub use stages::{Candidate, Ranking, Stages};
 
 /// The scores of a hit from each stage.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
     /// Cosine between question and passage, −1 to 1.
     pub dense: f32,
@@ -37,7 +38,7 @@ pub struct Scores {
 }
 
 /// A passage found for a question.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Hit {
     /// Its id in the index.
     pub chunk: ChunkId,
@@ -52,18 +53,22 @@ pub struct Hit {
 }
 
 /// The result of a retrieval.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Retrieval {
     /// Best first.
     pub hits: Vec<Hit>,
     /// How likely the documents are to answer the question.
     pub relevance: Relevance,
-    /// The question's embedding, `[dim]`.
+    /// The question's embedding, `[dim]`; not sent to clients.
+    #[serde(skip)]
     pub question: Vec<f32>,
     /// Time to embed the question.
+    #[serde(rename = "embed_ms", with = "milliseconds")]
     pub embed: Duration,
     /// Time for both searches and their fusion.
+    #[serde(rename = "search_ms", with = "milliseconds")]
     pub search: Duration,
     /// Time to rerank.
+    #[serde(rename = "rerank_ms", with = "milliseconds")]
     pub rerank: Duration,
 }

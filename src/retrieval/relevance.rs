@@ -72,7 +72,7 @@ fn probability(weights: &Logistic, signals: &Signals) -> f32 {
 }
 
 /// How sure retrieval must be that the documents do not answer before it refuses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Gate {
     /// Nobody judges afterwards, so that what probably has no answer is refused.
@@ -100,7 +100,7 @@ pub struct Thresholds {
 }
 
 /// How likely the documents are to answer the question.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Relevance {
     /// 0 to 1. Without a calibration this is the mean of cosine and coverage: higher is better, but
     /// it is not a probability.

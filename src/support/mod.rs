@@ -4,6 +4,7 @@ pub mod bounded;
 pub mod disk;
 mod limits;
 pub mod logistic;
+pub mod milliseconds;
 pub mod mmap;
 pub mod proxy;
 pub mod random;

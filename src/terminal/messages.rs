@@ -5,18 +5,13 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use crate::answer::Pace;
 use crate::documents::{Place, PlaceWords};
-use crate::generation::Written;
 use crate::generation::local::placement::gpu::{Gpu, gib};
 use crate::generation::local::placement::{GpuMemory, Placed};
 use crate::index::update::IndexingSummary;
 use crate::index::{Notice, Retry};
 use crate::models::Download;
-
-/// Too short a time to tell a speed from.
-const MIN_MEASURED: Duration = Duration::from_millis(20);
-/// Faster than any LLM writes, in tokens per second: the server's count or our clock is wrong.
-const MAX_RATE: f64 = 20_000.0;
 
 /// The language of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -191,14 +186,11 @@ impl Lang {
         clippy::unused_self,
         reason = "messages belong to a language, even if it changes nothing"
     )]
-    pub(crate) fn answered(self, took: Duration, written: Option<&Written>) -> String {
-        let Some(written) = written else { return time(took) };
-        // Decoding only: prefill runs at a different speed. What came at once has no speed.
-        let rate = written.tokens as f64 / written.decode.as_secs_f64();
-        if written.decode < MIN_MEASURED || rate > MAX_RATE {
-            return time(took);
+    pub(crate) fn answered(self, took: Duration, pace: Option<Pace>) -> String {
+        match pace.and_then(Pace::rate) {
+            Some(rate) => format!("{} ({rate:.0} token/s)", time(took)),
+            None => time(took),
         }
-        format!("{} ({rate:.0} token/s)", time(took))
     }
 
     pub(crate) fn interrupted(self) -> &'static str {
@@ -241,10 +233,10 @@ impl Lang {
         self.pick("   💭 Viết lại câu hỏi nối tiếp… ", "   💭 Rewriting the follow-up… ")
     }
 
-    pub(crate) fn not_rewritten(self, error: &anyhow::Error) -> String {
+    pub(crate) fn not_rewritten(self, error: &str) -> String {
         let what = self
             .pick("Không viết lại được câu hỏi nối tiếp", "The follow-up could not be rewritten");
-        format!("{what}: {error:#}")
+        format!("{what}: {error}")
     }
 
     pub(crate) fn forgotten(self) -> &'static str {

@@ -2,6 +2,7 @@
 
 mod account;
 mod answer_text;
+pub mod exit;
 mod messages;
 mod prose;
 mod refusals;

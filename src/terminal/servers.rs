@@ -6,6 +6,17 @@ use super::messages::{Lang, time};
 use crate::generation::remote::Proxied;
 
 impl Lang {
+    /// This many answers come before one's own.
+    pub(crate) fn queued(self, ahead: usize) -> String {
+        match self {
+            Self::Vi => format!("   ⏳ Chờ mô hình: còn {ahead} câu trả lời phía trước"),
+            Self::En => {
+                let what = if ahead == 1 { "answer comes" } else { "answers come" };
+                format!("   ⏳ Waiting for the LLM: {ahead} {what} first")
+            }
+        }
+    }
+
     pub(crate) fn llm_remote(self, name: &str, place: &str) -> String {
         match self {
             Self::Vi => {
@@ -39,12 +50,7 @@ impl Lang {
         }
     }
 
-    pub(crate) fn server_failed(
-        self,
-        error: &dyn std::fmt::Display,
-        next: &str,
-        pause: Duration,
-    ) -> String {
+    pub(crate) fn server_failed(self, error: &str, next: &str, pause: Duration) -> String {
         let pause = match (pause.is_zero(), self) {
             (true, _) => String::new(),
             (false, Self::Vi) => format!(" sau {}", time(pause)),

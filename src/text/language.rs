@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 
 use super::analyze::words;
@@ -43,7 +44,8 @@ const SHARED: &[&str] = &["a", "an", "do", "in", "me", "was", "will", "can"];
 const VIETNAMESE_LETTERS: &[char] = &['ơ', 'ư', 'đ', 'ì', 'ĩ', 'ũ'];
 
 /// A language that answers are written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Language {
     /// With or without its marks.
     Vietnamese,

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicBool;
 
+use serde::{Deserialize, Serialize};
+
 use super::follow_up::is_follow_up;
 use super::rewrite::Rewriter;
 use super::turn::{MAX_CHARACTERS, Turn};
@@ -13,7 +15,7 @@ use crate::text::language::Language;
 /// Turns kept in the history.
 const MAX_TURNS: usize = 3;
 /// The history of a conversation.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Dialogue {
     /// Oldest first.
     turns: VecDeque<Turn>,
@@ -48,7 +50,7 @@ impl Dialogue {
     pub fn understand<'r>(
         &self,
         question: &str,
-        rewriter: impl FnOnce() -> Option<Rewriter<'r>>,
+        rewriter: impl FnOnce(&mut dyn FnMut(Event)) -> Option<Rewriter<'r>>,
         interrupted: &AtomicBool,
         watch: &mut dyn FnMut(Event),
     ) -> RewrittenQuery {
@@ -56,7 +58,7 @@ impl Dialogue {
             return RewrittenQuery::AsAsked;
         };
         let joined = format!("{topic} {question}");
-        let rewritten = rewriter().map_or(Ok(None), |rewriter| {
+        let rewritten = rewriter(watch).map_or(Ok(None), |rewriter| {
             let language = Language::of(&joined);
             rewriter.rewrite(question, &self.turns, language, interrupted, watch)
         });
@@ -64,10 +66,25 @@ impl Dialogue {
             Ok(Some(rewritten)) => RewrittenQuery::ByLlm(rewritten),
             Ok(None) => RewrittenQuery::Joined(joined),
             Err(error) => {
-                watch(Event::NotRewritten(&error));
+                watch(Event::NotRewritten { error: format!("{error:#}").into() });
                 RewrittenQuery::Joined(joined)
             }
         }
+    }
+
+    /// The history after questions and answers of which nothing else is known, oldest first.
+    pub fn after<'t>(turns: impl IntoIterator<Item = (&'t str, &'t str)>) -> Self {
+        let mut dialogue = Self::default();
+        for (question, answer) in turns {
+            let understood = match &dialogue.topic {
+                Some(topic) if is_follow_up(question) => {
+                    RewrittenQuery::Joined(format!("{topic} {question}"))
+                }
+                _ => RewrittenQuery::AsAsked,
+            };
+            dialogue.remember(question, &understood, answer);
+        }
+        dialogue
     }
 
     /// Adds a turn and drops the oldest if the history is full.
@@ -110,7 +127,7 @@ mod tests {
     }
 
     fn understood(dialogue: &Dialogue, question: &str) -> RewrittenQuery {
-        dialogue.understand(question, || None, &AtomicBool::new(false), &mut |_| {})
+        dialogue.understand(question, |_| None, &AtomicBool::new(false), &mut |_| {})
     }
 
     #[test]
@@ -127,6 +144,13 @@ mod tests {
         dialogue.remember("BERT là gì?", &RewrittenQuery::AsAsked, "");
         let other = RewrittenQuery::Joined("BERT là gì? Nó là gì?".to_owned());
         assert_eq!(understood(&dialogue, "Nó là gì?"), other);
+    }
+
+    #[test]
+    fn a_history_of_bare_texts_keeps_its_topic() {
+        let turns = [("Transformer là gì?", "Một kiến trúc."), ("còn nhược điểm?", "Tốn bộ nhớ.")];
+        let joined = RewrittenQuery::Joined("Transformer là gì? còn ưu điểm?".to_owned());
+        assert_eq!(understood(&Dialogue::after(turns), "còn ưu điểm?"), joined);
     }
 
     #[test]
@@ -160,7 +184,8 @@ mod tests {
                 RewrittenQuery::Joined("What is a transformer? and its drawbacks?".to_owned());
             let (never, template) = (AtomicBool::new(false), RewriteTemplate::default());
             let generator = Generator::Local { llm: &llm, name: "tiny" };
-            let rewriter = || Some(Rewriter { generator, template: &template });
+            let rewriter =
+                |_: &mut dyn FnMut(Event)| Some(Rewriter { generator, template: &template });
             let mut watch = |event: Event| {
                 assert!(matches!(event, Event::Rewriting), "{event:?}");
             };

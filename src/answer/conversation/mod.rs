@@ -34,7 +34,17 @@ pub struct Conversation<'a> {
 impl<'a> Conversation<'a> {
     /// Starts an empty conversation; loads no model.
     pub fn new(answerer: &'a Answerer<'a>) -> Self {
-        Self { answerer, dialogue: Dialogue::default() }
+        Self::after(answerer, Dialogue::default())
+    }
+
+    /// Goes on with a conversation; loads no model.
+    pub fn after(answerer: &'a Answerer<'a>, dialogue: Dialogue) -> Self {
+        Self { answerer, dialogue }
+    }
+
+    /// What was asked and answered so far.
+    pub fn into_dialogue(self) -> Dialogue {
+        self.dialogue
     }
 
     /// Answers a question in the context of earlier turns and adds it to the history. Reports
@@ -53,17 +63,23 @@ impl<'a> Conversation<'a> {
         let typed = question;
         let question = question::normalize(typed)?;
         let answerer = self.answerer;
-        let rewriter = || {
+        let mut turn = None;
+        let rewriter = |watch: &mut dyn FnMut(Event)| {
             let generator = answerer.ready_generator(&question)?;
+            // A follow-up can be searched for without a rewrite, even if too many wait.
+            let waited =
+                answerer.llm.turn(interrupted, &mut |ahead| watch(Event::Queued { ahead }));
+            turn = Some(waited.ok()??);
             Some(Rewriter { generator, template: &answerer.options.rewriting })
         };
         let start = Instant::now();
         let query = self.dialogue.understand(&question, rewriter, interrupted, watch);
+        drop(turn);
         let rewrite = start.elapsed();
         let searched = query.text();
         if let Some(query_text) = searched {
             let by_llm = matches!(query, RewrittenQuery::ByLlm(_));
-            watch(Event::Understood { query: query_text, by_llm, took: rewrite });
+            watch(Event::Understood { query: query_text.into(), by_llm, took: rewrite });
         }
         let rewrite = searched.map_or(Duration::ZERO, |_| rewrite);
         let asked = Asked { typed, question: &question, searched, rewrite };

@@ -7,7 +7,7 @@ use super::Conversation;
 use crate::answer::{Answer, AnswerOptions, Answerer, Event};
 use crate::generation::local::placement::DeviceChoice;
 use crate::generation::local::{Llm, LlmFiles, SamplingOptions};
-use crate::generation::{LazyGenerator, LlmSource};
+use crate::generation::{LazyGenerator, LlmSource, Turns};
 use crate::models::LazyModel;
 use crate::retrieval::Retriever;
 use crate::retrieval::fixture::Notes;
@@ -35,6 +35,7 @@ fn llm(loads: &Arc<AtomicUsize>) -> LazyGenerator {
         judges: true,
         judge: None,
         source: LlmSource::Local(Box::new(LazyModel::new(load))),
+        turns: Turns::default(),
     }
 }
 
@@ -74,7 +75,7 @@ fn an_answer_comes_out_whole() {
     let never = AtomicBool::new(false);
     let second = conversation
         .ask("and its drawbacks?", &never, &mut |event| match event {
-            Event::Understood { query, by_llm, .. } => told.push((query.to_owned(), by_llm)),
+            Event::Understood { query, by_llm, .. } => told.push((query.into_owned(), by_llm)),
             Event::LoadingLlm => panic!("the LLM is loaded already"),
             _ => {}
         })

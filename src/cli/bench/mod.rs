@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde::Serialize;
 
-use super::exit::{Exit, hint};
 use super::setup::Setup;
 use crate::compute::{SimdLevel, pool};
 use crate::embedding::{Embedder, Embedding, Tokens};
@@ -19,6 +18,7 @@ use crate::models::catalogue::{EmbedderSpec, Precision};
 use crate::profile::Models;
 use crate::retrieval::Retrieval;
 use crate::retrieval::rerank::{LateInteraction, QueryToken, Reranker};
+use crate::terminal::exit::{Exit, hint};
 
 /// Seconds to spend on each figure; a single run may take longer.
 const BUDGET_SECONDS: f64 = 1.0;

@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::Config;
 use super::options::{OPTIONS, id};
 use crate::cli::args::Cli;
-use crate::cli::exit::Exit;
 use crate::cli::setup::Setup;
+use crate::terminal::exit::Exit;
 use crate::terminal::one_line;
 
 #[derive(Serialize)]

@@ -9,10 +9,10 @@ use anyhow::{Context, Result, bail};
 
 use super::file::{ConfigFile, Standing};
 use super::{Config, project_file};
-use crate::cli::exit::Exit;
 use crate::models::data_dir;
 use crate::support::{bounded, whole};
 use crate::terminal::Terminal;
+use crate::terminal::exit::Exit;
 
 const MAX_BYTES: u64 = 1 << 20;
 

@@ -8,12 +8,12 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::args::{Cli, EvalArgs};
-use super::exit::Exit;
 use super::interrupt::{self, Interruptible};
 use super::setup::Setup;
 use crate::measure::eval::{self, Documents, Evaluator, Report};
 use crate::profile::Models;
 use crate::support::bounded;
+use crate::terminal::exit::Exit;
 
 /// Size limit of a report in bytes; a question takes about 1 KB.
 const MAX_REPORT_BYTES: u64 = 1 << 30;

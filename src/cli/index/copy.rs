@@ -6,11 +6,11 @@ use std::time::Instant;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::cli::exit::Exit;
 use crate::cli::interrupt::{self, Interruptible};
 use crate::cli::setup::{Setup, location};
 use crate::index::{Start, update};
 use crate::models;
+use crate::terminal::exit::Exit;
 use crate::terminal::time;
 
 pub fn run(setup: &Setup, source: &Path, target: &Path) -> Result<Exit> {

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 
 use crate::cli::args::IndexArgs;
-use crate::cli::exit::Exit;
 use crate::cli::setup::Setup;
 use crate::index::update::followed;
+use crate::terminal::exit::Exit;
 
 pub fn run(setup: &mut Setup, args: &IndexArgs) -> Result<Exit> {
     if let Some(index) = setup.definition() {

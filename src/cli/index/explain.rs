@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::cli::exit::Exit;
 use crate::cli::setup::Setup;
 use crate::documents::{Filter, Reason, locate, look_at};
 use crate::index::update::explain;
 use crate::index::{Ledger, RootState};
+use crate::terminal::exit::Exit;
 
 pub fn run(setup: &Setup, paths: &[PathBuf]) -> Result<Exit> {
     let models = setup.models()?;

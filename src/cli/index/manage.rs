@@ -8,11 +8,11 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::cli::exit::Exit;
 use crate::cli::setup::{Setup, location, named_indexes};
 use crate::index::directory::Manifest;
 use crate::index::{Location, Settings, file_of, update};
 use crate::models;
+use crate::terminal::exit::Exit;
 use crate::terminal::{bytes, one_line, shown_name, time};
 
 pub fn list(setup: &Setup) -> Result<Exit> {

@@ -15,13 +15,13 @@ use anyhow::Result;
 use indicatif::ProgressBar;
 
 use super::args::{IndexAction, IndexArgs, OcrChoice, ReadingArgs};
-use super::exit::Exit;
 use super::interrupt::{self, Interruptible};
 use super::setup::Setup;
 use crate::documents::{self, Filter, Ocr, OcrWatch, ProgramReader, Programs, Walk};
 use crate::index::Start;
 use crate::index::update::{FileAccount, Indexer, IndexingProgress, IndexingSummary};
 use crate::models;
+use crate::terminal::exit::Exit;
 use crate::terminal::{Lang, shown_name, time};
 
 pub fn run(setup: &mut Setup, args: &IndexArgs) -> Result<Exit> {

@@ -4,10 +4,10 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::cli::args::IndexArgs;
-use crate::cli::exit::Exit;
 use crate::cli::setup::Setup;
 use crate::index::Passage;
 use crate::index::update::{Previewed, preview};
+use crate::terminal::exit::Exit;
 use crate::terminal::shown_name;
 
 /// A passage in JSON, with its length in the embedder's tokens.

@@ -11,10 +11,10 @@ use anyhow::{Context, Result};
 use notify::{Event, EventKind, RecursiveMode, Watcher};
 
 use crate::cli::args::IndexArgs;
-use crate::cli::exit::Exit;
 use crate::cli::setup::Setup;
 use crate::index::Location;
 use crate::index::update::is_current;
+use crate::terminal::exit::Exit;
 
 /// Programs save in several steps: a change is taken in once nothing has happened for this long,
 const QUIET: Duration = Duration::from_millis(700);

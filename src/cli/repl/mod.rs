@@ -9,11 +9,11 @@ use rustyline::Editor;
 use rustyline::error::ReadlineError;
 use rustyline::history::DefaultHistory;
 
-use super::exit::{self, Exit};
 use super::lines::Input;
 use super::session::Session;
 use crate::answer::{Answer, Conversation};
 use crate::models;
+use crate::terminal::exit::{self, Exit};
 use commands::{COMMANDS, Next};
 use completion::Completion;
 

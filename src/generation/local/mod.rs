@@ -129,6 +129,11 @@ impl Llm {
         Ok(Self { residence, tokenizer, template, end_of_text, stops, context, placed })
     }
 
+    /// Gives all its memory back to its device. No other LLM of this process may be on the same GPU.
+    pub fn leave(self) {
+        self.residence.leave();
+    }
+
     /// Lets these texts end an answer too.
     #[must_use]
     pub fn stopping_at(mut self, texts: &[String]) -> Self {

@@ -154,6 +154,13 @@ impl Residence {
         })
     }
 
+    /// Gives everything back to the device: on a GPU the context, too, which takes hundreds of
+    /// megabytes. No other model of this process may be on the same GPU.
+    pub fn leave(self) {
+        drop(self.resident);
+        self.placement.reset();
+    }
+
     fn load_again(&self) -> Result<Resident> {
         let Opened { checkpoint, config, .. } = files::open(&self.files)?;
         Resident::load(&checkpoint, config, self.context, &self.placement)

@@ -6,6 +6,7 @@
 
 use anyhow::{Context, Result};
 use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
 
 use crate::compute::cuda;
 use crate::support::random::SplitMix64;
@@ -18,7 +19,7 @@ const NO_LOGITS: &str = "the model computed no usable logits (all are NaN or inf
                          again";
 
 /// Sampling parameters.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SamplingOptions {
     /// Maximum length of the answer, in tokens.
     pub max_tokens: usize,

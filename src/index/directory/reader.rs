@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Instant, SystemTime};
 
 use tantivy::columnar::Cardinality;
@@ -55,6 +56,8 @@ pub struct DirectoryIndex {
     live: usize,
     /// Of each segment's chunks, whether they may be found; absent if all may.
     selected: Option<Vec<Vec<bool>>>,
+    /// `[dim]`; estimated when it is first asked for.
+    mean_token: OnceLock<Vec<f32>>,
 }
 
 /// The address of a removed chunk.
@@ -134,6 +137,7 @@ impl DirectoryIndex {
             addresses,
             live,
             selected: None,
+            mean_token: OnceLock::new(),
         })
     }
 
@@ -228,6 +232,25 @@ impl DirectoryIndex {
         (first_token..end).map(|row| rows.vector(row)).collect()
     }
 
+    /// The mean of a sample of token vectors, `[dim]`.
+    fn estimate_mean_token(&self) -> Vec<f32> {
+        let mut mean = vec![0f32; self.manifest.settings.embedder.dimension];
+        let Some(rows) = self.tokens.as_ref().filter(|rows| rows.len() > 0) else {
+            return mean;
+        };
+        let step = rows.len().div_ceil(MEAN_SAMPLE);
+        let sample: Vec<u64> = (0..rows.len()).step_by(step as usize).collect();
+        for &row in &sample {
+            for (sum, value) in mean.iter_mut().zip(rows.vector(row)) {
+                *sum += value;
+            }
+        }
+        for sum in &mut mean {
+            *sum /= sample.len() as f32;
+        }
+        mean
+    }
+
     fn address(&self, chunk: ChunkId) -> DocAddress {
         self.addresses[chunk.0 as usize]
     }
@@ -305,6 +328,17 @@ impl Index for DirectoryIndex {
         })
     }
 
+    fn document(&self, id: &str) -> Result<Vec<Passage>, IndexError> {
+        let (_, rows) = self.with_tantivy(|| selected(&self.searcher, &self.fields, &[id]))?;
+        let known = rows.into_iter().filter(|&row| {
+            self.addresses.get(row as usize).is_some_and(|address| *address != GONE)
+        });
+        let passages = known.map(|row| self.passage(ChunkId(row)));
+        let mut passages = passages.collect::<Result<Vec<Passage>, _>>()?;
+        passages.sort_by_key(|passage| passage.span);
+        Ok(passages)
+    }
+
     fn token_vectors(
         &self,
         chunks: &[ChunkId],
@@ -317,21 +351,7 @@ impl Index for DirectoryIndex {
     }
 
     fn mean_token_vector(&self) -> Result<Vec<f32>, IndexError> {
-        let mut mean = vec![0f32; self.manifest.settings.embedder.dimension];
-        let Some(rows) = self.tokens.as_ref().filter(|rows| rows.len() > 0) else {
-            return Ok(mean);
-        };
-        let step = rows.len().div_ceil(MEAN_SAMPLE);
-        let sample: Vec<u64> = (0..rows.len()).step_by(step as usize).collect();
-        for &row in &sample {
-            for (sum, value) in mean.iter_mut().zip(rows.vector(row)) {
-                *sum += value;
-            }
-        }
-        for sum in &mut mean {
-            *sum /= sample.len() as f32;
-        }
-        Ok(mean)
+        Ok(self.mean_token.get_or_init(|| self.estimate_mean_token()).clone())
     }
 
     fn each_chunk(

@@ -8,6 +8,7 @@ mod workspace;
 
 use candle_core::quantized::GgmlDType;
 use candle_core::{DType, Device};
+use serde::{Deserialize, Serialize};
 
 pub use device::DeviceChoice;
 use gpu::{Driver, Gpu, GpuError, Moment, Shortage};
@@ -23,7 +24,7 @@ pub struct Placement<'d> {
 }
 
 /// The device and memory of a loaded model.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Placed {
     /// The device of all its tensors: `cpu` or `cuda:0`.
     pub device: String,
@@ -32,7 +33,7 @@ pub struct Placed {
 }
 
 /// A model's memory on a GPU.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GpuMemory {
     /// Product name of the GPU.
     pub gpu: String,

@@ -4,11 +4,12 @@ use std::io;
 use std::process::{ExitCode, Termination};
 
 use anyhow::Error;
+use serde::{Deserialize, Serialize};
 
+use super::{Terminal, error_message};
 use crate::generation::local::placement::gpu::GpuError;
 use crate::generation::remote::{EndpointError, RemoteError};
 use crate::index::IndexError;
-use crate::terminal::Terminal;
 use crate::text::question::QuestionError;
 
 /// The program's exit code.
@@ -44,6 +45,24 @@ impl Exit {
     }
 }
 
+/// An error as a program reads it: in JSON, and from a server.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("{message}")]
+pub struct Failure {
+    pub message: String,
+    /// Advice on how to fix it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// The exit code of a program that asks only this question.
+    pub exit: u8,
+}
+
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Self {
+        Self { message: error_message(error), hint: hint(error), exit: code(error) as u8 }
+    }
+}
+
 impl Termination for Exit {
     fn report(self) -> ExitCode {
         ExitCode::from(self as u8)
@@ -57,6 +76,16 @@ pub fn report(terminal: Terminal, error: &Error) -> Exit {
         return Exit::Answered;
     }
     terminal.error(error, hint(error).as_deref());
+    code(error)
+}
+
+/// The exit code for an error.
+fn code(error: &Error) -> Exit {
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        let known = [Exit::NotInDocuments, Exit::NoGpu, Exit::Usage, Exit::Interrupted];
+        let known = known.into_iter().find(|exit| *exit as u8 == failure.exit);
+        return known.unwrap_or(Exit::Error);
+    }
     if gpu_error(error).is_some() {
         Exit::NoGpu
     } else if error.downcast_ref::<QuestionError>().is_some()
@@ -72,6 +101,9 @@ pub fn report(terminal: Terminal, error: &Error) -> Exit {
 
 /// Advice on how to fix an error, if there is any.
 pub fn hint(error: &Error) -> Option<String> {
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        return failure.hint.clone();
+    }
     let index = error.chain().find_map(|cause| cause.downcast_ref::<IndexError>());
     gpu_error(error).map(GpuError::hint).or(index.map(|error| error.hint().to_owned()))
 }

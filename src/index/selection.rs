@@ -1,0 +1,180 @@
+//! Which documents of an index are asked: by path, type and date.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+
+use super::{FileState, Index, Ledger, file_of};
+use crate::documents::Filter;
+
+const DAY: u64 = 24 * 60 * 60;
+
+/// Which documents to search; all, if nothing is said.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Selection {
+    /// Patterns as in `.gitignore`, of which the path matches one.
+    #[serde(rename = "in")]
+    pub within: Vec<String>,
+    /// Extensions, of which the file has one.
+    #[serde(rename = "type")]
+    pub extensions: Vec<String>,
+    /// When the file changed at the earliest.
+    #[serde(with = "seconds")]
+    pub since: Option<SystemTime>,
+}
+
+impl Selection {
+    /// Whether it selects everything.
+    pub fn is_empty(&self) -> bool {
+        self.within.is_empty() && self.extensions.is_empty() && self.since.is_none()
+    }
+
+    /// Restricts an index to what is selected, and returns how many chunks that leaves; `None` if
+    /// everything is.
+    ///
+    /// # Errors
+    /// A pattern is not valid, the index cannot be restricted, or nothing in it is selected.
+    pub fn apply(&self, index: &mut dyn Index) -> Result<Option<usize>> {
+        if self.is_empty() {
+            return Ok(None);
+        }
+        let filter = Filter::new(&self.within, &[]).context("`--in`")?;
+        let ledger: Ledger = index.ledger()?;
+        let documents: Vec<&str> = ledger
+            .documents()
+            .keys()
+            .map(String::as_str)
+            .filter(|document| {
+                let file = file_of(document);
+                self.takes(&filter, Path::new(file), ledger.files().get(file))
+            })
+            .collect();
+        let left = index.select(&documents)?;
+        ensure!(
+            left > 0,
+            "no document of the index is selected by `--in`, `--type` and `--since`; \
+             `rag-query index list` shows what there is"
+        );
+        Ok(Some(left))
+    }
+
+    fn takes(&self, filter: &Filter, file: &Path, state: Option<&FileState>) -> bool {
+        let extension = file.extension().map(|it| it.to_string_lossy().to_lowercase());
+        let is_of = |wanted: &String| {
+            extension.as_deref() == Some(wanted.trim_start_matches('.').to_lowercase().as_str())
+        };
+        (self.extensions.is_empty() || self.extensions.iter().any(is_of))
+            && (self.within.is_empty() || is_anywhere(filter, file))
+            && self.since.is_none_or(|since| modified(file, state).is_some_and(|at| at >= since))
+    }
+}
+
+/// Whether a pattern matches the path from some folder on, as people name places in short.
+fn is_anywhere(filter: &Filter, file: &Path) -> bool {
+    let parts: Vec<_> = file.components().collect();
+    (0..parts.len()).any(|from| filter.takes(&parts[from..].iter().collect::<PathBuf>()))
+}
+
+/// When a file was last changed. The index does not know the time of one that it read right after a
+/// change; the file does.
+fn modified(file: &Path, state: Option<&FileState>) -> Option<SystemTime> {
+    let recorded = state.and_then(|state| state.modified);
+    let recorded = recorded.map(|nanoseconds| UNIX_EPOCH + Duration::from_nanos(nanoseconds));
+    recorded.or_else(|| fs::metadata(file).ok()?.modified().ok())
+}
+
+/// `YYYY-MM-DD`, or `7d`: so many days ago.
+///
+/// # Errors
+/// It is neither; in words.
+pub fn since(text: &str) -> Result<SystemTime, String> {
+    let expected = || "expected a date such as 2026-01-31, or days such as 7d".to_owned();
+    if let Some(days) = text.strip_suffix('d') {
+        let days: u64 = days.parse().map_err(|_| expected())?;
+        let ago = days.checked_mul(DAY).map(Duration::from_secs).ok_or_else(expected)?;
+        return Ok(SystemTime::now().checked_sub(ago).unwrap_or(UNIX_EPOCH));
+    }
+    let parts: Vec<u64> =
+        text.split('-').map(str::parse).collect::<Result<_, _>>().map_err(|_| expected())?;
+    match parts[..] {
+        [year @ 1970..=9999, month @ 1..=12, day @ 1..=31] => {
+            Ok(UNIX_EPOCH + Duration::from_secs(days_to(year, month, day) * DAY))
+        }
+        _ => Err(expected()),
+    }
+}
+
+/// Days from 1970-01-01 to a day of the Gregorian calendar (Howard Hinnant, "chrono-Compatible
+/// Low-Level Date Algorithms", `days_from_civil`).
+fn days_to(year: u64, month: u64, day: u64) -> u64 {
+    // Years begin in March, so that a leap day is the last one.
+    let year = if month > 2 { year } else { year - 1 };
+    let (era, of_era) = (year / 400, year % 400);
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let days = of_era * 365 + of_era / 4 - of_era / 100 + of_year;
+    era * 146_097 + days - 719_468
+}
+
+/// A time in JSON: seconds since 1970.
+mod seconds {
+    use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(at: &Option<SystemTime>, to: S) -> Result<S::Ok, S::Error> {
+        let since = at.map(|at| at.duration_since(UNIX_EPOCH).unwrap_or_default());
+        since.map(|since| since.as_secs()).serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SystemTime>, D::Error> {
+        let seconds = Option::<u64>::deserialize(from)?;
+        // A time that no clock can show is later than that of any file.
+        let at = |seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
+        Ok(seconds.map(|seconds| at(seconds).unwrap_or_else(SystemTime::now)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selection_comes_back_as_it_was_sent() {
+        let since = Some(UNIX_EPOCH + Duration::from_secs(86_400));
+        let selection =
+            Selection { within: vec!["*.md".to_owned()], since, ..Selection::default() };
+        let json = serde_json::to_string(&selection).unwrap();
+        assert_eq!(json, r#"{"in":["*.md"],"type":[],"since":86400}"#);
+        assert_eq!(serde_json::from_str::<Selection>(&json).unwrap(), selection);
+        assert!(serde_json::from_str::<Selection>("{}").unwrap().is_empty());
+        assert!(serde_json::from_str::<Selection>(r#"{"inn":[]}"#).is_err());
+    }
+
+    #[test]
+    fn dates_are_days_of_the_calendar() {
+        assert_eq!(days_to(1970, 1, 1), 0);
+        assert_eq!(days_to(2000, 2, 29), 11_016);
+        assert_eq!(days_to(2026, 11, 29), 20_786);
+        assert_eq!(since("1970-01-02").unwrap(), UNIX_EPOCH + Duration::from_secs(DAY));
+        assert!(since("3d").unwrap() < SystemTime::now());
+        for wrong in ["", "d", "-1d", "2026-13-01", "2026-1", "1969-01-01", "yesterday"] {
+            assert!(since(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_matches_from_any_folder_on() {
+        let takes = |pattern: &str, file: &str| {
+            is_anywhere(&Filter::new(&[pattern.to_owned()], &[]).unwrap(), Path::new(file))
+        };
+        assert!(takes("*.md", "/home/a/notes/x.MD"));
+        assert!(takes("notes/**", "/home/a/notes/deep/x.md"));
+        assert!(takes("deep/x.md", "/home/a/notes/deep/x.md"));
+        assert!(!takes("notes/*.md", "/home/a/notes/deep/x.md"));
+        assert!(!takes("*.pdf", "/home/a/notes/x.md"));
+    }
+}
