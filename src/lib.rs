@@ -77,6 +77,8 @@ mod measure;
 
 mod terminal;
 
+mod server;
+
 mod cli;
 
 #[doc(hidden)]

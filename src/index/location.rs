@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::directory::{self, DirectoryIndex, DirectoryWriter, Manifest};
 use super::milvus::{self, Address, MilvusError};
@@ -14,6 +15,15 @@ pub enum Location {
     Directory(PathBuf),
     /// A collection on a Milvus server, and the callback for notices while waiting for it.
     Milvus(Address, Notify),
+}
+
+/// The state of an index at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    /// Its generation.
+    data: PathBuf,
+    /// When that was committed last.
+    changed: SystemTime,
 }
 
 impl Location {
@@ -34,6 +44,18 @@ impl Location {
         match self {
             Self::Directory(dir) => Ok(Box::new(DirectoryIndex::open(dir)?)),
             Self::Milvus(address, notify) => milvus::open(address, notify),
+        }
+    }
+
+    /// What changes whenever the index does, without opening it; `None` if nothing tells.
+    pub fn stamp(&self) -> Option<Stamp> {
+        match self {
+            Self::Directory(dir) => {
+                let manifest = Manifest::read(dir).ok()?;
+                let changed = manifest.changed(dir)?;
+                Some(Stamp { data: manifest.data(dir), changed })
+            }
+            Self::Milvus(..) => None,
         }
     }
 

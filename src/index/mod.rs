@@ -23,7 +23,7 @@ pub use directory::{DirectoryIndex, DirectoryWriter, verify};
 pub use error::IndexError;
 pub use ledger::{DocumentState, FileState, Ledger, RootState, file_of};
 pub use lexical::LexicalQuery;
-pub use location::Location;
+pub use location::{Location, Stamp};
 pub use milvus::MilvusError;
 pub use notify::{Notice, Notify, Retry};
 pub use passage::{ChunkId, Passage};

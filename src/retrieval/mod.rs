@@ -10,6 +10,7 @@ mod fuse;
 mod relevance;
 pub mod rerank;
 mod retriever;
+mod score;
 mod stages;
 #[cfg(test)]
 mod tests;

@@ -118,6 +118,16 @@ impl<'a> Retriever<'a> {
         self.embedder.get()
     }
 
+    /// How candidates are reranked.
+    pub(super) fn reranker(&self) -> Option<&'a Reranker> {
+        self.reranker
+    }
+
+    /// The mean token vector of the corpus, `[dim]`; empty without late interaction.
+    pub(super) fn mean_token(&self) -> &[f32] {
+        &self.mean_token
+    }
+
     /// Whether candidates are reranked.
     pub fn reranks(&self) -> bool {
         self.reranker.is_some()
@@ -314,7 +324,7 @@ impl<'a> Retriever<'a> {
 
 /// The question's tokens, each with the two weights of the word it belongs to: its idf, and what it
 /// says in general.
-fn query_tokens(
+pub(super) fn query_tokens(
     question: &str,
     embedding: &Embedding,
     weights: &dyn Fn(&str) -> [f32; 2],

@@ -3,9 +3,24 @@
 use std::time::Duration;
 
 use super::messages::{Lang, time};
+use crate::generation::local::placement::gpu::gib;
+use crate::generation::local::placement::{GpuMemory, Placed};
 use crate::generation::remote::Proxied;
 
 impl Lang {
+    /// `memory` is what it had, measured before.
+    pub(crate) fn llm_unloaded(self, name: &str, memory: &Placed, took: Duration) -> String {
+        let freed = match &memory.memory {
+            Some(GpuMemory { gpu, planned, measured }) => {
+                let bytes = gib(measured.unwrap_or(*planned));
+                format!(", {} {bytes} VRAM ({gpu})", self.pick("trả lại", "gave back"))
+            }
+            None => String::new(),
+        };
+        let what = self.pick("Đã gỡ", "Unloaded");
+        format!("♻️  {what} {name} ({}){freed}, {}", memory.device, time(took))
+    }
+
     /// This many answers come before one's own.
     pub(crate) fn queued(self, ahead: usize) -> String {
         match self {

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -148,6 +149,11 @@ impl Manifest {
     /// Whether both manifests refer to the same data.
     pub(crate) fn is_same_generation(&self, other: &Self) -> bool {
         self.generation == other.generation
+    }
+
+    /// When the generation's last commit was made.
+    pub(crate) fn changed(&self, dir: &Path) -> Option<SystemTime> {
+        self.data(dir).join("lexical").join("meta.json").metadata().ok()?.modified().ok()
     }
 
     /// The directory of the current generation.

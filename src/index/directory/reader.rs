@@ -274,7 +274,7 @@ impl Index for DirectoryIndex {
     }
 
     fn changed(&self) -> Option<SystemTime> {
-        self.lexical_path().join("meta.json").metadata().ok()?.modified().ok()
+        self.manifest.changed(self.data.parent()?)
     }
 
     fn ledger(&self) -> Result<Ledger, IndexError> {

@@ -1,0 +1,71 @@
+//! The sources of an answer, below its text and as annotations.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use crate::answer::{Answer, Citation};
+use crate::documents::Place;
+use crate::index::file_of;
+use crate::terminal::{Lang, one_line};
+
+/// The sources below an answer's text: those that it cites, or else all that it was written from.
+pub fn sources(answer: &Answer, lang: Lang) -> String {
+    let cited: Vec<&Citation> = match answer.citations.as_slice() {
+        [] => answer.passages.iter().map(|passage| &passage.source).collect(),
+        citations => citations.iter().collect(),
+    };
+    if cited.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("\n\n{}", lang.sources());
+    for citation in cited {
+        let place = lang.place(citation.place) + lang.recognized(citation.recognized);
+        let heading = match citation.heading.as_str() {
+            "" => String::new(),
+            heading => format!(" — {}", one_line(heading)),
+        };
+        let _ = write!(text, "\n[{}] {}{heading}{place}", citation.n, one_line(&citation.document));
+    }
+    text
+}
+
+/// Every `[n]` in `text` as an annotation of OpenAI's type `url_citation`; positions are in characters,
+/// as its clients count them in Python.
+pub fn annotations(answer: &Answer, text: &str) -> Vec<Value> {
+    let mut annotations = Vec::new();
+    for citation in &answer.citations {
+        let mark = format!("[{}]", citation.n);
+        for (at, _) in text.match_indices(&mark) {
+            let start = text[..at].chars().count();
+            annotations.push(json!({"type": "url_citation", "url_citation": {
+                "start_index": start,
+                "end_index": start + mark.len(),
+                "title": one_line(&citation.document),
+                "url": url(citation),
+            }}));
+        }
+    }
+    annotations
+}
+
+/// Where a source is: a `file:` address with the page, line or second as a fragment.
+fn url(citation: &Citation) -> String {
+    let mut url = "file://".to_owned();
+    for byte in file_of(&citation.document_id).bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'-' | b'.' | b'_' | b'~' => {
+                url.push(char::from(byte));
+            }
+            _ => {
+                let _ = write!(url, "%{byte:02X}");
+            }
+        }
+    }
+    match citation.place {
+        Some(Place::Pages(first, _)) => url + &format!("#page={first}"),
+        Some(Place::Lines(first, last)) => url + &format!("#L{first}-L{last}"),
+        Some(Place::Seconds(first, _)) => url + &format!("#t={first}"),
+        _ => url,
+    }
+}
