@@ -66,6 +66,11 @@ impl<'a> Answerer<'a> {
         &self.retriever
     }
 
+    /// Finds as many texts as an answer would be written from, each with its copies.
+    pub fn search_texts(&self, question: &str) -> Result<Retrieval> {
+        self.retriever.retrieve_texts(question, self.options.top_k)
+    }
+
     /// Retrieves the passages for a question, without near-duplicates.
     pub fn search(&self, question: &str) -> Result<Retrieval> {
         let top_k = self.options.top_k;

@@ -1,5 +1,6 @@
 //! The command line. Parsing only validates: nothing is opened or built here.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -9,6 +10,7 @@ use super::selection::SelectionArgs;
 use crate::documents::{NoProgramReader, OCR_LANGUAGES, ProgramReader};
 use crate::generation::local::placement::DeviceChoice;
 use crate::index::Shard;
+use crate::server::KeepAlive;
 use crate::terminal::Lang;
 
 /// Answers questions from your own documents, on your own machine.
@@ -152,6 +154,10 @@ pub struct Global {
     #[arg(long, global = true, value_name = "FILE", env = "RAG_QUERY_REWRITE_PROMPT")]
     pub rewrite_prompt: Option<PathBuf>,
 
+    /// Answer in this process, even if a server is running
+    #[arg(long, global = true)]
+    pub no_server: bool,
+
     /// Ignore the settings of files
     #[arg(long, global = true)]
     pub no_config: bool,
@@ -204,6 +210,8 @@ pub enum Command {
         /// The question, in quotes
         query: Option<String>,
     },
+    /// Keeps models and index warm, for this user's other commands and over HTTP; see docs/server.md
+    Serve(ServeArgs),
     /// Lists, downloads and verifies models
     Models {
         #[command(subcommand)]
@@ -238,6 +246,25 @@ pub enum Command {
         /// The shell
         shell: Shell,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Where to listen for HTTP; other addresses than this machine's own need `--api-key-file`
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8765")]
+    pub listen: SocketAddr,
+
+    /// How long an unused LLM stays loaded: 30s, 5m, 2h, 0 to unload it at once, -1 for ever
+    #[arg(long, value_name = "TIME", default_value_t = KeepAlive::DEFAULT, allow_hyphen_values = true)]
+    pub keep_alive: KeepAlive,
+
+    /// Answer only requests with one of the keys in this file, one a line
+    #[arg(long, value_name = "FILE")]
+    pub api_key_file: Option<PathBuf>,
+
+    /// Most questions that wait for the LLM; more are refused
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(0..=1000))]
+    pub queue: u16,
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]

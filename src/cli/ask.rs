@@ -11,6 +11,7 @@ use super::lines::{self, Input};
 use super::output::OutputTemplate;
 use super::refresh;
 use super::repl;
+use super::respondent::{Respondent, Server, running_server};
 use super::session::Session;
 use super::setup::Setup;
 use crate::generation::local::placement::DeviceChoice;
@@ -34,19 +35,34 @@ pub fn run(setup: &Setup, cli: &Cli) -> Result<Exit> {
     if let Some(exit) = refresh::run(setup, &models) {
         return Ok(exit);
     }
+    // A prompt is shown by this process alone, which loads nothing large for it.
+    let server = if cli.show_prompt { None } else { running_server(setup, &options) };
+    if let Some(client) = &server {
+        let selection = setup.global.selection.selection();
+        let who = Respondent::Server(Server { client, options, selection });
+        return answer(cli, setup, &Session::new(setup, who, &models, template));
+    }
     let (index, load_index) = setup.open_index(&models)?;
     let answerer = models.answerer(index.as_ref(), options, load_index)?;
-    let session = Session::new(setup, &answerer, &models, template);
+    let session = Session::new(setup, Respondent::Here(&answerer), &models, template);
+    if cli.show_prompt {
+        let show = |input: &Input| session.show_prompt(input, &answerer);
+        return match question {
+            Some(question) => show(&Input::of(question)),
+            None => {
+                lines::each_question(cli.file.as_deref(), session.terminal, setup.global.json, show)
+            }
+        };
+    }
+    answer(cli, setup, &session)
+}
+
+/// Answers the question, or those of a dialogue, a file or standard input.
+fn answer(cli: &Cli, setup: &Setup, session: &Session) -> Result<Exit> {
     let file = cli.file.as_deref();
-    match question {
-        Some(question) if cli.show_prompt => session.show_prompt(&Input::of(question)),
-        None if cli.show_prompt => {
-            lines::each_question(file, session.terminal, setup.global.json, |input| {
-                session.show_prompt(input)
-            })
-        }
+    match &cli.question {
         Some(question) => session.ask(&Input::of(question)),
-        None if is_dialogue => repl::run(&session),
+        None if file.is_none() && io::stdin().is_terminal() => repl::run(session),
         None => lines::each_question(file, session.terminal, setup.global.json, |input| {
             session.ask(input)
         }),
@@ -54,7 +70,7 @@ pub fn run(setup: &Setup, cli: &Cli) -> Result<Exit> {
 }
 
 /// Says which LLM will answer and where it runs, before it is loaded.
-fn announce(setup: &Setup, cli: &Cli, models: &Models) {
+pub fn announce(setup: &Setup, cli: &Cli, models: &Models) {
     let terminal = setup.terminal;
     if let Some(pool) = models.llm.remote() {
         if setup.global.extractive || cli.show_prompt {

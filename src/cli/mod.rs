@@ -17,8 +17,10 @@ mod output;
 mod panics;
 mod refresh;
 mod repl;
+mod respondent;
 mod search;
 mod selection;
+mod serve;
 mod session;
 mod setup;
 
@@ -102,7 +104,8 @@ fn run(
     match &cli.command {
         None => ask::run(&setup, cli),
         Some(Command::Index(args)) => index::run(&mut setup, args),
-        Some(Command::Search { query }) => search::run(&setup, query.as_deref()),
+        Some(Command::Search { query }) => search::run(&setup, &cli.sampling, query.as_deref()),
+        Some(Command::Serve(args)) => serve::run(&setup, cli, args),
         Some(Command::Models { action }) => models::run(&setup, *action),
         Some(Command::Setup(args)) => first_run::run(&mut setup, args),
         Some(Command::Doctor) => doctor::run(&setup),

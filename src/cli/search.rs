@@ -5,8 +5,10 @@ use std::io;
 use anyhow::Result;
 use serde::Serialize;
 
+use super::args::SamplingArgs;
 use super::lines::{self, Input};
 use super::refresh;
+use super::respondent::running_server;
 use super::setup::Setup;
 use crate::documents::Place;
 use crate::index::Passage;
@@ -48,19 +50,26 @@ struct JsonCopy {
     place: Option<Place>,
 }
 
-pub fn run(setup: &Setup, query: Option<&str>) -> Result<Exit> {
+pub fn run(setup: &Setup, sampling: &SamplingArgs, query: Option<&str>) -> Result<Exit> {
     // Reject bad input before loading anything.
     query.map(question::normalize).transpose()?;
     let models = setup.models()?;
     if let Some(exit) = refresh::run(setup, &models) {
         return Ok(exit);
     }
-    let (index, _) = setup.open_index(&models)?;
-    let retriever = models.retriever(index.as_ref())?;
+    let server = running_server(setup, &setup.answer_options(sampling)?);
+    let here = server.is_none().then(|| setup.open_index(&models)).transpose()?;
+    let retriever = here.as_ref().map(|(index, _)| models.retriever(index.as_ref())).transpose()?;
+    let (selection, top_k) = (setup.global.selection.selection(), setup.global.top_k);
+    let find = |question: &str| match (&server, &retriever) {
+        (Some(client), _) => client.search(question, top_k, &selection),
+        (None, Some(retriever)) => retriever.retrieve_texts(question, top_k),
+        (None, None) => unreachable!("without a server, the index is opened here"),
+    };
     let search = |input: &Input| -> Result<Exit> {
         let question = input.question.as_str();
         let searched = question::normalize(question)?;
-        let retrieval = retriever.retrieve_texts(&searched, setup.global.top_k)?;
+        let retrieval = find(&searched)?;
         let lang = setup.terminal.lang;
         let relevance = retrieval.relevance.probability;
         setup.terminal.say(&lang.searched(retrieval.embed + retrieval.search));

@@ -9,10 +9,11 @@ use anyhow::Result;
 use super::interrupt::Interruptible;
 use super::lines::Input;
 use super::output::OutputTemplate;
+use super::respondent::Respondent;
 use super::setup::Setup;
+use crate::answer::conversation::Dialogue;
 use crate::answer::{
-    Answer, Answerer, Citation, Conversation, Event, Judgement, LlmJudgement, Mode, Reason,
-    Unsupported,
+    Answer, Answerer, Citation, Event, Judgement, LlmJudgement, Mode, Reason, Unsupported,
 };
 use crate::generation::local::placement::{self, DeviceChoice, gpu};
 use crate::profile::Models;
@@ -28,7 +29,7 @@ const MAX_SHOWN_OF_SENTENCE: usize = 80;
 /// Answers questions and prints the results as the options ask.
 pub struct Session<'a> {
     pub terminal: Terminal,
-    answerer: &'a Answerer<'a>,
+    who: Respondent<'a>,
     llm_name: &'a str,
     llm_device: DeviceChoice,
     json: bool,
@@ -40,7 +41,7 @@ pub struct Session<'a> {
 impl<'a> Session<'a> {
     pub fn new(
         setup: &Setup,
-        answerer: &'a Answerer<'a>,
+        who: Respondent<'a>,
         models: &'a Models,
         template: Option<OutputTemplate>,
     ) -> Self {
@@ -50,7 +51,7 @@ impl<'a> Session<'a> {
         }
         Self {
             terminal: setup.terminal,
-            answerer,
+            who,
             llm_name: &models.llm.name,
             llm_device: models.llm_device,
             json: setup.global.json,
@@ -65,24 +66,20 @@ impl<'a> Session<'a> {
         self.json || self.template.is_some()
     }
 
-    /// Starts an empty conversation.
-    pub fn conversation(&self) -> Conversation<'a> {
-        Conversation::new(self.answerer)
-    }
-
     /// Answers a standalone question, and says first which, since nobody has just typed it.
     pub fn ask(&self, input: &Input) -> Result<Exit> {
         self.terminal.say(&self.terminal.lang.question(&question::normalize(&input.question)?));
-        Ok(outcome(&self.answer(input, &mut self.conversation())?))
+        Ok(outcome(&self.answer(input, &mut Dialogue::default())?))
     }
 
-    /// Answers a question within a conversation.
-    pub fn answer(&self, input: &Input, conversation: &mut Conversation) -> Result<Answer> {
+    /// Answers a question after what was said before, and adds it to that.
+    pub fn answer(&self, input: &Input, dialogue: &mut Dialogue) -> Result<Answer> {
         let question = &input.question;
         let answering = Interruptible::begin();
         let mut narrator = Narrator::new(self);
+        let interrupted = answering.interrupted();
         let answer =
-            conversation.ask(question, answering.interrupted(), &mut |event| narrator.tell(&event));
+            self.who.ask(question, dialogue, interrupted, &mut |event| narrator.tell(&event));
         drop(answering);
         narrator.end_lines();
         // If it was cut off by an error, puts that on its own line.
@@ -96,11 +93,11 @@ impl<'a> Session<'a> {
     }
 
     /// Prints the prompt for a question without loading the LLM.
-    pub fn show_prompt(&self, input: &Input) -> Result<Exit> {
+    pub fn show_prompt(&self, input: &Input, answerer: &Answerer) -> Result<Exit> {
         let question = &question::normalize(&input.question)?;
         let mut refused = false;
         let mut narrator = Narrator::new(self);
-        let messages = self.answerer.messages(question, &mut |event| {
+        let messages = answerer.messages(question, &mut |event| {
             refused |= matches!(event, Event::Refused { .. });
             narrator.tell(&event);
         })?;
@@ -152,7 +149,7 @@ impl<'a> Session<'a> {
 
     /// Finds passages without answering.
     pub fn search(&self, question: &str) -> Result<Retrieval> {
-        self.answerer.search(question)
+        self.who.search(question)
     }
 
     /// Prints the sources of an answer: those that it cites, or else all that it was written from.

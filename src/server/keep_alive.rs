@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -146,10 +146,11 @@ impl Keeper {
 
     /// Watches over a service's LLM, in a thread of its own.
     pub fn watch(service: &Arc<Service>) {
-        let service = Arc::downgrade(service);
+        // It must not keep the service itself.
+        let (keeper, service) = (Arc::clone(&service.keeper), Arc::downgrade(service));
         thread::spawn(move || {
-            while service.upgrade().is_some_and(|service| service.keeper.wait()) {
-                unload(&service);
+            while keeper.wait() {
+                service.upgrade().iter().for_each(|service| service.unload_llm());
             }
         });
     }
@@ -176,12 +177,6 @@ impl Keeper {
 
     fn due(&self) -> MutexGuard<'_, Due> {
         self.due.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn unload(service: &Weak<Service>) {
-    if let Some(service) = service.upgrade() {
-        service.unload_llm();
     }
 }
 

@@ -6,7 +6,6 @@
 
 pub mod http;
 mod keep_alive;
-#[cfg(unix)]
 pub mod local;
 mod metrics;
 mod running;
@@ -14,4 +13,4 @@ mod service;
 mod warm_index;
 
 pub use keep_alive::KeepAlive;
-pub use service::{Asked, LlmState, Service, ServiceOptions, Status};
+pub use service::{Asked, Service, ServiceOptions};

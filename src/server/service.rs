@@ -60,7 +60,7 @@ pub struct Service {
     pub metrics: Metrics,
     /// The answers under way.
     pub running: Running,
-    pub(super) keeper: Keeper,
+    pub(super) keeper: Arc<Keeper>,
     embedder: LazyModel<Embedder>,
     reranker: Option<Reranker>,
     relevance: Option<Calibration>,
@@ -120,7 +120,7 @@ impl Service {
             terminal,
             metrics: Metrics::default(),
             running: Running::default(),
-            keeper: Keeper::new(options.keep_alive),
+            keeper: Arc::new(Keeper::new(options.keep_alive)),
             options,
             embedder,
             reranker,
@@ -293,6 +293,12 @@ impl Service {
             let (terminal, name) = (self.terminal, &llm.name);
             terminal.say(&terminal.lang.llm_unloaded(name, &before, start.elapsed()));
         }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.keeper.end();
     }
 }
 

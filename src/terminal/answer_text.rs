@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 use terminal_size::terminal_size_of;
 
 use super::prose::{Look, Prose};
-use super::{printable, to_stdout};
+use super::{is_colorless, is_dumb, printable, to_stdout};
 
 /// Columns of a terminal that does not tell.
 const USUAL_WIDTH: usize = 80;
@@ -52,6 +52,15 @@ impl AnswerText {
     }
 }
 
+/// A whole text with line breaks that fit the terminal; in a pipe, as it is.
+pub fn laid_out(text: &str) -> String {
+    if !io::stdout().is_terminal() {
+        return text.to_owned();
+    }
+    let mut prose = Prose::new(Look::Source);
+    prose.push(text, width()) + &prose.finish(width())
+}
+
 /// Asked anew for every piece of text: the window may be resized meanwhile.
 fn width() -> usize {
     let columns = terminal_size_of(io::stdout()).map(|(columns, _)| usize::from(columns.0));
@@ -59,10 +68,9 @@ fn width() -> usize {
 }
 
 fn look() -> Look {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    match (variable("TERM"), variable("NO_COLOR")) {
-        (Some(kind), _) if kind == "dumb" => Look::Source,
-        (_, Some(_)) => Look::Styled,
-        _ => Look::Colored,
+    match (is_dumb(), is_colorless()) {
+        (true, _) => Look::Source,
+        (false, true) => Look::Styled,
+        (false, false) => Look::Colored,
     }
 }

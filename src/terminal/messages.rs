@@ -239,10 +239,6 @@ impl Lang {
         format!("{what}: {error}")
     }
 
-    pub(crate) fn forgotten(self) -> &'static str {
-        self.pick("Đã quên cuộc trò chuyện.", "Started a new conversation.")
-    }
-
     /// `supported`: whether there are passages that support the answer's sentences.
     pub(crate) fn no_citations(self, supported: bool) -> &'static str {
         match supported {
@@ -276,24 +272,6 @@ impl Lang {
             Self::En => PlaceWords::ENGLISH,
         };
         place.map(|place| format!(" ({})", place.in_words(words))).unwrap_or_default()
-    }
-
-    pub(crate) fn repl_banner(self) -> &'static str {
-        self.pick(
-            "Gõ câu hỏi, /help để xem lệnh, Ctrl-D để thoát.",
-            "Type a question, /help for commands, Ctrl-D to quit.",
-        )
-    }
-
-    pub(crate) fn no_answer_yet(self) -> &'static str {
-        self.pick("Chưa có câu trả lời nào.", "No answer yet.")
-    }
-
-    pub(crate) fn unknown_command(self, command: &str) -> String {
-        match self {
-            Self::Vi => format!("không có lệnh {command}; /help liệt kê các lệnh"),
-            Self::En => format!("unknown command {command}; /help lists the commands"),
-        }
     }
 
     pub(crate) fn indexed(self, summary: &IndexingSummary, took: &str, place: &str) -> String {

@@ -2,8 +2,12 @@
 
 mod account;
 mod answer_text;
+mod clipboard;
+mod dialogue;
 pub mod exit;
+mod marks;
 mod messages;
+mod pager;
 mod prose;
 mod refusals;
 mod servers;
@@ -15,8 +19,11 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 pub use answer_text::AnswerText;
+pub use clipboard::copy;
 use indicatif::{ProgressBar, ProgressStyle};
+pub use marks::Marks;
 pub use messages::{Lang, bytes, time};
+pub use pager::page;
 
 use crate::answer;
 use crate::models::{Download, DownloadProgress};
@@ -162,6 +169,16 @@ impl Drop for Step {
             to_stderr("\n");
         }
     }
+}
+
+/// Whether the terminal only prints, and obeys nothing.
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|kind| kind == "dumb")
+}
+
+/// Whether the user wants no colours (<https://no-color.org>).
+fn is_colorless() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
 /// An error with its causes, in one text.

@@ -21,6 +21,35 @@ impl Lang {
         format!("♻️  {what} {name} ({}){freed}, {}", memory.device, time(took))
     }
 
+    pub(crate) fn asking_server(self) -> &'static str {
+        self.pick(
+            "🔌 Hỏi máy chủ đang chạy (`rag-query serve`); `--no-server` để trả lời tại đây",
+            "🔌 Asking the server that is running (`rag-query serve`); `--no-server` answers here",
+        )
+    }
+
+    pub(crate) fn serving_index(self, index: &str, chunks: usize) -> String {
+        format!("   {} {index}: {}", self.pick("chỉ mục", "index"), self.chunks(chunks))
+    }
+
+    pub(crate) fn listening(self, address: &str, keep_alive: &str) -> String {
+        match self {
+            Self::Vi => format!(
+                "✅ Sẵn sàng: http://{address}, và các lệnh của bạn trên máy này; LLM được giữ {keep_alive} sau câu trả lời cuối; Ctrl-C để dừng"
+            ),
+            Self::En => format!(
+                "✅ Ready: http://{address}, and your own commands on this machine; the LLM stays {keep_alive} after its last answer; Ctrl-C stops"
+            ),
+        }
+    }
+
+    pub(crate) fn server_ending(self) -> &'static str {
+        self.pick(
+            "⏹  Đang dừng: chờ các câu trả lời dở dang…",
+            "⏹  Stopping: waiting for the answers under way…",
+        )
+    }
+
     /// This many answers come before one's own.
     pub(crate) fn queued(self, ahead: usize) -> String {
         match self {

@@ -89,10 +89,6 @@ impl Lang {
         }
     }
 
-    pub(crate) fn dialogue_saved(self, file: &str) -> String {
-        format!("✅ {} {}", self.pick("Đã lưu vào", "Saved as"), one_line(file))
-    }
-
     pub(crate) fn not_built_yet(self, index: &str) -> String {
         let index = one_line(index);
         match self {

@@ -14,6 +14,8 @@ mod conformance;
 #[cfg(unix)]
 mod crash;
 mod devices;
+#[cfg(unix)]
+mod dialogue;
 mod docs;
 mod eval;
 mod exit_codes;

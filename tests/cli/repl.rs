@@ -85,7 +85,7 @@ fn sources_are_read_and_opened_and_a_conversation_is_saved() {
     pty.wait_for(PROMPT);
     let saved = std::fs::read_to_string(sandbox.path("talk.md")).unwrap();
     assert!(
-        saved.starts_with(&format!("## {VIETNAMESE}\n\n")) && saved.contains("- [1] notes/"),
+        saved.contains(&format!("\n## {VIETNAMESE}\n\n")) && saved.contains("- [1] notes/"),
         "{saved}"
     );
     pty.send("/save talk.md\r");

@@ -9,6 +9,7 @@ use super::follow_up::is_follow_up;
 use super::rewrite::Rewriter;
 use super::turn::{MAX_CHARACTERS, Turn};
 use crate::answer::Event;
+use crate::answer::refusal::is_refusal;
 use crate::prompt::line_of;
 use crate::text::language::Language;
 
@@ -75,20 +76,16 @@ impl Dialogue {
     /// The history after questions and answers of which nothing else is known, oldest first.
     pub fn after<'t>(turns: impl IntoIterator<Item = (&'t str, &'t str)>) -> Self {
         let mut dialogue = Self::default();
-        for (question, answer) in turns {
-            let understood = match &dialogue.topic {
-                Some(topic) if is_follow_up(question) => {
-                    RewrittenQuery::Joined(format!("{topic} {question}"))
-                }
-                _ => RewrittenQuery::AsAsked,
-            };
-            dialogue.remember(question, &understood, answer);
-        }
+        turns.into_iter().for_each(|(question, answer)| dialogue.recall(question, answer));
         dialogue
     }
 
-    /// Adds a turn and drops the oldest if the history is full.
+    /// Adds a turn and drops the oldest if the history is full. Where an answer only says that the
+    /// documents have none, nothing was said: what follows goes on with the question before it.
     pub fn remember(&mut self, question: &str, searched: &RewrittenQuery, answer: &str) {
+        if is_refusal(answer) {
+            return;
+        }
         let understood = match searched {
             RewrittenQuery::AsAsked => Some(question),
             RewrittenQuery::ByLlm(rewritten) => Some(rewritten.as_str()),
@@ -105,6 +102,18 @@ impl Dialogue {
             question: line_of(understood.unwrap_or(question), MAX_CHARACTERS),
             answer: line_of(answer, MAX_CHARACTERS),
         });
+    }
+}
+
+impl Dialogue {
+    /// Adds a turn of which only the words are known, as after it was saved and loaded. An empty answer
+    /// is none.
+    pub fn recall(&mut self, question: &str, answer: &str) {
+        if !answer.trim().is_empty() {
+            let never = AtomicBool::new(false);
+            let query = self.understand(question, |_| None, &never, &mut |_| {});
+            self.remember(question, &query, answer);
+        }
     }
 }
 
@@ -147,10 +156,15 @@ mod tests {
     }
 
     #[test]
-    fn a_history_of_bare_texts_keeps_its_topic() {
-        let turns = [("Transformer là gì?", "Một kiến trúc."), ("còn nhược điểm?", "Tốn bộ nhớ.")];
+    fn a_dialogue_that_is_recalled_goes_on_from_its_topic() {
+        let mut dialogue = Dialogue::default();
+        dialogue.recall("Transformer là gì?", "Một kiến trúc.");
+        dialogue.recall("còn nhược điểm?", "Tốn bộ nhớ.");
+        dialogue.recall("BERT là gì?", "");
+        dialogue.recall("GPT là gì?", "Tài liệu không có thông tin về câu hỏi này.");
         let joined = RewrittenQuery::Joined("Transformer là gì? còn ưu điểm?".to_owned());
-        assert_eq!(understood(&Dialogue::after(turns), "còn ưu điểm?"), joined);
+        assert_eq!(understood(&dialogue, "còn ưu điểm?"), joined);
+        assert_eq!(dialogue.turns.len(), 2);
     }
 
     #[test]

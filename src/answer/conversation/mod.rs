@@ -17,7 +17,6 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::answerer::{Answerer, Asked};
-use super::refusal::is_refusal;
 use super::{Answer, Event};
 use crate::text::question;
 pub use dialogue::{Dialogue, RewrittenQuery};
@@ -84,9 +83,7 @@ impl<'a> Conversation<'a> {
         let rewrite = searched.map_or(Duration::ZERO, |_| rewrite);
         let asked = Asked { typed, question: &question, searched, rewrite };
         let answer = answerer.answer(asked, interrupted, watch)?;
-        // Nothing was said about what the documents do not answer: what follows goes on with the
-        // question before it.
-        if answer.answered && !is_refusal(&answer.answer) {
+        if answer.answered {
             self.dialogue.remember(&question, &query, &answer.answer);
         }
         Ok(answer)

@@ -2,18 +2,19 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command as Program;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
-use super::{State, saved};
-use crate::answer::ReadPassage;
+use super::state::{Asked, Next, State, ask};
+use super::{saved, sources};
 use crate::cli::search;
 use crate::cli::session::Session;
-use crate::documents::Place;
-use crate::index::file_of;
-use crate::terminal::{AnswerText, Lang};
+use crate::support::bounded;
+use crate::terminal::{self, Lang, bytes};
 use crate::text::question;
+
+/// Size limit of a saved dialogue.
+const MAX_SAVED_BYTES: u64 = 8 << 20;
 
 /// A slash command.
 pub struct Command {
@@ -23,12 +24,6 @@ pub struct Command {
     vi: &'static str,
     en: &'static str,
     pub run: fn(&Session, &mut State, &str) -> Result<Next>,
-}
-
-#[derive(PartialEq, Eq)]
-pub enum Next {
-    Ask,
-    Leave,
 }
 
 pub const COMMANDS: &[Command] = &[
@@ -42,16 +37,16 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "/sources",
         argument: "[N]",
-        vi: "hiện các nguồn của câu trả lời vừa rồi, hoặc toàn văn nguồn thứ N",
-        en: "show the sources of the last answer, or the text of source N",
-        run: sources,
+        vi: "hiện các nguồn của câu trả lời vừa rồi, hoặc toàn văn nguồn thứ N ($PAGER)",
+        en: "show the sources of the last answer, or the text of source N ($PAGER)",
+        run: sources::list,
     },
     Command {
         name: "/open",
         argument: "N",
         vi: "mở nguồn thứ N bằng trình soạn thảo của bạn ($VISUAL hoặc $EDITOR), đúng dòng",
         en: "open source N in your editor ($VISUAL or $EDITOR), at its line",
-        run: open,
+        run: sources::open,
     },
     Command {
         name: "/search",
@@ -61,11 +56,32 @@ pub const COMMANDS: &[Command] = &[
         run: search,
     },
     Command {
+        name: "/retry",
+        argument: "",
+        vi: "hỏi lại câu hỏi vừa rồi",
+        en: "ask the last question again",
+        run: retry,
+    },
+    Command {
+        name: "/copy",
+        argument: "",
+        vi: "chép câu trả lời vừa rồi vào clipboard của terminal",
+        en: "copy the last answer to the terminal's clipboard",
+        run: copy,
+    },
+    Command {
         name: "/save",
         argument: "FILE",
         vi: "lưu cuộc trò chuyện thành một tệp Markdown mới",
         en: "save the conversation as a new Markdown file",
         run: save,
+    },
+    Command {
+        name: "/load",
+        argument: "FILE",
+        vi: "nói tiếp một cuộc trò chuyện đã lưu bằng /save",
+        en: "go on with a conversation that /save wrote",
+        run: load,
     },
     Command {
         name: "/new",
@@ -84,65 +100,22 @@ pub const COMMANDS: &[Command] = &[
 ];
 
 fn help(session: &Session, _: &mut State, _: &str) -> Result<Next> {
+    let lang = session.terminal.lang;
     for Command { name, argument, vi, en, .. } in COMMANDS {
-        let about = match session.terminal.lang {
+        let about = match lang {
             Lang::Vi => vi,
             Lang::En => en,
         };
         session.terminal.print(&format!("{:14} {about}\n", format!("{name} {argument}")))?;
     }
+    session.terminal.print(&format!("\n{}\n", lang.keys()))?;
     Ok(Next::Ask)
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "commands have one signature")]
 fn forget(session: &Session, state: &mut State, _: &str) -> Result<Next> {
-    state.conversation.forget();
-    state.turns.clear();
+    *state = State::default();
     session.terminal.say(session.terminal.lang.forgotten());
-    Ok(Next::Ask)
-}
-
-fn sources(session: &Session, state: &mut State, argument: &str) -> Result<Next> {
-    match state.last() {
-        Some(answer) if !answer.passages.is_empty() => match argument {
-            "" => session.print_sources(answer)?,
-            number => {
-                let passage = numbered(&answer.passages, number)?;
-                let mut shown = AnswerText::verbatim();
-                shown.push(&format!("{}\n\n{}", session.source(&passage.source), passage.text))?;
-                shown.end()?;
-            }
-        },
-        _ => session.terminal.say(session.terminal.lang.no_answer_yet()),
-    }
-    Ok(Next::Ask)
-}
-
-fn open(session: &Session, state: &mut State, argument: &str) -> Result<Next> {
-    let Some(answer) = state.last().filter(|answer| !answer.passages.is_empty()) else {
-        session.terminal.say(session.terminal.lang.no_answer_yet());
-        return Ok(Next::Ask);
-    };
-    let source = &numbered(&answer.passages, argument)?.source;
-    let editor = ["VISUAL", "EDITOR"]
-        .into_iter()
-        .find_map(|name| std::env::var(name).ok().filter(|editor| !editor.trim().is_empty()))
-        .context("set VISUAL or EDITOR to the editor that opens sources")?;
-    // As git takes it: a program with its options.
-    let mut words = editor.split_whitespace();
-    let program = words.next().unwrap_or_default();
-    let file = Path::new(file_of(&source.document_id));
-    let mut command = Program::new(program);
-    command.args(words);
-    // The lines of a record are not those of its file.
-    if let (Some(Place::Lines(line, _)), true) =
-        (source.place, file == Path::new(&source.document_id))
-    {
-        command.arg(format!("+{line}"));
-    }
-    let status = command.arg(file).status();
-    let status = status.with_context(|| format!("cannot start the editor `{editor}`"))?;
-    ensure!(status.success(), "the editor `{editor}` ended with {status}");
     Ok(Next::Ask)
 }
 
@@ -155,13 +128,37 @@ fn search(session: &Session, _: &mut State, text: &str) -> Result<Next> {
     Ok(Next::Ask)
 }
 
+/// As if the last question had not been asked yet: what it goes on from is what was said before it.
+fn retry(session: &Session, state: &mut State, _: &str) -> Result<Next> {
+    let Some(Asked { question, before, turns }) = state.asked.take() else {
+        session.terminal.say(session.terminal.lang.no_answer_yet());
+        return Ok(Next::Ask);
+    };
+    state.dialogue = before;
+    state.turns.truncate(turns);
+    session.terminal.say(&session.terminal.lang.question(&question));
+    ask(session, state, &question)
+}
+
+fn copy(session: &Session, state: &mut State, _: &str) -> Result<Next> {
+    let lang = session.terminal.lang;
+    match state.turns.last().filter(|turn| !turn.answer.is_empty()) {
+        None => session.terminal.say(lang.no_answer_yet()),
+        Some(turn) => {
+            terminal::copy(&turn.answer)?;
+            session.terminal.say(&lang.answer_copied(&bytes(turn.answer.len() as u64)));
+        }
+    }
+    Ok(Next::Ask)
+}
+
 fn save(session: &Session, state: &mut State, file: &str) -> Result<Next> {
     if state.turns.is_empty() {
         session.terminal.say(session.terminal.lang.no_answer_yet());
         return Ok(Next::Ask);
     }
     ensure!(!file.is_empty(), "name the file: /save FILE.md");
-    let text = saved::markdown(&state.turns, session);
+    let text = saved::markdown(&state.turns, session.terminal.lang);
     // A new file only: nobody's notes are overwritten by a dialogue.
     let made = fs::File::create_new(file)
         .and_then(|mut made| std::io::Write::write_all(&mut made, text.as_bytes()));
@@ -170,11 +167,12 @@ fn save(session: &Session, state: &mut State, file: &str) -> Result<Next> {
     Ok(Next::Ask)
 }
 
-/// The passage that an answer knows by this number.
-fn numbered<'a>(passages: &'a [ReadPassage], number: &str) -> Result<&'a ReadPassage> {
-    let found = number.parse().ok().and_then(|n: usize| passages.get(n.checked_sub(1)?));
-    match found {
-        Some(passage) => Ok(passage),
-        None => bail!("there is no source {number}; the answer has 1 to {}", passages.len()),
-    }
+fn load(session: &Session, state: &mut State, file: &str) -> Result<Next> {
+    ensure!(!file.is_empty(), "name the file: /load FILE.md");
+    let text = bounded::read_text(Path::new(file), MAX_SAVED_BYTES);
+    let text = text.with_context(|| format!("cannot read {file}"))?;
+    let turns = saved::read(&text).with_context(|| format!("{file} is no saved dialogue"))?;
+    session.terminal.say(&session.terminal.lang.dialogue_loaded(file, turns.len()));
+    *state = State::resumed(turns);
+    Ok(Next::Ask)
 }

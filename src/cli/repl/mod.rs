@@ -3,32 +3,20 @@
 mod commands;
 mod completion;
 mod saved;
+mod sources;
+mod state;
 
 use anyhow::{Context, Result};
 use rustyline::Editor;
 use rustyline::error::ReadlineError;
 use rustyline::history::DefaultHistory;
 
-use super::lines::Input;
 use super::session::Session;
-use crate::answer::{Answer, Conversation};
 use crate::models;
 use crate::terminal::exit::{self, Exit};
-use commands::{COMMANDS, Next};
+use commands::COMMANDS;
 use completion::Completion;
-
-/// State that commands can read and change.
-struct State<'a> {
-    conversation: Conversation<'a>,
-    /// What was asked and answered since the conversation began.
-    turns: Vec<(String, Answer)>,
-}
-
-impl State<'_> {
-    fn last(&self) -> Option<&Answer> {
-        self.turns.last().map(|(_, answer)| answer)
-    }
-}
+use state::{Next, State, ask};
 
 pub fn run(session: &Session) -> Result<Exit> {
     let terminal = session.terminal;
@@ -41,7 +29,7 @@ pub fn run(session: &Session) -> Result<Exit> {
         let _ = editor.load_history(history);
     }
     terminal.say(terminal.lang.repl_banner());
-    let mut state = State { conversation: session.conversation(), turns: Vec::new() };
+    let mut state = State::default();
     loop {
         let line = match editor.readline("❯ ") {
             Ok(line) => line,
@@ -74,12 +62,6 @@ pub fn run(session: &Session) -> Result<Exit> {
         }
     }
     Ok(Exit::Answered)
-}
-
-fn ask(session: &Session, state: &mut State, question: &str) -> Result<Next> {
-    let answer = session.answer(&Input::of(question), &mut state.conversation)?;
-    state.turns.push((question.to_owned(), answer));
-    Ok(Next::Ask)
 }
 
 fn command(session: &Session, state: &mut State, line: &str) -> Result<Next> {

@@ -26,6 +26,11 @@ pub struct Key {
 }
 
 impl Key {
+    /// Tells keys apart without telling what they are.
+    pub fn digest(&self) -> blake3::Hash {
+        blake3::hash(self.secret.as_bytes())
+    }
+
     /// The value of `RAG_QUERY_LLM_KEY`, or else of `OPENAI_API_KEY`; `None` if neither is set.
     pub fn from_env() -> Result<Option<Self>, KeyError> {
         Self::from_lookup(|name| std::env::var_os(name).map(OsString::into_encoded_bytes))

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{MAX_LINE, Request, Said, socket};
+use super::wire::{MAX_LINE, Request, Said, socket};
 use crate::answer::conversation::Dialogue;
 use crate::answer::{Answer, Event};
 use crate::index::Selection;

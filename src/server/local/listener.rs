@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{MAX_LINE, Reply, Request, Said, socket};
+use super::wire::{MAX_LINE, Reply, Request, Said, socket};
 use crate::server::Service;
 use crate::support::bounded::{self, Line};
 use crate::terminal::exit::Failure;

@@ -1,85 +1,28 @@
 //! Serves this user's own commands over a socket in the runtime directory.
 //!
-//! One connection is one question. The client sends a [`Request`] as a line of JSON, and may later send
-//! a line `stop`; the server sends lines of JSON, each a [`Said`], of which the last is no event.
+//! One connection is one question. The client sends a `Request` as a line of JSON, and may later send
+//! a line `stop`; the server sends lines of JSON, each a `Said`, of which the last is no event.
 
+#[cfg(unix)]
 mod client;
+#[cfg(not(unix))]
+mod disabled;
+#[cfg(unix)]
 mod listener;
+#[cfg(unix)]
+mod wire;
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
-use super::service::Asked;
-use crate::answer::conversation::Dialogue;
-use crate::answer::{Answer, Event};
-use crate::index::Selection;
-use crate::retrieval::{Hit, Retrieval};
-use crate::terminal::exit::Failure;
-
+#[cfg(unix)]
 pub use client::Client;
-pub use listener::{Listener, listen};
-
-/// Size limit of a line in bytes.
-const MAX_LINE: u64 = 16 << 20;
-
-/// What a client wants.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Request {
-    Ask(Box<Asked>),
-    Search { question: String, top_k: usize, selection: Selection },
-}
-
-/// What the server says.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Said<'a> {
-    Event(Event<'a>),
-    Answered(Box<Reply>),
-    Found(Box<Retrieval>),
-    Failed(Failure),
-}
-
-/// An answer with what `--json` leaves out, and the dialogue that it ends.
-#[derive(Debug, Serialize, Deserialize)]
-struct Reply {
-    answer: Answer,
-    hits: Vec<Hit>,
-    /// The ids of the documents that the answer cites, then of those it read.
-    documents: [Vec<String>; 2],
-    dialogue: Dialogue,
-}
-
-impl Reply {
-    fn new(mut answer: Answer, dialogue: Dialogue) -> Self {
-        let hits = std::mem::take(&mut answer.hits);
-        let cited = answer.citations.iter().map(|citation| citation.document_id.clone());
-        let read = answer.passages.iter().map(|passage| passage.source.document_id.clone());
-        let documents = [cited.collect(), read.collect()];
-        Self { answer, hits, documents, dialogue }
-    }
-
-    fn into_parts(self) -> (Answer, Dialogue) {
-        let Self { mut answer, hits, documents: [cited, read], dialogue } = self;
-        answer.hits = hits;
-        for (citation, id) in answer.citations.iter_mut().zip(cited) {
-            citation.document_id = id;
-        }
-        for (passage, id) in answer.passages.iter_mut().zip(read) {
-            passage.source.document_id = id;
-        }
-        (answer, dialogue)
-    }
-}
+#[cfg(not(unix))]
+pub use disabled::{Client, listen};
+#[cfg(unix)]
+pub use listener::listen;
 
 /// Where servers of this user have their sockets: in the runtime directory, or else in the data folder
 /// `data`.
 pub fn folder(data: &Path) -> PathBuf {
     dirs::runtime_dir().map_or_else(|| data.join("run"), |runtime| runtime.join("rag-query"))
-}
-
-/// The socket of the server whose configuration has this key.
-fn socket(folder: &Path, key: &str) -> PathBuf {
-    folder.join(format!("{key}.sock"))
 }

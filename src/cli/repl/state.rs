@@ -1,0 +1,78 @@
+//! What the dialogue remembers, and asking within it.
+
+use anyhow::Result;
+
+use crate::answer::Answer;
+use crate::answer::conversation::Dialogue;
+use crate::cli::lines::Input;
+use crate::cli::session::Session;
+
+/// What follows a line.
+#[derive(PartialEq, Eq)]
+pub enum Next {
+    Ask,
+    Leave,
+}
+
+/// State that commands can read and change.
+#[derive(Default)]
+pub struct State {
+    pub dialogue: Dialogue,
+    /// What was asked and answered since the conversation began.
+    pub turns: Vec<Turn>,
+    /// The last question, even if it failed.
+    pub asked: Option<Asked>,
+}
+
+/// A question with its answer.
+#[derive(Debug, Clone, Default)]
+pub struct Turn {
+    pub question: String,
+    /// Empty if there is none.
+    pub answer: String,
+    /// Those that it cites, as people read them.
+    pub sources: Vec<String>,
+    /// Absent if it comes from a file.
+    pub full: Option<Answer>,
+}
+
+/// What it takes to ask a question again.
+pub struct Asked {
+    pub question: String,
+    /// What was said before it.
+    pub before: Dialogue,
+    /// Turns before it.
+    pub turns: usize,
+}
+
+impl State {
+    /// After turns that were had before.
+    pub fn resumed(turns: Vec<Turn>) -> Self {
+        let said = |turns: &[Turn]| {
+            let mut dialogue = Dialogue::default();
+            for turn in turns {
+                dialogue.recall(&turn.question, &turn.answer);
+            }
+            dialogue
+        };
+        let asked = turns.split_last().map(|(last, before)| Asked {
+            question: last.question.clone(),
+            before: said(before),
+            turns: before.len(),
+        });
+        Self { dialogue: said(&turns), turns, asked }
+    }
+}
+
+pub fn ask(session: &Session, state: &mut State, question: &str) -> Result<Next> {
+    let before = state.dialogue.clone();
+    state.asked = Some(Asked { question: question.to_owned(), before, turns: state.turns.len() });
+    let answer = session.answer(&Input::of(question), &mut state.dialogue)?;
+    state.turns.push(Turn {
+        question: question.to_owned(),
+        answer: answer.answer.clone(),
+        sources: answer.citations.iter().map(|citation| session.source(citation)).collect(),
+        full: Some(answer),
+    });
+    Ok(Next::Ask)
+}

@@ -1,0 +1,125 @@
+//! Who answers: this process, or a server that is running with the same configuration.
+
+use std::collections::BTreeMap;
+use std::path::{Path, absolute};
+use std::sync::atomic::AtomicBool;
+
+use anyhow::Result;
+
+use super::setup::Setup;
+use crate::answer::conversation::Dialogue;
+use crate::answer::{Answer, AnswerOptions, Answerer, Conversation, Event};
+use crate::generation::remote::Key;
+use crate::index::{Location, Selection};
+use crate::retrieval::Retrieval;
+use crate::server::Asked;
+use crate::server::local::{self, Client};
+
+/// Who answers.
+pub enum Respondent<'a> {
+    Here(&'a Answerer<'a>),
+    Server(Server<'a>),
+}
+
+/// A server, and what it is told with every question.
+pub struct Server<'a> {
+    pub client: &'a Client,
+    pub options: AnswerOptions,
+    pub selection: Selection,
+}
+
+impl Respondent<'_> {
+    /// Answers a question after what was said before, and adds it to that.
+    pub fn ask(
+        &self,
+        question: &str,
+        dialogue: &mut Dialogue,
+        interrupted: &AtomicBool,
+        watch: &mut dyn FnMut(Event),
+    ) -> Result<Answer> {
+        match self {
+            Self::Here(answerer) => {
+                let mut conversation = Conversation::after(answerer, dialogue.clone());
+                let answer = conversation.ask(question, interrupted, watch)?;
+                *dialogue = conversation.into_dialogue();
+                Ok(answer)
+            }
+            Self::Server(server) => {
+                let asked = Asked {
+                    question: question.to_owned(),
+                    dialogue: dialogue.clone(),
+                    options: server.options.clone(),
+                    selection: server.selection.clone(),
+                    keep_alive: None,
+                };
+                let (answer, after) = server.client.ask(asked, interrupted, watch)?;
+                *dialogue = after;
+                Ok(answer)
+            }
+        }
+    }
+
+    /// Finds passages without answering.
+    pub fn search(&self, question: &str) -> Result<Retrieval> {
+        match self {
+            Self::Here(answerer) => answerer.search_texts(question),
+            Self::Server(Server { client, options, selection }) => {
+                client.search(question, options.top_k, selection)
+            }
+        }
+    }
+}
+
+/// The server of this user that runs with the same index and configuration, if there is one and it may
+/// be used; says so.
+pub fn running_server(setup: &Setup, options: &AnswerOptions) -> Option<Client> {
+    if setup.global.no_server {
+        return None;
+    }
+    let client = Client::find(&local::folder(&setup.store.state_dir), &key(setup, options)?)?;
+    setup.terminal.say(setup.terminal.lang.asking_server());
+    Some(client)
+}
+
+/// What two processes must have in common so that one can answer for the other: everything that changes
+/// an answer and is not sent with a question. `None` if the index has no place that can be told.
+pub fn key(setup: &Setup, options: &AnswerOptions) -> Option<String> {
+    let Setup { global, profile, store, index, .. } = setup;
+    let index = match index {
+        // An index that is yet to be made has no canonical path.
+        Location::Directory(dir) => dir.canonicalize().ok()?.display().to_string(),
+        server @ Location::Milvus(..) => server.to_string(),
+    };
+    // A file is another file in another folder; an address or a name is the same everywhere.
+    let llm = global.llm.as_deref().map(|llm| match llm.exists() {
+        true => absolute(llm).unwrap_or_else(|_| llm.to_owned()),
+        false => llm.to_owned(),
+    });
+    let secret = Key::from_env().ok().flatten().map(|key| key.digest().to_hex().to_string());
+    let text = |value: &dyn std::fmt::Debug| format!("{value:?}");
+    let parts = BTreeMap::from([
+        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("build", text(&build())),
+        ("index", index),
+        ("profile", serde_json::to_string(profile).ok()?),
+        ("models", text(&store.models_dirs)),
+        ("hub", format!("{} {:?} {}", store.hub.endpoint, store.hub.cache_dir, store.hub.offline)),
+        ("device", text(&global.device.map(|device| device.to_string()))),
+        ("context", text(&global.context)),
+        ("llm", text(&llm)),
+        ("patience", text(&global.llm_timeout)),
+        ("key", text(&secret)),
+        ("no_rerank", text(&global.no_rerank)),
+        ("prompt", text(&options.prompt)),
+        ("rewriting", text(&options.rewriting)),
+    ]);
+    let json = serde_json::to_string(&parts).ok()?;
+    Some(blake3::hash(json.as_bytes()).to_hex()[..16].to_owned())
+}
+
+/// Tells builds of the same version apart: size and time of the program.
+fn build() -> Option<(u64, std::time::SystemTime)> {
+    let program: &Path = &std::env::current_exe().ok()?;
+    let metadata = program.metadata().ok()?;
+    Some((metadata.len(), metadata.modified().ok()?))
+}
