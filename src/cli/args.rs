@@ -212,6 +212,9 @@ pub enum Command {
     },
     /// Keeps models and index warm, for this user's other commands and over HTTP; see docs/server.md
     Serve(ServeArgs),
+    /// Serves agents and editors over standard input and output (Model Context Protocol); see
+    /// docs/server.md
+    Mcp(ServiceArgs),
     /// Lists, downloads and verifies models
     Models {
         #[command(subcommand)]
@@ -254,13 +257,20 @@ pub struct ServeArgs {
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8765")]
     pub listen: SocketAddr,
 
-    /// How long an unused LLM stays loaded: 30s, 5m, 2h, 0 to unload it at once, -1 for ever
-    #[arg(long, value_name = "TIME", default_value_t = KeepAlive::DEFAULT, allow_hyphen_values = true)]
-    pub keep_alive: KeepAlive,
-
     /// Answer only requests with one of the keys in this file, one a line
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub service: ServiceArgs,
+}
+
+/// How a server treats the LLM.
+#[derive(Debug, Args)]
+pub struct ServiceArgs {
+    /// How long an unused LLM stays loaded: 30s, 5m, 2h, 0 to unload it at once, -1 for ever
+    #[arg(long, value_name = "TIME", default_value_t = KeepAlive::DEFAULT, allow_hyphen_values = true)]
+    pub keep_alive: KeepAlive,
 
     /// Most questions that wait for the LLM; more are refused
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(0..=1000))]

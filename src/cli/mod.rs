@@ -106,6 +106,7 @@ fn run(
         Some(Command::Index(args)) => index::run(&mut setup, args),
         Some(Command::Search { query }) => search::run(&setup, &cli.sampling, query.as_deref()),
         Some(Command::Serve(args)) => serve::run(&setup, cli, args),
+        Some(Command::Mcp(args)) => serve::run_mcp(&setup, cli, args),
         Some(Command::Models { action }) => models::run(&setup, *action),
         Some(Command::Setup(args)) => first_run::run(&mut setup, args),
         Some(Command::Doctor) => doctor::run(&setup),

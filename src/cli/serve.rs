@@ -1,4 +1,4 @@
-//! `rag-query serve`: keeps models and index warm.
+//! `rag-query serve` and `rag-query mcp`: keep models and index warm.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,14 +7,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use super::args::{Cli, ServeArgs};
+use super::args::{Cli, ServeArgs, ServiceArgs};
 use super::ask::announce;
 use super::interrupt::{self, Interruptible};
 use super::refresh;
 use super::respondent::key;
 use super::setup::Setup;
+use crate::answer::AnswerOptions;
+use crate::profile::Models;
 use crate::server::http::{self, Guard, Limits};
-use crate::server::{Service, ServiceOptions, local};
+use crate::server::{Service, ServiceOptions, local, mcp};
 use crate::terminal::exit::Exit;
 
 /// How long answers under way may take to end by themselves once the server ends.
@@ -29,9 +31,10 @@ pub fn run(setup: &Setup, cli: &Cli, args: &ServeArgs) -> Result<Exit> {
         "`serve` serves the whole index; say `--in`, `--type` and `--since` with each question"
     );
     let guard = Guard::new(args.listen, args.api_key_file.as_deref())?;
+    let ServiceArgs { keep_alive, queue } = args.service;
     let answers = setup.answer_options(&cli.sampling)?;
-    let key = key(setup, &answers)
-        .context("there is no index to serve yet; `rag-query index` makes one")?;
+    let no_index = "there is no index to serve yet; `rag-query index FOLDER` makes one";
+    let key = key(setup, &answers).context(no_index)?;
     interrupt::install();
     let models = setup.models()?;
     announce(setup, cli, &models);
@@ -39,19 +42,9 @@ pub fn run(setup: &Setup, cli: &Cli, args: &ServeArgs) -> Result<Exit> {
         return Ok(exit);
     }
     setup.renew_terms()?;
-    let options = ServiceOptions {
-        answers,
-        keep_alive: args.keep_alive,
-        queue: args.queue.into(),
-        profile: setup.profile.name.clone(),
-        llm_name: models.llm.name.clone(),
-        embedder_name: setup.profile.embedder.name.clone(),
-        reranker_name: setup.profile.reranker.name.clone(),
-    };
     let start = Instant::now();
-    let reranks = models.reranker.is_some();
-    let service = Service::new(models, setup.index.clone(), options, terminal);
-    let step = terminal.begin(lang.loading_models(reranks));
+    let step = terminal.begin(lang.loading_models(models.reranker.is_some()));
+    let service = service(setup, models, answers, &args.service);
     let index = service.warm_up()?;
     step.done_in(start.elapsed());
     terminal.say(&lang.serving_index(&setup.index.to_string(), index.chunk_count()));
@@ -59,11 +52,11 @@ pub fn run(setup: &Setup, cli: &Cli, args: &ServeArgs) -> Result<Exit> {
     let socket = local::listen(&service, &local::folder(&setup.store.state_dir), &key)?;
     let ending = Interruptible::begin();
     let interrupted = ending.interrupted();
-    let runtime = http::runtime(args.queue.into())?;
+    let runtime = http::runtime(queue.into())?;
     runtime.block_on(async {
         let listener = http::bind(args.listen).await?;
         let address = listener.local_addr()?;
-        terminal.say(&lang.listening(&address.to_string(), &args.keep_alive.to_string()));
+        terminal.say(&lang.listening(&address.to_string(), &keep_alive.to_string()));
         let ending = async {
             while !interrupted.load(Ordering::SeqCst) {
                 tokio::time::sleep(LOOK).await;
@@ -78,6 +71,37 @@ pub fn run(setup: &Setup, cli: &Cli, args: &ServeArgs) -> Result<Exit> {
     wait_for_answers(&service);
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(Exit::Answered)
+}
+
+/// `rag-query mcp`: serves one agent over standard input and output. Loads nothing until it asks.
+pub fn run_mcp(setup: &Setup, cli: &Cli, args: &ServiceArgs) -> Result<Exit> {
+    let answers = setup.answer_options(&cli.sampling)?;
+    let models = setup.models()?;
+    announce(setup, cli, &models);
+    let service = service(setup, models, answers, args);
+    let runtime = http::runtime(args.queue.into())?;
+    runtime.block_on(mcp::serve_stdio(Arc::clone(&service)))?;
+    service.running.stop_all();
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    Ok(Exit::Answered)
+}
+
+fn service(
+    setup: &Setup,
+    models: Models,
+    answers: AnswerOptions,
+    args: &ServiceArgs,
+) -> Arc<Service> {
+    let options = ServiceOptions {
+        answers,
+        keep_alive: args.keep_alive,
+        queue: args.queue.into(),
+        profile: setup.profile.name.clone(),
+        llm_name: models.llm.name.clone(),
+        embedder_name: setup.profile.embedder.name.clone(),
+        reranker_name: setup.profile.reranker.name.clone(),
+    };
+    Service::new(models, setup.index.clone(), options, setup.terminal)
 }
 
 /// Lets the answers under way end by themselves for a while, then stops them, in a thread of its own.

@@ -1,7 +1,7 @@
 //! Which documents of an index are asked: by path, type and date.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
@@ -68,15 +68,9 @@ impl Selection {
             extension.as_deref() == Some(wanted.trim_start_matches('.').to_lowercase().as_str())
         };
         (self.extensions.is_empty() || self.extensions.iter().any(is_of))
-            && (self.within.is_empty() || is_anywhere(filter, file))
+            && (self.within.is_empty() || filter.takes_anywhere(file))
             && self.since.is_none_or(|since| modified(file, state).is_some_and(|at| at >= since))
     }
-}
-
-/// Whether a pattern matches the path from some folder on, as people name places in short.
-fn is_anywhere(filter: &Filter, file: &Path) -> bool {
-    let parts: Vec<_> = file.components().collect();
-    (0..parts.len()).any(|from| filter.takes(&parts[from..].iter().collect::<PathBuf>()))
 }
 
 /// When a file was last changed. The index does not know the time of one that it read right after a
@@ -164,17 +158,5 @@ mod tests {
         for wrong in ["", "d", "-1d", "2026-13-01", "2026-1", "1969-01-01", "yesterday"] {
             assert!(since(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn a_pattern_matches_from_any_folder_on() {
-        let takes = |pattern: &str, file: &str| {
-            is_anywhere(&Filter::new(&[pattern.to_owned()], &[]).unwrap(), Path::new(file))
-        };
-        assert!(takes("*.md", "/home/a/notes/x.MD"));
-        assert!(takes("notes/**", "/home/a/notes/deep/x.md"));
-        assert!(takes("deep/x.md", "/home/a/notes/deep/x.md"));
-        assert!(!takes("notes/*.md", "/home/a/notes/deep/x.md"));
-        assert!(!takes("*.pdf", "/home/a/notes/x.md"));
     }
 }

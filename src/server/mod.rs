@@ -7,6 +7,7 @@
 pub mod http;
 mod keep_alive;
 pub mod local;
+pub mod mcp;
 mod metrics;
 mod running;
 mod service;

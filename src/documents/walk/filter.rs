@@ -1,7 +1,7 @@
 //! Patterns that choose among the files of folders.
 
 use std::borrow::Cow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
@@ -58,6 +58,13 @@ impl Filter {
     /// Whether it takes the file at `path`, relative to some folder.
     pub fn takes(&self, path: &Path) -> bool {
         self.refuses(path).is_none()
+    }
+
+    /// Whether it takes the file at `path` as seen from some folder above it, as people name places in
+    /// short.
+    pub fn takes_anywhere(&self, path: &Path) -> bool {
+        let parts: Vec<_> = path.components().collect();
+        (0..parts.len()).any(|from| self.takes(&parts[from..].iter().collect::<PathBuf>()))
     }
 
     /// Why the file at `path`, relative to the folder that was named, is not wanted.
@@ -186,5 +193,17 @@ mod tests {
         let mut unmatched = Unmatched::new(&filter);
         unmatched.saw(Path::new("notes/a.md"));
         assert_eq!(unmatched.into_patterns(), ["*.mkd", "drafts/"]);
+    }
+
+    #[test]
+    fn a_pattern_matches_from_any_folder_on() {
+        let takes = |pattern: &str, file: &str| {
+            Filter::new(&[pattern.to_owned()], &[]).unwrap().takes_anywhere(Path::new(file))
+        };
+        assert!(takes("*.md", "/home/a/notes/x.MD"));
+        assert!(takes("notes/**", "/home/a/notes/deep/x.md"));
+        assert!(takes("deep/x.md", "/home/a/notes/deep/x.md"));
+        assert!(!takes("notes/*.md", "/home/a/notes/deep/x.md"));
+        assert!(!takes("*.pdf", "/home/a/notes/x.md"));
     }
 }

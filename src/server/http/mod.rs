@@ -31,7 +31,7 @@ use tokio::sync::Semaphore;
 pub use connections::Limits;
 pub use guard::Guard;
 
-use super::Service;
+use super::{Service, mcp};
 use failed::Failed;
 
 /// Size limit of a request's body in bytes: far more than the longest question, enough for a batch of
@@ -116,6 +116,7 @@ fn router(service: Arc<Service>, guard: Guard) -> Router {
         .route("/v1/search", post(retrieval::search))
         .route("/v1/answer", post(answer::answer))
         .route("/v1/source", post(retrieval::source))
+        .nest_service("/mcp", mcp::http(&shared.service))
         .fallback(|| async { Failed::not_found("there is no such address; see docs/server.md") })
         .method_not_allowed_fallback(|| async { Failed::wrong_method() })
         .layer(DefaultBodyLimit::max(MAX_BODY))
