@@ -44,6 +44,8 @@ mod repl;
 mod scans;
 mod selection;
 mod server;
+#[cfg(unix)]
+mod serving;
 mod streams;
 mod tls;
 mod tools;

@@ -83,10 +83,14 @@ impl Client {
         let mut is_stopping = false;
         loop {
             line.clear();
-            while !read_on(&mut reader, &mut line).context(lost)? {
+            loop {
+                // Also while lines come one after the other.
                 if interrupted.load(Ordering::SeqCst) && !is_stopping {
                     is_stopping = true;
                     stream.write_all(b"stop\n").context(lost)?;
+                }
+                if read_on(&mut reader, &mut line).context(lost)? {
+                    break;
                 }
             }
             match serde_json::from_slice(&line).context("the server cannot be understood")? {
