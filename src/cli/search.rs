@@ -11,10 +11,10 @@ use super::refresh;
 use super::respondent::running_server;
 use super::setup::Setup;
 use crate::documents::Place;
-use crate::index::Passage;
+use crate::index::{Passage, file_of};
 use crate::retrieval::{Hit, Scores};
 use crate::terminal::exit::Exit;
-use crate::terminal::{Terminal, document_name, shown_name};
+use crate::terminal::{Named, Terminal, document_name, print_named, shown_name};
 use crate::text::question;
 
 /// Other places of a text that are shown to people; `--json` has them all.
@@ -139,5 +139,12 @@ pub fn print(terminal: Terminal, rank: usize, hit: &Hit) -> io::Result<()> {
         let more = hit.copies.len() - copies.len();
         format!("   {}\n", terminal.lang.also_in(&copies.join(", "), more))
     };
-    terminal.print(&format!("{rank}. {document}{heading}{place} {:.4}\n{also}{text}\n", hit.score))
+    let line = Named {
+        before: String::new(),
+        name: format!("{rank}. {document}"),
+        after: format!("{heading}{place} {:.4}", hit.score),
+        file: file_of(&passage.document).to_owned(),
+    };
+    print_named(&[line])?;
+    terminal.print(&format!("{also}{text}\n"))
 }

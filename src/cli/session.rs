@@ -1,6 +1,5 @@
 //! Answers questions on a terminal: progress goes to standard error, the answer to standard output.
 
-use std::fmt::Write;
 use std::io;
 use std::time::Duration;
 
@@ -16,11 +15,12 @@ use crate::answer::{
     Answer, Answerer, Citation, Event, Judgement, LlmJudgement, Mode, Reason, Unsupported,
 };
 use crate::generation::local::placement::{self, DeviceChoice, gpu};
+use crate::index::file_of;
 use crate::profile::Models;
 use crate::prompt::{Messages, line_of};
 use crate::retrieval::Retrieval;
 use crate::terminal::exit::Exit;
-use crate::terminal::{AnswerText, Step, Terminal, one_line, shown_name, time};
+use crate::terminal::{AnswerText, Named, Step, Terminal, one_line, print_named, shown_name, time};
 use crate::text::question;
 
 /// Most characters shown of an unsupported sentence.
@@ -138,13 +138,23 @@ impl<'a> Session<'a> {
 
     /// A source as people read it: number, document, heading and place.
     pub fn source(&self, citation: &Citation) -> String {
+        let Named { name, after, .. } = self.named(citation);
+        name + &after
+    }
+
+    fn named(&self, citation: &Citation) -> Named {
         let lang = self.terminal.lang;
         let place = lang.place(citation.place) + lang.recognized(citation.recognized);
         let heading = match citation.heading.as_str() {
             "" => String::new(),
             heading => format!(" — {heading}"),
         };
-        format!("[{}] {}{heading}{place}", citation.n, one_line(&citation.document))
+        Named {
+            before: "  ".to_owned(),
+            name: format!("[{}] {}", citation.n, one_line(&citation.document)),
+            after: format!("{heading}{place}"),
+            file: file_of(&citation.document_id).to_owned(),
+        }
     }
 
     /// Finds passages without answering.
@@ -154,18 +164,12 @@ impl<'a> Session<'a> {
 
     /// Prints the sources of an answer: those that it cites, or else all that it was written from.
     pub fn print_sources(&self, answer: &Answer) -> Result<()> {
-        let lang = self.terminal.lang;
-        let mut list = lang.sources().to_owned();
-        let cited: Vec<&Citation> = match answer.citations.as_slice() {
-            [] => answer.passages.iter().map(|passage| &passage.source).collect(),
-            citations => citations.iter().collect(),
+        let cited: Vec<Named> = match answer.citations.as_slice() {
+            [] => answer.passages.iter().map(|passage| self.named(&passage.source)).collect(),
+            citations => citations.iter().map(|citation| self.named(citation)).collect(),
         };
-        for citation in cited {
-            let _ = write!(list, "\n  {}", self.source(citation));
-        }
-        let mut shown = AnswerText::verbatim();
-        shown.push(&list)?;
-        Ok(shown.end()?)
+        self.terminal.print(&format!("{}\n", self.terminal.lang.sources()))?;
+        Ok(print_named(&cited)?)
     }
 }
 

@@ -47,6 +47,8 @@ mod server;
 #[cfg(unix)]
 mod serving;
 mod streams;
+#[cfg(unix)]
+mod terminals;
 mod tls;
 mod tools;
 #[cfg(target_os = "linux")]

@@ -127,3 +127,18 @@ impl Pty {
         panic!("{why}: {}", String::from_utf8_lossy(&self.bytes));
     }
 }
+
+/// What a person sees: without the commands to the terminal.
+pub fn visible(screen: &str) -> String {
+    let mut parts = screen.split('\u{1b}');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        let end = match part.chars().next() {
+            // Up to BEL, or to the backslash of the next part.
+            Some(']') => part.find('\u{7}').map_or(part.len(), |at| at + 1),
+            Some('\\') => 1,
+            _ => part.find(|c: char| c.is_ascii_alphabetic()).map_or(part.len(), |at| at + 1),
+        };
+        text + &part[end..]
+    })
+}

@@ -5,6 +5,7 @@ mod completion;
 mod saved;
 mod sources;
 mod state;
+mod status;
 
 use anyhow::{Context, Result};
 use rustyline::Editor;

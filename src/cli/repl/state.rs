@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use super::status;
 use crate::answer::Answer;
 use crate::answer::conversation::Dialogue;
 use crate::cli::lines::Input;
@@ -68,6 +69,9 @@ pub fn ask(session: &Session, state: &mut State, question: &str) -> Result<Next>
     let before = state.dialogue.clone();
     state.asked = Some(Asked { question: question.to_owned(), before, turns: state.turns.len() });
     let answer = session.answer(&Input::of(question), &mut state.dialogue)?;
+    if let Some(line) = status::line(&answer) {
+        session.terminal.say(&line);
+    }
     state.turns.push(Turn {
         question: question.to_owned(),
         answer: answer.answer.clone(),
