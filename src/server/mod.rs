@@ -9,7 +9,7 @@ mod keep_alive;
 pub mod local;
 pub mod mcp;
 mod metrics;
-pub mod page;
+mod page;
 mod running;
 mod service;
 mod warm_index;

@@ -31,7 +31,7 @@ use tokio::sync::Semaphore;
 pub use connections::Limits;
 pub use guard::Guard;
 
-use super::{Service, mcp};
+use super::{Service, mcp, page};
 use failed::Failed;
 
 /// Size limit of a request's body in bytes: far more than the longest question, enough for a batch of
@@ -107,6 +107,9 @@ fn router(service: Arc<Service>, guard: Guard) -> Router {
     let cores = thread::available_parallelism().map_or(2, usize::from);
     let shared = Shared { service, searches: Arc::new(Semaphore::new(cores)) };
     Router::new()
+        .route("/", get(|| async { file("text/html; charset=utf-8", page::HTML) }))
+        .route("/app.js", get(|| async { file("text/javascript; charset=utf-8", page::JS) }))
+        .route("/style.css", get(|| async { file("text/css; charset=utf-8", page::CSS) }))
         .route("/health", get(health))
         .route("/metrics", get(metrics))
         .route("/v1/models", get(models))
@@ -136,6 +139,20 @@ async fn count(
     let response = next.run(request).await;
     shared.service.metrics.responded(&endpoint, response.status().as_u16());
     response
+}
+
+/// A file of the page, which may load nothing but the others, and be in no other site's frame.
+fn file(kind: &'static str, content: &'static str) -> Response {
+    let policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+                  img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    let headers = [
+        ("content-type", kind),
+        ("content-security-policy", policy),
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "no-referrer"),
+        ("cache-control", "no-cache"),
+    ];
+    (headers, content).into_response()
 }
 
 async fn health(State(shared): State<Shared>) -> Result<Response, Failed> {
