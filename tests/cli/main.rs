@@ -29,6 +29,8 @@ mod json;
 #[cfg(target_os = "linux")]
 mod judging;
 mod laziness;
+#[cfg(unix)]
+mod mcp;
 #[cfg(all(feature = "milvus", unix))]
 mod milvus;
 #[path = "../fixtures/pdf_file.rs"]

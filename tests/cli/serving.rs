@@ -63,7 +63,7 @@ impl Server {
 
     /// A request, and the status and body of its response.
     #[track_caller]
-    fn request(&self, path: &str, body: Option<&Value>, headers: &[&str]) -> (u16, String) {
+    pub fn request(&self, path: &str, body: Option<&Value>, headers: &[&str]) -> (u16, String) {
         let mut stream = self.send(path, body, headers);
         let mut response = Vec::new();
         stream.read_to_end(&mut response).unwrap();
