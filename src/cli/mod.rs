@@ -1,5 +1,6 @@
 //! The commands. Only this module knows every stage.
 
+mod announce;
 mod args;
 mod ask;
 mod bench;

@@ -2,30 +2,76 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, absolute};
+use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::setup::Setup;
 use crate::answer::conversation::Dialogue;
 use crate::answer::{Answer, AnswerOptions, Answerer, Conversation, Event};
 use crate::generation::remote::Key;
-use crate::index::{Location, Selection};
+use crate::index::{Index, Location, Selection};
+use crate::profile::Models;
+use crate::prompt::Messages;
 use crate::retrieval::Retrieval;
 use crate::server::Asked;
 use crate::server::local::{self, Client};
 
+/// Where answers come from: this process, with the index opened, or a server.
+#[derive(Clone)]
+pub enum Backend {
+    Here { index: Rc<dyn Index>, load_index: Duration },
+    Server(Rc<Client>),
+}
+
+impl Backend {
+    /// A server that runs with the same index and configuration, or else this process.
+    pub fn find(setup: &Setup, models: &Models, options: &AnswerOptions) -> Result<Self> {
+        match running_server(setup, options) {
+            Some(client) => Ok(Self::Server(Rc::new(client))),
+            None => Self::here(setup, models),
+        }
+    }
+
+    /// This process: opens the index, and loads what every question needs.
+    pub fn here(setup: &Setup, models: &Models) -> Result<Self> {
+        let (index, load_index) = setup.open_index(models)?;
+        Ok(Self::Here { index: Rc::from(index), load_index })
+    }
+
+    /// Who answers there, with these models and options.
+    pub fn respondent<'a>(
+        &'a self,
+        setup: &Setup,
+        models: &'a Models,
+        options: AnswerOptions,
+    ) -> Result<Respondent<'a>> {
+        Ok(match self {
+            Self::Here { index, load_index } => {
+                let answerer = models.answerer(index.as_ref(), options, *load_index)?;
+                Respondent::Here(Box::new(answerer))
+            }
+            Self::Server(client) => {
+                let selection = setup.global.selection.selection();
+                Respondent::Server(Box::new(Server { client, options, selection }))
+            }
+        })
+    }
+}
+
 /// Who answers.
 pub enum Respondent<'a> {
-    Here(&'a Answerer<'a>),
-    Server(Server<'a>),
+    Here(Box<Answerer<'a>>),
+    Server(Box<Server<'a>>),
 }
 
 /// A server, and what it is told with every question.
 pub struct Server<'a> {
-    pub client: &'a Client,
-    pub options: AnswerOptions,
-    pub selection: Selection,
+    client: &'a Client,
+    options: AnswerOptions,
+    selection: Selection,
 }
 
 impl Respondent<'_> {
@@ -63,16 +109,31 @@ impl Respondent<'_> {
     pub fn search(&self, question: &str) -> Result<Retrieval> {
         match self {
             Self::Here(answerer) => answerer.search_texts(question),
-            Self::Server(Server { client, options, selection }) => {
-                client.search(question, options.top_k, selection)
+            Self::Server(server) => {
+                server.client.search(question, server.options.top_k, &server.selection)
             }
+        }
+    }
+
+    /// The prompt for a question; `None` if the LLM would not be asked.
+    ///
+    /// # Errors
+    /// Among others, the server that answers keeps its prompts to itself.
+    pub fn messages(
+        &self,
+        question: &str,
+        watch: &mut dyn FnMut(Event),
+    ) -> Result<Option<Messages>> {
+        match self {
+            Self::Here(answerer) => answerer.messages(question, watch),
+            Self::Server(_) => bail!("a server does not show its prompts; ask with `--no-server`"),
         }
     }
 }
 
 /// The server of this user that runs with the same index and configuration, if there is one and it may
 /// be used; says so.
-pub fn running_server(setup: &Setup, options: &AnswerOptions) -> Option<Client> {
+fn running_server(setup: &Setup, options: &AnswerOptions) -> Option<Client> {
     if setup.global.no_server {
         return None;
     }

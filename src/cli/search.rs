@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::args::SamplingArgs;
 use super::lines::{self, Input};
 use super::refresh;
-use super::respondent::running_server;
+use super::respondent::Backend;
 use super::setup::Setup;
 use crate::documents::Place;
 use crate::index::{Passage, file_of};
@@ -57,19 +57,13 @@ pub fn run(setup: &Setup, sampling: &SamplingArgs, query: Option<&str>) -> Resul
     if let Some(exit) = refresh::run(setup, &models) {
         return Ok(exit);
     }
-    let server = running_server(setup, &setup.answer_options(sampling)?);
-    let here = server.is_none().then(|| setup.open_index(&models)).transpose()?;
-    let retriever = here.as_ref().map(|(index, _)| models.retriever(index.as_ref())).transpose()?;
-    let (selection, top_k) = (setup.global.selection.selection(), setup.global.top_k);
-    let find = |question: &str| match (&server, &retriever) {
-        (Some(client), _) => client.search(question, top_k, &selection),
-        (None, Some(retriever)) => retriever.retrieve_texts(question, top_k),
-        (None, None) => unreachable!("without a server, the index is opened here"),
-    };
+    let options = setup.answer_options(sampling)?;
+    let backend = Backend::find(setup, &models, &options)?;
+    let who = backend.respondent(setup, &models, options)?;
     let search = |input: &Input| -> Result<Exit> {
         let question = input.question.as_str();
         let searched = question::normalize(question)?;
-        let retrieval = find(&searched)?;
+        let retrieval = who.search(&searched)?;
         let lang = setup.terminal.lang;
         let relevance = retrieval.relevance.probability;
         setup.terminal.say(&lang.searched(retrieval.embed + retrieval.search));

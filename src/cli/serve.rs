@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use super::announce::announce;
 use super::args::{Cli, ServeArgs, ServiceArgs};
-use super::ask::announce;
 use super::interrupt::{self, Interruptible};
 use super::refresh;
 use super::respondent::key;
@@ -37,7 +37,7 @@ pub fn run(setup: &Setup, cli: &Cli, args: &ServeArgs) -> Result<Exit> {
     let key = key(setup, &answers).context(no_index)?;
     interrupt::install();
     let models = setup.models()?;
-    announce(setup, cli, &models);
+    announce(setup, &models, true);
     if let Some(exit) = refresh::run(setup, &models) {
         return Ok(exit);
     }
@@ -77,7 +77,7 @@ pub fn run(setup: &Setup, cli: &Cli, args: &ServeArgs) -> Result<Exit> {
 pub fn run_mcp(setup: &Setup, cli: &Cli, args: &ServiceArgs) -> Result<Exit> {
     let answers = setup.answer_options(&cli.sampling)?;
     let models = setup.models()?;
-    announce(setup, cli, &models);
+    announce(setup, &models, true);
     let service = service(setup, models, answers, args);
     let runtime = http::runtime(args.queue.into())?;
     runtime.block_on(mcp::serve_stdio(Arc::clone(&service)))?;

@@ -11,9 +11,7 @@ use super::output::OutputTemplate;
 use super::respondent::Respondent;
 use super::setup::Setup;
 use crate::answer::conversation::Dialogue;
-use crate::answer::{
-    Answer, Answerer, Citation, Event, Judgement, LlmJudgement, Mode, Reason, Unsupported,
-};
+use crate::answer::{Answer, Citation, Event, Judgement, LlmJudgement, Mode, Reason, Unsupported};
 use crate::generation::local::placement::{self, DeviceChoice, gpu};
 use crate::index::file_of;
 use crate::profile::Models;
@@ -33,9 +31,9 @@ pub struct Session<'a> {
     llm_name: &'a str,
     llm_device: DeviceChoice,
     json: bool,
-    template: Option<OutputTemplate>,
-    explain: bool,
-    show_thinking: bool,
+    template: Option<&'a OutputTemplate>,
+    pub explain: bool,
+    pub show_thinking: bool,
 }
 
 impl<'a> Session<'a> {
@@ -43,12 +41,8 @@ impl<'a> Session<'a> {
         setup: &Setup,
         who: Respondent<'a>,
         models: &'a Models,
-        template: Option<OutputTemplate>,
+        template: Option<&'a OutputTemplate>,
     ) -> Self {
-        if models.relevance.is_none() {
-            let lang = setup.terminal.lang;
-            setup.terminal.say(&lang.relevance_not_calibrated(&setup.profile.embedder.name));
-        }
         Self {
             terminal: setup.terminal,
             who,
@@ -93,11 +87,11 @@ impl<'a> Session<'a> {
     }
 
     /// Prints the prompt for a question without loading the LLM.
-    pub fn show_prompt(&self, input: &Input, answerer: &Answerer) -> Result<Exit> {
+    pub fn show_prompt(&self, input: &Input) -> Result<Exit> {
         let question = &question::normalize(&input.question)?;
         let mut refused = false;
         let mut narrator = Narrator::new(self);
-        let messages = answerer.messages(question, &mut |event| {
+        let messages = self.who.messages(question, &mut |event| {
             refused |= matches!(event, Event::Refused { .. });
             narrator.tell(&event);
         })?;
@@ -126,7 +120,7 @@ impl<'a> Session<'a> {
         if self.json {
             return Ok(terminal.print_json(&input.with_id(answer))?);
         }
-        if let Some(template) = &self.template {
+        if let Some(template) = self.template {
             return Ok(terminal.print(&template.render(&input.with_id(answer))?)?);
         }
         if answer.passages.is_empty() {

@@ -23,6 +23,7 @@ use crate::support::tls;
 use crate::terminal::{DownloadBars, Lang, Terminal, working_folder};
 
 /// What every command needs.
+#[derive(Clone)]
 pub struct Setup<'a> {
     pub global: &'a Global,
     pub config: &'a Config,
@@ -42,17 +43,10 @@ impl<'a> Setup<'a> {
     /// Reads the catalogue and resolves the locations of models and index.
     pub fn new(global: &'a Global, config: &'a Config, terminal: Terminal) -> Result<Self> {
         let catalogue = Catalogue::load(global.catalogue.as_deref())?;
-        let mut profile = catalogue.profile(&global.profile)?;
         let mut store = ModelStore::of_user()?;
         store.hub.offline |= global.offline;
         store.progress = Arc::new(DownloadBars::new(terminal));
-        if let Some(llm) = global.llm.as_deref() {
-            if is_on_hub(llm) {
-                profile.llm = llm_on_hub(&llm.to_string_lossy(), &store)?;
-            } else if let Some(entry) = in_catalogue(llm, &catalogue) {
-                profile.llm = entry.clone();
-            }
-        }
+        let profile = profile(&global.profile, global, &catalogue, &store)?;
         let index = match &global.index {
             Some(index) => location(index, config, &store.state_dir, terminal)?,
             None => Location::Directory(default_index(&store.state_dir)),
@@ -65,6 +59,18 @@ impl<'a> Setup<'a> {
     pub fn definition(&self) -> Option<&'a NamedIndex> {
         let name = self.global.index.as_deref()?.to_str()?.strip_prefix('@')?;
         self.config.index(name)
+    }
+
+    /// The same with another index, named as for `--index`.
+    pub fn with_index(&self, index: &Path) -> Result<Self> {
+        let index = location(index, self.config, &self.store.state_dir, self.terminal)?;
+        Ok(Self { index, ..self.clone() })
+    }
+
+    /// The same with another profile.
+    pub fn with_profile(&self, name: &str) -> Result<Self> {
+        let profile = profile(name, self.global, &self.catalogue, &self.store)?;
+        Ok(Self { profile, ..self.clone() })
     }
 
     /// Turns to another index.
@@ -207,6 +213,24 @@ impl<'a> Setup<'a> {
             Ok((index, took))
         })
     }
+}
+
+/// A profile, with the LLM of `--llm` if the catalogue or the hub has it.
+fn profile(
+    name: &str,
+    global: &Global,
+    catalogue: &Catalogue,
+    store: &ModelStore,
+) -> Result<Profile> {
+    let mut profile = catalogue.profile(name)?;
+    if let Some(llm) = global.llm.as_deref() {
+        if is_on_hub(llm) {
+            profile.llm = llm_on_hub(&llm.to_string_lossy(), store)?;
+        } else if let Some(entry) = in_catalogue(llm, catalogue) {
+            profile.llm = entry.clone();
+        }
+    }
+    Ok(profile)
 }
 
 /// The catalogue's entry for `--llm hf:…`. Asks the hub only to say which files there are.

@@ -62,9 +62,16 @@ impl Lang {
         }
     }
 
+    pub(crate) fn is_set(self, name: &str, value: &str) -> String {
+        match self {
+            Self::Vi => format!("✅ {name} = {value}, từ câu hỏi tới"),
+            Self::En => format!("✅ {name} = {value}, from the next question on"),
+        }
+    }
+
     pub(crate) fn keys(self) -> &'static str {
         self.pick(
-            "Phím: Tab hoàn tất lệnh; ↑ và Ctrl-R tìm trong lịch sử; Ctrl-C dừng câu trả lời; Ctrl-D thoát. \
+            "Phím: Tab hoàn tất lệnh và tên; ↑ và Ctrl-R tìm trong lịch sử; Ctrl-C dừng câu trả lời; Ctrl-D thoát. \
              Văn bản dán nhiều dòng là một câu hỏi.",
             "Keys: Tab completes; ↑ and Ctrl-R search the history; Ctrl-C stops an answer; Ctrl-D quits. \
              What is pasted in several lines is one question.",

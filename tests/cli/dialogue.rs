@@ -191,3 +191,102 @@ fn a_saved_dialogue_goes_on_where_it_ended() {
     assert!(shown.contains(&format!("searching for: {VIETNAMESE} còn nhược điểm?")), "{shown}");
     leave(pty);
 }
+
+#[test]
+fn options_of_answers_change_for_the_rest_of_the_dialogue() {
+    let sandbox = Sandbox::indexed();
+    let mut pty = dialogue(&sandbox, &["--json"]);
+    let passages = |shown: &str| shown.matches("\"cited\":").count();
+    say(&mut pty, "/set extractive true");
+    let before = passages(&say(&mut pty, VIETNAMESE));
+    assert!(before > 1);
+    let shown = say(&mut pty, "/set top_k 1");
+    assert!(shown.contains("top-k = 1, from the next question on"), "{shown}");
+    // The conversation goes on.
+    let shown = say(&mut pty, "còn nhược điểm?");
+    assert!(shown.contains("searching for: NLP là gì? còn nhược điểm?"), "{shown}");
+    assert_eq!(passages(&shown), 1, "{shown}");
+    let shown = say(&mut pty, "/set");
+    for line in ["top-k = 1\r\n", "extractive = true\r\n", "top-p = -\r\n", "max-tokens = 512\r\n"]
+    {
+        assert!(shown.contains(line), "{shown}");
+    }
+    say(&mut pty, "/set top-k default");
+    assert!(say(&mut pty, "/set top-k").contains("top-k = 5\r\n"));
+    for (wrong, why) in [
+        ("temprature 1", "there is no setting `temprature`; did you mean `temperature`?"),
+        ("top-k 0", "invalid value '0' for '--top-k <N>': expected a number from 1 to 1000"),
+        ("force maybe", "`maybe` is no value for `force`: expected true or false"),
+        ("device cpu", "`device` is set when the program starts"),
+    ] {
+        let shown = say(&mut pty, &format!("/set {wrong}"));
+        assert!(shown.contains(&format!("error: {why}")), "{shown}");
+    }
+    leave(pty);
+    // What servers do not take is refused at once.
+    let mut pty = dialogue(&sandbox, &["--llm", "openai:http://127.0.0.1:9/v1#m"]);
+    assert!(say(&mut pty, "/set min-p 0.1").contains("error: "));
+    assert!(say(&mut pty, "/set min-p").contains("min-p = -"));
+    leave(pty);
+}
+
+#[test]
+fn a_dialogue_turns_to_another_index_and_to_another_profile() {
+    let sandbox = Sandbox::indexed();
+    sandbox.write("tea.md", "# Tea\n\nTea is served at nine in the tea room.\n");
+    sandbox.run(&["--index", "@tea", "index", "tea.md"]).exits(0);
+    let mut pty = dialogue(&sandbox, &["--max-tokens", "4"]);
+    assert!(say(&mut pty, "/index").contains("files      4"));
+    let shown = say(&mut pty, "What is tokenization?");
+    assert!(shown.contains("Loading Tiny LLM") && shown.contains("notes/"), "{shown}");
+
+    let shown = say(&mut pty, "/index @tea");
+    assert!(shown.contains("1 chunk") && shown.contains("Started a new conversation."), "{shown}");
+    let shown = say(&mut pty, "When is tea served?");
+    // The LLM stays.
+    assert!(shown.contains("[1] tea.md") && !shown.contains("Loading Tiny LLM"), "{shown}");
+
+    // What cannot be turned to changes nothing.
+    for (line, why) in [
+        ("/index @nowhere", "error: "),
+        ("/profile nobody", "error: "),
+        ("/profile tiny-other", "error: the index was built with"),
+    ] {
+        let shown = say(&mut pty, line);
+        assert!(shown.contains(why), "{shown}");
+        assert!(!shown.contains("Started a new"), "{shown}");
+    }
+    assert!(say(&mut pty, "/sources").contains("[1] tea.md"));
+    let shown = say(&mut pty, "/profile");
+    assert!(shown.contains("* tiny ") && shown.contains("  tiny-cross "), "{shown}");
+    let shown = say(&mut pty, "/profile tiny-cross");
+    assert!(shown.contains("LLM: Tiny LLM") && shown.contains("Started a new"), "{shown}");
+    let shown = say(&mut pty, "When is tea served?");
+    assert!(shown.contains("[1] tea.md") && shown.contains("Loading Tiny LLM"), "{shown}");
+    leave(pty);
+}
+
+#[test]
+fn tab_completes_what_a_command_takes() {
+    let sandbox = Sandbox::indexed();
+    let editor = program(&sandbox, "editor", "echo edits $*");
+    let mut command = sandbox.command(&["--extractive"]);
+    command.env("EDITOR", editor);
+    let mut pty = started(command);
+    let document = say(&mut pty, "/open notes/tok\t");
+    assert!(
+        document.contains("edits") && document.contains("/notes/tokenization.md"),
+        "{document}"
+    );
+    for (typed, expected) in [
+        ("/set top-k\t", "top-k = 5"),
+        ("/set max\t", "max-tokens = 512"),
+        ("/profile tiny-ju\t", "LLM: Tiny content LLM"),
+        ("/load notes/nl\t", "notes/nlp.md is no saved dialogue"),
+        ("/open notes/nothing", "error: the index has no document notes/nothing"),
+    ] {
+        let shown = say(&mut pty, typed);
+        assert!(shown.contains(expected), "{typed}: {shown}");
+    }
+    leave(pty);
+}

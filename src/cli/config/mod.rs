@@ -18,6 +18,7 @@ use clap::{ArgAction, Command};
 pub use error::ConfigError;
 pub use file::NamedIndex;
 use file::{ConfigFile, Standing};
+pub use options::suggestion_of;
 pub use show::show;
 use trust::Trusted;
 pub use trust::change_trust;

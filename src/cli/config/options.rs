@@ -65,8 +65,12 @@ pub fn id(command: &Command, name: &str) -> Option<clap::Id> {
 
 /// The known key that `key` is most like.
 pub fn suggestion(key: &str) -> Option<String> {
+    suggestion_of(key, OPTIONS.iter().map(|(name, ..)| *name).chain([INDEXES]))
+}
+
+/// The one of these names that `key` is most like.
+pub fn suggestion_of<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
     const LIKE: f64 = 0.75;
-    let known = OPTIONS.iter().map(|(name, ..)| *name).chain([INDEXES]);
     let like = |name: &str| strsim::jaro(&key.replace('_', "-"), name);
     known
         .map(|name| (like(name), name))

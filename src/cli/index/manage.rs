@@ -137,7 +137,7 @@ pub fn names(setup: &Setup) -> Result<Exit> {
 
 /// All names, each with its folder: those that the files of settings define, built or not, and those in
 /// the data folder.
-fn known_names(setup: &Setup) -> Result<BTreeMap<String, PathBuf>> {
+pub fn known_names(setup: &Setup) -> Result<BTreeMap<String, PathBuf>> {
     let data = models::data_dir()?;
     let mut names = BTreeMap::new();
     for name in setup.config.index_names() {

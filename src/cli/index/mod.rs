@@ -7,6 +7,8 @@ mod manage;
 mod preview;
 mod watch;
 
+pub use manage::{info, known_names};
+
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;

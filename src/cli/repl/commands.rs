@@ -5,10 +5,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use super::state::{Asked, Next, State, ask};
-use super::{saved, sources};
+use super::state::{Asked, Here, Next, State, ask};
+use super::{saved, settings, sources, turning};
 use crate::cli::search;
-use crate::cli::session::Session;
 use crate::support::bounded;
 use crate::terminal::{self, Lang, bytes};
 use crate::text::question;
@@ -23,7 +22,21 @@ pub struct Command {
     argument: &'static str,
     vi: &'static str,
     en: &'static str,
-    pub run: fn(&Session, &mut State, &str) -> Result<Next>,
+    pub takes: Takes,
+    pub run: for<'a> fn(Here<'_, 'a>, &mut State, &str) -> Result<Next<'a>>,
+}
+
+/// What a command takes, to complete it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    Nothing,
+    Text,
+    File,
+    Source,
+    SourceOrDocument,
+    Setting,
+    Index,
+    Profile,
 }
 
 pub const COMMANDS: &[Command] = &[
@@ -32,6 +45,7 @@ pub const COMMANDS: &[Command] = &[
         argument: "",
         vi: "liệt kê các lệnh",
         en: "list the commands",
+        takes: Takes::Nothing,
         run: help,
     },
     Command {
@@ -39,13 +53,15 @@ pub const COMMANDS: &[Command] = &[
         argument: "[N]",
         vi: "hiện các nguồn của câu trả lời vừa rồi, hoặc toàn văn nguồn thứ N ($PAGER)",
         en: "show the sources of the last answer, or the text of source N ($PAGER)",
+        takes: Takes::Source,
         run: sources::list,
     },
     Command {
         name: "/open",
-        argument: "N",
-        vi: "mở nguồn thứ N bằng trình soạn thảo của bạn ($VISUAL hoặc $EDITOR), đúng dòng",
-        en: "open source N in your editor ($VISUAL or $EDITOR), at its line",
+        argument: "N|DOCUMENT",
+        vi: "mở nguồn thứ N, đúng dòng, hoặc một tài liệu trong trình soạn thảo ($VISUAL hoặc $EDITOR)",
+        en: "open source N, at its line, or a document in your editor ($VISUAL or $EDITOR)",
+        takes: Takes::SourceOrDocument,
         run: sources::open,
     },
     Command {
@@ -53,6 +69,7 @@ pub const COMMANDS: &[Command] = &[
         argument: "TEXT",
         vi: "liệt kê các đoạn tìm thấy, không trả lời",
         en: "list what is found, without an answer",
+        takes: Takes::Text,
         run: search,
     },
     Command {
@@ -60,6 +77,7 @@ pub const COMMANDS: &[Command] = &[
         argument: "",
         vi: "hỏi lại câu hỏi vừa rồi",
         en: "ask the last question again",
+        takes: Takes::Nothing,
         run: retry,
     },
     Command {
@@ -67,6 +85,7 @@ pub const COMMANDS: &[Command] = &[
         argument: "",
         vi: "chép câu trả lời vừa rồi vào clipboard của terminal",
         en: "copy the last answer to the terminal's clipboard",
+        takes: Takes::Nothing,
         run: copy,
     },
     Command {
@@ -74,6 +93,7 @@ pub const COMMANDS: &[Command] = &[
         argument: "FILE",
         vi: "lưu cuộc trò chuyện thành một tệp Markdown mới",
         en: "save the conversation as a new Markdown file",
+        takes: Takes::File,
         run: save,
     },
     Command {
@@ -81,13 +101,39 @@ pub const COMMANDS: &[Command] = &[
         argument: "FILE",
         vi: "nói tiếp một cuộc trò chuyện đã lưu bằng /save",
         en: "go on with a conversation that /save wrote",
+        takes: Takes::File,
         run: load,
+    },
+    Command {
+        name: "/set",
+        argument: "[NAME VALUE]",
+        vi: "xem các tùy chọn của câu trả lời, hoặc đổi một tùy chọn cho cuộc trò chuyện này",
+        en: "show the options of answers, or change one for this dialogue",
+        takes: Takes::Setting,
+        run: settings::set,
+    },
+    Command {
+        name: "/index",
+        argument: "[@NAME|DIR]",
+        vi: "xem chỉ mục đang dùng, hoặc chuyển sang chỉ mục khác và bắt đầu lại",
+        en: "show the index, or turn to another one and start a new conversation",
+        takes: Takes::Index,
+        run: turning::turn_to_index,
+    },
+    Command {
+        name: "/profile",
+        argument: "[NAME]",
+        vi: "xem các cấu hình, hoặc chuyển sang cấu hình khác và bắt đầu lại",
+        en: "show the profiles, or turn to another one and start a new conversation",
+        takes: Takes::Profile,
+        run: turning::turn_to_profile,
     },
     Command {
         name: "/new",
         argument: "",
         vi: "quên cuộc trò chuyện, bắt đầu lại",
         en: "start a new conversation",
+        takes: Takes::Nothing,
         run: forget,
     },
     Command {
@@ -95,31 +141,35 @@ pub const COMMANDS: &[Command] = &[
         argument: "",
         vi: "thoát",
         en: "quit",
+        takes: Takes::Nothing,
         run: |_, _, _| Ok(Next::Leave),
     },
 ];
 
-fn help(session: &Session, _: &mut State, _: &str) -> Result<Next> {
+fn help<'a>(here: Here<'_, 'a>, _: &mut State, _: &str) -> Result<Next<'a>> {
+    let session = here.session;
     let lang = session.terminal.lang;
     for Command { name, argument, vi, en, .. } in COMMANDS {
         let about = match lang {
             Lang::Vi => vi,
             Lang::En => en,
         };
-        session.terminal.print(&format!("{:14} {about}\n", format!("{name} {argument}")))?;
+        session.terminal.print(&format!("{:20} {about}\n", format!("{name} {argument}")))?;
     }
     session.terminal.print(&format!("\n{}\n", lang.keys()))?;
     Ok(Next::Ask)
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "commands have one signature")]
-fn forget(session: &Session, state: &mut State, _: &str) -> Result<Next> {
+fn forget<'a>(here: Here<'_, 'a>, state: &mut State, _: &str) -> Result<Next<'a>> {
+    let session = here.session;
     *state = State::default();
     session.terminal.say(session.terminal.lang.forgotten());
     Ok(Next::Ask)
 }
 
-fn search(session: &Session, _: &mut State, text: &str) -> Result<Next> {
+fn search<'a>(here: Here<'_, 'a>, _: &mut State, text: &str) -> Result<Next<'a>> {
+    let session = here.session;
     let question = question::normalize(text)?;
     let retrieval = session.search(&question)?;
     for (i, hit) in retrieval.hits.iter().enumerate() {
@@ -129,7 +179,8 @@ fn search(session: &Session, _: &mut State, text: &str) -> Result<Next> {
 }
 
 /// As if the last question had not been asked yet: what it goes on from is what was said before it.
-fn retry(session: &Session, state: &mut State, _: &str) -> Result<Next> {
+fn retry<'a>(here: Here<'_, 'a>, state: &mut State, _: &str) -> Result<Next<'a>> {
+    let session = here.session;
     let Some(Asked { question, before, turns }) = state.asked.take() else {
         session.terminal.say(session.terminal.lang.no_answer_yet());
         return Ok(Next::Ask);
@@ -137,10 +188,11 @@ fn retry(session: &Session, state: &mut State, _: &str) -> Result<Next> {
     state.dialogue = before;
     state.turns.truncate(turns);
     session.terminal.say(&session.terminal.lang.question(&question));
-    ask(session, state, &question)
+    ask(here, state, &question)
 }
 
-fn copy(session: &Session, state: &mut State, _: &str) -> Result<Next> {
+fn copy<'a>(here: Here<'_, 'a>, state: &mut State, _: &str) -> Result<Next<'a>> {
+    let session = here.session;
     let lang = session.terminal.lang;
     match state.turns.last().filter(|turn| !turn.answer.is_empty()) {
         None => session.terminal.say(lang.no_answer_yet()),
@@ -152,7 +204,8 @@ fn copy(session: &Session, state: &mut State, _: &str) -> Result<Next> {
     Ok(Next::Ask)
 }
 
-fn save(session: &Session, state: &mut State, file: &str) -> Result<Next> {
+fn save<'a>(here: Here<'_, 'a>, state: &mut State, file: &str) -> Result<Next<'a>> {
+    let session = here.session;
     if state.turns.is_empty() {
         session.terminal.say(session.terminal.lang.no_answer_yet());
         return Ok(Next::Ask);
@@ -167,7 +220,8 @@ fn save(session: &Session, state: &mut State, file: &str) -> Result<Next> {
     Ok(Next::Ask)
 }
 
-fn load(session: &Session, state: &mut State, file: &str) -> Result<Next> {
+fn load<'a>(here: Here<'_, 'a>, state: &mut State, file: &str) -> Result<Next<'a>> {
+    let session = here.session;
     ensure!(!file.is_empty(), "name the file: /load FILE.md");
     let text = bounded::read_text(Path::new(file), MAX_SAVED_BYTES);
     let text = text.with_context(|| format!("cannot read {file}"))?;

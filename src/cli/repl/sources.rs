@@ -6,16 +6,17 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::state::{Next, State, Turn};
+use super::state::{Here, Next, State, Turn};
 use crate::answer::{Answer, ReadPassage};
 use crate::cli::interrupt::Interruptible;
 use crate::cli::session::Session;
 use crate::documents::Place;
 use crate::index::file_of;
-use crate::terminal::{Marks, page};
+use crate::terminal::{Marks, page, shown_name};
 
 /// The sources of the last answer, or one of them in the pager.
-pub fn list(session: &Session, state: &mut State, number: &str) -> Result<Next> {
+pub fn list<'a>(here: Here<'_, 'a>, state: &mut State, number: &str) -> Result<Next<'a>> {
+    let session = here.session;
     let Some(turn) = told(session, state) else { return Ok(Next::Ask) };
     let Some(answer) = &turn.full else {
         session.terminal.print(&format!("{}\n", turn.sources.join("\n")))?;
@@ -36,14 +37,33 @@ pub fn list(session: &Session, state: &mut State, number: &str) -> Result<Next> 
     Ok(Next::Ask)
 }
 
-/// Opens a source in the user's editor, at its line.
-pub fn open(session: &Session, state: &mut State, number: &str) -> Result<Next> {
+/// Opens a source, at its line, or a document of the index in the user's editor.
+pub fn open<'a>(here: Here<'_, 'a>, state: &mut State, what: &str) -> Result<Next<'a>> {
+    let session = here.session;
+    if !what.is_empty() && what.parse::<usize>().is_err() {
+        edit(&document(here, what)?, None)?;
+        return Ok(Next::Ask);
+    }
     let Some(turn) = told(session, state) else { return Ok(Next::Ask) };
     let Some(Answer { passages, .. }) = &turn.full else {
         session.terminal.say(session.terminal.lang.only_names_of_sources());
         return Ok(Next::Ask);
     };
-    let source = &numbered(passages, number)?.source;
+    let source = &numbered(passages, what)?.source;
+    edit(&source.document_id, source.place)?;
+    Ok(Next::Ask)
+}
+
+/// The document that people know by this name.
+fn document(here: Here, name: &str) -> Result<String> {
+    let ledger = here.ground.setup.index.open()?.ledger()?;
+    let mut documents = ledger.documents().keys();
+    let found = documents.find(|document| name == *document || name == shown_name(document));
+    found.cloned().with_context(|| format!("the index has no document {name}"))
+}
+
+/// Waits for the user's editor.
+fn edit(document: &str, place: Option<Place>) -> Result<()> {
     let editor = ["VISUAL", "EDITOR"]
         .into_iter()
         .find_map(|name| env::var(name).ok().filter(|editor| !editor.trim().is_empty()))
@@ -51,13 +71,11 @@ pub fn open(session: &Session, state: &mut State, number: &str) -> Result<Next> 
     // As git takes it: a program with its options.
     let mut words = editor.split_whitespace();
     let program = words.next().unwrap_or_default();
-    let file = Path::new(file_of(&source.document_id));
+    let file = Path::new(file_of(document));
     let mut command = Command::new(program);
     command.args(words);
     // The lines of a record are not those of its file.
-    if let (Some(Place::Lines(line, _)), true) =
-        (source.place, file == Path::new(&source.document_id))
-    {
+    if let (Some(Place::Lines(line, _)), true) = (place, file == Path::new(document)) {
         command.arg(format!("+{line}"));
     }
     // Ctrl-C is for the editor.
@@ -65,7 +83,7 @@ pub fn open(session: &Session, state: &mut State, number: &str) -> Result<Next> 
     let status = command.arg(file).status();
     let status = status.with_context(|| format!("cannot start the editor `{editor}`"))?;
     ensure!(status.success(), "the editor `{editor}` ended with {status}");
-    Ok(Next::Ask)
+    Ok(())
 }
 
 /// The last turn, if it has sources; says so if not.

@@ -2,16 +2,25 @@
 
 use anyhow::Result;
 
+use super::ground::Ground;
 use super::status;
 use crate::answer::Answer;
 use crate::answer::conversation::Dialogue;
 use crate::cli::lines::Input;
 use crate::cli::session::Session;
 
+/// Where a dialogue is.
+#[derive(Clone, Copy)]
+pub struct Here<'h, 'a> {
+    pub ground: &'h Ground<'a>,
+    pub session: &'h Session<'h>,
+}
+
 /// What follows a line.
-#[derive(PartialEq, Eq)]
-pub enum Next {
+pub enum Next<'a> {
     Ask,
+    /// Goes on, on another ground.
+    On(Box<Ground<'a>>),
     Leave,
 }
 
@@ -47,6 +56,12 @@ pub struct Asked {
 }
 
 impl State {
+    /// How many sources the last answer has.
+    pub fn sources(&self) -> usize {
+        let answer = self.turns.last().and_then(|turn| turn.full.as_ref());
+        answer.map_or(0, |answer| answer.passages.len())
+    }
+
     /// After turns that were had before.
     pub fn resumed(turns: Vec<Turn>) -> Self {
         let said = |turns: &[Turn]| {
@@ -65,7 +80,8 @@ impl State {
     }
 }
 
-pub fn ask(session: &Session, state: &mut State, question: &str) -> Result<Next> {
+pub fn ask<'a>(here: Here<'_, 'a>, state: &mut State, question: &str) -> Result<Next<'a>> {
+    let session = here.session;
     let before = state.dialogue.clone();
     state.asked = Some(Asked { question: question.to_owned(), before, turns: state.turns.len() });
     let answer = session.answer(&Input::of(question), &mut state.dialogue)?;
