@@ -316,6 +316,7 @@ impl<'a> Answerer<'a> {
                 n,
                 document_id: passage.document.clone(),
                 document: document_name(&passage.document, self.options.names_below.as_deref()),
+                index: passage.index.clone(),
                 heading: passage.heading(),
                 place: passage.place,
                 recognized: passage.recognized,

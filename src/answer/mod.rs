@@ -147,6 +147,9 @@ pub struct Citation {
     pub document_id: String,
     /// Display name: see [`AnswerOptions::names_below`].
     pub document: String,
+    /// The name of its index, where several are asked at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<String>,
     /// Headings above the passage, `A > B`.
     pub heading: String,
     /// First and last line, page, row, slide or second, if the file has them.

@@ -56,8 +56,8 @@ pub struct Cli {
 #[command(next_help_heading = "Global options")]
 pub struct Global {
     /// The index: a folder, `@NAME` for a named index in your data folder, or
-    /// `milvus://host:port/collection` for one on a server [default: `./index` if it is an index,
-    /// else the one in your data folder]
+    /// `milvus://host:port/collection` for one on a server; repeated, a question is asked of all of
+    /// them as if they were one [default: `./index` if it is an index, else the one in your data folder]
     #[arg(
         long,
         global = true,
@@ -65,7 +65,7 @@ pub struct Global {
         env = "RAG_QUERY_INDEX",
         hide_env_values = true
     )]
-    pub index: Option<PathBuf>,
+    pub index: Vec<PathBuf>,
 
     /// The set of models to use: `default`, `vi`, `quality`, `cpu`, `demo`, or one from `--catalogue`
     #[arg(

@@ -146,11 +146,7 @@ fn running_server(setup: &Setup, options: &AnswerOptions) -> Option<Client> {
 /// an answer and is not sent with a question. `None` if the index has no place that can be told.
 pub fn key(setup: &Setup, options: &AnswerOptions) -> Option<String> {
     let Setup { global, profile, store, index, .. } = setup;
-    let index = match index {
-        // An index that is yet to be made has no canonical path.
-        Location::Directory(dir) => dir.canonicalize().ok()?.display().to_string(),
-        server @ Location::Milvus(..) => server.to_string(),
-    };
+    let index = place(index)?;
     // A file is another file in another folder; an address or a name is the same everywhere.
     let llm = global.llm.as_deref().map(|llm| match llm.exists() {
         true => absolute(llm).unwrap_or_else(|_| llm.to_owned()),
@@ -176,6 +172,19 @@ pub fn key(setup: &Setup, options: &AnswerOptions) -> Option<String> {
     ]);
     let json = serde_json::to_string(&parts).ok()?;
     Some(blake3::hash(json.as_bytes()).to_hex()[..16].to_owned())
+}
+
+/// Where an index is, the same from every folder. One that is yet to be made has no such place.
+fn place(index: &Location) -> Option<String> {
+    match index {
+        Location::Directory(dir) => Some(dir.canonicalize().ok()?.display().to_string()),
+        Location::Milvus(..) => Some(index.to_string()),
+        // Their names are shown with what they have.
+        Location::Several(all) => {
+            let places = all.iter().map(|(name, one)| Some(format!("{name} {}", place(one)?)));
+            Some(places.collect::<Option<Vec<_>>>()?.join("\n"))
+        }
+    }
 }
 
 /// Tells builds of the same version apart: size and time of the program.

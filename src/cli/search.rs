@@ -14,7 +14,7 @@ use crate::documents::Place;
 use crate::index::{Passage, file_of};
 use crate::retrieval::{Hit, Scores};
 use crate::terminal::exit::Exit;
-use crate::terminal::{Named, Terminal, document_name, print_named, shown_name};
+use crate::terminal::{Named, Terminal, document_name, in_index, print_named, shown_name};
 use crate::text::question;
 
 /// Other places of a text that are shown to people; `--json` has them all.
@@ -29,6 +29,8 @@ struct JsonHit<'a> {
     searched: Option<&'a str>,
     rank: usize,
     document: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<&'a str>,
     heading: String,
     #[serde(flatten)]
     place: Option<Place>,
@@ -103,6 +105,7 @@ fn json_hit<'a>(
         searched: Some(searched).filter(|searched| *searched != question),
         rank,
         document: document_name(&hit.passage.document),
+        index: hit.passage.index.as_deref(),
         heading: hit.passage.heading(),
         place: hit.passage.place,
         recognized: hit.passage.recognized,
@@ -136,7 +139,7 @@ pub fn print(terminal: Terminal, rank: usize, hit: &Hit) -> io::Result<()> {
     let line = Named {
         before: String::new(),
         name: format!("{rank}. {document}"),
-        after: format!("{heading}{place} {:.4}", hit.score),
+        after: format!("{heading}{place}{} {:.4}", in_index(passage.index.as_deref()), hit.score),
         file: file_of(&passage.document).to_owned(),
     };
     print_named(&[line])?;

@@ -18,7 +18,9 @@ use crate::profile::Models;
 use crate::prompt::{Messages, line_of};
 use crate::retrieval::Retrieval;
 use crate::terminal::exit::Exit;
-use crate::terminal::{AnswerText, Named, Step, Terminal, one_line, print_named, shown_name, time};
+use crate::terminal::{
+    AnswerText, Named, Step, Terminal, in_index, one_line, print_named, shown_name, time,
+};
 use crate::text::question;
 
 /// Most characters shown of an unsupported sentence.
@@ -146,7 +148,7 @@ impl<'a> Session<'a> {
         Named {
             before: "  ".to_owned(),
             name: format!("[{}] {}", citation.n, one_line(&citation.document)),
-            after: format!("{heading}{place}"),
+            after: format!("{heading}{place}{}", in_index(citation.index.as_deref())),
             file: file_of(&citation.document_id).to_owned(),
         }
     }

@@ -47,18 +47,15 @@ impl<'a> Setup<'a> {
         store.hub.offline |= global.offline;
         store.progress = Arc::new(DownloadBars::new(terminal));
         let profile = profile(&global.profile, global, &catalogue, &store)?;
-        let index = match &global.index {
-            Some(index) => location(index, config, &store.state_dir, terminal)?,
-            None => Location::Directory(default_index(&store.state_dir)),
-        };
+        let index = locations(&global.index, config, &store.state_dir, terminal)?;
         Ok(Self { global, config, terminal, catalogue, profile, store, index })
     }
 
     /// What the files of settings say of the index in use; `None` if it has no name, or they do not
     /// know it.
     pub fn definition(&self) -> Option<&'a NamedIndex> {
-        let name = self.global.index.as_deref()?.to_str()?.strip_prefix('@')?;
-        self.config.index(name)
+        let [index] = self.global.index.as_slice() else { return None };
+        self.config.index(index.to_str()?.strip_prefix('@')?)
     }
 
     /// The same with another index, named as for `--index`.
@@ -260,6 +257,26 @@ pub fn named_indexes(data: &Path) -> PathBuf {
     data.join("indexes")
 }
 
+/// Where the indexes are that the options name, or else the default one.
+fn locations(
+    indexes: &[PathBuf],
+    config: &Config,
+    data: &Path,
+    terminal: Terminal,
+) -> Result<Location> {
+    match indexes {
+        [] => Ok(Location::Directory(default_index(data))),
+        [index] => location(index, config, data, terminal),
+        several => {
+            let named = several.iter().map(|index| {
+                let name = Arc::from(index.to_string_lossy());
+                Ok((name, location(index, config, data, terminal)?))
+            });
+            Ok(Location::Several(named.collect::<Result<_>>()?))
+        }
+    }
+}
+
 /// Parses an index location: a server, `@NAME`, or a folder.
 pub fn location(
     index: &Path,
@@ -270,7 +287,7 @@ pub fn location(
     let notify = Notify(Arc::new(move |notice| terminal.warn(&terminal.lang.notice(notice))));
     match Location::parse(index, notify)? {
         Location::Directory(dir) => Ok(Location::Directory(named_index(&dir, config, data)?)),
-        server @ Location::Milvus(..) => Ok(server),
+        other => Ok(other),
     }
 }
 

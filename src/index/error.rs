@@ -87,6 +87,12 @@ pub enum IndexError {
     /// Sharded writing was requested, but a directory index allows only one writer.
     #[error("{} is a directory, which one process writes at a time; --shard needs an index on Milvus", .0.display())]
     NotShared(PathBuf),
+    /// Several indexes were named where only one can be meant.
+    #[error("{0} are several indexes; only questions and searches may name more than one")]
+    NotOne(String),
+    /// More indexes than can be asked at once, or none.
+    #[error("a question can be asked of 1 to {0} indexes at once")]
+    TooMany(usize),
     /// An index on a server cannot be used.
     #[error(transparent)]
     Milvus(#[from] MilvusError),
@@ -129,6 +135,10 @@ impl IndexError {
             Self::NotShared(_) => {
                 "let all parts write to one `--index milvus://host:port/collection`, and take it from \
                  there with `rag-query index copy`; or leave --shard out"
+            }
+            Self::NotOne(_) => "name one with `--index`",
+            Self::TooMany(_) => {
+                "name fewer with `--index`, or bring them together with `rag-query index copy`"
             }
             Self::Milvus(error) => error.hint(),
         }

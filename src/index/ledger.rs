@@ -73,6 +73,13 @@ impl Ledger {
         &self.roots
     }
 
+    /// Adds what another index has.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.files.extend(other.files);
+        self.documents.extend(other.documents);
+        self.roots.extend(other.roots);
+    }
+
     /// The documents of the file at `path`: the file itself, or its `path#id` entries.
     pub fn documents_of<'a>(
         &'a self,

@@ -39,7 +39,7 @@ impl QuestionTerms {
                 QueryTerm { kind, text, doc_freq, idf }
             })
             .collect();
-        LexicalQuery { terms, words: self.words }
+        LexicalQuery { terms, words: self.words, chunks }
     }
 }
 
@@ -64,9 +64,28 @@ pub struct LexicalQuery {
     pub(crate) terms: Vec<QueryTerm>,
     /// Whether single words are matched with or without diacritics.
     pub(crate) words: TermKind,
+    /// Chunks that the document frequencies are of.
+    pub(crate) chunks: u64,
 }
 
 impl LexicalQuery {
+    /// The same question asked of several indexes as if they were one: their document frequencies and
+    /// sizes add up. `None` if there are none.
+    pub(crate) fn joined(queries: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let mut queries = queries.into_iter();
+        let mut joined = queries.next()?;
+        for other in queries {
+            joined.chunks += other.chunks;
+            for (term, other) in joined.terms.iter_mut().zip(other.terms) {
+                term.doc_freq += other.doc_freq;
+            }
+        }
+        for term in &mut joined.terms {
+            term.idf = idf(term.doc_freq.min(joined.chunks), joined.chunks);
+        }
+        Some(joined)
+    }
+
     /// An upper bound on the question's BM25 score for any text: Σ idf · (k1 + 1).
     ///
     /// The ratio of a score to this bound measures how much of the question's weight a text covers.
@@ -99,7 +118,8 @@ impl LexicalQuery {
             doc_freq: term.doc_freq,
             idf: weight(term),
         };
-        Self { terms: self.terms.iter().map(weighed).collect(), words: self.words }
+        let terms = self.terms.iter().map(weighed).collect();
+        Self { terms, words: self.words, chunks: self.chunks }
     }
 
     /// The idf of `word`'s first term; 0 if the question does not contain it.

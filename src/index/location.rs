@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::directory::{self, DirectoryIndex, DirectoryWriter, Manifest};
 use super::milvus::{self, Address, MilvusError};
+use super::several::Several;
 use super::{Index, IndexError, IndexWriter, Notify, Settings, Shard, Start};
 
 /// Where an index is stored.
@@ -15,15 +17,15 @@ pub enum Location {
     Directory(PathBuf),
     /// A collection on a Milvus server, and the callback for notices while waiting for it.
     Milvus(Address, Notify),
+    /// Several, asked as one, each with the name that the user gave it.
+    Several(Vec<(Arc<str>, Location)>),
 }
 
 /// The state of an index at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stamp {
-    /// Its generation.
-    data: PathBuf,
-    /// When that was committed last.
-    changed: SystemTime,
+    /// The generation of each index, and when that was committed last.
+    generations: Vec<(PathBuf, SystemTime)>,
 }
 
 impl Location {
@@ -44,6 +46,11 @@ impl Location {
         match self {
             Self::Directory(dir) => Ok(Box::new(DirectoryIndex::open(dir)?)),
             Self::Milvus(address, notify) => milvus::open(address, notify),
+            Self::Several(all) => {
+                let open = |(name, one): &(Arc<str>, Self)| Ok((Arc::clone(name), one.open()?));
+                let opened = all.iter().map(open).collect::<Result<_, IndexError>>()?;
+                Ok(Box::new(Several::new(opened)?))
+            }
         }
     }
 
@@ -53,9 +60,14 @@ impl Location {
             Self::Directory(dir) => {
                 let manifest = Manifest::read(dir).ok()?;
                 let changed = manifest.changed(dir)?;
-                Some(Stamp { data: manifest.data(dir), changed })
+                Some(Stamp { generations: vec![(manifest.data(dir), changed)] })
             }
             Self::Milvus(..) => None,
+            Self::Several(all) => {
+                let stamps: Option<Vec<Stamp>> = all.iter().map(|(_, one)| one.stamp()).collect();
+                let generations = stamps?.into_iter().flat_map(|stamp| stamp.generations);
+                Some(Stamp { generations: generations.collect() })
+            }
         }
     }
 
@@ -64,6 +76,7 @@ impl Location {
         match self {
             Self::Directory(dir) => Manifest::read(dir).ok().map(|manifest| manifest.settings),
             Self::Milvus(..) => None,
+            Self::Several(all) => all.first()?.1.peek(),
         }
     }
 
@@ -78,6 +91,7 @@ impl Location {
             Self::Milvus(address, notify) => {
                 milvus::write(address, notify, &settings, start, Shard::WHOLE)
             }
+            Self::Several(_) => Err(self.is_not_one()),
         }
     }
 
@@ -94,6 +108,7 @@ impl Location {
             Self::Milvus(address, notify) => {
                 milvus::write(address, notify, &settings, Start::Update, shard)
             }
+            Self::Several(_) => Err(self.is_not_one()),
         }
     }
 
@@ -102,17 +117,31 @@ impl Location {
         match self {
             Self::Directory(dir) => Ok(Box::new(DirectoryWriter::open_existing(dir)?)),
             Self::Milvus(address, notify) => milvus::write_existing(address, notify),
+            Self::Several(_) => Err(self.is_not_one()),
         }
+    }
+
+    fn is_not_one(&self) -> IndexError {
+        IndexError::NotOne(self.to_string())
     }
 
     /// Whether the index has terms of an earlier analyzer and can be given new ones where it is.
     pub fn has_old_terms(&self) -> bool {
-        self.peek().is_some_and(|settings| settings.has_old_terms())
+        match self {
+            Self::Several(all) => all.iter().any(|(_, one)| one.has_old_terms()),
+            one => one.peek().is_some_and(|settings| settings.has_old_terms()),
+        }
     }
 
     /// Takes the terms of all passages again. Embeds nothing.
     pub fn renew_terms(&self) -> Result<(), IndexError> {
-        self.write_existing()?.compact()
+        match self {
+            Self::Several(all) => all
+                .iter()
+                .filter(|(_, one)| one.has_old_terms())
+                .try_for_each(|(_, one)| one.renew_terms()),
+            one => one.write_existing()?.compact(),
+        }
     }
 
     /// Size in bytes, if known.
@@ -120,6 +149,7 @@ impl Location {
         match self {
             Self::Directory(dir) => Some(directory::size(dir)),
             Self::Milvus(..) => None,
+            Self::Several(all) => all.iter().map(|(_, one)| one.bytes()).sum(),
         }
     }
 
@@ -128,6 +158,7 @@ impl Location {
         match self {
             Self::Directory(dir) => Ok(Box::new(directory::verify(dir)?)),
             Self::Milvus(address, notify) => milvus::verify(address, notify),
+            Self::Several(_) => Err(self.is_not_one()),
         }
     }
 }
@@ -138,6 +169,10 @@ impl fmt::Display for Location {
         match self {
             Self::Directory(dir) => dir.display().fmt(f),
             Self::Milvus(address, _) => address.fmt(f),
+            Self::Several(all) => {
+                let names: Vec<&str> = all.iter().map(|(name, _)| &**name).collect();
+                f.write_str(&names.join(" + "))
+            }
         }
     }
 }

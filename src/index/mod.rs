@@ -15,6 +15,7 @@ mod notify;
 mod passage;
 mod selection;
 mod settings;
+mod several;
 mod shard;
 pub mod update;
 

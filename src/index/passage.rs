@@ -32,6 +32,9 @@ pub struct Passage {
     pub text: String,
     /// Markup of the text.
     pub format: Markup,
+    /// The name of its index, where several are asked at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<String>,
     /// Whether the text, or part of it, was recognized in a picture.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub recognized: bool,

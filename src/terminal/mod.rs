@@ -214,6 +214,11 @@ pub fn one_line(text: &str) -> String {
     printable(&text.replace(is_break, " "))
 }
 
+/// Behind a document, in which index it is, where several are asked at once.
+pub fn in_index(index: Option<&str>) -> String {
+    index.map_or_else(String::new, |index| format!(" · {}", one_line(index)))
+}
+
 /// A document's name in a line of text.
 pub fn shown_name(document: &str) -> String {
     one_line(&document_name(document))

@@ -48,6 +48,7 @@ mod selection;
 mod server;
 #[cfg(unix)]
 mod serving;
+mod several;
 mod streams;
 #[cfg(unix)]
 mod terminals;

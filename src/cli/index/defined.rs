@@ -14,9 +14,9 @@ pub fn run(setup: &mut Setup, args: &IndexArgs) -> Result<Exit> {
         let args = with(args, &index.roots, &index.include, &index.exclude);
         return super::run(setup, &args);
     }
-    let names = match setup.global.index {
-        None => setup.config.index_names(),
-        Some(_) => Vec::new(),
+    let names = match setup.global.index.as_slice() {
+        [] => setup.config.index_names(),
+        _ => Vec::new(),
     };
     if names.is_empty() {
         return follow(setup, args);

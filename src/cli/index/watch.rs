@@ -37,7 +37,7 @@ pub fn run(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
     }
     let own = match &setup.index {
         Location::Directory(path) => path.canonicalize().ok(),
-        Location::Milvus(..) => None,
+        Location::Milvus(..) | Location::Several(_) => None,
     };
     let mut exit = super::update(setup, args)?;
     while exit != Exit::Interrupted {

@@ -113,7 +113,7 @@ fn weight(
         Box::new(TermQuery::new(term.clone(), IndexRecordOption::WithFreqs))
     };
     let union = BooleanQuery::union(terms.iter().map(clause).collect());
-    let counts = Counts { searcher, terms: &terms };
+    let counts = Counts { searcher, terms: &terms, chunks: query.chunks };
     union.weight(EnableScoring::enabled_from_statistics_provider(&counts, searcher))
 }
 
@@ -121,15 +121,20 @@ fn weight(
 struct Counts<'a> {
     searcher: &'a Searcher,
     terms: &'a [(Term, u64)],
+    /// Chunks that the frequencies are of: this index's own, or those of several.
+    chunks: u64,
 }
 
 impl Bm25StatisticsProvider for Counts<'_> {
     fn total_num_tokens(&self, field: Field) -> tantivy::Result<u64> {
-        self.searcher.total_num_tokens(field)
+        // Tantivy divides by the number of chunks: the mean length stays this index's own.
+        let own = chunks(self.searcher).max(1);
+        let tokens = u128::from(self.searcher.total_num_tokens(field)?);
+        Ok((tokens * u128::from(self.chunks) / u128::from(own)) as u64)
     }
 
     fn total_num_docs(&self) -> tantivy::Result<u64> {
-        Ok(chunks(self.searcher))
+        Ok(self.chunks)
     }
 
     fn doc_freq(&self, term: &Term) -> tantivy::Result<u64> {

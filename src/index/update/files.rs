@@ -256,6 +256,7 @@ fn passages(
             keywords: keywords(document, chunk.name.is_some()),
             name: chunk.name,
             place: chunk.place,
+            index: None,
             span: (chunk.span.start, chunk.span.end),
             format: document.format,
             recognized: document.structure.is_recognized(chunk.place),
