@@ -88,7 +88,7 @@ impl Answerer<'_> {
         let mut guard = Guard::new(frame);
         let written = prompt.write(sampling, interrupted, &mut |progress| match progress {
             PoolEvent::Text(text) => {
-                guard.push(text, &mut |text| watch(Event::Text { text: text.into() }))
+                guard.push(text, &mut |text| watch(Event::Text { text: text.into() }));
             }
             other => {
                 if matches!(other, PoolEvent::Retracted) {

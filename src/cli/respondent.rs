@@ -160,7 +160,7 @@ pub fn key(setup: &Setup, options: &AnswerOptions) -> Option<String> {
         ("index", index),
         ("profile", serde_json::to_string(profile).ok()?),
         ("models", text(&store.models_dirs)),
-        ("hub", format!("{} {:?} {}", store.hub.endpoint, store.hub.cache_dir, store.hub.offline)),
+        ("hub", text(&(&store.hub.endpoint, &store.hub.cache_dir, store.hub.offline))),
         ("device", text(&global.device.map(|device| device.to_string()))),
         ("context", text(&global.context)),
         ("llm", text(&llm)),

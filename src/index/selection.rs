@@ -119,6 +119,7 @@ mod seconds {
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+    #[expect(clippy::ref_option, reason = "what serde calls")]
     pub fn serialize<S: Serializer>(at: &Option<SystemTime>, to: S) -> Result<S::Ok, S::Error> {
         let since = at.map(|at| at.duration_since(UNIX_EPOCH).unwrap_or_default());
         since.map(|since| since.as_secs()).serialize(to)
@@ -138,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_selection_comes_back_as_it_was_sent() {
-        let since = Some(UNIX_EPOCH + Duration::from_secs(86_400));
+        let since = Some(UNIX_EPOCH + Duration::from_hours(24));
         let selection =
             Selection { within: vec!["*.md".to_owned()], since, ..Selection::default() };
         let json = serde_json::to_string(&selection).unwrap();

@@ -22,7 +22,7 @@ pub enum KeepAlive {
 
 impl KeepAlive {
     /// As Ollama's.
-    pub const DEFAULT: Self = Self::For(Duration::from_secs(5 * 60));
+    pub const DEFAULT: Self = Self::For(Duration::from_mins(5));
 }
 
 impl fmt::Display for KeepAlive {

@@ -12,7 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::service::Service;
-use crate::answer::{Answer, Event, Reason};
+use crate::answer::{Answer, Event, Pace, Reason};
 use crate::retrieval::Retrieval;
 
 /// Upper bounds of stages, in seconds: from a search in memory to the load of a large model.
@@ -130,7 +130,7 @@ impl Metrics {
             Event::Answered { took, pace } => {
                 self.stage("write", *took);
                 self.tokens.inc_by(pace.map_or(0, |pace| pace.tokens as u64));
-                pace.and_then(|pace| pace.rate()).iter().for_each(|rate| self.speed.observe(*rate));
+                pace.and_then(Pace::rate).iter().for_each(|rate| self.speed.observe(*rate));
             }
             _ => {}
         }
@@ -177,7 +177,7 @@ impl Metrics {
         self.responses.get_or_create(&Response { endpoint, status }).inc();
     }
 
-    /// All of it in the OpenMetrics text format.
+    /// All of it in the text format of `OpenMetrics`.
     pub fn text(&self, service: &Service) -> Result<String, fmt::Error> {
         let llm = service.llm_status();
         self.in_line.set(llm.in_line as i64);

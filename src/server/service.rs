@@ -83,6 +83,7 @@ pub enum LlmState {
 
 /// What a server is and has.
 #[derive(Debug, Clone, Serialize)]
+#[expect(clippy::struct_field_names, reason = "what those who watch over servers look for")]
 pub struct Status {
     pub status: &'static str,
     pub version: &'static str,
@@ -178,6 +179,10 @@ impl Service {
                 self.metrics.first_text(start.elapsed());
             }
             self.metrics.happened(&event);
+            if let Event::LlmLoaded { placed, took } = &event {
+                let (terminal, name) = (self.terminal, &self.options.llm_name);
+                terminal.say(&terminal.lang.llm_is_loaded(name, placed, *took));
+            }
             watch(event);
         });
         match &answer {

@@ -10,7 +10,7 @@ use crate::index::{Index, Location, Selection, Settings, Stamp};
 /// Parts of the index that stay open beside the whole.
 const MAX_SELECTIONS: usize = 8;
 /// How long an index on a server is used before it is opened anew; nothing tells that it changed.
-const MAX_AGE: Duration = Duration::from_secs(60);
+const MAX_AGE: Duration = Duration::from_mins(1);
 
 /// One index, and the parts of it that were asked for last.
 pub struct WarmIndex {

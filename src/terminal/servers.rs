@@ -8,6 +8,10 @@ use crate::generation::local::placement::{GpuMemory, Placed};
 use crate::generation::remote::Proxied;
 
 impl Lang {
+    pub(crate) fn llm_is_loaded(self, name: &str, placed: &Placed, took: Duration) -> String {
+        format!("🔄 {} {name} {}", self.pick("Đã nạp", "Loaded"), self.llm_loaded(placed, took))
+    }
+
     /// `memory` is what it had, measured before.
     pub(crate) fn llm_unloaded(self, name: &str, memory: &Placed, took: Duration) -> String {
         let freed = match &memory.memory {

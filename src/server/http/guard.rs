@@ -78,7 +78,7 @@ impl Guard {
         let given = given.strip_prefix(b"Bearer ").unwrap_or_default();
         let digest = blake3::hash(given);
         // Digests compare in constant time, and every key is compared.
-        let known = self.keys.iter().fold(false, |known, key| known | (*key == digest));
+        let known = self.keys.iter().filter(|key| **key == digest).count() > 0;
         known.then_some(()).ok_or_else(|| {
             let message = "this server asks for a key: `Authorization: Bearer KEY`, with one of its \
                            `--api-key-file`";
@@ -166,12 +166,7 @@ mod tests {
             "localhost@evil",
             "127.0.0.1:",
         ] {
-            let is_ipv6 = host == "::1";
-            assert_eq!(
-                local().check(&headers(&[(header::HOST, host)])).is_ok(),
-                is_ipv6 && false,
-                "{host}"
-            );
+            assert!(local().check(&headers(&[(header::HOST, host)])).is_err(), "{host}");
         }
     }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use rmcp::ServiceExt;
+use rmcp::service::ServerInitializeError;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 
@@ -25,7 +26,7 @@ pub async fn serve_stdio(service: Arc<Service>) -> Result<()> {
     let running = match Tools::new(service).serve(rmcp::transport::stdio()).await {
         Ok(running) => running,
         // A client that came and left without a word.
-        Err(error) if error.to_string().contains("closed") => return Ok(()),
+        Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
         Err(error) => return Err(error).context(lost),
     };
     running.waiting().await.context(lost)?;
