@@ -7,6 +7,7 @@ use super::args::ModelsAction;
 use super::setup::Setup;
 use crate::models::ModelEntry;
 use crate::models::verify::{Outcome, verify};
+use crate::terminal::Lang;
 use crate::terminal::exit::Exit;
 
 pub fn run(setup: &Setup, action: ModelsAction) -> Result<Exit> {
@@ -70,7 +71,7 @@ fn check(setup: &Setup) -> Result<Exit> {
                     "{}: {}: {}\n",
                     entry.id,
                     file.file,
-                    describe(&file.outcome)
+                    describe(&file.outcome, setup.terminal.lang)
                 ))?;
             }
         }
@@ -83,14 +84,24 @@ fn profile_models<'a>(setup: &'a Setup) -> [&'a ModelEntry; 3] {
     [&profile.embedder, &profile.reranker, &profile.llm]
 }
 
-fn describe(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Ok => "ok".to_owned(),
+fn describe(outcome: &Outcome, lang: Lang) -> String {
+    let text = match outcome {
+        Outcome::Ok => "ok",
         Outcome::Mismatch { expected } => {
-            format!("changed or damaged: its SHA-256 should be {expected}")
+            let what = lang.pick(
+                "đã thay đổi hoặc hỏng: SHA-256 phải là",
+                "changed or damaged: its SHA-256 should be",
+            );
+            return format!("{what} {expected}");
         }
-        Outcome::Missing => "missing".to_owned(),
-        Outcome::NoRecord => "present, but there is no checksum to verify it against".to_owned(),
-        Outcome::Unreadable { reason } => format!("cannot be read: {reason}"),
-    }
+        Outcome::Missing => lang.pick("không có", "missing"),
+        Outcome::NoRecord => lang.pick(
+            "có, nhưng không có mã kiểm tra để đối chiếu",
+            "present, but there is no checksum to verify it against",
+        ),
+        Outcome::Unreadable { reason } => {
+            return format!("{}: {reason}", lang.pick("không đọc được", "cannot be read"));
+        }
+    };
+    text.to_owned()
 }

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 
 use terminal_size::terminal_size_of;
 
-use super::prose::{Look, Prose};
+use super::prose::{Look, Prose, paragraph};
 use super::{is_colorless, is_dumb, printable, to_stdout};
 
 /// Columns of a terminal that does not tell.
@@ -59,6 +59,19 @@ pub fn laid_out(text: &str) -> String {
     }
     let mut prose = Prose::new(Look::Source);
     prose.push(text, width()) + &prose.finish(width())
+}
+
+/// Prints a name in a column of so many letters, and what there is to say of it beside that.
+///
+/// # Errors
+/// Standard output is closed.
+pub fn print_entry(name: &str, column: usize, about: &str) -> io::Result<()> {
+    let prefix = format!("{:column$} ", printable(name));
+    let about = printable(about);
+    to_stdout(&match io::stdout().is_terminal() {
+        true => paragraph(&prefix, &about, width()) + "\n",
+        false => format!("{prefix}{about}\n"),
+    })
 }
 
 /// Asked anew for every piece of text: the window may be resized meanwhile.

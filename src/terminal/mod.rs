@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
-pub use answer_text::AnswerText;
+pub use answer_text::{AnswerText, print_entry};
 pub use clipboard::copy;
 use indicatif::{ProgressBar, ProgressStyle};
 pub use links::{Named, print_named};

@@ -59,12 +59,7 @@ pub const ENGLISH: &str = "What is tokenization?";
 pub const VIETNAMESE: &str = "NLP là gì?";
 
 /// The notes, indexed with the real models of the demo profile. Tests must not change it.
-pub static DEMO: LazyLock<Sandbox> = LazyLock::new(|| {
-    let mut sandbox = Sandbox::new();
-    sandbox.profile = "demo";
-    sandbox.run(&["index", "notes"]).exits(0);
-    sandbox
-});
+pub static DEMO: LazyLock<Sandbox> = LazyLock::new(Sandbox::demo);
 
 /// A temporary folder with `notes/`, `models/` and a catalogue, which commands run in.
 pub struct Sandbox {
@@ -99,6 +94,14 @@ impl Sandbox {
     /// The same, with the notes in its index.
     pub fn indexed() -> Self {
         let sandbox = Self::new();
+        sandbox.run(&["index", "notes"]).exits(0);
+        sandbox
+    }
+
+    /// The notes, indexed with the real models of the demo profile.
+    pub fn demo() -> Self {
+        let mut sandbox = Self::new();
+        sandbox.profile = "demo";
         sandbox.run(&["index", "notes"]).exits(0);
         sandbox
     }
@@ -165,7 +168,8 @@ impl Sandbox {
         self.surround(command)
     }
 
-    fn surround(&self, mut command: Command) -> Command {
+    /// A command in the sandbox and its environment.
+    pub fn surround(&self, mut command: Command) -> Command {
         command
             .current_dir(&self.root)
             .env("HOME", self.path("home"))

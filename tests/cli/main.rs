@@ -40,6 +40,7 @@ mod programs;
 mod prompt;
 #[cfg(unix)]
 mod pty;
+mod recipes;
 mod remote;
 #[cfg(unix)]
 mod repl;

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -17,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Ctrl-C, as the keyboard sends it.
 pub const CTRL_C: &str = "\u{3}";
+/// Ctrl-Z.
+pub const CTRL_Z: &str = "\u{1a}";
 /// Ctrl-D.
 pub const CTRL_D: &str = "\u{4}";
 
@@ -79,6 +82,27 @@ impl Pty {
     /// Types.
     pub fn send(&mut self, text: &str) {
         self.keyboard.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Gives the terminal another width, of which its program is told.
+    pub fn resize(&self, columns: u16) {
+        let size = Winsize { ws_row: 40, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        // SAFETY: the terminal is open, and the size lives as long as the call.
+        let done = unsafe {
+            nix::libc::ioctl(self.keyboard.as_raw_fd(), nix::libc::TIOCSWINSZ as _, &raw const size)
+        };
+        assert_eq!(done, 0);
+    }
+
+    /// Closes the terminal, as a window is closed, and waits for the program to end.
+    pub fn close(self) {
+        let Self { mut child, keyboard, screen, .. } = self;
+        let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+        drop(keyboard);
+        // The thread that reads the screen holds the terminal open.
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP).unwrap();
+        child.wait().unwrap();
+        drop(screen);
     }
 
     /// Reads on until `text` appears, and returns everything since the text waited for before.

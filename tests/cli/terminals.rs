@@ -2,8 +2,9 @@
 
 use std::process::Stdio;
 
-use crate::harness::{ENGLISH, Outcome, Sandbox, VIETNAMESE};
-use crate::pty::{CTRL_D, Pty, visible};
+use crate::harness::{ENDLESS, ENGLISH, Outcome, Sandbox, VIETNAMESE};
+use crate::pty::{CTRL_C, CTRL_D, CTRL_Z, Pty, visible};
+use crate::server::{Reaction, Server};
 
 const PROMPT: &str = "❯ ";
 
@@ -75,4 +76,138 @@ fn below_an_answer_stands_who_wrote_it_where() {
         pty.send(CTRL_D);
         assert!(pty.end().0.success());
     }
+}
+
+/// A shell with jobs starts the program: Ctrl-Z stops it, `fg` lets it go on.
+#[test]
+fn ctrl_z_stops_the_program_at_the_prompt_and_in_an_answer() {
+    let sandbox = Sandbox::indexed();
+    sandbox.write("job.sh", "set -m\n\"$@\"\necho stopped $?\nfg >/dev/null\necho ended $?\n");
+    let program = env!("CARGO_BIN_EXE_rag-query");
+    let start = |args: &[&str]| {
+        let mut shell = std::process::Command::new("/bin/sh");
+        shell.arg("job.sh").arg(program).args(args).env_clear();
+        let mut pty = Pty::start(sandbox.surround(shell));
+        pty.wait_for(PROMPT);
+        pty
+    };
+    let end = |mut pty: Pty| {
+        pty.send(CTRL_D);
+        pty.wait_for("ended 0");
+        assert!(pty.end().0.success());
+    };
+    let mut pty = start(&["--extractive"]);
+    pty.send("NLP là");
+    pty.wait_for("NLP là");
+    pty.send(CTRL_Z);
+    pty.wait_for("stopped 14");
+    // What was typed is still there.
+    pty.wait_for("NLP là");
+    pty.send(" gì?\r");
+    pty.wait_for("Sources:");
+    pty.wait_for(PROMPT);
+    end(pty);
+
+    let mut pty = start(&ENDLESS);
+    pty.send(&format!("{ENGLISH}\r"));
+    pty.wait_for("!!!!!!!!");
+    pty.send(CTRL_Z);
+    pty.wait_for("stopped 14");
+    pty.wait_for("!!!!!!!!");
+    pty.send(CTRL_C);
+    pty.wait_for("Stopped.");
+    pty.wait_for(PROMPT);
+    end(pty);
+}
+
+#[test]
+fn what_is_printed_follows_the_width_of_the_window() {
+    let sandbox = Sandbox::indexed();
+    let mut pty = Pty::start_with(sandbox.command(&["--extractive"]), 100);
+    pty.wait_for(PROMPT);
+    for columns in [100, 40, 70] {
+        pty.resize(columns);
+        for line in [VIETNAMESE, "/help", "/sources"] {
+            pty.send(&format!("{line}\r"));
+            pty.wait_for("\n");
+            let shown = pty.wait_for(PROMPT);
+            let seen = visible(&shown);
+            // The lines above the answer are one each, and end where they end.
+            let printed =
+                seen.lines().skip_while(|line| line.starts_with("   ")).map(str::trim_end);
+            let longest = printed.map(|line| line.chars().count()).max().unwrap();
+            assert!(longest <= usize::from(columns), "{columns}: {seen}");
+            assert!(line != "/help" || columns < 100 || longest > 40, "{columns}: {seen}");
+        }
+    }
+    pty.send(CTRL_D);
+    assert!(pty.end().0.success());
+}
+
+#[test]
+fn without_colours_there_is_none_and_a_dumb_terminal_gets_text_alone() {
+    const ANSWER: &[&str] = &["# Trả lời\n\n**NLP** là `xử lý` ngôn ngữ tự nhiên [1].\n"];
+    let sandbox = Sandbox::indexed();
+    for (variables, is_styled, is_colored) in [
+        (&[][..], true, true),
+        (&[("NO_COLOR", "1")], true, false),
+        (&[("TERM", "dumb")], false, false),
+    ] {
+        let server = Server::start(vec![Reaction::Says(ANSWER)]);
+        let mut command = sandbox.command(&["--llm", &server.llm()]);
+        command.env("PAGER", "").envs(variables.iter().copied());
+        let mut pty = Pty::start(command);
+        pty.wait_for(PROMPT);
+        for line in [VIETNAMESE, "/sources 1", "/help"] {
+            pty.send(&format!("{line}\r"));
+            pty.wait_for("\n");
+            pty.wait_for(PROMPT);
+        }
+        pty.send(CTRL_D);
+        let (status, screen) = pty.end();
+        assert!(status.success(), "{screen}");
+        assert_eq!(screen.contains("\u{1b}[0;1m"), is_styled, "{variables:?}: {screen:?}");
+        assert_eq!(screen.contains(";36m") || screen.contains("[36m"), is_colored, "{screen:?}");
+        let has_escapes = screen.contains('\u{1b}');
+        assert_eq!(has_escapes, is_styled, "{variables:?}: {screen:?}");
+    }
+}
+
+#[test]
+fn a_paste_of_several_lines_is_one_question_and_ctrl_r_finds_it_again() {
+    let sandbox = Sandbox::indexed();
+    let mut pty = Pty::start(sandbox.command(&["--extractive", "--json"]));
+    pty.wait_for(PROMPT);
+    pty.send("\u{1b}[200~NLP\nlà\r\ngì?\u{1b}[201~");
+    pty.wait_for("gì?");
+    pty.send("\r");
+    pty.wait_for("\"question\":\"NLP\\nlà\\ngì?\",\"searched\":\"NLP là gì?\"");
+    pty.wait_for(PROMPT);
+    // The terminal was told to mark pastes, and is told to stop while nothing is read.
+    pty.send("What is tokenization?\r");
+    pty.wait_for("\u{1b}[?2004l");
+    pty.wait_for("\u{1b}[?2004h");
+    pty.wait_for(PROMPT);
+    pty.send("\u{12}NLP");
+    pty.wait_for("(reverse-i-search)`NLP'");
+    pty.send("\r");
+    pty.wait_for("\"searched\":\"NLP là gì?\"");
+    pty.wait_for(PROMPT);
+    pty.send("/help\r");
+    pty.wait_for("Ctrl-R search the history");
+    pty.wait_for(PROMPT);
+
+    // A window that is closed loses nothing of the history.
+    pty.send("/search coffee\r");
+    pty.wait_for("1. ");
+    pty.wait_for(PROMPT);
+    pty.close();
+    let mut pty = Pty::start(sandbox.command(&["--extractive"]));
+    pty.wait_for(PROMPT);
+    pty.send("\u{1b}[A");
+    pty.wait_for("/search coffee");
+    pty.send(CTRL_C);
+    pty.wait_for(PROMPT);
+    pty.send(CTRL_D);
+    assert!(pty.end().0.success());
 }

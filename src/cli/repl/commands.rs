@@ -9,7 +9,7 @@ use super::state::{Asked, Here, Next, State, ask};
 use super::{saved, settings, sources, turning};
 use crate::cli::search;
 use crate::support::bounded;
-use crate::terminal::{self, Lang, bytes};
+use crate::terminal::{self, AnswerText, Lang, bytes, print_entry};
 use crate::text::question;
 
 /// Size limit of a saved dialogue.
@@ -154,9 +154,11 @@ fn help<'a>(here: Here<'_, 'a>, _: &mut State, _: &str) -> Result<Next<'a>> {
             Lang::Vi => vi,
             Lang::En => en,
         };
-        session.terminal.print(&format!("{:20} {about}\n", format!("{name} {argument}")))?;
+        print_entry(&format!("{name} {argument}"), 20, about)?;
     }
-    session.terminal.print(&format!("\n{}\n", lang.keys()))?;
+    let mut keys = AnswerText::verbatim();
+    keys.push(&format!("\n{}", lang.keys()))?;
+    keys.end()?;
     Ok(Next::Ask)
 }
 

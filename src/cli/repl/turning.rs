@@ -9,6 +9,7 @@ use super::ground::Ground;
 use super::state::{Here, Next, State};
 use crate::cli::announce::{announce, tell_if_uncalibrated};
 use crate::cli::index;
+use crate::terminal::print_entry;
 
 /// `/index`: what the index is, or another one and a new conversation.
 pub fn turn_to_index<'a>(here: Here<'_, 'a>, state: &mut State, name: &str) -> Result<Next<'a>> {
@@ -25,13 +26,13 @@ pub fn turn_to_index<'a>(here: Here<'_, 'a>, state: &mut State, name: &str) -> R
 /// `/profile`: which there are, or another one and a new conversation. The models of the one before are
 /// unloaded before the first of the next loads that a question needs.
 pub fn turn_to_profile<'a>(here: Here<'_, 'a>, state: &mut State, name: &str) -> Result<Next<'a>> {
-    let (ground, terminal) = (here.ground, here.session.terminal);
+    let ground = here.ground;
     let setup = &ground.setup;
     if name.is_empty() {
         for known in setup.catalogue.profile_names() {
             let mark = if known == setup.profile.name { '*' } else { ' ' };
             let about = setup.catalogue.profile(known).map(|profile| profile.about);
-            terminal.print(&format!("{mark} {known:14} {}\n", about.unwrap_or_default()))?;
+            print_entry(&format!("{mark} {known}"), 16, &about.unwrap_or_default())?;
         }
         return Ok(Next::Ask);
     }

@@ -11,6 +11,8 @@ mod start;
 mod style;
 mod wrap;
 
+use unicode_width::UnicodeWidthStr;
+
 use start::{Fence, Start};
 pub use style::Look;
 use style::Style;
@@ -43,6 +45,16 @@ enum Line {
     Raw(Style),
     /// In a line that is not shown.
     Hidden,
+}
+
+/// A paragraph below the end of its `prefix`, in lines of `width` columns; the last stays open.
+pub fn paragraph(prefix: &str, text: &str, width: usize) -> String {
+    let mut wrapper = Wrapper::new(Look::Source);
+    let hanging = " ".repeat(prefix.width());
+    wrapper.begin(width.min(MAX_WIDTH), prefix, &hanging);
+    wrapper.push(text, Style::PLAIN);
+    wrapper.flush();
+    wrapper.take()
 }
 
 impl Prose {
@@ -152,8 +164,6 @@ impl Prose {
 
 #[cfg(test)]
 mod tests {
-    use unicode_width::UnicodeWidthStr;
-
     use super::*;
     use crate::support::random::SplitMix64;
 
@@ -269,6 +279,13 @@ mod tests {
             let fits = |line: &str| line.width() <= width || is_raw(line);
             assert!(plain.lines().all(fits), "{text:?}: {plain}");
         }
+    }
+
+    #[test]
+    fn a_paragraph_hangs_below_the_end_of_its_prefix() {
+        let text = paragraph("/set  ", "show the options of answers", 26);
+        assert_eq!(text, "/set  show the options of\n      answers");
+        assert_eq!(paragraph("/set  ", "show", 26), "/set  show");
     }
 
     #[test]

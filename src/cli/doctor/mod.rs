@@ -1,5 +1,7 @@
 //! `rag-query doctor`: gathers a report, then prints it as text or JSON.
 
+mod text;
+
 use std::path::Path;
 
 use anyhow::Result;
@@ -8,7 +10,7 @@ use serde::Serialize;
 use super::index::programs_unwatched;
 use super::setup::Setup;
 use crate::documents::NoOcr;
-use crate::generation::local::placement::gpu::{self, Gpu, GpuError, gib};
+use crate::generation::local::placement::gpu::{self, Gpu, GpuError};
 use crate::generation::local::placement::{DeviceChoice, Outlook};
 use crate::generation::remote::{Endpoint, Pool, RemoteError};
 use crate::models::catalogue::Role;
@@ -111,7 +113,7 @@ pub fn run(setup: &Setup) -> Result<Exit> {
     if setup.global.json {
         setup.terminal.print_json(&report)?;
     } else {
-        setup.terminal.print(&text(&report))?;
+        setup.terminal.print(&text::text(&report, setup.terminal.lang))?;
     }
     let needs_llm = !setup.global.extractive;
     Ok(if report.can_answer(needs_llm) { Exit::Answered } else { Exit::Error })
@@ -280,177 +282,5 @@ fn scans_report(setup: &Setup) -> ScansReport {
         problem: version.as_ref().err().map(ToString::to_string),
         program: version.ok(),
         languages: reading.ocr_languages.clone(),
-    }
-}
-
-fn text(report: &Report) -> String {
-    let mut lines = vec![
-        format!(
-            "rag-query {}, {}, {} cores",
-            report.version,
-            report
-                .cuda_kernels
-                .as_deref()
-                .map_or("without CUDA".to_owned(), |k| format!("with {k}")),
-            report.cores
-        ),
-        format!("profile   {}, LLM on {}", report.profile, report.llm_device),
-    ];
-    lines.extend(report.gpu.iter().flat_map(gpu_lines));
-    if let Some(problem) = &report.gpu_problem {
-        lines.push(format!("gpu       ❌ {}\n          hint: {}", problem.error, problem.hint));
-    }
-    if let Some(llm) = &report.placement.llm {
-        lines.extend(plan_lines(llm, report.gpu_problem.is_some()));
-    }
-    let index = &report.index;
-    lines.push(match (&index.problem, index.chunks, index.documents) {
-        (None, Some(chunks), Some(documents)) => {
-            format!("index     ✅ {}: {chunks} chunks of {documents} documents", index.path)
-        }
-        (Some(problem), ..) => {
-            format!("index     ❌ {}\n          hint: {}", problem.error, problem.hint)
-        }
-        _ => format!("index     {}", index.path),
-    });
-    lines.push(scans_line(&report.scans));
-    for model in &report.models {
-        let role = serde_json::to_value(model.role).ok();
-        let role = role.as_ref().and_then(|role| role.as_str()).unwrap_or_default().to_owned();
-        lines.push(match &model.problem {
-            None => format!("{role:9} ✅ {}", model.id),
-            Some(problem) => format!("{role:9} ❌ {problem}"),
-        });
-    }
-    lines.join("\n") + "\n"
-}
-
-/// Most people have no scans, so what is missing for them is no fault.
-fn scans_line(scans: &ScansReport) -> String {
-    match (&scans.program, &scans.problem) {
-        (Some(program), _) => format!("scans     ✅ {program}, {}", scans.languages),
-        (None, problem) => {
-            format!("scans     not recognized: {}", problem.as_deref().unwrap_or_default())
-        }
-    }
-}
-
-/// The GPU that would be used.
-fn gpu_lines(gpu: &GpuReport) -> Vec<String> {
-    let mut lines = vec![format!(
-        "gpu       ✅ {} ({}), {} of {} free",
-        gpu.device,
-        gpu.name,
-        gib(gpu.free_bytes),
-        gib(gpu.total_bytes)
-    )];
-    if gpu.translates {
-        lines.push(
-            "          its driver translates this program's GPU code at the first load, which \
-             takes up to a minute"
-                .to_owned(),
-        );
-    }
-    if !gpu.memory_pools {
-        lines.push(
-            "          it has no memory pools, as some virtual GPUs, so an answer waits for it at \
-             each step and is slow; ask for one with unified memory, or a whole GPU"
-                .to_owned(),
-        );
-    }
-    lines.push(match &gpu.checked_on {
-        Some(card) => format!("          this version's kernels were checked on {card}"),
-        None => "          no GPU has run this version's kernels in a check yet (ci/gpu-check)"
-            .to_owned(),
-    });
-    lines
-}
-
-/// The load plan, then its problem unless the GPU's own problem was already shown.
-fn plan_lines(report: &LlmReport, gpu_problem_shown: bool) -> Vec<String> {
-    let mark = if report.problem.is_none() { "✅ " } else { "❌ " };
-    let mut lines = Vec::new();
-    if let (Some(device), Some(plan)) = (&report.device, &report.plan) {
-        let parts: Vec<String> = [
-            (plan.weights_bytes, "weights"),
-            (plan.kv_cache_bytes, "KV cache"),
-            (plan.workspace_bytes, "workspace"),
-            (plan.margin_bytes, "margin"),
-        ]
-        .iter()
-        .filter(|(bytes, _)| *bytes > 0)
-        .map(|(bytes, part)| format!("{} {part}", size(*bytes)))
-        .collect();
-        let free = report.free_bytes.map(|free| format!("; {} free", gib(free)));
-        lines.push(format!(
-            "plan      {mark}{} on {device} for a context of {}: {}{}",
-            size(plan.total_bytes),
-            plan.context,
-            parts.join(" + "),
-            free.unwrap_or_default()
-        ));
-    }
-    if let Some(problem) = report.problem.as_ref().filter(|_| !gpu_problem_shown) {
-        let label = if lines.is_empty() { "plan      ❌" } else { "         " };
-        lines.push(format!("{label} {}\n          hint: {}", problem.error, problem.hint));
-    }
-    lines
-}
-
-/// A size in MiB if below 1 GiB (small models, short contexts), else in GiB.
-fn size(bytes: u64) -> String {
-    const MIB: f64 = (1 << 20) as f64;
-    if bytes < 1 << 30 { format!("{:.0} MiB", (bytes as f64 / MIB).ceil()) } else { gib(bytes) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_gpu_that_has_no_memory_pools_is_told_to_be_slow() {
-        let mut gpu = GpuReport {
-            device: "cuda:0".to_owned(),
-            name: "GRID".to_owned(),
-            free_bytes: 8 << 30,
-            total_bytes: 8 << 30,
-            checked_on: None,
-            translates: false,
-            memory_pools: true,
-        };
-        assert_eq!(gpu_lines(&gpu).len(), 2);
-        gpu.memory_pools = false;
-        assert!(gpu_lines(&gpu)[1].contains("no memory pools"), "{:?}", gpu_lines(&gpu));
-    }
-
-    #[test]
-    fn the_plan_is_one_line_and_its_problem_is_shown_once() {
-        const GIB: u64 = 1 << 30;
-        let plan = PlanReport {
-            context: 8192,
-            weights_bytes: 5 * GIB,
-            kv_cache_bytes: GIB,
-            workspace_bytes: 256 << 20,
-            margin_bytes: 0,
-            total_bytes: 6 * GIB + (256 << 20),
-        };
-        let mut report = LlmReport {
-            device: Some("cuda:0".to_owned()),
-            plan: Some(plan),
-            free_bytes: Some(20 * GIB),
-            problem: None,
-        };
-        assert_eq!(
-            plan_lines(&report, false),
-            ["plan      ✅ 6.2 GiB on cuda:0 for a context of 8192: 5.0 GiB weights + 1.0 GiB KV \
-                 cache + 256 MiB workspace; 20.0 GiB free"]
-        );
-        report.problem = Some(Problem { error: "too full".to_owned(), hint: "wait".to_owned() });
-        let lines = plan_lines(&report, false);
-        assert!(
-            lines[0].starts_with("plan      ❌") && lines[1].ends_with("hint: wait"),
-            "{lines:?}"
-        );
-        assert_eq!(plan_lines(&report, true).len(), 1);
     }
 }
