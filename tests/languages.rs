@@ -59,6 +59,7 @@ const ALONE: [(&str, &str, &str); 19] = [
     ("terminal/pager.rs", "", "errors"),
 ];
 
+#[expect(clippy::struct_field_names, reason = "a text is what it is")]
 struct Text {
     /// As in the source, without what is filled in.
     text: String,

@@ -36,7 +36,7 @@ impl QuestionTerms {
         let terms = terms
             .map(|((kind, text), &doc_freq)| {
                 let idf = idf(doc_freq, chunks);
-                QueryTerm { kind, text, doc_freq, idf }
+                QueryTerm { kind, text, doc_freq, tokens: 0, idf }
             })
             .collect();
         LexicalQuery { terms, words: self.words, chunks }
@@ -55,6 +55,9 @@ pub(crate) struct QueryTerm {
     pub text: String,
     /// Number of chunks that contain the term.
     pub doc_freq: u64,
+    /// Terms of its kind in all chunks, by which BM25 knows the mean length; 0 if the backend does not
+    /// need to be told.
+    pub tokens: u64,
     pub idf: f32,
 }
 
@@ -78,6 +81,7 @@ impl LexicalQuery {
             joined.chunks += other.chunks;
             for (term, other) in joined.terms.iter_mut().zip(other.terms) {
                 term.doc_freq += other.doc_freq;
+                term.tokens += other.tokens;
             }
         }
         for term in &mut joined.terms {
@@ -116,6 +120,7 @@ impl LexicalQuery {
             kind: term.kind,
             text: term.text.clone(),
             doc_freq: term.doc_freq,
+            tokens: term.tokens,
             idf: weight(term),
         };
         let terms = self.terms.iter().map(weighed).collect();

@@ -1,5 +1,7 @@
 //! `--index A --index B`: several indexes are asked as if they were one.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::harness::{ENGLISH, Sandbox, VIETNAMESE};
@@ -24,19 +26,19 @@ fn what_is_found_is_what_one_index_of_all_finds() {
     for question in [ENGLISH, VIETNAMESE, "byte pair encoding vocabulary", "machine"] {
         let search = |options: &[&str]| {
             let args = [options, &["--json", "--top-k", "7", "search", question]].concat();
-            sandbox.run(&args).exits(0).json_lines()
+            let mut hits = sandbox.run(&args).exits(0).json_lines();
+            // The mean token vector, which the reranker subtracts, is that of another sample.
+            hits.sort_by_key(|hit| format!("{} {}", hit["document"], hit["heading"]));
+            hits
         };
         let (together, apart) = (search(&[]), search(&ALL));
-        let documents = |hits: &[Value]| -> Vec<String> {
-            hits.iter().map(|hit| format!("{} {}", hit["document"], hit["heading"])).collect()
-        };
-        assert_eq!(documents(&apart), documents(&together), "{question}");
+        assert_eq!(apart.len(), together.len(), "{question}");
         for (a, b) in apart.iter().zip(&together) {
-            let of = |hit: &Value, name: &str| hit["scores"][name].as_f64().unwrap();
-            assert!((of(a, "dense") - of(b, "dense")).abs() < 1e-6, "{a} {b}");
-            // The mean length of a text, by which BM25 judges others, stays that of each index.
-            let (bm25, other) = (of(a, "bm25"), of(b, "bm25"));
-            assert!((bm25 - other).abs() <= 0.25 * other.max(0.1), "{a} {b}");
+            assert_eq!((&a["document"], &a["heading"]), (&b["document"], &b["heading"]));
+            for score in ["dense", "bm25", "fused"] {
+                let of = |hit: &Value| hit["scores"][score].as_f64().unwrap();
+                assert!((of(a) - of(b)).abs() < 1e-5, "{question}: {a} {b}");
+            }
             assert!(a["index"].is_string() && b["index"].is_null(), "{a} {b}");
         }
     }
@@ -47,11 +49,12 @@ fn answers_come_from_all_and_sources_say_which() {
     let sandbox = apart();
     let asked = [&ALL[..], &["--extractive", "--top-k", "4", ENGLISH]].concat();
     let answered = sandbox.run(&asked).exits(0);
-    assert!(answered.stdout.contains("· two"), "{answered:#?}");
+    assert!(answered.stdout.contains(" · "), "{answered:#?}");
     let json = sandbox.run(&[&asked[..], &["--json"]].concat()).exits(0).json();
     let of = |passage: &Value| passage["index"].as_str().unwrap().to_owned();
     let passages: Vec<String> = json["passages"].as_array().unwrap().iter().map(of).collect();
-    assert!(passages.contains(&"two".to_owned()), "{json}");
+    let indexes: BTreeSet<&String> = passages.iter().collect();
+    assert!(indexes.len() > 1, "{json}");
     // A part of all of them, exactly.
     let narrow = [&ALL[..], &["--json", "--in", "coffee.txt", "search", ENGLISH]].concat();
     let narrow = sandbox.run(&narrow).exits(0).json_lines();
@@ -67,7 +70,5 @@ fn only_one_index_is_written_to_and_all_must_be_alike() {
     sandbox.run(&missing).fails(1, &["nowhere"]);
     sandbox.run(&["--index", "other", "--profile", "tiny-cross", "index", "notes"]).exits(0);
     let unlike = ["--index", "one", "--index", "other", ENGLISH];
-    let unlike = sandbox.run(&unlike);
-    // What differs is told; where nothing does, they are asked.
-    assert!(unlike.status == Some(1) || unlike.status == Some(0), "{unlike:#?}");
+    sandbox.run(&unlike).fails(1, &["token vectors", "--rebuild"]);
 }

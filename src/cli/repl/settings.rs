@@ -46,6 +46,7 @@ pub const SETTINGS: &[Setting] = &[
     setting!("seed", options.sampling.seed, cli => cli.sampling.seed, shown),
 ];
 
+#[expect(clippy::needless_pass_by_value, reason = "what `map_or_else` passes on")]
 fn shown(value: impl ToString) -> String {
     value.to_string()
 }

@@ -8,7 +8,7 @@ use tantivy::{DocAddress, DocSet, Searcher, TERMINATED, Term};
 
 use super::fields::Fields;
 use crate::index::LexicalQuery;
-use crate::index::lexical::QuestionTerms;
+use crate::index::lexical::{QueryTerm, QuestionTerms};
 
 /// Looks up the document frequency of each term of a question.
 pub(crate) fn weigh(
@@ -26,7 +26,11 @@ pub(crate) fn weigh(
             Ok(searcher.doc_freq(&term)?.min(chunks))
         })
         .collect::<tantivy::Result<_>>()?;
-    Ok(question.weighed(&doc_freqs, chunks))
+    let mut query = question.weighed(&doc_freqs, chunks);
+    for term in &mut query.terms {
+        term.tokens = searcher.total_num_tokens(fields.of_kind(term.kind))?;
+    }
+    Ok(query)
 }
 
 /// The `limit` best chunks with their BM25 scores, best first, of those that are wanted.
@@ -104,33 +108,39 @@ fn weight(
     fields: &Fields,
     query: &LexicalQuery,
 ) -> tantivy::Result<Box<dyn Weight>> {
-    let terms: Vec<(Term, u64)> = query
-        .terms
-        .iter()
-        .map(|term| (Term::from_field_text(fields.of_kind(term.kind), &term.text), term.doc_freq))
-        .collect();
-    let clause = |(term, _): &(Term, u64)| -> Box<dyn Query> {
-        Box::new(TermQuery::new(term.clone(), IndexRecordOption::WithFreqs))
+    let counted = |term: &QueryTerm| Counted {
+        term: Term::from_field_text(fields.of_kind(term.kind), &term.text),
+        doc_freq: term.doc_freq,
+        tokens: term.tokens,
+    };
+    let terms: Vec<Counted> = query.terms.iter().map(counted).collect();
+    let clause = |counted: &Counted| -> Box<dyn Query> {
+        Box::new(TermQuery::new(counted.term.clone(), IndexRecordOption::WithFreqs))
     };
     let union = BooleanQuery::union(terms.iter().map(clause).collect());
     let counts = Counts { searcher, terms: &terms, chunks: query.chunks };
     union.weight(EnableScoring::enabled_from_statistics_provider(&counts, searcher))
 }
 
-/// Statistics for BM25, with the document frequencies already counted for the query.
+/// A term of the query, with what was counted for it.
+struct Counted {
+    term: Term,
+    doc_freq: u64,
+    tokens: u64,
+}
+
+/// Statistics for BM25 as they were counted for the query: of this index, or of several that are asked
+/// as one.
 struct Counts<'a> {
     searcher: &'a Searcher,
-    terms: &'a [(Term, u64)],
-    /// Chunks that the frequencies are of: this index's own, or those of several.
+    terms: &'a [Counted],
     chunks: u64,
 }
 
 impl Bm25StatisticsProvider for Counts<'_> {
     fn total_num_tokens(&self, field: Field) -> tantivy::Result<u64> {
-        // Tantivy divides by the number of chunks: the mean length stays this index's own.
-        let own = chunks(self.searcher).max(1);
-        let tokens = u128::from(self.searcher.total_num_tokens(field)?);
-        Ok((tokens * u128::from(self.chunks) / u128::from(own)) as u64)
+        let counted = self.terms.iter().find(|counted| counted.term.field() == field);
+        counted.map_or_else(|| self.searcher.total_num_tokens(field), |counted| Ok(counted.tokens))
     }
 
     fn total_num_docs(&self) -> tantivy::Result<u64> {
@@ -138,8 +148,8 @@ impl Bm25StatisticsProvider for Counts<'_> {
     }
 
     fn doc_freq(&self, term: &Term) -> tantivy::Result<u64> {
-        let counted = self.terms.iter().find(|(counted, _)| counted == term);
-        counted.map_or_else(|| self.searcher.doc_freq(term), |&(_, doc_freq)| Ok(doc_freq))
+        let counted = self.terms.iter().find(|counted| counted.term == *term);
+        counted.map_or_else(|| self.searcher.doc_freq(term), |counted| Ok(counted.doc_freq))
     }
 }
 
