@@ -258,6 +258,7 @@ function drawInline(source, cite) {
       nodes.push(end < 0 ? ticks : element("code", {}, source.slice(at + ticks.length, end).trim()));
       at = end < 0 ? at + ticks.length : end + ticks.length;
     } else if (citation) {
+      attach(nodes);
       nodes.push(...cite(citation[1].split(",").map(Number), citation[0]));
       at += citation[0].length;
     } else if (link) {
@@ -278,6 +279,11 @@ function drawInline(source, cite) {
   }
   for (const opener of openers) nodes[opener.at] = opener.letter.repeat(opener.count);
   return nodes;
+}
+
+/** A citation stays on the line of what it belongs to. */
+function attach(nodes) {
+  if (typeof nodes.at(-1) === "string") nodes.push(nodes.pop().replace(/ $/, "\u00a0"));
 }
 
 /** Adds a run of marks, and wraps what an earlier run of the same marks began. */
@@ -622,7 +628,10 @@ class Turn {
     }
     if (answer?.mode === "extractive" && answer.answered) parts.push(element("p", { class: "faint" }, text("quoted")));
     if (this.query?.query) parts.push(element("p", { class: "faint", dir: "auto" }, text(this.query.by_llm ? "searched_for" : "joined", { text: oneLine(this.query.query) })));
-    parts.push(...this.notices.map((notice) => warning(withoutSymbol(printable(notice)))));
+    for (const notice of this.notices.map(printable)) {
+      const said = withoutSymbol(notice);
+      parts.push(notice.startsWith("ℹ") ? element("p", { class: "faint", dir: "auto" }, said) : warning(said));
+    }
     parts.push(...unsupported(answer?.unsupported ?? []));
     parts.push(...this.sources());
     if (!this.running) parts.push(this.actions());
@@ -654,7 +663,12 @@ class Turn {
 
 /** A quoted line: as it stands in the document, but for the citations behind it. */
 function quotation(line, cite) {
-  return line.split(/(\[\d{1,4}\])/).flatMap((part, at) => (at % 2 ? cite([Number(part.slice(1, -1))], part) : [part]));
+  const nodes = [];
+  line.split(/(\[\d{1,4}\])/).forEach((part, at) => {
+    if (at % 2) attach(nodes);
+    nodes.push(...(at % 2 ? cite([Number(part.slice(1, -1))], part) : [part]));
+  });
+  return nodes;
 }
 
 /** A notice without the symbol that stands before it on a terminal. */
