@@ -230,6 +230,10 @@ pub enum Command {
         /// Also load and measure the LLM, on the device set by the profile or `--device`
         #[arg(long)]
         with_llm: bool,
+
+        /// Also write the figures, with plots, to FILE, as one HTML page
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
     },
     /// Measures retrieval, refusal and, optionally, answers on your own labelled questions
     Eval(EvalArgs),
@@ -434,6 +438,10 @@ pub struct EvalArgs {
     /// Add the scores of every passage found to the JSON, for experimenting with other rankings
     #[arg(long, requires = "json", conflicts_with = "compare")]
     pub candidates: bool,
+
+    /// Also write the report, with plots and the worst questions, to FILE, as one HTML page
+    #[arg(long, value_name = "FILE", conflicts_with = "compare")]
+    pub html: Option<PathBuf>,
 
     /// Compare two reports written by `eval --json`, with a paired test for each measure
     #[arg(long, num_args = 2, value_names = ["A", "B"])]

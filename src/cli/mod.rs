@@ -7,6 +7,7 @@ mod bench;
 mod config;
 mod doctor;
 mod eval;
+mod figures;
 mod first_run;
 mod index;
 mod interrupt;
@@ -18,6 +19,7 @@ mod output;
 mod panics;
 mod refresh;
 mod repl;
+mod report;
 mod respondent;
 mod search;
 mod selection;
@@ -111,7 +113,7 @@ fn run(
         Some(Command::Models { action }) => models::run(&setup, *action),
         Some(Command::Setup(args)) => first_run::run(&mut setup, args),
         Some(Command::Doctor) => doctor::run(&setup),
-        Some(Command::Bench { with_llm }) => bench::run(&setup, *with_llm),
+        Some(Command::Bench { with_llm, html }) => bench::run(&setup, *with_llm, html.as_deref()),
         Some(Command::Eval(args)) => eval::run(&setup, cli, args),
         Some(Command::Config { action: ConfigAction::Show { origin } }) => {
             config::show(&setup, matches, *origin)

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use super::one_line;
 use crate::answer::Pace;
 use crate::documents::{Place, PlaceWords};
 use crate::generation::local::placement::gpu::{Gpu, gib};
@@ -110,6 +111,10 @@ impl Lang {
 
     pub(crate) fn evaluating(self) -> &'static str {
         self.pick("Đang hỏi", "Asking")
+    }
+
+    pub(crate) fn report_written(self, file: &str) -> String {
+        format!("📊 {} {}", self.pick("Báo cáo:", "Report:"), one_line(file))
     }
 
     pub(crate) fn not_in_both(self, only_a: usize, only_b: usize) -> String {

@@ -58,8 +58,16 @@ fn the_models_are_measured_even_without_an_index() {
         &["/embedder/question_ms", "/reranker/load_ms", "/reranker/rerank_ms"],
     );
     assert_eq!(report["search"]["figures"], Value::Null);
+    sandbox
+        .run(&["bench", "--profile", "tiny-cross", "--html", "no/bench.html"])
+        .fails(1, &["no folder no"]);
     assert!(report["search"]["problem"]["hint"].as_str().unwrap().contains("rag-query index"));
-    let vietnamese = sandbox.run(&[&args[..], &["--lang", "vi", "--no-rerank"]].concat()).exits(0);
+    let more = ["--lang", "vi", "--no-rerank", "--html", "bench.html"];
+    let vietnamese = sandbox.run(&[&args[..], &more].concat()).exits(0);
+    let html = std::fs::read_to_string(sandbox.path("bench.html")).unwrap();
+    for part in ["tiny-cross", "Tìm kiếm", "there is no index", "--with-llm"] {
+        assert!(html.contains(part), "{part}: {html}");
+    }
     for part in ["cấu hình tiny-cross", "Tìm kiếm: không đo", "there is no index", "--with-llm"]
     {
         assert!(vietnamese.stdout.contains(part), "{part}: {vietnamese:#?}");

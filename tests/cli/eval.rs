@@ -156,6 +156,28 @@ fn two_reports_compare_question_by_question() {
 }
 
 #[test]
+fn a_report_can_be_looked_at_and_replaces_no_other_file() {
+    let sandbox = sandbox();
+    let args = ["eval", "q.jsonl", "--json", "--html", "report.html"];
+    for _ in 0..2 {
+        let report = sandbox.run(&args).exits(0).tells(&["report.html"]).json();
+        let html = fs::read_to_string(sandbox.path("report.html")).unwrap();
+        for stage in report["stages"].as_array().unwrap() {
+            let figure = |of: &str| figure(stage, &format!("/ndcg_at_10/{of}"));
+            let words =
+                format!("{:.3} [{:.3}, {:.3}]", figure("mean"), figure("low"), figure("high"));
+            assert!(html.contains(&words), "{words}: {html}");
+        }
+        assert!(html.contains("What is the capital of Mongolia?"), "{html}");
+    }
+    let args = ["eval", "q.jsonl", "--html", "q.jsonl"];
+    sandbox.run(&args).fails(1, &["q.jsonl is no report", "not overwritten"]);
+    assert_eq!(fs::read_to_string(sandbox.path("q.jsonl")).unwrap(), QUESTIONS);
+    let args = ["eval", "--compare", "a.json", "b.json", "--html", "c.html"];
+    assert_eq!(sandbox.run(&args).status, Some(2));
+}
+
+#[test]
 fn errors_name_the_file_the_line_and_the_document() {
     let sandbox = sandbox();
     sandbox

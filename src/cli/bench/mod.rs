@@ -1,14 +1,17 @@
 //! `rag-query bench`: the speed of the profile's models and of the index, compared with the
 //! machine's peak. Gathers a report, then prints it as text or JSON.
 
+mod html;
 mod table;
 
 use std::hint::black_box;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde::Serialize;
 
+use super::report::ReportFile;
 use super::setup::Setup;
 use crate::compute::{SimdLevel, pool};
 use crate::embedding::{Embedder, Embedding, Tokens};
@@ -134,12 +137,17 @@ struct LlmReport {
     share_of_memory: Option<f64>,
 }
 
-pub fn run(setup: &Setup, with_llm: bool) -> Result<Exit> {
+pub fn run(setup: &Setup, with_llm: bool, html: Option<&Path>) -> Result<Exit> {
+    let html = html.map(ReportFile::at).transpose()?;
     let report = gather(setup, with_llm)?;
     if setup.global.json {
         setup.terminal.print_json(&report)?;
     } else {
         setup.terminal.print(&table::text(&report, setup.terminal.lang))?;
+    }
+    if let Some(file) = html {
+        file.write(&html::page(&report, setup.terminal.lang)?)?;
+        setup.terminal.say(&setup.terminal.lang.report_written(&file.name()));
     }
     Ok(Exit::Answered)
 }

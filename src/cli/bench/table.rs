@@ -1,6 +1,7 @@
 //! The report of `rag-query bench` as text, in both languages.
 
 use super::{EmbedderReport, LlmReport, Report, RerankerReport, SearchReport};
+use crate::cli::figures::time;
 use crate::models::catalogue::Precision;
 use crate::terminal::Lang;
 
@@ -145,11 +146,6 @@ fn row(label: &str, value: &str) -> String {
 
 fn loading(lang: Lang) -> &'static str {
     lang.pick("nạp (tệp đã trong bộ nhớ)", "loading (files cached)")
-}
-
-/// Short times get more digits than long ones.
-fn time(ms: f64) -> String {
-    if ms < 10.0 { format!("{ms:.2} ms") } else { format!("{ms:.0} ms") }
 }
 
 fn rate(operations: f64, precision: Precision) -> String {

@@ -1,6 +1,7 @@
 //! `rag-query eval`: measures retrieval and answers on the user's own labelled questions. Gathers a
 //! report, then prints it as a table or JSON; also compares two reports.
 
+mod html;
 mod table;
 
 use std::path::Path;
@@ -9,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::args::{Cli, EvalArgs};
 use super::interrupt::{self, Interruptible};
+use super::report::ReportFile;
 use super::setup::Setup;
 use crate::measure::eval::{self, Documents, Evaluator, Report};
 use crate::profile::Models;
@@ -34,6 +36,7 @@ fn measure(setup: &Setup, cli: &Cli, args: &EvalArgs, path: &Path) -> Result<Exi
             "`{flag}` and `--extractive` contradict each other; drop one of them"
         );
     }
+    let html = args.html.as_deref().map(ReportFile::at).transpose()?;
     let options = setup.answer_options(&cli.sampling)?;
     interrupt::install();
     let lang = setup.terminal.lang;
@@ -79,12 +82,23 @@ fn measure(setup: &Setup, cli: &Cli, args: &EvalArgs, path: &Path) -> Result<Exi
         calibrated: eval::calibrate(&asked, &models.llm.name),
         per_question: eval::per_question(asked),
     };
-    if setup.global.json {
-        setup.terminal.print_json(&report)?;
-    } else {
-        setup.terminal.print(&table::report(&report, lang))?;
-    }
+    tell(setup, &report, html)?;
     Ok(Exit::Answered)
+}
+
+/// Prints the report, and writes it as a page where one was asked for.
+fn tell(setup: &Setup, report: &Report, html: Option<ReportFile>) -> Result<()> {
+    let lang = setup.terminal.lang;
+    if setup.global.json {
+        setup.terminal.print_json(report)?;
+    } else {
+        setup.terminal.print(&table::report(report, lang))?;
+    }
+    if let Some(file) = html {
+        file.write(&html::page(report, lang)?)?;
+        setup.terminal.say(&lang.report_written(&file.name()));
+    }
+    Ok(())
 }
 
 /// An LLM's own judgement can be calibrated only with some models.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::cli::figures::{share, time, with_interval};
 use crate::measure::eval::{
     Answers, Calibrated, Comparison, Estimate, MIN_QUESTIONS, Outcome, Refusal, Report,
 };
@@ -189,7 +190,7 @@ pub fn comparison(comparison: &Comparison, lang: Lang) -> String {
     lines.join("\n") + "\n"
 }
 
-fn stage_name(stage: &str, lang: Lang) -> &str {
+pub fn stage_name(stage: &str, lang: Lang) -> &str {
     match stage {
         "bm25" => "BM25",
         "dense" => lang.pick("vectơ", "dense"),
@@ -201,7 +202,7 @@ fn stage_name(stage: &str, lang: Lang) -> &str {
     }
 }
 
-fn measure_name(measure: &str, lang: Lang) -> &str {
+pub fn measure_name(measure: &str, lang: Lang) -> &str {
     match measure {
         "hit_at_1" => "hit@1",
         "recall_at_10" => "recall@10",
@@ -213,16 +214,4 @@ fn measure_name(measure: &str, lang: Lang) -> &str {
         "citation_precision" => lang.pick("trích dẫn đúng", "citation precision"),
         other => other,
     }
-}
-
-fn with_interval(Estimate { mean, low, high }: &Estimate) -> String {
-    format!("{mean:.3} [{low:.3}, {high:.3}]")
-}
-
-fn share(share: Option<f64>) -> String {
-    share.map_or_else(|| "–".to_owned(), |share| format!("{:.1} %", 100.0 * share))
-}
-
-fn time(ms: f64) -> String {
-    if ms < 10.0 { format!("{ms:.2} ms") } else { format!("{ms:.0} ms") }
 }

@@ -99,6 +99,7 @@ impl Evaluator<'_> {
         };
         let scores = QuestionScores {
             id: question.id.clone(),
+            question: question.text.clone(),
             answerable: question.answerable,
             relevance: relevance.probability,
             signals: Some(relevance.signals),

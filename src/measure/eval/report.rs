@@ -75,6 +75,9 @@ pub struct Answers {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct QuestionScores {
     pub id: String,
+    /// Empty in reports of older versions.
+    #[serde(default)]
+    pub question: String,
     /// Whether the documents answer it.
     pub answerable: bool,
     /// The value that is compared with the threshold.

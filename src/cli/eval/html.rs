@@ -1,0 +1,177 @@
+//! The report of an evaluation as a page to look at.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::table::{measure_name, stage_name};
+use crate::cli::figures::{time, with_interval};
+use crate::cli::report;
+use crate::cli::report::plot::{Curve, Dots, Labelled, NamedProbability, Values};
+use crate::measure::eval::{Outcome, QuestionScores, Refusal, Report, STAGES, Stage};
+use crate::terminal::Lang;
+
+const TEMPLATE: &str = include_str!("report.jinja");
+/// Questions in each of the lists of what went wrong.
+const WORST: usize = 5;
+
+/// What the template writes: the report, the plots of it, and what went wrong.
+#[derive(Serialize)]
+struct Shown<'a> {
+    report: &'a Report,
+    /// As columns of tables.
+    stages: Vec<Column<'a>>,
+    quality: Vec<Values>,
+    times: Values,
+    refusal: Option<RefusalPlots>,
+    worst: Vec<Wrong<'a>>,
+    /// Answered though the documents do not answer them, or refused though they do.
+    misjudged: Vec<Wrong<'a>>,
+    misjudged_in_all: usize,
+}
+
+#[derive(Serialize)]
+struct Column<'a> {
+    name: &'a str,
+    stage: &'a Stage,
+    /// Means with intervals, in words.
+    measures: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct RefusalPlots {
+    curve: Curve,
+    dots: Dots,
+    /// What each gate does, with its name.
+    outcomes: Vec<(&'static str, Outcome)>,
+}
+
+#[derive(Serialize)]
+struct Wrong<'a> {
+    question: &'a QuestionScores,
+    /// nDCG@10 by stage.
+    scores: Vec<Option<f64>>,
+}
+
+pub fn page(report: &Report, lang: Lang) -> Result<String> {
+    let mut misjudged = wrong(report, |question| question.refused == question.answerable);
+    let misjudged_in_all = misjudged.len();
+    // The surest first.
+    misjudged.sort_by(|a, b| surety(b.question).total_cmp(&surety(a.question)));
+    misjudged.truncate(WORST);
+    let shown = Shown {
+        report,
+        stages: report.stages.iter().map(|stage| column(stage, lang)).collect(),
+        quality: quality(report, lang),
+        times: times(report, lang),
+        refusal: report.refusal.as_ref().map(|refusal| refusal_plots(report, refusal, lang)),
+        worst: worst(report),
+        misjudged,
+        misjudged_in_all,
+    };
+    report::page(TEMPLATE, lang, &shown)
+}
+
+fn column(stage: &Stage, lang: Lang) -> Column<'_> {
+    let measures = stage.measures.named().map(|(_, value)| with_interval(value)).into();
+    Column { name: stage_name(&stage.stage, lang), stage, measures }
+}
+
+/// For each measure, all stages on the same axis.
+fn quality(report: &Report, lang: Lang) -> Vec<Values> {
+    let Some(first) = report.stages.first() else { return Vec::new() };
+    let lows = report.stages.iter().flat_map(|stage| stage.measures.named().map(|(_, it)| it.low));
+    // A difference of a hundredth should not look like much.
+    let low = lows.fold(0.9, f64::min);
+    let plot = |(at, name): (usize, &'static str)| {
+        let row = |stage: &Stage| {
+            let (_, estimate) = stage.measures.named()[at];
+            Labelled {
+                label: stage_name(&stage.stage, lang).to_owned(),
+                words: with_interval(estimate),
+                value: estimate.mean,
+                low: estimate.low,
+                high: estimate.high,
+            }
+        };
+        let rows = report.stages.iter().map(row).collect();
+        Values::intervals(measure_name(name, lang), rows, (low, 1.0))
+    };
+    first.measures.named().map(|(name, _)| name).into_iter().enumerate().map(plot).collect()
+}
+
+fn times(report: &Report, lang: Lang) -> Values {
+    let row = |stage: &Stage| Labelled {
+        label: stage_name(&stage.stage, lang).to_owned(),
+        words: format!("{}, p95 {}", time(stage.median_ms), time(stage.p95_ms)),
+        value: stage.median_ms,
+        low: stage.median_ms,
+        high: stage.p95_ms,
+    };
+    let title = lang.pick("Thời gian, ms", "Time, ms");
+    Values::bars(title, report.stages.iter().map(row).collect())
+}
+
+fn refusal_plots(report: &Report, refusal: &Refusal, lang: Lang) -> RefusalPlots {
+    let Refusal { precision, recall, false_refusals, strict, careful, curve, .. } = refusal;
+    let in_use =
+        Outcome { precision: *precision, recall: *recall, false_refusals: *false_refusals };
+    let outcomes = [
+        (lang.pick("đang dùng", "in use"), Some(in_use)),
+        (lang.pick("ngưỡng chặt", "strict gate"), *strict),
+        (lang.pick("ngưỡng thận trọng", "careful gate"), *careful),
+    ];
+    let outcomes: Vec<_> =
+        outcomes.into_iter().filter_map(|(name, outcome)| Some((name, outcome?))).collect();
+    let place = |outcome: &Outcome| outcome.recall.zip(outcome.precision);
+    let marks = outcomes.iter().filter_map(|(name, it)| Some(((*name).to_owned(), place(it)?)));
+    let points: Vec<_> = curve.iter().filter_map(|it| it.recall.zip(it.precision)).collect();
+    let dots = |answerable: bool| -> Vec<NamedProbability> {
+        let some = report.per_question.iter().filter(|it| it.answerable == answerable);
+        some.map(|it| (f64::from(it.relevance), name(it), it.refused == it.answerable)).collect()
+    };
+    let rows = [
+        (lang.pick("có lời đáp", "with an answer"), true),
+        (lang.pick("không có lời đáp", "without an answer"), false),
+    ];
+    let rows = rows.map(|(label, answerable)| (label.to_owned(), dots(answerable)));
+    RefusalPlots {
+        curve: Curve::new(&points, marks.collect()),
+        dots: Dots::new(rows.into()),
+        outcomes,
+    }
+}
+
+/// What is shown of a dot that the mouse is on.
+fn name(question: &QuestionScores) -> String {
+    let QuestionScores { id, question, relevance, .. } = question;
+    format!("{id}: {question} ({relevance:.3})")
+}
+
+/// How far from doubt the relevance is.
+fn surety(question: &QuestionScores) -> f32 {
+    (question.relevance - 0.5).abs()
+}
+
+/// The questions whose final ranking is worst, worst first, and of equals the first asked.
+fn worst(report: &Report) -> Vec<Wrong<'_>> {
+    let last = report.stages.last().map(|stage| stage.stage.as_str()).unwrap_or_default();
+    let score = |question: &QuestionScores| question.scores.get(last).map(|it| it.ndcg_at_10);
+    let mut worst = wrong(report, |question| score(question).is_some_and(|score| score < 1.0));
+    let order = |it: &Wrong| score(it.question).unwrap_or(1.0);
+    worst.sort_by(|a, b| order(a).total_cmp(&order(b)));
+    worst.truncate(WORST);
+    worst
+}
+
+fn wrong(report: &Report, is_wrong: impl Fn(&QuestionScores) -> bool) -> Vec<Wrong<'_>> {
+    let stages = || STAGES.into_iter().take(report.stages.len());
+    let some = report.per_question.iter().filter(|question| is_wrong(question));
+    some.map(|question| {
+        let score = |stage| question.scores.get(stage).map(|measures| measures.ndcg_at_10);
+        Wrong { question, scores: stages().map(score).collect() }
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests;
