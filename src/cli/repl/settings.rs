@@ -46,13 +46,12 @@ pub const SETTINGS: &[Setting] = &[
     setting!("seed", options.sampling.seed, cli => cli.sampling.seed, shown),
 ];
 
-#[expect(clippy::needless_pass_by_value, reason = "what `map_or_else` passes on")]
-fn shown(value: impl ToString) -> String {
+fn shown(value: impl ToString + Copy) -> String {
     value.to_string()
 }
 
 /// As `config show` writes it.
-fn or_none(value: Option<impl ToString>) -> String {
+fn or_none(value: Option<impl ToString + Copy>) -> String {
     value.map_or_else(|| "-".to_owned(), shown)
 }
 
