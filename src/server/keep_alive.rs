@@ -9,8 +9,6 @@ use std::time::{Duration, Instant};
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::Service;
-
 /// How long an LLM stays loaded after its last answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeepAlive {
@@ -144,13 +142,11 @@ impl Keeper {
         self.changed.notify_all();
     }
 
-    /// Watches over a service's LLM, in a thread of its own.
-    pub fn watch(service: &Arc<Service>) {
-        // It must not keep the service itself.
-        let (keeper, service) = (Arc::clone(&service.keeper), Arc::downgrade(service));
+    /// Calls `unload` whenever it is time to, in a thread of its own, until [`Keeper::end`].
+    pub fn watch(self: Arc<Self>, unload: impl Fn() + Send + 'static) {
         thread::spawn(move || {
-            while keeper.wait() {
-                service.upgrade().iter().for_each(|service| service.unload_llm());
+            while self.wait() {
+                unload();
             }
         });
     }

@@ -11,7 +11,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::service::Service;
 use crate::answer::{Answer, Event, Pace, Reason};
 use crate::retrieval::Retrieval;
 
@@ -177,10 +176,9 @@ impl Metrics {
         self.responses.get_or_create(&Response { endpoint, status }).inc();
     }
 
-    /// All of it in the text format of `OpenMetrics`.
-    pub fn text(&self, service: &Service) -> Result<String, fmt::Error> {
-        let llm = service.llm_status();
-        self.in_line.set(llm.in_line as i64);
+    /// All of it in the text format of `OpenMetrics`; `in_line` use the LLM or wait for it.
+    pub fn text(&self, in_line: usize) -> Result<String, fmt::Error> {
+        self.in_line.set(in_line as i64);
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)

@@ -130,7 +130,11 @@ impl Service {
             index: WarmIndex::new(location, wanted),
             llm: RwLock::new(llm),
         });
-        Keeper::watch(&service);
+        // The keeper must not keep the service itself.
+        let weak = Arc::downgrade(&service);
+        Arc::clone(&service.keeper).watch(move || {
+            weak.upgrade().iter().for_each(|service| service.unload_llm());
+        });
         service
     }
 

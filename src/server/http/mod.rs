@@ -164,7 +164,8 @@ async fn health(State(shared): State<Shared>) -> Result<Response, Failed> {
 }
 
 async fn metrics(State(shared): State<Shared>) -> Result<Response, Failed> {
-    let text = shared.service.metrics.text(&shared.service);
+    let in_line = shared.service.llm_status().in_line;
+    let text = shared.service.metrics.text(in_line);
     let text = text.map_err(|error| Failed::from(anyhow::Error::from(error)))?;
     let format = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([("content-type", format)], text).into_response())
