@@ -14,6 +14,7 @@ const SAME_EVENT: Duration = Duration::from_millis(500);
 
 static BUSY: AtomicBool = AtomicBool::new(false);
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+static ELSEWHERE: AtomicBool = AtomicBool::new(false);
 
 /// Installs the handler of the signals. If that fails, they end the program as usual.
 pub fn install() {
@@ -24,6 +25,9 @@ pub fn install() {
 fn install_once() {
     let mut first = Instant::now();
     let installed = ctrlc::set_handler(move || {
+        if ELSEWHERE.load(Ordering::SeqCst) {
+            return;
+        }
         let is_first = !INTERRUPTED.swap(true, Ordering::SeqCst);
         if is_first {
             first = Instant::now();
@@ -60,5 +64,22 @@ impl Interruptible {
 impl Drop for Interruptible {
     fn drop(&mut self) {
         BUSY.store(false, Ordering::SeqCst);
+    }
+}
+
+/// While this guard lives, signals are for the program that has the terminal, such as a pager: the
+/// terminal sends Ctrl-C to both, as often as the user likes.
+pub struct Elsewhere(());
+
+impl Elsewhere {
+    pub fn begin() -> Self {
+        ELSEWHERE.store(true, Ordering::SeqCst);
+        Self(())
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        ELSEWHERE.store(false, Ordering::SeqCst);
     }
 }

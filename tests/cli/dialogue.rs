@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use crate::harness::{Sandbox, VIETNAMESE};
-use crate::pty::{CTRL_D, Pty};
+use crate::pty::{CTRL_C, CTRL_D, Pty};
 
 const PROMPT: &str = "❯ ";
 
@@ -82,6 +82,28 @@ fn a_source_opens_in_the_pager_with_the_words_marked_that_were_looked_for() {
         assert_eq!(shown.contains("\u{1b}[7m"), term == "xterm", "{shown}");
         leave(pty);
     }
+}
+
+#[test]
+fn ctrl_c_in_the_pager_is_for_the_pager() {
+    let sandbox = Sandbox::indexed();
+    let script = "trap 'n=$((n+1)); echo caught $n' INT; n=0; cat >/dev/null; echo paging
+        while [ $n -lt 2 ]; do sleep 0.1; done; echo left";
+    let mut command = sandbox.command(&["--extractive"]);
+    command.env("PAGER", program(&sandbox, "pager", script));
+    let mut pty = started(command);
+    say(&mut pty, VIETNAMESE);
+    pty.send("/sources 1\r");
+    pty.wait_for("paging");
+    pty.send(CTRL_C);
+    pty.wait_for("caught 1");
+    // Later than what could belong to the first.
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    pty.send(CTRL_C);
+    pty.wait_for("caught 2");
+    pty.wait_for("left");
+    pty.wait_for(PROMPT);
+    leave(pty);
 }
 
 #[test]

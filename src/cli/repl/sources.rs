@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::state::{Here, Next, State, Turn};
 use crate::answer::{Answer, ReadPassage};
-use crate::cli::interrupt::Interruptible;
+use crate::cli::interrupt::Elsewhere;
 use crate::cli::session::Session;
 use crate::documents::Place;
 use crate::index::file_of;
@@ -32,7 +32,7 @@ pub fn list<'a>(here: Here<'_, 'a>, state: &mut State, number: &str) -> Result<N
     let searched = answer.searched.as_deref().unwrap_or(&answer.question);
     let quoted = statements(&answer.answer, passage.source.n);
     // Ctrl-C is for the pager.
-    let _paging = Interruptible::begin();
+    let _paging = Elsewhere::begin();
     page(&text, &Marks::of(searched, &quoted))?;
     Ok(Next::Ask)
 }
@@ -79,7 +79,7 @@ fn edit(document: &str, place: Option<Place>) -> Result<()> {
         command.arg(format!("+{line}"));
     }
     // Ctrl-C is for the editor.
-    let _editing = Interruptible::begin();
+    let _editing = Elsewhere::begin();
     let status = command.arg(file).status();
     let status = status.with_context(|| format!("cannot start the editor `{editor}`"))?;
     ensure!(status.success(), "the editor `{editor}` ended with {status}");
