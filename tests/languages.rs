@@ -37,7 +37,7 @@ const ERRORS: [&str; 17] = [
 const PICKS: [&str; 4] = ["pick", "measuring", "add", "timed"];
 
 /// Texts in one language, and why.
-const ALONE: [(&str, &str, &str); 18] = [
+const ALONE: [(&str, &str, &str); 20] = [
     ("cli/args.rs", "", "--help"),
     ("cli/bench/mod.rs", "Xử lý ngôn ngữ", "the text that is embedded"),
     ("cli/config/error.rs", "", "errors"),
@@ -48,6 +48,8 @@ const ALONE: [(&str, &str, &str); 18] = [
     ("cli/lines.rs", "", "errors"),
     ("cli/repl/commands.rs", "[NAME VALUE]", "stands for arguments, as in --help"),
     ("cli/repl/saved.rs", "<!--", "marks that are read again"),
+    ("cli/report/mod.rs", "cannot read", "an error"),
+    ("cli/report/mod.rs", "<!doctype", "HTML"),
     ("cli/selection.rs", "", "errors"),
     ("cli/serve.rs", "there is no index", "an error"),
     ("cli/session.rs", "   relevance {", "names of figures, as in --json"),
@@ -90,6 +92,17 @@ fn texts(source: &str) -> Vec<Text> {
                 }
             }
             '\'' if bytes.get(at + 2) == Some(&'\'') => at += 2,
+            'r' if raw_hashes(&bytes, at).is_some() => {
+                let hashes = raw_hashes(&bytes, at).unwrap();
+                let start = at + hashes + 2;
+                let end: Vec<char> = ['"'].into_iter().chain(vec!['#'; hashes]).collect();
+                let length = bytes[start..].windows(end.len()).position(|part| part == end);
+                let length = length.expect("the text has an end");
+                let written: String = bytes[start..start + length].iter().collect();
+                let before: String = bytes[..at].iter().collect();
+                texts.push(Text { written, calls: calls.clone(), arm: arm(&before) });
+                at = start + length + hashes;
+            }
             '"' => {
                 let start = at + 1;
                 at = start;
@@ -114,6 +127,13 @@ fn texts(source: &str) -> Vec<Text> {
         at += 1;
     }
     texts
+}
+
+/// How many `#` the raw text has that begins at this `r`; `None` if there is none.
+fn raw_hashes(code: &[char], at: usize) -> Option<usize> {
+    let is_part_of_name = at > 0 && (code[at - 1].is_alphanumeric() || code[at - 1] == '_');
+    let hashes = code[at + 1..].iter().take_while(|c| **c == '#').count();
+    (!is_part_of_name && code.get(at + 1 + hashes) == Some(&'"')).then_some(hashes)
 }
 
 /// The pattern of the last arm that began, or the field that a text directly follows.
@@ -204,7 +224,10 @@ fn what_people_read_is_written_in_both_languages() {
         for path in sources(&root.join(room)) {
             let source = fs::read_to_string(&path).unwrap();
             // Whole files of tests.
-            if source.contains("#![cfg(test)]") || path.ends_with("on_a_gpu.rs") {
+            if source.contains("#![cfg(test)]")
+                || path.ends_with("on_a_gpu.rs")
+                || path.ends_with("tests.rs")
+            {
                 continue;
             }
             let name = path.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/");
@@ -254,6 +277,7 @@ fn what_is_missing_in_a_language_is_found() {
         r#"it.with_context(|| format!("cannot read {file}"))"#,
         r#"terminal.print("{a} {b}\n")"#,
         r#"x.split("one-word")"#,
+        "x.find(r\"\\\"); y(r#\"a \"quoted\" b\"#)",
         "// say(\"a comment of words\")\nlet c = '\"';",
         "#[cfg(test)]\nmod tests { \"some English text\" }",
     ] {
