@@ -60,7 +60,6 @@ const ALONE: [(&str, &str, &str); 20] = [
     ("terminal/pager.rs", "", "errors"),
 ];
 
-#[expect(clippy::struct_field_names, reason = "a text is what it is")]
 struct Text {
     /// As in the source.
     written: String,
