@@ -22,7 +22,7 @@ use crate::terminal::Lang;
 /// The frame of every report, and macros that draw plots.
 const PAGE: &str = include_str!("page.jinja");
 /// What a file of ours begins with, in its first [`HEAD`] bytes.
-const MARK: &str = r#"<meta name="generator" content="rag-query"#;
+const MARK: &str = "<meta name=\"generator\" content=\"rag-query";
 const HEAD: u64 = 512;
 
 /// Where a report goes.
@@ -86,40 +86,46 @@ pub fn page(template: &str, lang: Lang, report: &impl Serialize) -> Result<Strin
     Ok(html.context("the report cannot be written")?.trim().to_owned() + "\n")
 }
 
-/// What every well-formed report has, for the tests of each.
 #[cfg(test)]
-pub fn assert_well_formed(html: &str) {
-    use quick_xml::events::Event;
-
-    let head = &html.as_bytes()[..HEAD as usize];
-    assert!(String::from_utf8_lossy(head).contains(MARK), "{html}");
-    let body = html.strip_prefix("<!doctype html>").unwrap();
-    let mut reader = quick_xml::Reader::from_str(body);
-    let mut depth = 0;
-    loop {
-        match reader.read_event().unwrap() {
-            Event::Start(tag) => {
-                depth += 1;
-                assert_ne!(tag.name().as_ref(), "script");
-                tag.attributes().for_each(|attribute| drop(attribute.unwrap()));
-            }
-            Event::End(_) => depth -= 1,
-            Event::Empty(tag) => tag.attributes().for_each(|attribute| drop(attribute.unwrap())),
-            Event::Eof => break,
-            _ => {}
-        }
-    }
-    assert_eq!(depth, 0);
-    for outside in ["http:", "https:", "<img", "<a ", "url(", "@import", "<script", "NaN", ">inf"] {
-        assert!(!html.contains(outside), "{outside}: {html}");
-    }
-}
+pub use tests::assert_well_formed;
 
 #[cfg(test)]
 mod tests {
     use std::fs;
 
+    use quick_xml::events::Event;
+
     use super::*;
+
+    /// What every well-formed report has, for the tests of each.
+    pub fn assert_well_formed(html: &str) {
+        let head = &html.as_bytes()[..HEAD as usize];
+        assert!(String::from_utf8_lossy(head).contains(MARK), "{html}");
+        let body = html.strip_prefix("<!doctype html>").unwrap();
+        let mut reader = quick_xml::Reader::from_str(body);
+        let mut depth = 0;
+        loop {
+            match reader.read_event().unwrap() {
+                Event::Start(tag) => {
+                    depth += 1;
+                    assert_ne!(tag.name().as_ref(), "script");
+                    tag.attributes().for_each(|attribute| drop(attribute.unwrap()));
+                }
+                Event::End(_) => depth -= 1,
+                Event::Empty(tag) => {
+                    tag.attributes().for_each(|attribute| drop(attribute.unwrap()))
+                }
+                Event::Eof => break,
+                _ => {}
+            }
+        }
+        assert_eq!(depth, 0);
+        for outside in
+            ["http:", "https:", "<img", "<a ", "url(", "@import", "<script", "NaN", ">inf"]
+        {
+            assert!(!html.contains(outside), "{outside}: {html}");
+        }
+    }
 
     #[test]
     fn a_report_replaces_a_report_and_nothing_else() {
@@ -137,6 +143,50 @@ mod tests {
         assert!(error(&path).contains("is not overwritten"), "{}", error(&path));
         assert!(error(&folder.path().join("none/report.html")).contains("no folder"));
         assert!(error(folder.path()).contains("cannot read"), "{}", error(folder.path()));
+    }
+
+    /// What a template writes without `pick` is no language's: names of figures, files and options.
+    #[test]
+    fn templates_write_words_in_both_languages() {
+        const NAMES: [&str; 15] = [
+            "hit",
+            "recall",
+            "MRR",
+            "nDCG",
+            "AUROC",
+            "LLM",
+            "rag",
+            "query",
+            "docs",
+            "eval",
+            "md",
+            "judge",
+            "retrieval",
+            "bias",
+            "llm",
+        ];
+        let templates =
+            [include_str!("../eval/report.jinja"), include_str!("../bench/report.jinja"), PAGE];
+        for template in templates {
+            let mut plain = template.to_owned();
+            for (open, close) in
+                [("<style>", "</style>"), ("{#", "#}"), ("{{", "}}"), ("{%", "%}"), ("<", ">")]
+            {
+                while let Some((before, rest)) = plain.split_once(open) {
+                    plain = format!("{before} {}", rest.split_once(close).unwrap().1);
+                }
+            }
+            let words = plain.split(|c: char| !c.is_alphabetic()).filter(|word| word.len() > 1);
+            let alone: Vec<&str> = words
+                .filter(|word| !NAMES.contains(word) && !["refused", "below"].contains(word))
+                .collect();
+            assert!(alone.is_empty(), "{alone:?}");
+        }
+        let picks = templates.iter().flat_map(|template| template.split("pick(").skip(1));
+        for pick in picks {
+            let texts: Vec<&str> = pick.split('"').take(4).collect();
+            assert!(texts.len() == 4 && texts[2].trim() == ",", "{pick}");
+        }
     }
 
     #[test]
