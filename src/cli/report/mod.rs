@@ -6,7 +6,7 @@
 pub mod plot;
 
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -33,24 +33,21 @@ impl ReportFile {
     /// The folder is missing, or the file is there and is no report: nobody's file is overwritten.
     /// Known before anything is measured.
     pub fn at(path: &Path) -> Result<Self> {
-        let unreadable = || format!("cannot read {}", path.display());
-        let mut head = Vec::new();
-        match File::open(path) {
-            Ok(file) => drop(file.take(HEAD).read_to_end(&mut head).with_context(unreadable)?),
+        match head(path) {
+            Ok(head) if head.is_empty() || String::from_utf8_lossy(&head).contains(MARK) => {}
+            Ok(_) => bail!(
+                "{} is no report of rag-query and is not overwritten; name another file",
+                path.display()
+            ),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
                 if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
                     bail!("there is no folder {} to write the report to", folder.display());
                 }
-                return Ok(Self(path.to_owned()));
             }
-            Err(error) => return Err(error).with_context(unreadable),
-        }
-        if !head.is_empty() && !String::from_utf8_lossy(&head).contains(MARK) {
-            bail!(
-                "{} is no report of rag-query and is not overwritten; name another file",
-                path.display()
-            );
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", path.display()));
+            }
         }
         Ok(Self(path.to_owned()))
     }
@@ -64,6 +61,13 @@ impl ReportFile {
     pub fn name(&self) -> String {
         self.0.display().to_string()
     }
+}
+
+/// The first [`HEAD`] bytes of a file.
+fn head(path: &Path) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    File::open(path)?.take(HEAD).read_to_end(&mut head)?;
+    Ok(head)
 }
 
 /// The page that `template` makes of `report`.
