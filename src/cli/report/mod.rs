@@ -117,7 +117,7 @@ mod tests {
                 }
                 Event::End(_) => depth -= 1,
                 Event::Empty(tag) => {
-                    tag.attributes().for_each(|attribute| drop(attribute.unwrap()))
+                    tag.attributes().for_each(|attribute| drop(attribute.unwrap()));
                 }
                 Event::Eof => break,
                 _ => {}
