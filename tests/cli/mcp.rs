@@ -21,7 +21,8 @@ fn conversation(calls: &[(&str, Value)]) -> String {
         let params = json!({"name": name, "arguments": arguments});
         lines.push(json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}));
     }
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    let lines: Vec<String> = lines.iter().map(Value::to_string).collect();
+    lines.join("\n") + "\n"
 }
 
 /// The results of the calls, in their order; standard output has nothing but the protocol.
