@@ -37,7 +37,7 @@ const ERRORS: [&str; 17] = [
 const PICKS: [&str; 4] = ["pick", "measuring", "add", "timed"];
 
 /// Texts in one language, and why.
-const ALONE: [(&str, &str, &str); 20] = [
+const ALONE: [(&str, &str, &str); 18] = [
     ("cli/args.rs", "", "--help"),
     ("cli/bench/mod.rs", "Xử lý ngôn ngữ", "the text that is embedded"),
     ("cli/config/error.rs", "", "errors"),
@@ -48,8 +48,6 @@ const ALONE: [(&str, &str, &str); 20] = [
     ("cli/lines.rs", "", "errors"),
     ("cli/repl/commands.rs", "[NAME VALUE]", "stands for arguments, as in --help"),
     ("cli/repl/saved.rs", "<!--", "marks that are read again"),
-    ("cli/report/mod.rs", "cannot read", "an error"),
-    ("cli/report/mod.rs", "<!doctype", "HTML"),
     ("cli/selection.rs", "", "errors"),
     ("cli/serve.rs", "there is no index", "an error"),
     ("cli/session.rs", "   relevance {", "names of figures, as in --json"),

@@ -15,6 +15,7 @@ use encoder::{
     Encoder, EncoderCheckpoint, EncoderConfig, Hidden, Sequence, TextTokenizer, batches,
 };
 
+pub use crate::compute::dense::rows::dot;
 pub use language_directions::LanguageDirections;
 
 /// Tokens in a batch: enough that the cores finish together, few enough to hold all their vectors.
@@ -240,20 +241,6 @@ impl EncodedText {
             })
             .collect()
     }
-}
-
-/// Dot product, summed in independent lanes, so that the compiler can use vector registers.
-pub fn dot(a: &[f32], b: &[f32]) -> f32 {
-    const LANES: usize = 16;
-    let mut sums = [0f32; LANES];
-    let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest: f32 = a_chunks.remainder().iter().zip(b_chunks.remainder()).map(|(a, b)| a * b).sum();
-    for (a, b) in a_chunks.zip(b_chunks) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    sums.iter().sum::<f32>() + rest
 }
 
 /// Scales `vector` to length 1, and returns the length that it had; leaves a zero vector as it is.

@@ -95,7 +95,7 @@ pub trait Index: Send + Sync {
     }
 
     /// Passes each chunk's token vectors, `[tokens, dim]`, to `take`, in the order of `chunks`;
-    /// empty if the index does not store any. One chunk at a time, because they are large.
+    /// empty if the index does not store any. They are large: ask for few chunks at once.
     fn token_vectors(
         &self,
         chunks: &[ChunkId],

@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::rerank::{CrossEncoder, LateInteraction, QueryToken, Reranker};
 use super::{Hit, Relevance, Retrieval, Scores, Signals, fuse, relevance};
+use crate::compute::pool;
 use crate::embedding::{Embedder, Embedding, Tokens};
 use crate::index::{ChunkId, Index, LexicalQuery, Passage, Searched};
 use crate::models::LazyModel;
@@ -19,6 +20,8 @@ pub(super) const MAX_CANDIDATES: usize = 50;
 const MAX_CROSS_ENCODED: usize = 30;
 /// Candidates scored by late interaction, at about 1 % of a cross-encoder's cost.
 const MAX_LATE_INTERACTION: usize = 50;
+/// Of these, compared at once on all cores: their token vectors are large.
+const COMPARED_AT_ONCE: usize = 10;
 /// Top candidates used to measure question coverage.
 const COVERAGE_CANDIDATES: usize = 5;
 
@@ -281,20 +284,22 @@ impl<'a> Retriever<'a> {
         let weights = |word: &str| [lexical.word_idf(word), general.word_idf(word)];
         let tokens = query_tokens(question, &candidates.embedding, &weights);
         let late_interaction = LateInteraction::new(&self.mean_token, tokens);
-        let chunks: Vec<ChunkId> = ranked.iter().map(|one| one.chunk).collect();
-        let mut ranked = ranked.iter_mut();
         let mut best = 0f32;
-        self.index.token_vectors(&chunks, &mut |tokens| {
-            let Some(one) = ranked.next() else { return };
-            let maxsim = late_interaction.maxsim(tokens);
-            best = best.max(maxsim.plain);
-            one.scores.rerank = Some(maxsim.centred);
-            // Without diacritics the embedder's token vectors are too poor to rank by.
-            if !candidates.unmarked {
-                let bm25 = fuse::normalized_bm25(one.scores.bm25, lexical.best_possible());
-                one.score = fuse::with_maxsim(one.scores.dense, bm25, maxsim.centred);
+        for batch in ranked.chunks_mut(COMPARED_AT_ONCE) {
+            let chunks: Vec<ChunkId> = batch.iter().map(|one| one.chunk).collect();
+            let mut passages = Vec::with_capacity(chunks.len());
+            self.index.token_vectors(&chunks, &mut |tokens| passages.push(tokens))?;
+            let compared = pool::map(passages.len(), |i| late_interaction.maxsim(&passages[i]));
+            for (one, maxsim) in batch.iter_mut().zip(compared) {
+                best = best.max(maxsim.plain);
+                one.scores.rerank = Some(maxsim.centred);
+                // Without diacritics the embedder's token vectors are too poor to rank by.
+                if !candidates.unmarked {
+                    let bm25 = fuse::normalized_bm25(one.scores.bm25, lexical.best_possible());
+                    one.score = fuse::with_maxsim(one.scores.dense, bm25, maxsim.centred);
+                }
             }
-        })?;
+        }
         Ok(best)
     }
 

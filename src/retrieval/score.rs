@@ -35,8 +35,9 @@ impl Retriever<'_> {
         let late_interaction =
             LateInteraction::new(self.mean_token(), query_tokens(question, &asked, &weights));
         let score = |text: Embedding| {
-            let vectors = text.tokens.into_iter().map(|token| token.vector).collect();
-            let maxsim = late_interaction.maxsim(vectors).centred;
+            let vectors: Vec<Vec<f32>> =
+                text.tokens.into_iter().map(|token| token.vector).collect();
+            let maxsim = late_interaction.maxsim(&vectors).centred;
             f32::midpoint(dot(&text.vector, &asked.vector), maxsim)
         };
         Ok(embedded.into_iter().map(score).collect())

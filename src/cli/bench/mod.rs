@@ -279,7 +279,7 @@ fn reranker(
                 black_box(
                     passages
                         .iter()
-                        .map(|passage| late.maxsim(vectors(passage)).centred)
+                        .map(|passage| late.maxsim(&vectors(passage)).centred)
                         .sum::<f32>(),
                 );
                 Ok(())

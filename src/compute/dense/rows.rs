@@ -41,6 +41,32 @@ macro_rules! for_each_level {
     };
 }
 
+/// Dot product, summed in independent lanes, so that the compiler can use vector registers, in the same
+/// order with those of any width.
+#[inline(always)]
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0f32; LANES];
+    let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest: f32 = a_chunks.remainder().iter().zip(b_chunks.remainder()).map(|(a, b)| a * b).sum();
+    for (a, b) in a_chunks.zip(b_chunks) {
+        for lane in 0..LANES {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    sums.iter().sum::<f32>() + rest
+}
+
+for_each_level! {
+    /// The products of a row with itself and with each row of `others`, `[products, dim]`. Every level
+    /// gives the same bits.
+    pub fn products(row: &[f32], others: &[f32], products: &mut [f32]) -> f32 {
+        for (product, other) in products.iter_mut().zip(others.chunks_exact(row.len().max(1))) {
+            *product = dot(row, other);
+        }
+        dot(row, row)
+    }
+}
+
 for_each_level! {
     /// Rounds a row to 8-bit codes with a scale for each 64 values, and adds up the codes of each.
     pub fn quantize(row: &[f32], codes: &mut [i8], scales: &mut [f32], sums: &mut [i32]) {

@@ -25,6 +25,7 @@ use super::log::{self, Log};
 use super::manifest::Manifest;
 use super::nearest::nearest;
 use super::vector_file::{Bits, RawVector, VectorFile};
+use crate::compute::pool;
 use crate::index::api::best_first;
 use crate::index::{
     ChunkId, Index, IndexError, Ledger, LexicalQuery, Passage, Searched, Settings, StoredChunk,
@@ -344,9 +345,8 @@ impl Index for DirectoryIndex {
         chunks: &[ChunkId],
         take: &mut dyn FnMut(Vec<Vec<f32>>),
     ) -> Result<(), IndexError> {
-        for &chunk in chunks {
-            take(self.token_vectors_of(chunk));
-        }
+        let read = pool::map(chunks.len(), |i| self.token_vectors_of(chunks[i]));
+        read.into_iter().for_each(take);
         Ok(())
     }
 

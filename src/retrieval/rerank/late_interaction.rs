@@ -4,6 +4,8 @@
 //! The token vectors of an embedder share a large common component and rank better after subtracting
 //! the corpus mean. Rare words get a higher weight.
 
+use crate::compute::dense::rows;
+use crate::compute::simd::SimdLevel;
 use crate::embedding::{dot, normalize};
 
 /// A token of the question.
@@ -27,66 +29,75 @@ pub struct MaxSim {
 }
 
 /// A question prepared for comparison with passages.
-pub struct LateInteraction<'a> {
-    /// `[dim]`.
-    mean: &'a [f32],
+pub struct LateInteraction {
+    /// The mean m of the corpus, then each token q of the question as (q − m) / |q − m|,
+    /// `[1 + query, dim]`.
+    directions: Vec<f32>,
     query: Vec<Prepared>,
+    /// m · m
+    mean_squared: f32,
+    level: SimdLevel,
 }
 
-/// A token of the question, with what its comparisons have in common.
+/// A token q of the question, with what its comparisons have in common.
 struct Prepared {
-    /// Without the mean, unit length.
-    centred: Vec<f32>,
     /// Shares of the weight of all tokens.
     weight: f32,
     general_weight: f32,
-    lengths: Lengths,
-}
-
-/// What is lost when the mean is subtracted from a vector and the rest is scaled.
-struct Lengths {
-    /// Of the vector as it was.
-    plain: f32,
-    /// Of the rest.
+    /// |q|
+    length: f32,
+    /// |q − m|
     centred: f32,
-    /// The vector's product with the mean.
+    /// q · m
     along_mean: f32,
+    /// m · (q − m) / |q − m|
+    offset: f32,
 }
 
-impl<'a> LateInteraction<'a> {
+impl LateInteraction {
     /// `mean` is the mean token vector of the corpus, `[dim]`.
-    pub fn new(mean: &'a [f32], query: Vec<QueryToken>) -> Self {
+    pub fn new(mean: &[f32], query: Vec<QueryToken>) -> Self {
         let total = |weight: fn(&QueryToken) -> f32| {
             let total: f32 = query.iter().map(weight).sum();
             if total > 0.0 { total } else { 1.0 }
         };
         let (weights, general) = (total(|token| token.weight), total(|token| token.general_weight));
+        let mut directions = mean.to_vec();
         let prepare = |QueryToken { mut vector, weight, general_weight }| {
-            let lengths = centre(&mut vector, mean);
+            let (length, along_mean) = (dot(&vector, &vector).sqrt(), dot(&vector, mean));
+            vector.iter_mut().zip(mean).for_each(|(value, mean)| *value -= mean);
+            let centred = normalize(&mut vector);
+            let offset = dot(&vector, mean);
+            directions.extend(vector);
             let (weight, general_weight) = (weight / weights, general_weight / general);
-            Prepared { centred: vector, weight, general_weight, lengths }
+            Prepared { weight, general_weight, length, centred, along_mean, offset }
         };
-        Self { mean, query: query.into_iter().map(prepare).collect() }
+        let query = query.into_iter().map(prepare).collect();
+        let (mean_squared, level) = (dot(mean, mean), SimdLevel::detect());
+        Self { directions, query, mean_squared, level }
     }
 
     /// Compares a passage, `[tokens, dim]`, with the question.
-    pub fn maxsim(&self, mut passage: Vec<Vec<f32>>) -> MaxSim {
+    pub fn maxsim(&self, passage: &[Vec<f32>]) -> MaxSim {
         if passage.is_empty() {
             return MaxSim::default();
         }
-        let mean_squared = dot(self.mean, self.mean);
         let worst = MaxSim { centred: f32::NEG_INFINITY, plain: f32::NEG_INFINITY };
         let mut best = vec![worst; self.query.len()];
-        for token in &mut passage {
-            let own = centre(token, self.mean);
-            for (best, query) in best.iter_mut().zip(&self.query) {
-                let asked = &query.lengths;
-                let cosine = dot(token, &query.centred);
+        let mut products = vec![0f32; 1 + self.query.len()];
+        for token in passage {
+            let squared = rows::products(self.level, token, &self.directions, &mut products);
+            let along_mean = products[0];
+            // (p − m) · (p − m) = p · p − 2 p · m + m · m, which rounding may make negative.
+            let rest = (squared - 2.0 * along_mean + self.mean_squared).max(0.0).sqrt();
+            for ((best, query), product) in best.iter_mut().zip(&self.query).zip(&products[1..]) {
+                let cosine = if rest > 0.0 { (product - query.offset) / rest } else { 0.0 };
+                // What rounding leaves of a token that is nearly the mean must not look like more.
+                let cosine = cosine.clamp(-1.0, 1.0);
                 // (p − m) · (q − m) = p · q − p · m − q · m + m · m, so that one product gives both.
-                let product =
-                    cosine * own.centred * asked.centred + own.along_mean + asked.along_mean
-                        - mean_squared;
-                let plain = product / (own.plain * asked.plain).max(f32::MIN_POSITIVE);
+                let plain = cosine * rest * query.centred + along_mean + query.along_mean
+                    - self.mean_squared;
+                let plain = plain / (squared.sqrt() * query.length).max(f32::MIN_POSITIVE);
                 *best = MaxSim { centred: best.centred.max(cosine), plain: best.plain.max(plain) };
             }
         }
@@ -98,13 +109,6 @@ impl<'a> LateInteraction<'a> {
             plain: sum(&|(token, best)| token.general_weight * best.plain),
         }
     }
-}
-
-/// Subtracts the mean from a vector and scales the rest to unit length.
-fn centre(vector: &mut [f32], mean: &[f32]) -> Lengths {
-    let (plain, along_mean) = (dot(vector, vector).sqrt(), dot(vector, mean));
-    vector.iter_mut().zip(mean).for_each(|(value, mean)| *value -= mean);
-    Lengths { plain, centred: normalize(vector), along_mean }
 }
 
 #[cfg(test)]
@@ -125,7 +129,7 @@ mod tests {
         let mean = [0.0, 0.0];
         let late_interaction =
             LateInteraction::new(&mean, query(&[(&[1.0, 0.0], 1.0), (&[0.0, 1.0], 3.0)]));
-        let maxsim = late_interaction.maxsim(vec![vec![2.0, 0.0], vec![3.0, 4.0]]);
+        let maxsim = late_interaction.maxsim(&[vec![2.0, 0.0], vec![3.0, 4.0]]);
         // The first token's best cosine is 1, the second's 0.8, weighted 1 : 3 and 1 : 1.
         assert!((maxsim.centred - (0.25 + 0.75 * 0.8)).abs() < 1e-6);
         assert!((maxsim.plain - (0.5 + 0.5 * 0.8)).abs() < 1e-6);
@@ -135,13 +139,13 @@ mod tests {
     fn what_all_tokens_share_counts_only_where_it_is_asked_for() {
         let mean = [10.0, 0.0];
         let late_interaction = LateInteraction::new(&mean, query(&[(&[10.0, 1.0], 1.0)]));
-        let same = late_interaction.maxsim(vec![vec![10.0, 1.0]]);
+        let same = late_interaction.maxsim(&[vec![10.0, 1.0]]);
         assert!((same.centred - 1.0).abs() < 1e-6 && (same.plain - 1.0).abs() < 1e-5);
-        let other = late_interaction.maxsim(vec![vec![10.0, -1.0]]);
+        let other = late_interaction.maxsim(&[vec![10.0, -1.0]]);
         assert!((other.centred + 1.0).abs() < 1e-6);
         assert!((other.plain - 99.0 / 101.0).abs() < 1e-5, "(100 − 1) / (100 + 1)");
         // A token that is the mean has no direction without it.
-        let mean_itself = late_interaction.maxsim(vec![vec![10.0, 0.0]]);
+        let mean_itself = late_interaction.maxsim(&[vec![10.0, 0.0]]);
         assert_eq!(mean_itself.centred, 0.0);
         assert!((mean_itself.plain - 100.0 / (10.0 * 101f32.sqrt())).abs() < 1e-5);
     }
@@ -150,9 +154,9 @@ mod tests {
     fn nothing_to_compare_scores_zero() {
         let mean = [0.0, 0.0];
         let none = LateInteraction::new(&mean, Vec::new());
-        assert_eq!(none.maxsim(vec![vec![1.0, 0.0]]), MaxSim::default());
+        assert_eq!(none.maxsim(&[vec![1.0, 0.0]]), MaxSim::default());
         let one = LateInteraction::new(&mean, query(&[(&[1.0, 0.0], 0.0)]));
-        assert_eq!(one.maxsim(Vec::new()), MaxSim::default());
-        assert_eq!(one.maxsim(vec![vec![0.0, 0.0]]), MaxSim::default());
+        assert_eq!(one.maxsim(&[]), MaxSim::default());
+        assert_eq!(one.maxsim(&[vec![0.0, 0.0]]), MaxSim::default());
     }
 }
