@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::harness::{ENDLESS, ENGLISH, Outcome, Sandbox, VIETNAMESE};
+use super::pty::{CTRL_D, Pty};
 
 /// Long enough for whatever happens to happen on a busy machine; nothing waits for it to pass.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -495,4 +496,35 @@ fn a_server_that_is_told_to_end_answers_in_words_first() {
     assert!(start.elapsed() < PATIENCE);
     let asked = sandbox.run(&[profile, name, "search", "tokens"]).exits(0);
     assert!(!asked.stderr.contains("Asking the server"), "{asked:#?}");
+}
+
+#[test]
+fn a_dialogue_with_a_server_keeps_its_thread() {
+    let sandbox = Sandbox::indexed();
+    let server = Server::start(&sandbox, &[]);
+    let mut pty = Pty::start(sandbox.command(&["--extractive"]));
+    let start = pty.wait_for("❯ ");
+    assert!(start.contains("Asking the server"), "{start}");
+    let mut say = |line: &str| {
+        pty.send(&format!("{line}\r"));
+        pty.wait_for("\n");
+        pty.wait_for("❯ ")
+    };
+    let answered = say(ENGLISH);
+    assert!(answered.contains("Sources:"), "{answered}");
+    // The history is the client's, and goes along with each question.
+    let followed = say("and its drawbacks?");
+    assert!(
+        followed.contains(&format!("searching for: {ENGLISH} and its drawbacks?")),
+        "{followed}"
+    );
+    assert!(say("/sources").contains("[1]") && say("/search coffee").contains("coffee.txt"));
+    // What can be set for a dialogue goes along, too.
+    say("/set top-k 1");
+    let one = say("When is the coffee machine cleaned?");
+    assert!(!one.contains("[2]"), "{one}");
+    assert_eq!(server.llm_state(), "not_loaded");
+    pty.send(CTRL_D);
+    let (status, screen) = pty.end();
+    assert!(status.success(), "{screen}");
 }
