@@ -199,7 +199,10 @@ impl Build {
         let of_document = (chunk % DOCUMENT + 1) as u64;
         if of_document == DOCUMENT as u64 || is_last {
             let hash = String::new();
-            self.writer.finish_document(&document, DocumentState { hash, chunks: of_document });
+            self.writer.finish_document(
+                &document,
+                DocumentState { hash, chunks: of_document, tags: Vec::new() },
+            );
             self.uncommitted += of_document as usize;
         }
         if self.uncommitted >= self.commit {

@@ -18,6 +18,7 @@ fn document(text: &str, format: Markup) -> Document {
         title: None,
         name: FileName::default(),
         keywords: String::new(),
+        tags: Vec::new(),
         text: text.into(),
         format,
         structure: Structure::default(),

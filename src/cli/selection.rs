@@ -1,4 +1,4 @@
-//! `--in`, `--type` and `--since`: which documents of the index are asked.
+//! `--in`, `--type`, `--tag` and `--since`: which documents of the index are asked.
 
 use std::time::SystemTime;
 
@@ -19,6 +19,11 @@ pub struct SelectionArgs {
     #[arg(long = "type", global = true, value_name = "EXTENSION")]
     pub extensions: Vec<String>,
 
+    /// Search only documents with this tag in their front matter (`tags`, `keywords`, `categories`), or
+    /// with one below it (`law` takes `law/tax`, too); can be repeated
+    #[arg(long = "tag", global = true, value_name = "TAG")]
+    pub tags: Vec<String>,
+
     /// Search only files that have changed since a date (2026-01-31, UTC) or in so many days (7d)
     #[arg(long, global = true, value_name = "WHEN", value_parser = since)]
     pub since: Option<SystemTime>,
@@ -30,6 +35,7 @@ impl SelectionArgs {
         Selection {
             within: self.within.clone(),
             extensions: self.extensions.clone(),
+            tags: self.tags.clone(),
             since: self.since,
         }
     }

@@ -28,7 +28,7 @@ pub fn run(setup: &Setup, cli: &Cli, args: &ServeArgs) -> Result<Exit> {
     let (terminal, lang) = (setup.terminal, setup.terminal.lang);
     ensure!(
         setup.global.selection.selection().is_empty(),
-        "`serve` serves the whole index; say `--in`, `--type` and `--since` with each question"
+        "`serve` serves the whole index; say `--in`, `--type`, `--tag` and `--since` with each question"
     );
     let guard = Guard::new(args.listen, args.api_key_file.as_deref())?;
     let ServiceArgs { keep_alive, queue } = args.service;

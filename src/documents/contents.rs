@@ -51,6 +51,7 @@ pub(crate) struct Extract {
     pub title: Option<String>,
     /// Other names, tags and the like, which are searched but are no text.
     pub keywords: String,
+    pub tags: Vec<String>,
     /// As [`clean`](super::clean::clean) leaves it.
     pub text: String,
     pub markup: Markup,

@@ -54,7 +54,7 @@ pub use walk::{Filter, Group, Reason, Walk, locate, look_at, walk};
 
 /// Version of the way from a file to its chunks. It is raised when that changes, so that indexes
 /// read again what they read the old way.
-pub const READER: u32 = 2;
+pub const READER: u32 = 3;
 
 /// How a document's text is marked up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +90,8 @@ pub struct Document {
     pub(crate) name: FileName,
     /// What the file says about the document outside its text: other names, tags, a description.
     pub(crate) keywords: String,
+    /// The tags among these.
+    pub(crate) tags: Vec<String>,
     /// UTF-8 in NFC with `\n` line ends. Chunk spans point into it.
     pub text: String,
     /// The markup of `text`.

@@ -159,8 +159,8 @@ impl Iterator for Documents<'_> {
 }
 
 fn document(id: String, name: FileName, extract: Extract) -> Document {
-    let Extract { title, keywords, text, markup, structure, omitted: _, data: _ } = extract;
-    Document { id, title, name, keywords, text, format: markup, structure }
+    let Extract { title, keywords, tags, text, markup, structure, omitted: _, data: _ } = extract;
+    Document { id, title, name, keywords, tags, text, format: markup, structure }
 }
 
 /// The format in which the file at `path` is read, or the program that reads it, and the encoding of a

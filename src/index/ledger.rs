@@ -30,12 +30,15 @@ pub struct FileState {
 }
 
 /// Recorded state of a document.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DocumentState {
     /// BLAKE3 of the document's content.
     pub hash: String,
     /// Number of chunks.
     pub chunks: u64,
+    /// What its front matter files it under. Not known of documents that an earlier version indexed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
 }
 
 /// What is known of a file or folder that was named to be indexed.
@@ -145,7 +148,7 @@ mod tests {
         let mail = ["/Inbox", "/Inbox//#1", "/Inbox/a.md", "/old.MBOX#2"];
         let lines = ["/b.jsonl#1", "/b.jsonl#2", "/b.jsonlx", "/a.md#b.md", "/a.md"];
         for id in lines.into_iter().chain(mail) {
-            ledger.insert_document(id, DocumentState { hash: String::new(), chunks: 1 });
+            ledger.insert_document(id, DocumentState { chunks: 1, ..DocumentState::default() });
         }
         let of = |path| ledger.documents_of(path).map(|(id, _)| id.as_str()).collect::<Vec<_>>();
         assert_eq!(of("/b.jsonl"), ["/b.jsonl#1", "/b.jsonl#2"]);

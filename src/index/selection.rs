@@ -1,4 +1,4 @@
-//! Which documents of an index are asked: by path, type and date.
+//! Which documents of an index are asked: by path, type, tag and date.
 
 use std::fs;
 use std::path::Path;
@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
+use unicode_normalization::UnicodeNormalization;
 
-use super::{FileState, Index, Ledger, file_of};
+use super::{DocumentState, FileState, Index, Ledger, file_of};
 use crate::documents::Filter;
 
 const DAY: u64 = 24 * 60 * 60;
@@ -22,6 +23,9 @@ pub struct Selection {
     /// Extensions, of which the file has one.
     #[serde(rename = "type")]
     pub extensions: Vec<String>,
+    /// Tags, of which the document's front matter has one, in any case.
+    #[serde(rename = "tag")]
+    pub tags: Vec<String>,
     /// When the file changed at the earliest.
     #[serde(with = "seconds")]
     pub since: Option<SystemTime>,
@@ -30,7 +34,10 @@ pub struct Selection {
 impl Selection {
     /// Whether it selects everything.
     pub fn is_empty(&self) -> bool {
-        self.within.is_empty() && self.extensions.is_empty() && self.since.is_none()
+        self.within.is_empty()
+            && self.extensions.is_empty()
+            && self.tags.is_empty()
+            && self.since.is_none()
     }
 
     /// Restricts an index to what is selected, and returns how many chunks that leaves; `None` if
@@ -46,20 +53,36 @@ impl Selection {
         let ledger: Ledger = index.ledger()?;
         let documents: Vec<&str> = ledger
             .documents()
-            .keys()
-            .map(String::as_str)
-            .filter(|document| {
+            .iter()
+            .filter(|(document, state)| {
                 let file = file_of(document);
                 self.takes(&filter, Path::new(file), ledger.files().get(file))
+                    && self.is_tagged(state)
             })
+            .map(|(document, _)| document.as_str())
             .collect();
         let left = index.select(&documents)?;
         ensure!(
             left > 0,
-            "no document of the index is selected by `--in`, `--type` and `--since`; \
-             `rag-query index list` shows what there is"
+            "no document of the index is selected by `--in`, `--type`, `--tag` and \
+             `--since`; `rag-query index list` shows what there is"
         );
         Ok(Some(left))
+    }
+
+    /// Whether a document has one of the tags: `law` is also the tag of what is filed under `law/tax`.
+    fn is_tagged(&self, document: &DocumentState) -> bool {
+        let is = |tag: &str, wanted: &str| {
+            let rest = tag.strip_prefix(wanted);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let tags: Vec<String> = document.tags.iter().map(|tag| tag.to_lowercase()).collect();
+        self.tags.is_empty()
+            || self.tags.iter().any(|wanted| {
+                let wanted: String = wanted.nfc().collect();
+                let wanted = wanted.trim_start_matches('#').trim().to_lowercase();
+                tags.iter().any(|tag| is(tag, &wanted))
+            })
     }
 
     fn takes(&self, filter: &Filter, file: &Path, state: Option<&FileState>) -> bool {
@@ -138,12 +161,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_tag_is_found_in_any_case_and_with_what_is_below_it() {
+        let tagged = |tags: &[&str], wanted: &[&str]| {
+            let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+            let document = DocumentState { tags: texts(tags), ..DocumentState::default() };
+            Selection { tags: texts(wanted), ..Selection::default() }.is_tagged(&document)
+        };
+        assert!(tagged(&["Luật"], &["luật"]) && tagged(&["x", "luật/thuế"], &["#LUẬT"]));
+        assert!(tagged(&["a"], &["b", "a"]) && tagged(&[], &[]));
+        assert!(tagged(&["lu\u{1ead}t"], &["lua\u{323}\u{302}t"]), "composed or not");
+        assert!(!tagged(&["luật/thuế"], &["thuế"]) && !tagged(&["lawyer"], &["law"]));
+        assert!(!tagged(&[], &["a"]));
+    }
+
+    #[test]
     fn a_selection_comes_back_as_it_was_sent() {
         let since = Some(UNIX_EPOCH + Duration::from_hours(24));
         let selection =
             Selection { within: vec!["*.md".to_owned()], since, ..Selection::default() };
         let json = serde_json::to_string(&selection).unwrap();
-        assert_eq!(json, r#"{"in":["*.md"],"type":[],"since":86400}"#);
+        assert_eq!(json, r#"{"in":["*.md"],"type":[],"tag":[],"since":86400}"#);
         assert_eq!(serde_json::from_str::<Selection>(&json).unwrap(), selection);
         assert!(serde_json::from_str::<Selection>("{}").unwrap().is_empty());
         assert!(serde_json::from_str::<Selection>(r#"{"inn":[]}"#).is_err());

@@ -99,8 +99,8 @@ impl Lang {
 
     pub(crate) fn chunks_selected(self, selected: usize, all: usize) -> String {
         match self {
-            Self::Vi => format!("✅ {selected} trên {all} đoạn, theo --in, --type và --since"),
-            Self::En => format!("✅ {selected} of {all} chunks, by --in, --type and --since"),
+            Self::Vi => format!("✅ {selected} trên {all} đoạn, theo --in, --type, --tag và --since"),
+            Self::En => format!("✅ {selected} of {all} chunks, by --in, --type, --tag and --since"),
         }
     }
 

@@ -106,7 +106,8 @@ fn put(writer: &mut dyn IndexWriter, document: &str, version: u64) {
             writer.add(passage, vector, tokens).unwrap();
         }
     }
-    let state = DocumentState { hash: version.to_string(), chunks: chunks.len() as u64 };
+    let state =
+        DocumentState { hash: version.to_string(), chunks: chunks.len() as u64, tags: Vec::new() };
     writer.finish_document(document, state);
     writer.finish_file(document, file(version));
 }
@@ -224,7 +225,11 @@ fn a_file_that_lost_a_line_is_not_read_again() {
             for StoredChunk { passage, vector, tokens } in &chunks {
                 writer.add(passage, vector, tokens).unwrap();
             }
-            let state = DocumentState { hash: "1".to_owned(), chunks: chunks.len() as u64 };
+            let state = DocumentState {
+                hash: "1".to_owned(),
+                chunks: chunks.len() as u64,
+                tags: Vec::new(),
+            };
             writer.finish_document(line, state);
         }
         writer.finish_file("/a.jsonl", file(1));
@@ -260,7 +265,7 @@ fn a_text_that_was_embedded_before_is_known() {
         assert!(!writer.knows(&other.passage).unwrap());
         assert!(!writer.add_known(&other.passage).unwrap());
         assert!(writer.add_known(&moved.passage).unwrap());
-        let state = DocumentState { hash: "1".to_owned(), chunks: 1 };
+        let state = DocumentState { hash: "1".to_owned(), chunks: 1, tags: Vec::new() };
         writer.finish_document("/moved.md", state);
         writer.publish().unwrap();
         writer.finish().unwrap();

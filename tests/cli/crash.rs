@@ -60,7 +60,10 @@ fn put(writer: &mut dyn IndexWriter, document: &str, version: u64) -> Result<(),
         }
     }
     let chunks = passages.len() as u64;
-    writer.finish_document(document, DocumentState { hash: version.to_string(), chunks });
+    writer.finish_document(
+        document,
+        DocumentState { hash: version.to_string(), chunks, tags: Vec::new() },
+    );
     let hash = version.to_string();
     writer.finish_file(
         document,

@@ -66,3 +66,28 @@ fn files_are_selected_by_when_they_changed() {
     assert_eq!(found(&sandbox, &["--since", "30d"]), ["notes/coffee.txt"]);
     assert_eq!(found(&sandbox, &["--since", "2001-02-03"]).len(), found(&sandbox, &[]).len());
 }
+
+#[test]
+fn a_tag_of_the_front_matter_selects_a_document() {
+    let sandbox = Sandbox::new();
+    let note = |name: &str, matter: &str| {
+        let text = format!("---\n{matter}\n---\n\nTokenization splits a text, says {name}.\n");
+        sandbox.write(&format!("notes/{name}.md"), text);
+    };
+    note("law", "tags: [Luật, 2024]\nauthor: An");
+    note("tax", "tags:\n  - luật/thuế");
+    note("poem", "category: poems\naliases: [luật]");
+    sandbox.run(&["index", "notes"]).exits(0);
+    let mut lawful = found(&sandbox, &["--tag", "luật"]);
+    lawful.sort();
+    assert_eq!(lawful, ["notes/law.md", "notes/tax.md"]);
+    assert_eq!(found(&sandbox, &["--tag", "poems"]), ["notes/poem.md"]);
+    assert_eq!(found(&sandbox, &["--tag", "Luật", "--in", "tax.md"]), ["notes/tax.md"]);
+    // An author is no tag.
+    let nothing = sandbox.run(&["--tag", "An", ENGLISH]).exits(1);
+    assert!(nothing.stderr.contains("`--tag`"), "{nothing:#?}");
+    // What is filed elsewhere is found there after the next run.
+    note("poem", "category: luật");
+    sandbox.run(&["index", "notes"]).exits(0);
+    assert_eq!(found(&sandbox, &["--tag", "luật"]).len(), 3);
+}

@@ -98,6 +98,7 @@ mod tests {
             "no-config",
             "in",
             "type",
+            "tag",
             "since",
             "sample-top-k",
             "repeat-penalty",

@@ -277,7 +277,7 @@ mod tests {
     use super::*;
 
     fn document(n: u64) -> DocumentState {
-        DocumentState { hash: format!("h{n}"), chunks: n }
+        DocumentState { hash: format!("h{n}"), chunks: n, tags: Vec::new() }
     }
 
     fn read(dir: &Path, number: u32, bytes: u64) -> Result<Ledger, IndexError> {

@@ -493,7 +493,10 @@ mod tests {
                 ..Passage::default()
             };
             writer.add(&passage, &[1.0, 0.0, 0.0, 0.0], &[]).unwrap();
-            writer.finish_document(&document, DocumentState { hash: String::new(), chunks: 1 });
+            writer.finish_document(
+                &document,
+                DocumentState { chunks: 1, ..DocumentState::default() },
+            );
         }
         writer.publish().unwrap();
         writer.finish().unwrap();

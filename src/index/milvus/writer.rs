@@ -268,7 +268,7 @@ impl Writer {
         let paths: Vec<String> = files.iter().cloned().collect();
         self.unrecorded.extend(files);
         self.target.server.delete_states(&self.target.names, &[], &paths)?;
-        let unfinished = DocumentState { hash: String::new(), chunks: 0 };
+        let unfinished = DocumentState::default();
         let states: Vec<(String, DocumentState)> =
             documents.iter().map(|id| (id.clone(), unfinished.clone())).collect();
         self.target.server.put_states(&self.target.names, &states, &[])?;

@@ -13,7 +13,7 @@ use super::account::{Fate, FileAccount};
 use super::in_order::Outcomes;
 use crate::chunks::{ChunkSettings, chunk};
 use crate::documents::{self, Document, Programs, ReadError, Walk};
-use crate::index::{FileState, Ledger, Passage, file_of};
+use crate::index::{DocumentState, FileState, Ledger, Passage, file_of};
 
 /// Two changes this close together may have the same time stamp: file systems have a resolution of
 /// up to two seconds (FAT).
@@ -128,7 +128,7 @@ pub enum FileEvent {
     /// An unchanged document.
     Unchanged { id: String },
     /// A new or changed document; `hash` covers its content.
-    Changed { id: String, hash: String, passages: Vec<Passage> },
+    Changed { id: String, state: DocumentState, passages: Vec<Passage> },
     /// All or part of the file cannot be read.
     Problem(ReadError),
     /// The file's bytes are unchanged, so its documents were not parsed.
@@ -237,7 +237,9 @@ impl FileJob {
         if self.documents.get(&id) == Some(&hash) {
             return FileEvent::Unchanged { id };
         }
-        FileEvent::Changed { id, hash, passages: passages(document, settings, count) }
+        let passages = passages(document, settings, count);
+        let (chunks, tags) = (passages.len() as u64, document.tags.clone());
+        FileEvent::Changed { id, state: DocumentState { hash, chunks, tags }, passages }
     }
 }
 
@@ -277,6 +279,11 @@ fn content_hash(document: &Document) -> String {
     let mut hasher = blake3::Hasher::new();
     for about in [document.title.as_deref().unwrap_or_default(), &document.keywords] {
         hasher.update(about.as_bytes());
+        hasher.update(&[0]);
+    }
+    // Only where there are any, so that the others keep the hash that an index has of them.
+    for tag in &document.tags {
+        hasher.update(tag.as_bytes());
         hasher.update(&[0]);
     }
     hasher.update(document.text.as_bytes());

@@ -105,7 +105,7 @@ pub struct Indexer<'a> {
 enum Pending {
     Document {
         id: String,
-        hash: String,
+        state: DocumentState,
         passages: Vec<Passage>,
     },
     /// The end of a file, after all its documents, which are listed in `seen`. It has a state if all
@@ -247,7 +247,7 @@ impl<'a> Indexer<'a> {
                 self.outcome.has_old_text |= has_text;
                 self.seen.insert(id);
             }
-            FileEvent::Changed { id, hash, passages } => {
+            FileEvent::Changed { id, state, passages } => {
                 self.seen.insert(id.clone());
                 let before = self.writer.ledger().documents().get(&id);
                 // A document that had no text and still has none is not new.
@@ -256,7 +256,7 @@ impl<'a> Indexer<'a> {
                 self.outcome.has_new_text |= !passages.is_empty();
                 self.summary.chunks += passages.len();
                 self.pending_chunks += passages.len();
-                self.pending.push(Pending::Document { id, hash, passages });
+                self.pending.push(Pending::Document { id, state, passages });
             }
             FileEvent::Problem(error) => {
                 self.outcome.has_problem = true;
@@ -332,10 +332,7 @@ impl<'a> Indexer<'a> {
     /// Records a document or a file whose chunks have all been added.
     fn finish(&mut self, pending: Pending) {
         match pending {
-            Pending::Document { id, hash, passages } => {
-                let chunks = passages.len() as u64;
-                self.writer.finish_document(&id, DocumentState { hash, chunks });
-            }
+            Pending::Document { id, state, .. } => self.writer.finish_document(&id, state),
             Pending::File { id, size, state, seen, fate } => {
                 self.summary.files.add(&id, size, fate);
                 let Some(state) = state else { return };

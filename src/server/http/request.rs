@@ -54,6 +54,8 @@ pub struct Wanted {
     within: Texts,
     #[serde(rename = "type")]
     extensions: Texts,
+    #[serde(rename = "tag")]
+    tags: Texts,
     since: Option<String>,
 }
 
@@ -63,7 +65,8 @@ impl Wanted {
     pub fn selection(self) -> Result<Selection, Failed> {
         let since = self.since.as_deref().map(since).transpose();
         let since = since.map_err(|error| Failed::bad_request(format!("`since`: {error}")))?;
-        Ok(Selection { within: self.within.0, extensions: self.extensions.0, since })
+        let Self { within, extensions, tags, .. } = self;
+        Ok(Selection { within: within.0, extensions: extensions.0, tags: tags.0, since })
     }
 }
 

@@ -61,6 +61,9 @@ struct Wanted {
     /// Only files with one of these extensions, such as pdf
     #[serde(default, rename = "type")]
     extensions: Vec<String>,
+    /// Only documents with one of these tags in their front matter
+    #[serde(default, rename = "tag")]
+    tags: Vec<String>,
     /// Only files changed since a date (2026-01-31) or in so many days (7d)
     #[serde(default)]
     since: Option<String>,
@@ -69,7 +72,8 @@ struct Wanted {
 impl Wanted {
     fn selection(self) -> Result<Selection, String> {
         let since = self.since.as_deref().map(since).transpose()?;
-        Ok(Selection { within: self.within, extensions: self.extensions, since })
+        let Self { within, extensions, tags, .. } = self;
+        Ok(Selection { within, extensions, tags, since })
     }
 }
 

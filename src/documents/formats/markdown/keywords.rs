@@ -19,20 +19,35 @@ const KEYS: [&str; 14] = [
     "authors",
 ];
 
+/// Those of them whose values are tags.
+const TAG_KEYS: [&str; 6] = ["tag", "tags", "keyword", "keywords", "category", "categories"];
+
 /// At most this many bytes are taken.
 const MAX_BYTES: usize = 1024;
 
 /// The values of [`KEYS`], with commas between them: as lists in brackets, lists of lines, or text, as
 /// note-taking tools write them.
 pub(super) fn keywords(yaml: &str) -> String {
-    let mut found = String::new();
+    let mut keywords = values(yaml, &KEYS).join(", ");
+    keywords.truncate(keywords.floor_char_boundary(MAX_BYTES));
+    keywords
+}
+
+/// The values of [`TAG_KEYS`].
+pub(super) fn tags(yaml: &str) -> Vec<String> {
+    values(yaml, &TAG_KEYS)
+}
+
+/// The values of the keys, until there are more than enough.
+fn values(yaml: &str, keys: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
     let mut is_wanted = false;
     for line in yaml.lines() {
         let is_nested = line.starts_with([' ', '\t', '-']);
         let value = match line.split_once(':') {
             _ if is_nested && is_wanted => line,
             Some((key, value)) if !is_nested => {
-                is_wanted = KEYS.iter().any(|wanted| key.trim().eq_ignore_ascii_case(wanted));
+                is_wanted = keys.iter().any(|wanted| key.trim().eq_ignore_ascii_case(wanted));
                 value
             }
             _ => continue,
@@ -40,16 +55,18 @@ pub(super) fn keywords(yaml: &str) -> String {
         if is_wanted {
             push_values(value, &mut found);
         }
-        if found.len() >= MAX_BYTES {
-            found.truncate(found.floor_char_boundary(MAX_BYTES));
-            break;
-        }
     }
+    let mut room = MAX_BYTES;
+    found.retain(|value: &String| {
+        let fits = room > 0;
+        room = room.saturating_sub(value.len());
+        fits
+    });
     found
 }
 
 /// Appends what a line of a value says: its signs of YAML are left out.
-fn push_values(line: &str, found: &mut String) {
+fn push_values(line: &str, found: &mut Vec<String>) {
     let line = line.trim().trim_start_matches("- ");
     let line = line.split(" #").next().unwrap_or(line);
     if matches!(line, ">" | "|" | ">-" | "|-" | ">+" | "|+") {
@@ -58,10 +75,7 @@ fn push_values(line: &str, found: &mut String) {
     let values = line.trim_start_matches('[').trim_end_matches(']').split(',');
     let values = values.map(|value| value.trim().trim_matches(['"', '\'', '#']).trim());
     for value in values.filter(|value| value.contains(char::is_alphanumeric)) {
-        if !found.is_empty() {
-            found.push_str(", ");
-        }
-        found.push_str(value);
+        found.push(value.to_owned());
     }
 }
 
@@ -86,8 +100,16 @@ mod tests {
     }
 
     #[test]
+    fn tags_are_not_the_other_words() {
+        let yaml = "aliases: [HĐ]\ntags: [Thuê nhà, '#2024']\nauthor: An\ncategory: luật";
+        assert_eq!(tags(yaml), ["Thuê nhà", "2024", "luật"]);
+        assert!(tags("title: x").is_empty());
+    }
+
+    #[test]
     fn what_is_taken_is_bounded() {
         let yaml = format!("tags: [{}]", "ế, ".repeat(1 << 16));
         assert!(keywords(&yaml).len() <= MAX_BYTES);
+        assert!(tags(&yaml).len() <= MAX_BYTES);
     }
 }

@@ -43,8 +43,10 @@ pub(crate) fn read(file: File, path: &Path) -> Result<Contents, ReadError> {
     let mut extract = plain_text::extract(file, path, Markup::Markdown)?;
     extract.title = front_matter::title(&extract.text);
     let matter = front_matter(&extract.text);
-    let keywords = matter.map(|matter| keywords::keywords(&extract.text[matter.yaml]));
-    extract.keywords = keywords.unwrap_or_default();
+    if let Some(matter) = matter {
+        let yaml = &extract.text[matter.yaml];
+        (extract.keywords, extract.tags) = (keywords::keywords(yaml), keywords::tags(yaml));
+    }
     if let Some((rest, marks)) = without_comments(&extract.text) {
         extract.text = rest;
         extract.structure.places = Places::Lines(marks);
