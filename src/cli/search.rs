@@ -10,6 +10,7 @@ use super::lines::{self, Input};
 use super::refresh;
 use super::respondent::Backend;
 use super::setup::Setup;
+use crate::answer::AnswerOptions;
 use crate::documents::Place;
 use crate::index::{Passage, file_of};
 use crate::retrieval::{Hit, Scores};
@@ -59,7 +60,10 @@ pub fn run(setup: &Setup, sampling: &SamplingArgs, query: Option<&str>) -> Resul
     if let Some(exit) = refresh::run(setup, &models) {
         return Ok(exit);
     }
-    let options = setup.answer_options(sampling)?;
+    // A template that cannot be used is no matter of a search.
+    let top_k = setup.global.top_k;
+    let options = setup.answer_options(sampling);
+    let options = options.unwrap_or_else(|_| AnswerOptions { top_k, ..AnswerOptions::default() });
     let backend = Backend::find(setup, &models, &options)?;
     let who = backend.respondent(setup, &models, options)?;
     let search = |input: &Input| -> Result<Exit> {

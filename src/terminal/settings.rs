@@ -99,8 +99,12 @@ impl Lang {
 
     pub(crate) fn chunks_selected(self, selected: usize, all: usize) -> String {
         match self {
-            Self::Vi => format!("✅ {selected} trên {all} đoạn, theo --in, --type, --tag và --since"),
-            Self::En => format!("✅ {selected} of {all} chunks, by --in, --type, --tag and --since"),
+            Self::Vi => {
+                format!("✅ {selected} trên {all} đoạn, theo --in, --type, --tag và --since")
+            }
+            Self::En => {
+                format!("✅ {selected} of {all} chunks, by --in, --type, --tag and --since")
+            }
         }
     }
 
