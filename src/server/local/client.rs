@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::wire::{MAX_LINE, Request, Said, socket};
+use super::wire::{MAX_LINE, Request, Said, is_private, socket};
 use crate::answer::conversation::Dialogue;
 use crate::answer::{Answer, Event};
 use crate::index::Selection;
@@ -26,6 +26,9 @@ pub struct Client {
 impl Client {
     /// The server with this key, if one is running.
     pub fn find(folder: &Path, key: &str) -> Option<Self> {
+        if !is_private(folder) {
+            return None;
+        }
         let path = socket(folder, key);
         UnixStream::connect(&path).ok()?;
         Some(Self { path })

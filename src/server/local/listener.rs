@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::wire::{MAX_LINE, Reply, Request, Said, socket};
+use super::wire::{MAX_LINE, Reply, Request, Said, is_private, socket};
 use crate::server::Service;
 use crate::support::bounded::{self, Line};
 use crate::terminal::exit::Failure;
@@ -82,16 +82,11 @@ pub fn listen(service: &Arc<Service>, folder: &Path, key: &str) -> Result<Listen
 
 /// A folder that nobody else can look into.
 fn own_folder(folder: &Path) -> Result<()> {
-    if let Err(error) = DirBuilder::new().recursive(true).mode(0o700).create(folder) {
-        return Err(error.into());
-    }
-    let metadata = fs::symlink_metadata(folder)?;
-    ensure!(metadata.is_dir(), "it is no folder");
-    let own = metadata.uid() == rustix::process::geteuid().as_raw();
-    ensure!(own, "the folder belongs to another user");
-    if metadata.mode() & 0o077 != 0 {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    if fs::symlink_metadata(folder)?.mode() & 0o077 != 0 {
         fs::set_permissions(folder, Permissions::from_mode(0o700))?;
     }
+    ensure!(is_private(folder), "the folder is not this user's own");
     Ok(())
 }
 

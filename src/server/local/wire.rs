@@ -1,5 +1,7 @@
 //! What goes over the socket.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -67,4 +69,37 @@ impl Reply {
 /// The socket of the server whose configuration has this key.
 pub fn socket(folder: &Path, key: &str) -> PathBuf {
     folder.join(format!("{key}.sock"))
+}
+
+/// Whether a folder is this user's, and nobody else may look into it: another's could hold anybody's
+/// socket.
+pub fn is_private(folder: &Path) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    let Ok(found) = fs::symlink_metadata(folder) else { return false };
+    let of_others = found.mode() & 0o077;
+    found.is_dir() && found.uid() == own && of_others == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn only_a_folder_of_ones_own_is_trusted() {
+        let folder = tempfile::tempdir().unwrap();
+        let set =
+            |mode| fs::set_permissions(folder.path(), PermissionsExt::from_mode(mode)).unwrap();
+        set(0o700);
+        assert!(is_private(folder.path()));
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(folder.path(), &link).unwrap();
+        assert!(!is_private(&link), "it may be pointed elsewhere");
+        for mode in [0o755, 0o710, 0o702] {
+            set(mode);
+            assert!(!is_private(folder.path()), "{mode:o}");
+        }
+        assert!(!is_private(Path::new("/no/such")));
+    }
 }
