@@ -256,3 +256,13 @@ pub struct Answer {
     #[serde(skip)]
     pub hits: Vec<Hit>,
 }
+
+impl Answer {
+    /// The sources to show: the passages that the answer cites, or else all that it was written from.
+    pub fn sources(&self) -> Vec<&Citation> {
+        match self.citations.as_slice() {
+            [] => self.passages.iter().map(|passage| &passage.source).collect(),
+            citations => citations.iter().collect(),
+        }
+    }
+}

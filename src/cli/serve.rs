@@ -21,6 +21,8 @@ use crate::terminal::exit::Exit;
 
 /// How long answers under way may take to end by themselves once the server ends.
 const GRACE: Duration = Duration::from_secs(7);
+/// How long clients on the socket may take beyond that.
+const SOCKET_GRACE: Duration = Duration::from_secs(2);
 /// How often it is looked whether the server should end, or has ended.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -68,7 +70,8 @@ pub fn run(setup: &Setup, cli: &Cli, args: &ServeArgs) -> Result<Exit> {
         http::serve(Arc::clone(&service), listener, guard, Limits::default(), ending).await;
         anyhow::Ok(())
     })?;
-    wait_for_answers(&service);
+    // Those on HTTP have ended; clients on the socket are still told.
+    wait_for_answers(&service, SOCKET_GRACE);
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(Exit::Answered)
 }
@@ -108,18 +111,15 @@ fn service(
 fn end_answers(service: &Arc<Service>) {
     let service = Arc::clone(service);
     thread::spawn(move || {
-        let start = Instant::now();
-        while service.running.count() > 0 && start.elapsed() < GRACE {
-            thread::sleep(LOOK);
-        }
+        wait_for_answers(&service, GRACE);
         service.running.stop_all();
     });
 }
 
-/// Waits until clients on the socket have their answers, as long as those on HTTP may wait.
-fn wait_for_answers(service: &Service) {
+/// Waits until no answer is under way, but not longer than `limit`.
+fn wait_for_answers(service: &Service, limit: Duration) {
     let start = Instant::now();
-    while service.running.count() > 0 && start.elapsed() < Duration::from_secs(2) {
+    while service.running.count() > 0 && start.elapsed() < limit {
         thread::sleep(LOOK);
     }
 }

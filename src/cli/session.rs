@@ -11,20 +11,17 @@ use super::output::OutputTemplate;
 use super::respondent::Respondent;
 use super::setup::Setup;
 use crate::answer::conversation::Dialogue;
-use crate::answer::{Answer, Citation, Event, Judgement, LlmJudgement, Mode, Reason, Unsupported};
+use crate::answer::{Answer, Citation, Event, Judgement, LlmJudgement, Mode, Reason};
 use crate::generation::local::placement::{self, DeviceChoice, gpu};
 use crate::index::file_of;
 use crate::profile::Models;
-use crate::prompt::{Messages, line_of};
+use crate::prompt::Messages;
 use crate::retrieval::Retrieval;
 use crate::terminal::exit::Exit;
 use crate::terminal::{
     AnswerText, Named, Step, Terminal, in_index, one_line, print_named, shown_name, time,
 };
 use crate::text::question;
-
-/// Most characters shown of an unsupported sentence.
-const MAX_SHOWN_OF_SENTENCE: usize = 80;
 
 /// Answers questions and prints the results as the options ask.
 pub struct Session<'a> {
@@ -160,10 +157,8 @@ impl<'a> Session<'a> {
 
     /// Prints the sources of an answer: those that it cites, or else all that it was written from.
     pub fn print_sources(&self, answer: &Answer) -> Result<()> {
-        let cited: Vec<Named> = match answer.citations.as_slice() {
-            [] => answer.passages.iter().map(|passage| self.named(&passage.source)).collect(),
-            citations => citations.iter().map(|citation| self.named(citation)).collect(),
-        };
+        let cited: Vec<Named> =
+            answer.sources().into_iter().map(|source| self.named(source)).collect();
         self.terminal.print(&format!("{}\n", self.terminal.lang.sources()))?;
         Ok(print_named(&cited)?)
     }
@@ -255,7 +250,9 @@ impl<'a> Narrator<'a> {
                 terminal.warn(&lang.server_failed(error, next, *pause));
             }
             Event::InventedCitations => terminal.warn(lang.invented_citations().trim_start()),
-            Event::Unsupported { sentences } => self.unsupported(sentences),
+            Event::Unsupported { sentences } => {
+                lang.unsupported(sentences).iter().for_each(|line| terminal.say(line));
+            }
             Event::NoCitations { supported } => {
                 terminal.warn(lang.no_citations(*supported).trim_start());
             }
@@ -285,13 +282,6 @@ impl<'a> Narrator<'a> {
         }
         let terminal = self.session.terminal;
         terminal.say(&terminal.lang.searching_for(query, by_llm));
-    }
-
-    fn unsupported(&self, sentences: &[Unsupported]) {
-        let Some(first) = sentences.first() else { return };
-        let first = line_of(&first.text, MAX_SHOWN_OF_SENTENCE);
-        let terminal = self.session.terminal;
-        terminal.say(&terminal.lang.unsupported(sentences.len(), &first));
     }
 
     /// Ends the line of the step in progress, if there is one.

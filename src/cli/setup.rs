@@ -174,18 +174,14 @@ impl<'a> Setup<'a> {
         let lang = self.terminal.lang;
         let mut wanted = models.index_settings.clone();
         wanted.token_vectors &= models.reranker.is_some();
+        let load_reranker = || models.reranker.as_ref().map_or(Ok(()), Reranker::load);
         std::thread::scope(|scope| {
             let start = Instant::now();
             let step = self.terminal.begin(lang.loading_index());
             // If the index is missing or does not match, load nothing: opening it will fail.
             let fits = self.index.peek().is_some_and(|built| built.check(&wanted).is_ok());
             let embedder = fits.then(|| scope.spawn(|| models.embedder.get().map(drop)));
-            let reranker = fits.then(|| {
-                scope.spawn(|| match &models.reranker {
-                    Some(Reranker::CrossEncoder(model)) => model.get().map(drop),
-                    Some(Reranker::LateInteraction) | None => Ok(()),
-                })
-            });
+            let reranker = fits.then(|| scope.spawn(load_reranker));
             let mut index = self.index.open()?;
             index.settings().check(&wanted)?;
             let all = index.chunk_count();
@@ -202,9 +198,7 @@ impl<'a> Setup<'a> {
             }
             if !fits {
                 models.embedder.get()?;
-                if let Some(Reranker::CrossEncoder(model)) = &models.reranker {
-                    model.get()?;
-                }
+                load_reranker()?;
             }
             step.done_in(start.elapsed());
             Ok((index, took))

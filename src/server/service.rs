@@ -145,9 +145,7 @@ impl Service {
     pub fn warm_up(&self) -> Result<Arc<dyn Index>> {
         let (index, _) = self.index.get(&Selection::default())?;
         self.embedder.get()?;
-        if let Some(Reranker::CrossEncoder(model)) = &self.reranker {
-            model.get()?;
-        }
+        self.reranker.as_ref().map_or(Ok(()), Reranker::load)?;
         Ok(index)
     }
 

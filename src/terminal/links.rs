@@ -70,11 +70,12 @@ fn address(file: &str) -> Option<String> {
         Some(name.trim()).filter(|name| name.chars().all(is_plain)).unwrap_or_default().to_owned()
     });
     let path = std::path::Path::new(file);
-    (path.is_absolute() && path.exists()).then(|| format!("file://{}{}", *HOST, encoded(file)))
+    (path.is_absolute() && path.exists())
+        .then(|| format!("file://{}{}", *HOST, path_in_address(file)))
 }
 
 /// A path as part of an address: with `/`, and percent-encoded.
-fn encoded(path: &str) -> String {
+pub fn path_in_address(path: &str) -> String {
     let mut encoded = String::with_capacity(path.len());
     if !path.starts_with('/') {
         encoded.push('/');
@@ -147,7 +148,7 @@ mod tests {
     #[test]
     fn an_address_has_nothing_that_a_terminal_obeys() {
         let hostile = "/a b/\u{1b}]8;;\u{7}%#?ễ.md";
-        assert_eq!(encoded(hostile), "/a%20b/%1B%5D8%3B%3B%07%25%23%3F%E1%BB%85.md");
+        assert_eq!(path_in_address(hostile), "/a%20b/%1B%5D8%3B%3B%07%25%23%3F%E1%BB%85.md");
         assert_eq!(address("/no/such/file"), None);
         assert_eq!(address("Cargo.toml"), None, "it is not absolute");
         let here = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");

@@ -6,13 +6,17 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use super::one_line;
-use crate::answer::Pace;
+use crate::answer::{Pace, Unsupported};
 use crate::documents::{Place, PlaceWords};
 use crate::generation::local::placement::gpu::{Gpu, gib};
 use crate::generation::local::placement::{GpuMemory, Placed};
 use crate::index::update::IndexingSummary;
 use crate::index::{Notice, Retry};
 use crate::models::Download;
+use crate::prompt::line_of;
+
+/// Most characters shown of an unsupported sentence.
+const MAX_SENTENCE: usize = 80;
 
 /// The language of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -216,15 +220,16 @@ impl Lang {
         )
     }
 
-    /// `first` is the first of the `count` sentences.
-    pub(crate) fn unsupported(self, count: usize, first: &str) -> String {
-        match self {
+    /// How many sentences are not supported, and the beginning of the first; `None` if there are none.
+    pub(crate) fn unsupported(self, sentences: &[Unsupported]) -> Option<String> {
+        let (count, first) = (sentences.len(), line_of(&sentences.first()?.text, MAX_SENTENCE));
+        Some(match self {
             Self::Vi => format!("   ❔ {count} câu không thấy căn cứ trong các đoạn: “{first}”"),
             Self::En => {
                 let what = if count == 1 { "sentence has" } else { "sentences have" };
                 format!("   ❔ {count} {what} no support in the passages: “{first}”")
             }
-        }
+        })
     }
 
     /// `rewritten` by the LLM, or else joined with the previous question.

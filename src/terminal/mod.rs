@@ -22,7 +22,7 @@ use std::time::Duration;
 pub use answer_text::{AnswerText, print_entry};
 pub use clipboard::copy;
 use indicatif::{ProgressBar, ProgressStyle};
-pub use links::{Named, print_named};
+pub use links::{Named, path_in_address, print_named};
 pub use marks::Marks;
 pub use messages::{Lang, bytes, time};
 pub use pager::page;

@@ -103,9 +103,7 @@ impl Dialogue {
             answer: line_of(answer, MAX_CHARACTERS),
         });
     }
-}
 
-impl Dialogue {
     /// Adds a turn of which only the words are known, as after it was saved and loaded. An empty answer
     /// is none.
     pub fn recall(&mut self, question: &str, answer: &str) {

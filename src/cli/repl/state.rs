@@ -65,11 +65,7 @@ impl State {
     /// After turns that were had before.
     pub fn resumed(turns: Vec<Turn>) -> Self {
         let said = |turns: &[Turn]| {
-            let mut dialogue = Dialogue::default();
-            for turn in turns {
-                dialogue.recall(&turn.question, &turn.answer);
-            }
-            dialogue
+            Dialogue::after(turns.iter().map(|turn| (&*turn.question, &*turn.answer)))
         };
         let asked = turns.split_last().map(|(last, before)| Asked {
             question: last.question.clone(),

@@ -6,6 +6,8 @@ mod late_interaction;
 pub use cross_encoder::CrossEncoder;
 pub use late_interaction::{LateInteraction, QueryToken};
 
+use anyhow::Result;
+
 use crate::models::LazyModel;
 
 /// How candidates are reranked.
@@ -15,4 +17,14 @@ pub enum Reranker {
     /// The embedder's token vectors, stored in the index; its scores are added to the first
     /// stage's.
     LateInteraction,
+}
+
+impl Reranker {
+    /// Loads its model, if it has one of its own that is not loaded yet.
+    pub fn load(&self) -> Result<()> {
+        match self {
+            Self::CrossEncoder(model) => model.get().map(drop),
+            Self::LateInteraction => Ok(()),
+        }
+    }
 }

@@ -1,22 +1,19 @@
 //! `POST /v1/answer`: an answer with everything that happens on the way, for the page and for programs
 //! that show more than text.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::response::sse::{Event as Sent, KeepAlive as Heartbeat, Sse};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::unbounded_channel;
-use tokio_stream::StreamExt;
-use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::Shared;
 use super::chat_request::Options;
 use super::failed::Failed;
 use super::request::{Body, Leaving};
+use super::streamed::streamed;
 use super::told;
 use crate::answer::conversation::Dialogue;
 use crate::answer::{Answer, Event};
@@ -55,11 +52,11 @@ pub async fn answer(
     };
     let turns = history.iter().map(|turn| (turn.question.as_str(), turn.answer.as_str()));
     let asked = options.asked(question, Dialogue::after(turns), &service.options.answers)?;
-    let (sender, receiver) = unbounded_channel::<Value>();
+    let (sender, receiver) = unbounded_channel::<String>();
     let interrupted = service.running.begin();
     let leaving = Leaving(Arc::clone(&interrupted));
     tokio::task::spawn_blocking(move || {
-        let send = |object: Value| drop(sender.send(object));
+        let send = |object: Value| drop(sender.send(object.to_string()));
         let answered = service.ask(asked, &interrupted, &mut |event| {
             if let Some(notice) = told::notice(&event, lang, &service.options.llm_name) {
                 send(json!({"event": "notice", "text": notice}));
@@ -76,12 +73,7 @@ pub async fn answer(
             }
         });
     });
-    let lines = UnboundedReceiverStream::new(receiver).map(move |object| {
-        // Dropped with the stream: when the client has left, the answer stops.
-        let _ = &leaving;
-        Ok::<_, Infallible>(Sent::default().data(object.to_string()))
-    });
-    Ok(Sse::new(lines).keep_alive(Heartbeat::default()).into_response())
+    Ok(streamed(receiver, leaving))
 }
 
 /// An event, with the speed where there is one.

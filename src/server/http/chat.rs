@@ -1,23 +1,20 @@
 //! `POST /v1/chat/completions`: an answer from the documents, whole or as it is written.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::State;
-use axum::response::sse::{Event as Sent, KeepAlive as Heartbeat, Sse};
 use axum::response::{IntoResponse, Json, Response};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio_stream::StreamExt;
-use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::Shared;
 use super::chat_request::{ChatRequest, MODEL};
 use super::citing;
 use super::failed::Failed;
 use super::request::{Body, Leaving};
+use super::streamed::streamed;
 use crate::answer::{Answer, Event, Reason};
 use crate::server::{Asked, Service};
 use crate::terminal::Lang;
@@ -80,7 +77,7 @@ async fn whole(service: Arc<Service>, asked: Asked, head: &Head) -> Result<Respo
     let leaving = Leaving(Arc::clone(&interrupted));
     let answering =
         tokio::task::spawn_blocking(move || service.ask(asked, &interrupted, &mut |_| {}));
-    let answered = answering.await.map_err(|panic| Failed::from(anyhow::Error::from(panic)))?;
+    let answered = answering.await?;
     drop(leaving);
     let (answer, _) = answered?;
     let text = text_of(&answer, lang);
@@ -111,15 +108,10 @@ fn stream(service: Arc<Service>, asked: Asked, head: Head, with_usage: bool) -> 
         }
         let _ = writing.sender.send("[DONE]".to_owned());
     });
-    let lines = UnboundedReceiverStream::new(receiver).map(move |line| {
-        // Dropped with the stream: when the client has left, the answer stops.
-        let _ = &leaving;
-        Ok::<_, Infallible>(Sent::default().data(line))
-    });
-    Sse::new(lines).keep_alive(Heartbeat::default()).into_response()
+    streamed(receiver, leaving)
 }
 
-/// An answer on its way to a client. Nothing is lost if that is slow: an answer is bounded.
+/// An answer on its way to a client.
 struct Writing {
     head: Head,
     sender: UnboundedSender<String>,

@@ -7,14 +7,11 @@ use serde_json::{Value, json};
 use crate::answer::{Answer, Citation};
 use crate::documents::Place;
 use crate::index::file_of;
-use crate::terminal::{Lang, one_line};
+use crate::terminal::{Lang, one_line, path_in_address};
 
 /// The sources below an answer's text: those that it cites, or else all that it was written from.
 pub fn sources(answer: &Answer, lang: Lang) -> String {
-    let cited: Vec<&Citation> = match answer.citations.as_slice() {
-        [] => answer.passages.iter().map(|passage| &passage.source).collect(),
-        citations => citations.iter().collect(),
-    };
+    let cited = answer.sources();
     if cited.is_empty() {
         return String::new();
     }
@@ -51,17 +48,7 @@ pub fn annotations(answer: &Answer, text: &str) -> Vec<Value> {
 
 /// Where a source is: a `file:` address with the page, line or second as a fragment.
 fn url(citation: &Citation) -> String {
-    let mut url = "file://".to_owned();
-    for byte in file_of(&citation.document_id).bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'-' | b'.' | b'_' | b'~' => {
-                url.push(char::from(byte));
-            }
-            _ => {
-                let _ = write!(url, "%{byte:02X}");
-            }
-        }
-    }
+    let url = format!("file://{}", path_in_address(file_of(&citation.document_id)));
     match citation.place {
         Some(Place::Pages(first, _)) => url + &format!("#page={first}"),
         Some(Place::Lines(first, last)) => url + &format!("#L{first}-L{last}"),

@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
 use serde::Serialize;
 use serde_json::json;
+use tokio::task::JoinError;
 
 use crate::generation::QueueFull;
 use crate::generation::local::placement::gpu::GpuError;
@@ -80,6 +81,13 @@ impl From<anyhow::Error> for Failed {
             StatusCode::INTERNAL_SERVER_ERROR
         };
         Self { status, failure: Failure::from(&error) }
+    }
+}
+
+/// Work on a thread of its own panicked.
+impl From<JoinError> for Failed {
+    fn from(error: JoinError) -> Self {
+        anyhow::Error::from(error).into()
     }
 }
 

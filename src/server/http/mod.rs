@@ -12,6 +12,7 @@ mod failed;
 mod guard;
 mod request;
 mod retrieval;
+mod streamed;
 mod told;
 
 use std::net::SocketAddr;
@@ -58,7 +59,7 @@ impl Shared {
             let _permit = permit;
             work(&service)
         });
-        done.await.map_err(|panic| Failed::from(anyhow::Error::from(panic)))?.map_err(Failed::from)
+        done.await?.map_err(Failed::from)
     }
 }
 
@@ -158,9 +159,8 @@ fn file(kind: &'static str, content: &'static str) -> Response {
 async fn health(State(shared): State<Shared>) -> Result<Response, Failed> {
     // It searches nothing, and does not wait for those who do.
     let service = Arc::clone(&shared.service);
-    let status = tokio::task::spawn_blocking(move || service.status()).await;
-    let status = status.map_err(|panic| Failed::from(anyhow::Error::from(panic)))?;
-    Ok(Json(status?).into_response())
+    let status = tokio::task::spawn_blocking(move || service.status()).await??;
+    Ok(Json(status).into_response())
 }
 
 async fn metrics(State(shared): State<Shared>) -> Result<Response, Failed> {

@@ -1,11 +1,7 @@
 //! What happens during an answer, in words, where a client has no words of its own for it.
 
 use crate::answer::Event;
-use crate::prompt::line_of;
 use crate::terminal::Lang;
-
-/// Most characters of an unsupported sentence.
-const MAX_SENTENCE: usize = 80;
 
 /// The words for an event that is worth a notice; `llm` is the LLM's name.
 pub fn notice(event: &Event, lang: Lang, llm: &str) -> Option<String> {
@@ -19,10 +15,7 @@ pub fn notice(event: &Event, lang: Lang, llm: &str) -> Option<String> {
         Event::ServerFailed { error, next, pause } => lang.server_failed(error, next, *pause),
         Event::InventedCitations => lang.invented_citations().to_owned(),
         Event::NoCitations { supported } => lang.no_citations(*supported).to_owned(),
-        Event::Unsupported { sentences } => {
-            let first = line_of(&sentences.first()?.text, MAX_SENTENCE);
-            lang.unsupported(sentences.len(), &first)
-        }
+        Event::Unsupported { sentences } => lang.unsupported(sentences)?,
         _ => return None,
     };
     Some(words.trim().to_owned())
