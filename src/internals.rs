@@ -65,9 +65,9 @@ pub mod generation {
 
 pub mod index {
     pub use crate::index::{
-        DirectoryIndex, DirectoryWriter, DocumentState, EmbedderIdentity, FileState, Index,
-        IndexError, IndexWriter, Location, MilvusError, Notify, Passage, Searched, Settings, Shard,
-        Start, StoredChunk, verify,
+        ChunkId, DirectoryIndex, DirectoryWriter, DocumentState, EmbedderIdentity, FileState,
+        Index, IndexError, IndexWriter, Location, MilvusError, Notify, Passage, Searched, Settings,
+        Shard, Start, StoredChunk, verify,
     };
 
     pub mod directory {

@@ -1,6 +1,6 @@
 //! What people read is written in Vietnamese and in English.
 //!
-//! The sources of the command line and of the terminal are read as text. A piece of text there is told in
+//! The sources of the command line, of the server and of the terminal are read as text. A piece of text there is told in
 //! both languages if it stands in `pick(vi, en)`, in an arm of `Vi` or `En`, or in a field `vi` or `en`; and
 //! what is meant to be Vietnamese has to look like it, what is meant to be English must not.
 //!
@@ -9,6 +9,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are not tests to clippy")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -37,7 +38,7 @@ const ERRORS: [&str; 17] = [
 const PICKS: [&str; 4] = ["pick", "measuring", "add", "timed"];
 
 /// Texts in one language, and why.
-const ALONE: [(&str, &str, &str); 18] = [
+const ALONE: [(&str, &str, &str); 23] = [
     ("cli/args.rs", "", "--help"),
     ("cli/bench/mod.rs", "Xử lý ngôn ngữ", "the text that is embedded"),
     ("cli/config/error.rs", "", "errors"),
@@ -54,6 +55,11 @@ const ALONE: [(&str, &str, &str); 18] = [
     ("cli/session.rs", "   judged {", "the same"),
     ("cli/session.rs", "   {}. {:.4}  dense", "the same"),
     ("cli/session.rs", "--- system", "names of the protocol"),
+    ("server/http/", "", "errors"),
+    ("server/keep_alive.rs", "", "errors"),
+    ("server/local/", "", "errors"),
+    ("server/mcp/", "", "what agents read"),
+    ("server/metrics.rs", "", "what Prometheus reads"),
     ("terminal/messages.rs", "🔄 Embedding", "names"),
     ("terminal/pager.rs", "", "errors"),
 ];
@@ -217,7 +223,7 @@ fn what_people_read_is_written_in_both_languages() {
     let mut faults = Vec::new();
     let mut unused: Vec<_> = ALONE.to_vec();
     let mut read = 0;
-    for room in ["cli", "terminal"] {
+    for room in ["cli", "server", "terminal"] {
         for path in sources(&root.join(room)) {
             let source = fs::read_to_string(&path).unwrap();
             // Whole files of tests.
@@ -244,6 +250,41 @@ fn what_people_read_is_written_in_both_languages() {
     assert!(read > 500, "only {read} texts were found");
     assert!(faults.is_empty(), "{faults:#?}");
     assert!(unused.is_empty(), "no longer there: {unused:#?}");
+}
+
+#[test]
+fn the_page_of_the_server_has_all_its_texts_in_both_languages() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/server/page");
+    let read = |name: &str| fs::read_to_string(page.join(name)).unwrap();
+    let (html, script) = (read("index.html"), read("app.js"));
+    let (_, json) = html.split_once(r#"id="texts">"#).unwrap();
+    let (json, _) = json.split_once("</script>").unwrap();
+    let texts: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_str(json).unwrap();
+    let (vi, en) = (&texts["vi"], &texts["en"]);
+    assert!(vi.keys().eq(en.keys()), "{:?}\n{:?}", vi.keys(), en.keys());
+    let filled = |text: &str| -> BTreeSet<String> {
+        let names = text.split('{').skip(1).filter_map(|rest| rest.split_once('}'));
+        names.map(|(name, _)| name.to_owned()).collect()
+    };
+    for (name, text) in vi {
+        assert_eq!(filled(text), filled(&en[name]), "{name}");
+        // The switch is written for those who read the other language.
+        let [vi, en] =
+            if name.starts_with("language") { [&en[name], text] } else { [text, &en[name]] };
+        assert!(words(vi).len() < 2 || looks_vietnamese(vi), "{name}: {vi}");
+        assert!(!looks_vietnamese(en), "{name}: {en}");
+    }
+    let named = |source: &str, before: &str| -> Vec<String> {
+        let names = source.split(before).skip(1).filter_map(|rest| rest.split_once('"'));
+        names.map(|(name, _)| name.to_owned()).collect()
+    };
+    let mut used = named(&script, "text(\"");
+    for attribute in ["text", "label", "hint"] {
+        used.extend(named(&html, &format!("data-{attribute}=\"")));
+    }
+    assert!(used.len() > 30, "{used:?}");
+    let unknown: Vec<_> = used.iter().filter(|name| !en.contains_key(*name)).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
 }
 
 #[test]

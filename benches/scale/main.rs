@@ -330,7 +330,7 @@ fn measure_dense(
         let start = Instant::now();
         let hits = index.nearest(query, TOP);
         seconds.push(start.elapsed().as_secs_f64());
-        let rows: HashSet<u64> = hits.iter().map(|(chunk, _)| chunk.0).collect();
+        let rows: HashSet<u64> = hits.iter().map(|(chunk, _)| chunk.key).collect();
         found += nearest.iter().filter(|row| rows.contains(row)).count();
     }
     Ok((seconds, found as f64 / nearest.len() as f64))

@@ -98,7 +98,7 @@ mod tests {
             ..Passage::default()
         };
         let scores = Scores { dense: 0.0, bm25: 0.0, fused: 0.0, rerank: None };
-        Hit { chunk: ChunkId(0), passage, score: 0.0, scores, copies: Vec::new() }
+        Hit { chunk: ChunkId::new(0), passage, score: 0.0, scores, copies: Vec::new() }
     }
 
     /// The ids of the documents that survive, given a first hit and `others`.

@@ -89,7 +89,7 @@ mod tests {
             ..Passage::default()
         };
         let scores = Scores { dense: 0.0, bm25: 0.0, fused: 0.0, rerank: None };
-        Hit { chunk: ChunkId(0), passage, score, scores, copies: Vec::new() }
+        Hit { chunk: ChunkId::new(0), passage, score, scores, copies: Vec::new() }
     }
 
     #[test]

@@ -6,7 +6,19 @@ use crate::documents::{Markup, Place};
 
 /// Identifies a chunk within one open index; meaningless in any other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ChunkId(pub u64);
+pub struct ChunkId {
+    /// Which of several indexes asked as one has it; 0 in a single one.
+    pub index: u8,
+    /// Its place or key there.
+    pub key: u64,
+}
+
+impl ChunkId {
+    /// A chunk of a single index.
+    pub fn new(key: u64) -> Self {
+        Self { index: 0, key }
+    }
+}
 
 /// The part of a chunk that is shown to the user and given to the LLM.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

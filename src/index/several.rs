@@ -12,8 +12,6 @@ use super::{
     ChunkId, Index, IndexError, Ledger, LexicalQuery, Passage, Searched, Settings, StoredChunk,
 };
 
-/// The highest bits of a chunk's id say which index has it.
-const SHIFT: u32 = 56;
 /// Most indexes in one question.
 const MAX_INDEXES: usize = 64;
 
@@ -37,13 +35,13 @@ impl Several {
         Ok(Self(indexes))
     }
 
-    fn each(&self) -> impl Iterator<Item = (u64, &dyn Index)> {
+    fn each(&self) -> impl Iterator<Item = (u8, &dyn Index)> {
         (0..).zip(self.0.iter().map(|(_, index)| index.as_ref()))
     }
 
     fn of(&self, chunk: ChunkId) -> (&str, &dyn Index, ChunkId) {
-        let (name, index) = &self.0[(chunk.0 >> SHIFT) as usize];
-        (name, index.as_ref(), ChunkId(chunk.0 & ((1 << SHIFT) - 1)))
+        let (name, index) = &self.0[usize::from(chunk.index)];
+        (name, index.as_ref(), ChunkId::new(chunk.key))
     }
 
     /// Asks each index for its own of the chunks, and returns what they say in the order of `chunks`.
@@ -54,7 +52,7 @@ impl Several {
     ) -> Result<Vec<T>, IndexError> {
         let mut said: Vec<Option<T>> = vec![None; chunks.len()];
         for (number, index) in self.each() {
-            let own = |(_, chunk): &(usize, &ChunkId)| chunk.0 >> SHIFT == number;
+            let own = |(_, chunk): &(usize, &ChunkId)| chunk.index == number;
             let places: Vec<usize> =
                 chunks.iter().enumerate().filter(own).map(|(i, _)| i).collect();
             let ids: Vec<ChunkId> = places.iter().map(|&i| self.of(chunks[i]).2).collect();
@@ -66,8 +64,8 @@ impl Several {
     }
 }
 
-fn numbered(number: u64, chunk: ChunkId) -> ChunkId {
-    ChunkId(number << SHIFT | chunk.0)
+fn numbered(index: u8, chunk: ChunkId) -> ChunkId {
+    ChunkId { index, ..chunk }
 }
 
 impl Index for Several {

@@ -13,8 +13,9 @@ pub struct Running {
 impl Running {
     /// The flag of a new answer, which stops it; set from the start once the server ends.
     pub fn begin(&self) -> Arc<AtomicBool> {
-        let flag = Arc::new(AtomicBool::new(self.is_ending.load(Ordering::SeqCst)));
         let mut flags = self.flags.lock().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock, so that no answer begins between the end of the others and this look.
+        let flag = Arc::new(AtomicBool::new(self.is_ending.load(Ordering::SeqCst)));
         flags.retain(|flag| flag.strong_count() > 0);
         flags.push(Arc::downgrade(&flag));
         flag
@@ -28,8 +29,8 @@ impl Running {
 
     /// Stops all of them, and those to come.
     pub fn stop_all(&self) {
-        self.is_ending.store(true, Ordering::SeqCst);
         let flags = self.flags.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_ending.store(true, Ordering::SeqCst);
         for flag in flags.iter().filter_map(Weak::upgrade) {
             flag.store(true, Ordering::SeqCst);
         }

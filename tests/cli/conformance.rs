@@ -12,8 +12,8 @@ use std::sync::atomic::AtomicBool;
 use rag_query::internals::documents::{Markup, Place};
 use rag_query::internals::index::update::copy;
 use rag_query::internals::index::{
-    DocumentState, FileState, Index, IndexError, IndexWriter, Location, Notify, Passage, Start,
-    StoredChunk,
+    ChunkId, DocumentState, FileState, Index, IndexError, IndexWriter, Location, Notify, Passage,
+    Start, StoredChunk,
 };
 use rag_query::internals::support::random::SplitMix64;
 
@@ -368,6 +368,48 @@ fn all_kinds_of_index_find_the_same_with_the_same_scores() {
                 }
             }
         }
+    });
+}
+
+#[test]
+fn a_part_of_any_kind_of_index_is_searched_before_its_hits_are_ranked() {
+    let folder = tempfile::tempdir().unwrap();
+    let reference = Location::Directory(folder.path().join("reference"));
+    filled(&reference, 60);
+    let whole = reference.open().unwrap();
+    everywhere(|place| {
+        let location = place("part");
+        filled(&location, 60);
+        let mut random = SplitMix64::new(11);
+        for wanted in [&["/7.md"][..], &["/3.md", "/7.md", "/40.md", "/nowhere.md"]] {
+            let mut part = location.open().unwrap();
+            let left = part.select(wanted).unwrap();
+            let of_part = stored(part.as_ref());
+            assert_eq!(left, of_part.len());
+            assert_eq!(left, part.chunk_count());
+            assert!(of_part.keys().all(|(document, _)| wanted.contains(&document.as_str())));
+            for _ in 0..5 {
+                let (question, query) = (text(&mut random, 3), vector(&mut random));
+                let ours = part.search(&question, &query, 2).unwrap();
+                // All that the whole index knows, of which only the part is left.
+                let all = whole.search(&question, &query, 1000).unwrap();
+                let of_part = |found: &[(ChunkId, f32)], tolerance: f32, all: &[(ChunkId, f32)]| {
+                    let left = all.iter().filter(|(chunk, _)| {
+                        let document = whole.passage(*chunk).unwrap().document;
+                        wanted.contains(&document.as_str())
+                    });
+                    let best: Vec<f32> = left.map(|&(_, score)| score).take(2).collect();
+                    assert_eq!(found.len(), best.len(), "{question}");
+                    for ((_, found), best) in found.iter().zip(best) {
+                        assert!((found - best).abs() <= tolerance, "{question}: {found} {best}");
+                    }
+                };
+                let tolerance = 0.05 * ours.lexical.best_possible();
+                of_part(&ours.nearest, 0.001, &all.nearest);
+                of_part(&ours.matching, tolerance, &all.matching);
+            }
+        }
+        assert_eq!(location.open().unwrap().select(&["/nowhere.md"]).unwrap(), 0);
     });
 }
 

@@ -18,9 +18,10 @@ use rag_query::internals::index::{
     IndexError, IndexWriter, Location, MilvusError, Notify, Settings, Shard, Start,
 };
 use rag_query::internals::support::random::SplitMix64;
+use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{Outcome, Sandbox, synthetic_settings};
+use crate::harness::{ENGLISH, Outcome, Sandbox, synthetic_settings};
 use crate::tls;
 
 /// Names the server's program.
@@ -172,6 +173,35 @@ fn every_command_works_as_with_a_directory() {
     let copy = sandbox.path("copy");
     run(&sandbox, &index, &["index", "copy", &index, copy.to_str().unwrap()]).exits(0);
     assert_eq!(verified(&sandbox, copy.to_str().unwrap()), verified(&sandbox, &index));
+}
+
+#[test]
+fn a_part_of_a_servers_indexes_is_asked_and_several_at_once() {
+    let (server, sandbox) = (Lite::start(), Sandbox::indexed());
+    let (one, rest) = (server.index("one"), server.index("rest"));
+    run(&sandbox, &one, &["index", "notes/tokenization.md"]).exits(0);
+    for path in ["notes/nlp.md", "notes/coffee.txt", "notes/faq.jsonl"] {
+        run(&sandbox, &rest, &["index", path]).exits(0);
+    }
+    let hits = |outcome: Outcome| -> Vec<(String, f64)> {
+        let hits = outcome.exits(0).json_lines();
+        let hit =
+            |hit: &Value| (hit["document"].to_string(), hit["scores"]["dense"].as_f64().unwrap());
+        hits.iter().map(hit).collect()
+    };
+    for part in [&[][..], &["--in", "coffee.txt"], &["--type", "md"]] {
+        let asked = [part, &["--json", "--top-k", "9", "search", ENGLISH]].concat();
+        let here = hits(sandbox.run(&asked));
+        let several = [&["--index", &one, "--index", &rest], &asked[..]].concat();
+        let there = hits(sandbox.run(&several));
+        assert!(!here.is_empty() && here.len() == there.len(), "{here:?} {there:?}");
+        for hit in &there {
+            let is_same =
+                |other: &&(String, f64)| other.0 == hit.0 && (other.1 - hit.1).abs() < 1e-3;
+            assert!(here.iter().any(|other| is_same(&other)), "{hit:?} {here:?}");
+        }
+    }
+    run(&sandbox, &rest, &["--in", "nowhere", "search", "coffee"]).fails(1, &["--in"]);
 }
 
 #[test]

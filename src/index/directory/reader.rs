@@ -150,14 +150,14 @@ impl DirectoryIndex {
     /// Every chunk, in insertion order.
     pub fn chunks(&self) -> impl Iterator<Item = ChunkId> {
         let rows = self.addresses.iter().enumerate();
-        rows.filter(|(_, address)| **address != GONE).map(|(row, _)| ChunkId(row as u64))
+        rows.filter(|(_, address)| **address != GONE).map(|(row, _)| ChunkId::new(row as u64))
     }
 
     /// The `limit` nearest chunks to `query` (`[dim]`, unit length) by cosine, best first.
     pub fn nearest(&self, query: &[f32], limit: usize) -> Vec<(ChunkId, f32)> {
         let is_live = |row: u64| self.addresses[row as usize] != GONE;
         let hits = nearest(&self.vectors, query, limit, is_live);
-        hits.into_iter().map(|(row, score)| (ChunkId(row), score)).collect()
+        hits.into_iter().map(|(row, score)| (ChunkId::new(row), score)).collect()
     }
 
     /// The `limit` best chunks by BM25, best first.
@@ -176,7 +176,7 @@ impl DirectoryIndex {
             for (score, address) in best {
                 let segment = self.searcher.segment_reader(address.segment_ord);
                 let row = segment.fast_fields().u64("row")?;
-                hits.extend(row.first(address.doc_id).map(|row| (ChunkId(row), score)));
+                hits.extend(row.first(address.doc_id).map(|row| (ChunkId::new(row), score)));
             }
             Ok(hits)
         })?;
@@ -187,14 +187,14 @@ impl DirectoryIndex {
     /// The stored rows of a chunk and its tokens.
     pub(crate) fn stored(&self, chunk: ChunkId) -> Result<StoredRow<'_>, IndexError> {
         let truncated = |name: &str| IndexError::Truncated { path: self.data.join(name) };
-        let record = self.table.get(chunk.0).ok_or_else(|| truncated("chunks.bin"))?;
+        let record = self.table.get(chunk.key).ok_or_else(|| truncated("chunks.bin"))?;
         let mut tokens = Vec::new();
         if let Some(rows) = &self.tokens {
             let end = record.first_token.checked_add(u64::from(record.tokens));
             let end = end.filter(|&end| end <= rows.len()).ok_or_else(|| truncated("tokens.i8"))?;
             tokens.extend((record.first_token..end).filter_map(|row| rows.raw(row)));
         }
-        let vector = self.vectors.raw(chunk.0).ok_or_else(|| truncated("vectors.low"))?;
+        let vector = self.vectors.raw(chunk.key).ok_or_else(|| truncated("vectors.low"))?;
         Ok(StoredRow { vector, tokens, record })
     }
 
@@ -226,7 +226,7 @@ impl DirectoryIndex {
 
     /// The token vectors of a chunk, `[tokens, dim]`; empty if the index does not store any.
     fn token_vectors_of(&self, chunk: ChunkId) -> Vec<Vec<f32>> {
-        let rows = self.tokens.as_ref().zip(self.table.get(chunk.0));
+        let rows = self.tokens.as_ref().zip(self.table.get(chunk.key));
         let Some((rows, ChunkRecord { first_token, tokens, .. })) = rows else { return Vec::new() };
         // A corrupt table must not point past the end of the file.
         let end = first_token.saturating_add(u64::from(tokens)).min(rows.len());
@@ -253,7 +253,7 @@ impl DirectoryIndex {
     }
 
     fn address(&self, chunk: ChunkId) -> DocAddress {
-        self.addresses[chunk.0 as usize]
+        self.addresses[chunk.key as usize]
     }
 }
 
@@ -316,7 +316,7 @@ impl Index for DirectoryIndex {
     }
 
     fn cosines(&self, chunks: &[ChunkId], query: &[f32]) -> Result<Vec<f32>, IndexError> {
-        Ok(chunks.iter().map(|chunk| self.vectors.dot(chunk.0, query)).collect())
+        Ok(chunks.iter().map(|chunk| self.vectors.dot(chunk.key, query)).collect())
     }
 
     fn passage(&self, chunk: ChunkId) -> Result<Passage, IndexError> {
@@ -325,7 +325,7 @@ impl Index for DirectoryIndex {
         let json = document.get_first(self.fields.passage).and_then(|value| value.as_str());
         json.and_then(|json| serde_json::from_str(json).ok()).ok_or_else(|| IndexError::Damaged {
             path: self.lexical_path(),
-            what: format!("chunk {} has no readable passage", chunk.0),
+            what: format!("chunk {} has no readable passage", chunk.key),
         })
     }
 
@@ -334,7 +334,7 @@ impl Index for DirectoryIndex {
         let known = rows.into_iter().filter(|&row| {
             self.addresses.get(row as usize).is_some_and(|address| *address != GONE)
         });
-        let passages = known.map(|row| self.passage(ChunkId(row)));
+        let passages = known.map(|row| self.passage(ChunkId::new(row)));
         let mut passages = passages.collect::<Result<Vec<Passage>, _>>()?;
         passages.sort_by_key(|passage| passage.span);
         Ok(passages)
@@ -361,7 +361,7 @@ impl Index for DirectoryIndex {
         for chunk in self.chunks() {
             let chunk = StoredChunk {
                 passage: self.passage(chunk)?,
-                vector: self.vectors.vector(chunk.0),
+                vector: self.vectors.vector(chunk.key),
                 tokens: self.token_vectors_of(chunk),
             };
             if take(chunk)?.is_break() {

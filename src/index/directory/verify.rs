@@ -70,7 +70,7 @@ fn check_chunks(index: &DirectoryIndex, ledger: &Ledger) -> Result<(), IndexErro
         let passage = index.passage(chunk)?;
         let stored = index.stored(chunk)?;
         if stored.record.key != TextKey::of(&passage.text_to_embed()) {
-            return Err(damaged(format!("row {} is of another text than its chunk", chunk.0)));
+            return Err(damaged(format!("row {} is of another text than its chunk", chunk.key)));
         }
         *found.entry(passage.document).or_default() += 1;
         count += 1;

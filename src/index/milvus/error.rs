@@ -58,9 +58,6 @@ pub enum MilvusError {
     /// This program was built without the `milvus` feature.
     #[error("this rag-query was built without Milvus")]
     NotBuilt,
-    /// A server's index is asked as a whole.
-    #[error("only an index in a folder can be asked in part")]
-    NoSelection,
     /// Another process is writing to the same files of the index.
     #[error("another process is writing to {address}: {writer}")]
     Busy {
@@ -100,9 +97,6 @@ impl MilvusError {
             Self::TooLong { .. } => "leave that document out with --exclude, or use a directory",
             Self::BadAddress(_) => {
                 "write milvus://host:port/collection, or milvus+tls:// for an encrypted connection"
-            }
-            Self::NoSelection => {
-                "leave out `--in`, `--type` and `--since`, or copy the index to a folder with `rag-query index copy`"
             }
             Self::NotBuilt => "build it with `cargo build --release --features milvus`",
             Self::Busy { .. } => {

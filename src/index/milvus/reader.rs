@@ -5,7 +5,7 @@
 //! BM25 score is the term's idf times a factor that depends only on the chunk's text; dividing by
 //! it gives the idf, and from that the document frequency.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,8 +18,10 @@ use super::address::Address;
 use super::bm25;
 use super::chunks::{self, ChunkRow, SCORED, TokenVectors};
 use super::error::MilvusError;
+use super::keys::document_key;
 use super::names::CollectionNames;
 use super::packing::unpack;
+use super::requests::one_of;
 use super::server::Server;
 use super::statistics::Statistics;
 use super::terms::{KINDS, word};
@@ -39,6 +41,8 @@ const MAX_KEPT: usize = 4096;
 /// HNSW's `ef`, the breadth of the graph search; never below the number of hits. docs/milvus.md
 /// cites the recall published for this value.
 const MIN_EF: usize = 256;
+/// Documents named in one filter: about 160 KB of text. More are asked about in several searches.
+const MAX_SELECTED: usize = 8192;
 
 /// Opens the index at `address` for reading.
 pub fn open(address: &Address, notify: &Notify) -> Result<Box<dyn Index>, IndexError> {
@@ -52,7 +56,17 @@ pub struct MilvusIndex {
     settings: Settings,
     chunks: usize,
     statistics: Statistics,
+    selected: Option<Selected>,
     rows: Mutex<HashMap<i64, Arc<ChunkRow>>>,
+}
+
+/// The part of an index that is searched.
+struct Selected {
+    /// Keys of its documents.
+    documents: HashSet<i64>,
+    /// Filters that between them take every chunk of it once.
+    filters: Vec<String>,
+    chunks: usize,
 }
 
 impl MilvusIndex {
@@ -67,12 +81,13 @@ impl MilvusIndex {
             // The first writer is still running, or was stopped early.
             None => Statistics::sample(&server, &names, &settings)?,
         };
-        Ok(Self { server, names, settings, chunks, statistics, rows: Mutex::default() })
+        let (selected, rows) = (None, Mutex::default());
+        Ok(Self { server, names, settings, chunks, statistics, selected, rows })
     }
 
     /// The rows of `chunks`; those not cached are fetched from the server.
     fn rows(&self, chunks: &[ChunkId]) -> Result<Vec<Arc<ChunkRow>>, IndexError> {
-        let id = |chunk: &ChunkId| chunk.0.cast_signed();
+        let id = |chunk: &ChunkId| chunk.key.cast_signed();
         let missing: Vec<i64> = {
             let kept = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
             chunks.iter().map(id).filter(|id| !kept.contains_key(id)).collect()
@@ -83,7 +98,7 @@ impl MilvusIndex {
         let kept = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         let row = |chunk| {
             kept.get(&id(chunk)).cloned().ok_or_else(|| {
-                self.server.damaged(format!("chunk {} was removed in the meantime", chunk.0))
+                self.server.damaged(format!("chunk {} was removed in the meantime", chunk.key))
             })
         };
         chunks.iter().map(row).collect()
@@ -103,11 +118,28 @@ impl MilvusIndex {
         kept.extend(rows.into_iter().map(|row| (row.id, Arc::new(row))));
     }
 
-    /// The nearest chunks to each vector or text, with the server's scores.
+    /// The nearest chunks to a vector or text among those selected: at least the `limit` best.
+    async fn nearest_selected(
+        &self,
+        field: &str,
+        vectors: &SearchVectors,
+        limit: usize,
+    ) -> Result<Vec<ChunkRow>, MilvusError> {
+        let everything = [String::new()];
+        let filters = self.selected.as_ref().map_or(&everything[..], |it| &it.filters);
+        let mut found = Vec::new();
+        for filter in filters {
+            found.extend(self.nearest(field, vectors, filter, limit).await?.into_iter().flatten());
+        }
+        Ok(found.into_iter().map(|(row, _)| row).collect())
+    }
+
+    /// The nearest chunks to each vector or text that `filter` takes, with the server's scores.
     async fn nearest(
         &self,
         field: &str,
         vectors: &SearchVectors,
+        filter: &str,
         limit: usize,
     ) -> Result<Vec<Vec<(ChunkRow, f32)>>, MilvusError> {
         let collection = &self.names.chunks();
@@ -122,6 +154,7 @@ impl MilvusIndex {
                     .collection_name(collection)
                     .vector_field(field)
                     .vectors(vectors.clone())
+                    .filter(filter)
                     .output_fields(SCORED)
                     .limit(i64::try_from(limit.max(1)).unwrap_or(i64::MAX))
                     .extra_params(params.clone())
@@ -142,7 +175,7 @@ impl MilvusIndex {
         let mut doc_freqs = Vec::with_capacity(terms.len());
         for asked in terms.chunks(MAX_WORDS) {
             let words = asked.iter().map(|(kind, term)| word(*kind, term)).collect();
-            let found = self.nearest("sparse", &SearchVectors::EmbeddedText(words), 1).await?;
+            let found = self.nearest("sparse", &SearchVectors::EmbeddedText(words), "", 1).await?;
             let mut found = found.into_iter();
             for (kind, term) in asked {
                 let best = found.next().and_then(|hits| hits.into_iter().next());
@@ -184,7 +217,7 @@ impl Index for MilvusIndex {
     }
 
     fn chunk_count(&self) -> usize {
-        self.chunks
+        self.selected.as_ref().map_or(self.chunks, |selected| selected.chunks)
     }
 
     fn document_count(&self) -> Result<usize, IndexError> {
@@ -195,8 +228,15 @@ impl Index for MilvusIndex {
         self.server.ledger(&self.names, Shard::WHOLE)
     }
 
-    fn select(&mut self, _documents: &[&str]) -> Result<usize, IndexError> {
-        Err(MilvusError::NoSelection.into())
+    fn select(&mut self, documents: &[&str]) -> Result<usize, IndexError> {
+        let keys: Vec<i64> = documents.iter().map(|document| document_key(document)).collect();
+        let filters = keys.chunks(MAX_SELECTED).map(|keys| one_of("document_key", keys));
+        let filters: Vec<String> = filters.collect();
+        let count = |filter: &String| self.server.count(&self.names.chunks(), filter);
+        let chunks = filters.iter().map(count).sum::<Result<usize, IndexError>>()?;
+        let documents = keys.into_iter().collect();
+        self.selected = Some(Selected { documents, filters, chunks });
+        Ok(chunks)
     }
 
     fn search(&self, question: &str, query: &[f32], limit: usize) -> Result<Searched, IndexError> {
@@ -206,23 +246,22 @@ impl Index for MilvusIndex {
         let dense = SearchVectors::Float(vec![query.to_vec()]);
         let text = SearchVectors::EmbeddedText(vec![words.join(" ")]);
         let start = Instant::now();
-        let limit = if self.chunks == 0 { 0 } else { limit };
+        let limit = if self.chunk_count() == 0 { 0 } else { limit };
         let by_word = async {
             if words.is_empty() {
                 return Ok(Vec::new());
             }
-            self.nearest("sparse", &text, limit).await
+            self.nearest_selected("sparse", &text, limit).await
         };
         // All three concurrently, in one round trip.
         let (near, matching, doc_freqs) = self.server.wait(async {
-            let by_vector = self.nearest("dense", &dense, limit);
+            let by_vector = self.nearest_selected("dense", &dense, limit);
             tokio::join!(by_vector, by_word, self.doc_freqs(&question.terms))
         });
         let took = start.elapsed();
         let lexical = question.weighed(&doc_freqs?, self.chunks as u64);
-        let take = |found: Vec<Vec<(ChunkRow, f32)>>| -> Vec<ChunkId> {
-            let rows: Vec<ChunkRow> = found.into_iter().flatten().map(|(row, _)| row).collect();
-            let ids = rows.iter().map(|row| ChunkId(row.id.cast_unsigned())).collect();
+        let take = |rows: Vec<ChunkRow>| -> Vec<ChunkId> {
+            let ids = rows.iter().map(|row| ChunkId::new(row.id.cast_unsigned())).collect();
             self.keep(rows);
             ids
         };
@@ -260,6 +299,15 @@ impl Index for MilvusIndex {
         Ok(self.rows(&[chunk])?[0].passage.clone())
     }
 
+    fn document(&self, id: &str) -> Result<Vec<Passage>, IndexError> {
+        let chunks = self.server.chunks_of(&self.names, &[document_key(id)])?;
+        let keys: Vec<i64> = chunks.into_iter().map(|(_, tokens)| tokens.chunk).collect();
+        let rows = self.server.chunks(&self.names, &keys)?;
+        let mut passages: Vec<Passage> = rows.into_iter().map(|row| row.passage).collect();
+        passages.sort_by_key(|passage| passage.span);
+        Ok(passages)
+    }
+
     fn token_vectors(
         &self,
         chunks: &[ChunkId],
@@ -285,7 +333,11 @@ impl Index for MilvusIndex {
         take: &mut dyn FnMut(StoredChunk) -> Result<ControlFlow<()>, IndexError>,
     ) -> Result<(), IndexError> {
         let dim = self.settings.embedder.dimension;
-        self.server.each_page(&self.names, &mut |rows| {
+        let is_selected = |row: &ChunkRow| {
+            self.selected.as_ref().is_none_or(|selected| selected.documents.contains(&row.document))
+        };
+        self.server.each_page(&self.names, &mut |mut rows| {
+            rows.retain(is_selected);
             let tokens: Vec<TokenVectors> = rows.iter().map(ChunkRow::token_vectors).collect();
             let packed = self.server.tokens_of(&self.names, &tokens)?;
             for (row, packed) in rows.into_iter().zip(packed) {
