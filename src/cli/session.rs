@@ -13,14 +13,11 @@ use super::setup::Setup;
 use crate::answer::conversation::Dialogue;
 use crate::answer::{Answer, Citation, Event, Judgement, LlmJudgement, Mode, Reason};
 use crate::generation::local::placement::{self, DeviceChoice, gpu};
-use crate::index::file_of;
 use crate::profile::Models;
 use crate::prompt::Messages;
 use crate::retrieval::Retrieval;
 use crate::terminal::exit::Exit;
-use crate::terminal::{
-    AnswerText, Named, Step, Terminal, in_index, one_line, print_named, shown_name, time,
-};
+use crate::terminal::{AnswerText, Named, Step, Terminal, print_named, shown_name, time};
 use crate::text::question;
 
 /// Answers questions and prints the results as the options ask.
@@ -131,23 +128,8 @@ impl<'a> Session<'a> {
 
     /// A source as people read it: number, document, heading and place.
     pub fn source(&self, citation: &Citation) -> String {
-        let Named { name, after, .. } = self.named(citation);
+        let Named { name, after, .. } = Named::source(citation, self.terminal.lang);
         name + &after
-    }
-
-    fn named(&self, citation: &Citation) -> Named {
-        let lang = self.terminal.lang;
-        let place = lang.place(citation.place) + lang.recognized(citation.recognized);
-        let heading = match citation.heading.as_str() {
-            "" => String::new(),
-            heading => format!(" — {heading}"),
-        };
-        Named {
-            before: "  ".to_owned(),
-            name: format!("[{}] {}", citation.n, one_line(&citation.document)),
-            after: format!("{heading}{place}{}", in_index(citation.index.as_deref())),
-            file: file_of(&citation.document_id).to_owned(),
-        }
     }
 
     /// Finds passages without answering.
@@ -157,8 +139,11 @@ impl<'a> Session<'a> {
 
     /// Prints the sources of an answer: those that it cites, or else all that it was written from.
     pub fn print_sources(&self, answer: &Answer) -> Result<()> {
-        let cited: Vec<Named> =
-            answer.sources().into_iter().map(|source| self.named(source)).collect();
+        let cited: Vec<Named> = answer
+            .sources()
+            .into_iter()
+            .map(|source| Named::source(source, self.terminal.lang))
+            .collect();
         self.terminal.print(&format!("{}\n", self.terminal.lang.sources()))?;
         Ok(print_named(&cited)?)
     }

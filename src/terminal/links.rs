@@ -7,7 +7,10 @@ use std::io::{self, IsTerminal};
 use std::sync::LazyLock;
 
 use super::answer_text::laid_out;
-use super::{is_colorless, is_dumb, printable, to_stdout};
+use super::messages::Lang;
+use super::{in_index, is_colorless, is_dumb, one_line, printable, to_stdout};
+use crate::answer::Citation;
+use crate::index::file_of;
 
 /// A line that names a document.
 pub struct Named {
@@ -17,6 +20,23 @@ pub struct Named {
     pub after: String,
     /// Its absolute path, if it is a file.
     pub file: String,
+}
+
+impl Named {
+    /// A source of an answer: its number, document, heading and place, and in which index it is.
+    pub fn source(citation: &Citation, lang: Lang) -> Self {
+        let place = lang.place(citation.place) + lang.recognized(citation.recognized);
+        let heading = match citation.heading.as_str() {
+            "" => String::new(),
+            heading => format!(" — {}", one_line(heading)),
+        };
+        Self {
+            before: "  ".to_owned(),
+            name: format!("[{}] {}", citation.n, one_line(&citation.document)),
+            after: format!("{heading}{place}{}", in_index(citation.index.as_deref())),
+            file: file_of(&citation.document_id).to_owned(),
+        }
+    }
 }
 
 /// Prints lines, broken where the terminal ends, with their names as links.

@@ -455,6 +455,11 @@ fn one_answer_at_a_time_is_written_and_a_client_that_leaves_makes_room() {
     let third = json!({"messages": [{"role": "user", "content": ENGLISH}], "max_tokens": 2});
     let (status, body) = server.request("/v1/chat/completions", Some(&third), &[]);
     assert!(status == 503 && body.contains("waiting for it already"), "{status} {body}");
+    // So it is where it asks for a stream, as long as nothing was sent.
+    let mut streaming = third;
+    streaming["stream"] = true.into();
+    let (status, body) = server.request("/v1/chat/completions", Some(&streaming), &[]);
+    assert!(status == 503 && body.contains("waiting for it already"), "{status} {body}");
     // Neither a search nor an answer without the LLM waits.
     server.post("/v1/search", &json!({"query": ENGLISH}));
     server.request("/v1/answer", Some(&json!({"question": ENGLISH, "extractive": true})), &[]);

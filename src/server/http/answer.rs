@@ -13,7 +13,7 @@ use super::Shared;
 use super::chat_request::Options;
 use super::failed::Failed;
 use super::request::{Body, Leaving};
-use super::streamed::streamed;
+use super::streamed::{Piece, streamed};
 use super::told;
 use crate::answer::conversation::Dialogue;
 use crate::answer::{Answer, Event};
@@ -52,11 +52,11 @@ pub async fn answer(
     };
     let turns = history.iter().map(|turn| (turn.question.as_str(), turn.answer.as_str()));
     let asked = options.asked(question, Dialogue::after(turns), &service.options.answers)?;
-    let (sender, receiver) = unbounded_channel::<String>();
+    let (sender, receiver) = unbounded_channel::<Piece>();
     let interrupted = service.running.begin();
     let leaving = Leaving(Arc::clone(&interrupted));
     tokio::task::spawn_blocking(move || {
-        let send = |object: Value| drop(sender.send(object.to_string()));
+        let send = |object: Value| drop(sender.send(Ok(object.to_string())));
         let answered = service.ask(asked, &interrupted, &mut |event| {
             if let Some(notice) = told::notice(&event, lang, &service.options.llm_name) {
                 send(json!({"event": "notice", "text": notice}));
@@ -73,7 +73,7 @@ pub async fn answer(
             }
         });
     });
-    Ok(streamed(receiver, leaving))
+    Ok(streamed(receiver, leaving).await)
 }
 
 /// An event, with the speed where there is one.

@@ -1,5 +1,6 @@
 //! `POST /v1/chat/completions`: an answer from the documents, whole or as it is written.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,7 +15,7 @@ use super::chat_request::{ChatRequest, MODEL};
 use super::citing;
 use super::failed::Failed;
 use super::request::{Body, Leaving};
-use super::streamed::streamed;
+use super::streamed::{Piece, streamed};
 use crate::answer::{Answer, Event, Reason};
 use crate::server::{Asked, Service};
 use crate::terminal::Lang;
@@ -66,7 +67,7 @@ pub async fn complete(
     let llm = service.options.llm_name.clone();
     let asked = request.asked(&service.options.answers, &[MODEL, &llm])?;
     match is_stream {
-        true => Ok(stream(service, asked, head, with_usage)),
+        true => Ok(stream(service, asked, head, with_usage).await),
         false => whole(service, asked, &head).await,
     }
 }
@@ -93,34 +94,38 @@ async fn whole(service: Arc<Service>, asked: Asked, head: &Head) -> Result<Respo
     Ok(Json(head.object("chat.completion", rest)).into_response())
 }
 
-fn stream(service: Arc<Service>, asked: Asked, head: Head, with_usage: bool) -> Response {
-    let (sender, receiver) = unbounded_channel::<String>();
+async fn stream(service: Arc<Service>, asked: Asked, head: Head, with_usage: bool) -> Response {
+    let (sender, receiver) = unbounded_channel::<Piece>();
     let interrupted = service.running.begin();
     let leaving = Leaving(Arc::clone(&interrupted));
     tokio::task::spawn_blocking(move || {
-        let writing = Writing { head, sender };
+        let writing = Writing { head, sender, has_begun: Cell::new(false) };
         let lang = lang_of(&asked.question);
-        writing.send(&writing.head.chunk(&json!({"role": "assistant", "content": ""})));
         let answered = service.ask(asked, &interrupted, &mut |event| writing.tell(&event, lang));
         match answered {
             Ok((answer, _)) => writing.finish(&answer, lang, with_usage),
-            Err(error) => writing.send(&Failed::from(error).body()),
+            Err(error) => drop(writing.sender.send(Err(Failed::from(error)))),
         }
-        let _ = writing.sender.send("[DONE]".to_owned());
+        let _ = writing.sender.send(Ok("[DONE]".to_owned()));
     });
-    streamed(receiver, leaving)
+    streamed(receiver, leaving).await
 }
 
 /// An answer on its way to a client.
 struct Writing {
     head: Head,
-    sender: UnboundedSender<String>,
+    sender: UnboundedSender<Piece>,
+    has_begun: Cell<bool>,
 }
 
 impl Writing {
     /// Sends an object. Whether the client is still there is told by its flag.
     fn send(&self, object: &Value) {
-        let _ = self.sender.send(object.to_string());
+        // Who speaks is told with the first text: until then, an error can still be the response.
+        if !self.has_begun.replace(true) {
+            self.send(&self.head.chunk(&json!({"role": "assistant", "content": ""})));
+        }
+        let _ = self.sender.send(Ok(object.to_string()));
     }
 
     fn text(&self, text: &str) {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::answer::{Answer, Citation};
 use crate::documents::Place;
 use crate::index::file_of;
-use crate::terminal::{Lang, one_line, path_in_address};
+use crate::terminal::{Lang, Named, one_line, path_in_address};
 
 /// The sources below an answer's text: those that it cites, or else all that it was written from.
 pub fn sources(answer: &Answer, lang: Lang) -> String {
@@ -17,12 +17,8 @@ pub fn sources(answer: &Answer, lang: Lang) -> String {
     }
     let mut text = format!("\n\n{}", lang.sources());
     for citation in cited {
-        let place = lang.place(citation.place) + lang.recognized(citation.recognized);
-        let heading = match citation.heading.as_str() {
-            "" => String::new(),
-            heading => format!(" — {}", one_line(heading)),
-        };
-        let _ = write!(text, "\n[{}] {}{heading}{place}", citation.n, one_line(&citation.document));
+        let Named { name, after, .. } = Named::source(citation, lang);
+        let _ = write!(text, "\n{name}{after}");
     }
     text
 }
