@@ -30,6 +30,10 @@ pub mod documents {
 pub mod embedding {
     pub use crate::embedding::{Embedder, Embedding, Tokens, normalize};
 
+    pub mod codes {
+        pub use crate::embedding::codes::{Book, Coder, TokenCodes};
+    }
+
     pub mod encoder {
         pub use crate::embedding::encoder::{
             Encoder, EncoderCheckpoint, EncoderConfig, Sequence, TextTokenizer, batches,

@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use crate::answer::{AnswerOptions, Answerer};
 use crate::chunks::ChunkSettings;
 use crate::embedding::Embedder;
+use crate::embedding::codes::TokenCodes;
 use crate::generation::local::placement::gpu;
 use crate::generation::local::placement::{self, DeviceChoice, Outlook};
 use crate::generation::local::{Llm, LlmFiles};
@@ -43,6 +44,35 @@ pub struct Overrides {
     pub llm: Option<OtherLlm>,
     /// Skip reranking and keep the order of the first search.
     pub no_rerank: bool,
+    /// How a new index stores token vectors.
+    pub token_vectors: TokenChoice,
+}
+
+/// How the token vectors of a new index are stored, for rerankers that need them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TokenChoice {
+    /// In as few bytes as rank like the vectors themselves.
+    #[default]
+    Standard,
+    /// In half of that.
+    Compact,
+    /// In four bits a value.
+    FourBit,
+    /// In a byte a value.
+    EightBit,
+}
+
+impl TokenChoice {
+    /// The codes of an embedder's token vectors.
+    fn codes(self, entry: &ModelEntry, spec: &EmbedderSpec) -> Result<TokenCodes, CatalogueError> {
+        match (self, &spec.token_books) {
+            (Self::Standard, Some(books)) => Ok(TokenCodes::Book(books.standard.clone())),
+            (Self::Compact, Some(books)) => Ok(TokenCodes::Book(books.compact.clone())),
+            (Self::Compact, None) => Err(CatalogueError::NoBook(entry.name.clone())),
+            (Self::Standard, None) | (Self::FourBit, _) => Ok(TokenCodes::FourBit),
+            (Self::EightBit, _) => Ok(TokenCodes::EightBit),
+        }
+    }
 }
 
 /// An LLM to use instead of the profile's.
@@ -97,8 +127,6 @@ impl Models {
         let embedder_spec = profile.embedder.embedder()?.clone();
         let relevance = embedder_spec.relevance;
         let support = embedder_spec.support;
-        let late_interaction =
-            matches!(profile.reranker.reranker()?, RerankerSpec::LateInteraction {});
         let llm_spec = profile.llm.llm()?.clone();
         let llm_device = overrides.device.unwrap_or(match profile.device {
             ProfileDevice::Cuda => DeviceChoice::Cuda(None),
@@ -109,13 +137,7 @@ impl Models {
             _ => llm_spec.context,
         };
         let context = overrides.context.or(from_catalogue).unwrap_or(DEFAULT_CONTEXT);
-        let index_settings = Settings {
-            embedder: identity(&profile.embedder, &embedder_spec),
-            chunking: chunking(embedder_spec.max_tokens),
-            // The index stores them for later runs, even if this one does not rerank.
-            token_vectors: late_interaction,
-            analyzer: ANALYZER,
-        };
+        let index_settings = index_settings(profile, &embedder_spec, overrides.token_vectors)?;
         let reranker = match profile.reranker.reranker()? {
             _ if overrides.no_rerank => None,
             RerankerSpec::LateInteraction {} => Some(Reranker::LateInteraction),
@@ -209,6 +231,23 @@ fn chunking(window: usize) -> ChunkSettings {
 fn file_name(path: &std::path::Path) -> String {
     path.file_name()
         .map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+/// What an index must be built with to work with a profile.
+fn index_settings(
+    profile: &Profile,
+    embedder: &EmbedderSpec,
+    tokens: TokenChoice,
+) -> Result<Settings, CatalogueError> {
+    // The index stores them for later runs, even if this one does not rerank.
+    let late_interaction = matches!(profile.reranker.reranker()?, RerankerSpec::LateInteraction {});
+    let codes = late_interaction.then(|| tokens.codes(&profile.embedder, embedder));
+    Ok(Settings {
+        embedder: identity(&profile.embedder, embedder),
+        chunking: chunking(embedder.max_tokens),
+        token_vectors: codes.transpose()?,
+        analyzer: ANALYZER,
+    })
 }
 
 fn identity(entry: &ModelEntry, spec: &EmbedderSpec) -> EmbedderIdentity {

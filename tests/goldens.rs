@@ -162,6 +162,7 @@ fn xlm_roberta_with_cls_pooling_equals_transformers() {
         support: None,
         precision: Precision::F32,
         language_directions: None,
+        token_books: None,
     };
     let embedder = load_embedder(&goldens().join("tiny-xlm-roberta"), spec);
     let texts: Vec<&str> = golden.embedder.iter().map(|case| case.text.as_str()).collect();

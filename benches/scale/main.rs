@@ -231,7 +231,7 @@ fn settings() -> Settings {
             passage_prefix: String::new(),
         },
         chunking: ChunkSettings::default(),
-        token_vectors: false,
+        token_vectors: None,
         analyzer: ANALYZER,
     }
 }

@@ -53,6 +53,7 @@ fn update(
     if is_current(&walk, ledger) {
         return Ok(false);
     }
+    setup.renew_codes(&models.index_settings)?;
     let writer = setup.index.write(models.index_settings.clone(), Start::Update)?;
     let embedder = models.embedder.get()?;
     let summary = watched(setup, |Run { stop, programs, watch }| {

@@ -13,7 +13,7 @@ use crate::answer::{AnswerOptions, RewriteTemplate};
 use crate::generation::local::SamplingOptions;
 use crate::generation::remote::{Endpoint, Key, Pool, RemoteError, request};
 use crate::index::directory::Manifest;
-use crate::index::{Index, Location, Notify};
+use crate::index::{Index, Location, Notify, Settings, Start};
 use crate::models::hub_llm::{self, HubLlm};
 use crate::models::{Catalogue, ModelEntry, ModelStore, Profile};
 use crate::profile::{Models, OtherLlm, Overrides};
@@ -84,6 +84,7 @@ impl<'a> Setup<'a> {
             context: self.global.context.map(|tokens| tokens as usize),
             llm: self.other_llm()?,
             no_rerank: self.global.no_rerank,
+            token_vectors: self.global.token_vectors.unwrap_or_default(),
         };
         Ok(Models::new(&self.profile, &self.store, &overrides)?)
     }
@@ -167,13 +168,24 @@ impl<'a> Setup<'a> {
         Ok(())
     }
 
+    /// Codes the token vectors of the index anew if an earlier version of this program wrote them.
+    pub fn renew_codes(&self, wanted: &Settings) -> Result<()> {
+        if self.index.has_old_codes(wanted) {
+            let start = Instant::now();
+            let step = self.terminal.begin(self.terminal.lang.recoding_tokens());
+            self.index.write(wanted.clone(), Start::Update)?.finish()?;
+            step.done_in(start.elapsed());
+        }
+        Ok(())
+    }
+
     /// Opens the index while the embedder and the reranker load in parallel, and reports progress.
     /// Also returns the time it took to open the index.
     pub fn open_index(&self, models: &Models) -> Result<(Box<dyn Index>, Duration)> {
         self.renew_terms()?;
         let lang = self.terminal.lang;
         let mut wanted = models.index_settings.clone();
-        wanted.token_vectors &= models.reranker.is_some();
+        wanted.token_vectors.take_if(|_| models.reranker.is_none());
         let load_reranker = || models.reranker.as_ref().map_or(Ok(()), Reranker::load);
         std::thread::scope(|scope| {
             let start = Instant::now();

@@ -46,6 +46,7 @@ pub use place::Place;
 pub(crate) use place::PlaceWords;
 pub use programs::{NoProgramReader, ProgramReader, Programs};
 pub use read::{read, read_with, reader_of};
+pub use recognize::is_text;
 pub(crate) use record::RECORD_MARKS;
 pub use record::file_of;
 use section::{BlockKind, Section};

@@ -73,6 +73,11 @@ pub(crate) fn recognize_in_folder(path: &Path) -> io::Result<Recognized> {
     Ok(if is_large { Recognized::LargeText } else { Recognized::Format })
 }
 
+/// Whether a file of this name is text, so that its size says how much there is to read.
+pub fn is_text(path: &Path) -> bool {
+    by_name(path).is_some_and(|format| !format.is_binary())
+}
+
 fn by_name(path: &Path) -> Option<&'static FileFormat> {
     let extension = path.extension()?.to_str()?.to_ascii_lowercase();
     FORMATS.iter().find(|format| format.extensions.contains(&extension.as_str()))

@@ -1,5 +1,6 @@
 //! Embeddings: texts → unit vectors whose dot product says how near their meanings are.
 
+pub mod codes;
 pub mod encoder;
 mod language_directions;
 
@@ -26,9 +27,16 @@ const BATCH_TOKENS: usize = 16 << 10;
 pub struct Embedding {
     /// `[dim]`, unit length.
     pub vector: Vec<f32>,
-    /// The contextual vectors of the text's own tokens (not of the prefix, not the model's own);
-    /// empty unless asked for.
+    /// The contextual vectors of the text's own tokens that have a letter or a digit (not of the
+    /// prefix, not the model's own); empty unless asked for.
     pub tokens: Vec<TokenVector>,
+}
+
+impl Embedding {
+    /// The vectors of the tokens, `[tokens, dim]`.
+    pub fn token_vectors(self) -> Vec<Vec<f32>> {
+        self.tokens.into_iter().map(|token| token.vector).collect()
+    }
 }
 
 /// One token in its context.
@@ -163,7 +171,7 @@ impl Embedder {
 
     fn encode(&self, prefix: &str, text: &str) -> Result<EncodedText> {
         let encoding = self.tokenizer.encode(&format!("{prefix}{text}"))?;
-        Ok(EncodedText::new(&encoding, prefix.len()))
+        Ok(EncodedText::new(&encoding, prefix.len(), text))
     }
 
     /// One embedding for each text of a batch.
@@ -208,17 +216,23 @@ impl Embedder {
 /// A text as the encoder reads it.
 struct EncodedText {
     sequence: Sequence,
-    /// Span of each token in the text without its prefix; `None` for tokens of the prefix and for the
-    /// model's own.
+    /// Span of each token in the text without its prefix; `None` for tokens of the prefix, for the
+    /// model's own, and for those without a letter or a digit.
     spans: Vec<Option<Range<usize>>>,
 }
 
 impl EncodedText {
-    fn new(encoding: &Encoding, prefix: usize) -> Self {
+    fn new(encoding: &Encoding, prefix: usize, text: &str) -> Self {
         let own = encoding.get_special_tokens_mask();
         let spans = encoding.get_offsets().iter().zip(own).map(|(&(start, end), &own)| {
             // "query: NLP" may have a token " NLP", which starts at the last space of the prefix.
-            (own == 0 && end > prefix).then(|| start.saturating_sub(prefix)..end - prefix)
+            let span =
+                (own == 0 && end > prefix).then(|| start.saturating_sub(prefix)..end - prefix);
+            // Punctuation tells passages apart no better than nothing (docs/retrieval.md).
+            let says = |span: &Range<usize>| {
+                text.get(span.clone()).is_none_or(|it| it.contains(char::is_alphanumeric))
+            };
+            span.filter(says)
         });
         Self { sequence: Sequence::from(encoding), spans: spans.collect() }
     }

@@ -3,6 +3,7 @@
 //! Methods are called per question, chunk or document, never per row of a scan, so dynamic dispatch
 //! costs nothing measurable.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
@@ -11,6 +12,7 @@ use super::{
     ChunkId, DocumentState, FileState, IndexError, Ledger, LexicalQuery, Passage, RootState,
     Settings,
 };
+use crate::embedding::codes::Coder;
 
 /// Results of the dense and the lexical search for a question.
 pub struct Searched {
@@ -33,8 +35,8 @@ pub struct StoredChunk {
     pub passage: Passage,
     /// Embedding, `[dim]`.
     pub vector: Vec<f32>,
-    /// Token vectors, `[tokens, dim]`; empty if the index does not store any.
-    pub tokens: Vec<Vec<f32>>,
+    /// Token vectors in the codes of the index, `[tokens, bytes]`; empty if it does not store any.
+    pub tokens: Vec<u8>,
 }
 
 /// An index opened for reading.
@@ -94,13 +96,12 @@ pub trait Index: Send + Sync {
         Ok(passages)
     }
 
-    /// Passes each chunk's token vectors, `[tokens, dim]`, to `take`, in the order of `chunks`;
-    /// empty if the index does not store any. They are large: ask for few chunks at once.
-    fn token_vectors(
-        &self,
-        chunks: &[ChunkId],
-        take: &mut dyn FnMut(Vec<Vec<f32>>),
-    ) -> Result<(), IndexError>;
+    /// What decodes its token vectors; `None` if it does not store any.
+    fn coder(&self) -> Option<&Coder>;
+
+    /// The coded token vectors of each chunk, `[tokens, bytes]`, in the order of `chunks`; empty if the
+    /// index does not store any.
+    fn tokens(&self, chunks: &[ChunkId]) -> Result<Vec<Cow<'_, [u8]>>, IndexError>;
 
     /// The mean of all token vectors, `[dim]`, estimated from a sample.
     fn mean_token_vector(&self) -> Result<Vec<f32>, IndexError>;
@@ -145,14 +146,9 @@ pub trait IndexWriter {
     /// Whether the index already has an embedding of the same text.
     fn knows(&mut self, passage: &Passage) -> Result<bool, IndexError>;
 
-    /// Adds a chunk with its embedding, `[dim]`, and token vectors, `[tokens, dim]` (empty unless
-    /// the index stores them). The document's previous chunks must be removed first.
-    fn add(
-        &mut self,
-        passage: &Passage,
-        vector: &[f32],
-        tokens: &[Vec<f32>],
-    ) -> Result<(), IndexError>;
+    /// Adds a chunk with its embedding, `[dim]`, and token vectors in the codes of the settings,
+    /// `[tokens, bytes]` (empty unless the index stores them). The document's previous chunks must be removed first.
+    fn add(&mut self, passage: &Passage, vector: &[f32], tokens: &[u8]) -> Result<(), IndexError>;
 
     /// Adds a chunk, reusing the stored embedding of the same text; false if there is none.
     fn add_known(&mut self, passage: &Passage) -> Result<bool, IndexError>;

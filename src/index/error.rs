@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::milvus::MilvusError;
+use crate::embedding::codes::CodesError;
 
 /// Why an index cannot be read or written.
 #[derive(Debug, Error)]
@@ -73,6 +74,14 @@ pub enum IndexError {
         /// Version of this program.
         expected: u32,
     },
+    /// Its token vectors are in codes that cannot be read.
+    #[error("the index in {} cannot be read", path.display())]
+    Codes {
+        /// Path of the data, or the server's address.
+        path: PathBuf,
+        /// What is the matter with the codes.
+        source: CodesError,
+    },
     /// The index was built with settings other than those requested.
     #[error("the index was built with {built}, but {wanted} is configured")]
     Mismatch {
@@ -126,6 +135,10 @@ impl IndexError {
                 "take its words again with `rag-query index compact`, or, on a server, build it again \
                  with `rag-query index --rebuild PATH…`; `rag-query index copy` to another place does \
                  it too, and embeds nothing"
+            }
+            Self::Codes { .. } => {
+                "use the newer version of rag-query that the index comes from, or build it again with \
+                 `rag-query index --rebuild PATH…`"
             }
             Self::Format { .. } => "build the index again with `rag-query index --rebuild PATH…`",
             Self::Mismatch { .. } => {

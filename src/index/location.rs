@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::directory::{self, DirectoryIndex, DirectoryWriter, Manifest};
+use super::directory::{self, DirectoryIndex, DirectoryWriter, Manifest, Sizes};
 use super::milvus::{self, Address, MilvusError};
 use super::several::Several;
 use super::{Index, IndexError, IndexWriter, Notify, Settings, Shard, Start};
@@ -144,12 +144,23 @@ impl Location {
         }
     }
 
-    /// Size in bytes, if known.
-    pub fn bytes(&self) -> Option<u64> {
+    /// Whether a writer with these settings will code the token vectors anew, because they are as they
+    /// were before there was a choice.
+    pub fn has_old_codes(&self, wanted: &Settings) -> bool {
         match self {
-            Self::Directory(dir) => Some(directory::size(dir)),
+            Self::Directory(dir) => {
+                Manifest::read(dir).is_ok_and(|manifest| manifest.other_codes(wanted).is_some())
+            }
+            Self::Milvus(..) | Self::Several(_) => false,
+        }
+    }
+
+    /// What its parts take, if known.
+    pub fn sizes(&self) -> Option<Sizes> {
+        match self {
+            Self::Directory(dir) => Some(directory::sizes(dir)),
             Self::Milvus(..) => None,
-            Self::Several(all) => all.iter().map(|(_, one)| one.bytes()).sum(),
+            Self::Several(all) => all.iter().map(|(_, one)| one.sizes()).sum(),
         }
     }
 

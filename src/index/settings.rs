@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::IndexError;
 use crate::chunks::ChunkSettings;
+use crate::embedding::codes::{TokenCodes, in_settings};
 use crate::text::analyze::ANALYZER;
 
 /// Everything about an embedder that affects its vectors.
@@ -26,8 +27,9 @@ pub struct Settings {
     pub embedder: EmbedderIdentity,
     /// How documents are split into chunks.
     pub chunking: ChunkSettings,
-    /// Whether token vectors are stored, for late interaction.
-    pub token_vectors: bool,
+    /// How token vectors are stored, for late interaction; absent if they are not.
+    #[serde(with = "in_settings")]
+    pub token_vectors: Option<TokenCodes>,
     /// Version of the analyzer that its terms come from. The first one was not recorded.
     #[serde(default = "first_analyzer", skip_serializing_if = "is_first_analyzer")]
     pub analyzer: u32,
@@ -62,6 +64,17 @@ impl Settings {
         }
     }
 
+    /// Fails if both have token vectors, but in different codes.
+    pub fn check_codes(&self, wanted: &Self) -> Result<(), IndexError> {
+        let name = |codes: &TokenCodes| format!("token vectors in codes of {codes}");
+        match (&self.token_vectors, &wanted.token_vectors) {
+            (Some(built), Some(wanted)) if built != wanted => {
+                Err(IndexError::Mismatch { built: name(built), wanted: name(wanted) })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Fails unless an index built with these settings can be used with `wanted`.
     pub fn check(&self, wanted: &Self) -> Result<(), IndexError> {
         let built = self;
@@ -76,7 +89,7 @@ impl Settings {
             return differs(format!("{:?}", built.chunking), format!("{:?}", wanted.chunking));
         }
         built.check_analyzer()?;
-        if wanted.token_vectors && !built.token_vectors {
+        if wanted.token_vectors.is_some() && built.token_vectors.is_none() {
             return differs(
                 "a reranker that needs no token vectors".to_owned(),
                 "one that works on token vectors".to_owned(),

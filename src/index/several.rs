@@ -3,6 +3,7 @@
 //! Every index finds its own candidates, and all are scored alike: cosines are comparable as they are,
 //! and words weigh what they weigh in all indexes together.
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -11,6 +12,7 @@ use super::api::best_first;
 use super::{
     ChunkId, Index, IndexError, Ledger, LexicalQuery, Passage, Searched, Settings, StoredChunk,
 };
+use crate::embedding::codes::Coder;
 
 /// Most indexes in one question.
 const MAX_INDEXES: usize = 64;
@@ -31,6 +33,7 @@ impl Several {
         for (_, other) in rest {
             other.settings().check(first.settings())?;
             first.settings().check(other.settings())?;
+            first.settings().check_codes(other.settings())?;
         }
         Ok(Self(indexes))
     }
@@ -45,10 +48,10 @@ impl Several {
     }
 
     /// Asks each index for its own of the chunks, and returns what they say in the order of `chunks`.
-    fn ask_each<T: Clone>(
-        &self,
+    fn ask_each<'a, T: Clone>(
+        &'a self,
         chunks: &[ChunkId],
-        mut ask: impl FnMut(&dyn Index, &[ChunkId]) -> Result<Vec<T>, IndexError>,
+        mut ask: impl FnMut(&'a dyn Index, &[ChunkId]) -> Result<Vec<T>, IndexError>,
     ) -> Result<Vec<T>, IndexError> {
         let mut said: Vec<Option<T>> = vec![None; chunks.len()];
         for (number, index) in self.each() {
@@ -146,16 +149,12 @@ impl Index for Several {
         Ok(Vec::new())
     }
 
-    fn token_vectors(
-        &self,
-        chunks: &[ChunkId],
-        take: &mut dyn FnMut(Vec<Vec<f32>>),
-    ) -> Result<(), IndexError> {
-        for &chunk in chunks {
-            let (_, index, own) = self.of(chunk);
-            index.token_vectors(&[own], take)?;
-        }
-        Ok(())
+    fn coder(&self) -> Option<&Coder> {
+        self.0[0].1.coder()
+    }
+
+    fn tokens(&self, chunks: &[ChunkId]) -> Result<Vec<Cow<'_, [u8]>>, IndexError> {
+        self.ask_each(chunks, |index, own| index.tokens(own))
     }
 
     fn mean_token_vector(&self) -> Result<Vec<f32>, IndexError> {

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use crate::chunks::ChunkSettings;
 use crate::documents::{self, Filter};
 use crate::embedding::Embedder;
+use crate::embedding::codes::TokenCodes;
 use crate::index::update::Indexer;
 use crate::index::{DirectoryIndex, DirectoryWriter, EmbedderIdentity, Settings, Start};
 use crate::models::LazyModel;
@@ -36,7 +37,7 @@ impl Notes {
                 passage_prefix: String::new(),
             },
             chunking: ChunkSettings { max_tokens: 100, ..ChunkSettings::default() },
-            token_vectors: true,
+            token_vectors: Some(TokenCodes::FourBit),
             analyzer: ANALYZER,
         };
         let at = folder.path().join("index");
@@ -65,6 +66,7 @@ fn load() -> anyhow::Result<Embedder> {
         support: None,
         precision: Precision::F32,
         language_directions: None,
+        token_books: None,
     };
     Embedder::load(
         &golden.join("config.json"),

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::rerank::{CrossEncoder, LateInteraction, QueryToken, Reranker};
+use super::rerank::{CrossEncoder, LateInteraction, MaxSim, QueryToken, Reranker};
 use super::{Hit, Relevance, Retrieval, Scores, Signals, fuse, relevance};
 use crate::compute::pool;
+use crate::embedding::codes::Coder;
 use crate::embedding::{Embedder, Embedding, Tokens};
 use crate::index::{ChunkId, Index, LexicalQuery, Passage, Searched};
 use crate::models::LazyModel;
@@ -20,8 +21,8 @@ pub(super) const MAX_CANDIDATES: usize = 50;
 const MAX_CROSS_ENCODED: usize = 30;
 /// Candidates scored by late interaction, at about 1 % of a cross-encoder's cost.
 const MAX_LATE_INTERACTION: usize = 50;
-/// Of these, compared at once on all cores: their token vectors are large.
-const COMPARED_AT_ONCE: usize = 10;
+/// Of these, compared by what is embedded anew if the codes in the index are too coarse.
+const MAX_EMBEDDED: usize = 10;
 /// Top candidates used to measure question coverage.
 const COVERAGE_CANDIDATES: usize = 5;
 
@@ -283,24 +284,43 @@ impl<'a> Retriever<'a> {
         let lexical = &candidates.lexical;
         let weights = |word: &str| [lexical.word_idf(word), general.word_idf(word)];
         let tokens = query_tokens(question, &candidates.embedding, &weights);
-        let late_interaction = LateInteraction::new(&self.mean_token, tokens);
-        let mut best = 0f32;
-        for batch in ranked.chunks_mut(COMPARED_AT_ONCE) {
-            let chunks: Vec<ChunkId> = batch.iter().map(|one| one.chunk).collect();
-            let mut passages = Vec::with_capacity(chunks.len());
-            self.index.token_vectors(&chunks, &mut |tokens| passages.push(tokens))?;
-            let compared = pool::map(passages.len(), |i| late_interaction.maxsim(&passages[i]));
-            for (one, maxsim) in batch.iter_mut().zip(compared) {
-                best = best.max(maxsim.plain);
-                one.scores.rerank = Some(maxsim.centred);
-                // Without diacritics the embedder's token vectors are too poor to rank by.
-                if !candidates.unmarked {
-                    let bm25 = fuse::normalized_bm25(one.scores.bm25, lexical.best_possible());
-                    one.score = fuse::with_maxsim(one.scores.dense, bm25, maxsim.centred);
-                }
+        let Some(coder) = self.index.coder() else { return Ok(0.0) };
+        let late_interaction = LateInteraction::new(coder.clone(), &self.mean_token, &tokens);
+        let chunks: Vec<ChunkId> = ranked.iter().map(|one| one.chunk).collect();
+        let passages = self.index.tokens(&chunks)?;
+        let compared = pool::map(passages.len(), |i| late_interaction.maxsim(&passages[i]));
+        let rank = |one: &mut Ranked, maxsim: MaxSim| {
+            one.scores.rerank = Some(maxsim.centred);
+            // Without diacritics the embedder's token vectors are too poor to rank by.
+            if !candidates.unmarked {
+                let bm25 = fuse::normalized_bm25(one.scores.bm25, lexical.best_possible());
+                one.score = fuse::with_maxsim(one.scores.dense, bm25, maxsim.centred);
             }
+        };
+        ranked.iter_mut().zip(&compared).for_each(|(one, maxsim)| rank(one, *maxsim));
+        if !coder.is_coarse() {
+            return Ok(highest(&compared));
         }
-        Ok(best)
+        ranked.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.chunk.cmp(&b.chunk)));
+        let nearest = ranked.len().min(MAX_EMBEDDED);
+        let compared = self.compare_anew(&tokens, &mut ranked[..nearest])?;
+        ranked.iter_mut().zip(&compared).for_each(|(one, maxsim)| rank(one, *maxsim));
+        Ok(highest(&compared))
+    }
+
+    /// Compares passages by token vectors that are embedded for it.
+    fn compare_anew(&self, query: &[QueryToken], ranked: &mut [Ranked]) -> Result<Vec<MaxSim>> {
+        let text = |one: &mut Ranked| {
+            let passage = self.index.passage(one.chunk)?;
+            Ok(one.passage.insert(passage).text_to_embed())
+        };
+        let texts = ranked.iter_mut().map(text).collect::<Result<Vec<String>>>()?;
+        let embedded = self.embedder()?.embed_passages(&texts, Tokens::Kept)?;
+        let coder = Coder::eight_bit(self.mean_token.len());
+        let late_interaction = LateInteraction::new(coder.clone(), &self.mean_token, query);
+        let compare =
+            |passage: Embedding| late_interaction.maxsim(&coder.encode(&passage.token_vectors()));
+        Ok(embedded.into_iter().map(compare).collect())
     }
 
     /// `maxsim` is the highest late-interaction score.
@@ -325,6 +345,11 @@ impl<'a> Retriever<'a> {
         };
         Relevance::new(signals, self.calibration)
     }
+}
+
+/// The highest score by which relevance is judged; at least 0.
+fn highest(compared: &[MaxSim]) -> f32 {
+    compared.iter().map(|maxsim| maxsim.plain).fold(0.0, f32::max)
 }
 
 /// The question's tokens, each with the two weights of the word it belongs to: its idf, and what it

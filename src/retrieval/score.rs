@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::rerank::{LateInteraction, Reranker};
 use super::retriever::{Retriever, query_tokens};
+use crate::embedding::codes::Coder;
 use crate::embedding::{Embedding, Tokens, dot};
 use crate::support::logistic::sigmoid;
 use crate::text::background;
@@ -32,13 +33,16 @@ impl Retriever<'_> {
         // Words weigh what they weigh in general: the texts are not those of the index.
         let lexical = self.index().lexical(question)?.weighed_by(&background::weight);
         let weights = |word: &str| [lexical.word_idf(word); 2];
-        let late_interaction =
-            LateInteraction::new(self.mean_token(), query_tokens(question, &asked, &weights));
+        let coder = Coder::eight_bit(asked.vector.len());
+        let late_interaction = LateInteraction::new(
+            coder.clone(),
+            self.mean_token(),
+            &query_tokens(question, &asked, &weights),
+        );
         let score = |text: Embedding| {
-            let vectors: Vec<Vec<f32>> =
-                text.tokens.into_iter().map(|token| token.vector).collect();
-            let maxsim = late_interaction.maxsim(&vectors).centred;
-            f32::midpoint(dot(&text.vector, &asked.vector), maxsim)
+            let cosine = dot(&text.vector, &asked.vector);
+            let maxsim = late_interaction.maxsim(&coder.encode(&text.token_vectors())).centred;
+            f32::midpoint(cosine, maxsim)
         };
         Ok(embedded.into_iter().map(score).collect())
     }

@@ -116,7 +116,7 @@ impl Service {
         let Models { embedder, reranker, mut llm, relevance, support, index_settings, .. } = models;
         llm.turns = Turns::new(options.queue);
         let mut wanted = index_settings;
-        wanted.token_vectors &= reranker.is_some();
+        wanted.token_vectors.take_if(|_| reranker.is_none());
         let service = Arc::new(Self {
             terminal,
             metrics: Metrics::default(),

@@ -10,8 +10,9 @@ use crate::answer::{Pace, Unsupported};
 use crate::documents::{Place, PlaceWords};
 use crate::generation::local::placement::gpu::{Gpu, gib};
 use crate::generation::local::placement::{GpuMemory, Placed};
+use crate::index::directory::Sizes;
 use crate::index::update::IndexingSummary;
-use crate::index::{Notice, Retry};
+use crate::index::{Notice, Retry, Settings};
 use crate::models::Download;
 use crate::prompt::line_of;
 
@@ -390,25 +391,65 @@ impl Lang {
         self,
         index: &str,
         counts: [usize; 4],
-        size: Option<&str>,
+        sizes: Option<Sizes>,
         age: Option<Duration>,
-        embedder: &str,
+        settings: &Settings,
     ) -> String {
         let [files, documents, chunks, dead] = counts;
-        let size = size.unwrap_or("?");
+        let size = sizes.map_or_else(|| "?".to_owned(), |sizes| self.sizes(sizes));
+        let (embedder, codes) = (&settings.embedder.id, settings.token_vectors.as_ref());
+        let codes = codes.map_or_else(|| "–".to_owned(), ToString::to_string);
         let age = age.map_or_else(|| "?".to_owned(), |age| self.age(age));
         match self {
             Self::Vi => format!(
                 "chỉ mục     {index}\ntệp         {files}\ntài liệu    {documents}\n\
                  đoạn        {chunks} (và {dead} đã bỏ, chờ thu gọn)\nkích thước  {size}\n\
-                 thay đổi    {age}\nembedder    {embedder}\n"
+                 thay đổi    {age}\nembedder    {embedder}\nvector từ   {codes}\n"
             ),
             Self::En => format!(
                 "index      {index}\nfiles      {files}\ndocuments  {documents}\n\
                  chunks     {chunks} (plus {dead} removed, until compaction)\nsize       {size}\n\
-                 changed    {age}\nembedder   {embedder}\n"
+                 changed    {age}\nembedder   {embedder}\ntokens     {codes}\n"
             ),
         }
+    }
+
+    /// The size of an index and of its parts.
+    fn sizes(self, sizes: Sizes) -> String {
+        let [total, text, vectors, tokens, ledger] =
+            [sizes.total(), sizes.text, sizes.vectors, sizes.token_vectors, sizes.ledger]
+                .map(bytes);
+        match self {
+            Self::Vi => format!(
+                "{total} (văn bản và từ {text}, vector của đoạn {vectors}, vector của token {tokens}, sổ {ledger})"
+            ),
+            Self::En => format!(
+                "{total} (text and words {text}, vectors of passages {vectors}, vectors of tokens {tokens}, ledger {ledger})"
+            ),
+        }
+    }
+
+    /// Before a large index is built.
+    pub(crate) fn index_will_take(self, size: u64, compact: Option<u64>) -> String {
+        let size = bytes(size);
+        let compact = compact.map_or_else(String::new, |compact| {
+            let compact = bytes(compact);
+            match self {
+                Self::Vi => format!("; với `--token-vectors compact` khoảng {compact}"),
+                Self::En => format!("; with `--token-vectors compact` about {compact}"),
+            }
+        });
+        match self {
+            Self::Vi => format!("ℹ️  Chỉ mục sẽ chiếm khoảng {size}{compact}."),
+            Self::En => format!("ℹ️  The index will take about {size}{compact}."),
+        }
+    }
+
+    pub(crate) fn recoding_tokens(self) -> &'static str {
+        self.pick(
+            "🔄 Chỉ mục do bản trước tạo: đang thu nhỏ các vector của token… ",
+            "🔄 The index is from an earlier version: making its token vectors smaller… ",
+        )
     }
 
     pub(crate) fn copied(

@@ -63,8 +63,8 @@ fn truncated_vectors() {
 #[test]
 fn truncated_token_vectors() {
     damaged(
-        |sandbox| sandbox.truncate(&sandbox.data("tokens.i8"), 1000),
-        &["the index is damaged", "tokens.i8"],
+        |sandbox| sandbox.truncate(&sandbox.data("tokens.codes"), 1000),
+        &["the index is damaged", "tokens.codes"],
     );
 }
 
@@ -123,8 +123,8 @@ fn a_manifest_with_hostile_values() {
 #[test]
 fn an_index_of_another_format() {
     damaged(
-        |sandbox| edit_manifest(sandbox, "\"format\": 2", "\"format\": 99"),
-        &["has format 99, this program reads format 2"],
+        |sandbox| edit_manifest(sandbox, "\"format\": 3", "\"format\": 99"),
+        &["has format 99, this program reads format 3"],
     );
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use rag_query::internals::documents::{Markup, Place};
+use rag_query::internals::embedding::codes::{Coder, TokenCodes};
 use rag_query::internals::index::update::copy;
 use rag_query::internals::index::{
     ChunkId, DocumentState, FileState, Index, IndexError, IndexWriter, Location, Notify, Passage,
@@ -70,6 +71,11 @@ fn vector(random: &mut SplitMix64) -> Vec<f32> {
     values.iter().map(|v| v / norm).collect()
 }
 
+/// What codes the token vectors of [`synthetic_settings`].
+fn coder() -> Coder {
+    Coder::new(&TokenCodes::FourBit, DIM).unwrap()
+}
+
 /// The chunks of a document's version, with what an embedder would make of them.
 fn chunks(document: &str, version: u64) -> Vec<StoredChunk> {
     let seed = document.bytes().map(u64::from).sum::<u64>() * 100 + version;
@@ -87,7 +93,8 @@ fn chunks(document: &str, version: u64) -> Vec<StoredChunk> {
                 ..Passage::default()
             },
             vector: vector(&mut random),
-            tokens: (0..3 + n).map(|_| vector(&mut random)).collect(),
+            tokens: coder()
+                .encode(&(0..3 + n).map(|_| vector(&mut random)).collect::<Vec<Vec<f32>>>()),
         })
         .collect()
 }
@@ -152,7 +159,7 @@ fn holds(location: &Location, versions: &[(&str, u64)]) {
         assert_eq!(found.passage, chunk.passage);
         assert!(close(&found.vector, &chunk.vector));
         assert_eq!(found.tokens.len(), chunk.tokens.len());
-        assert!(found.tokens.iter().zip(&chunk.tokens).all(|(a, b)| close(a, b)));
+        assert_eq!(found.tokens, chunk.tokens);
     }
     let ledger = index.ledger().unwrap();
     let states: Vec<(&str, u64)> = ledger
@@ -182,9 +189,9 @@ fn what_was_written_is_read_back() {
             assert_eq!(index.passage(hits[0].0).unwrap(), wanted.passage);
         }
         assert!(found.nearest[0].1 > 0.99 && found.matching[0].1 > 1.0);
-        let mut tokens = Vec::new();
-        index.token_vectors(&[found.nearest[0].0], &mut |of_chunk| tokens.push(of_chunk)).unwrap();
-        assert!(tokens[0].iter().zip(&wanted.tokens).all(|(a, b)| close(a, b)));
+        let tokens = index.tokens(&[found.nearest[0].0]).unwrap();
+        assert_eq!(tokens[0], wanted.tokens);
+        assert_eq!(index.coder().unwrap().bytes(), coder().bytes());
         assert_eq!(index.mean_token_vector().unwrap().len(), DIM);
         // Words that occur nowhere, and no words at all.
         for question in ["xylophone", "?!", ""] {

@@ -16,6 +16,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 use rag_query::internals::documents::{Markup, Place};
+use rag_query::internals::embedding::codes::{Coder, TokenCodes};
 use rag_query::internals::index::{
     self, DirectoryIndex, DirectoryWriter, DocumentState, FileState, Index, IndexError,
     IndexWriter, Passage, Start,
@@ -56,7 +57,13 @@ fn put(writer: &mut dyn IndexWriter, document: &str, version: u64) -> Result<(),
     for passage in &passages {
         if !writer.add_known(passage)? {
             let vector: Vec<f32> = (0..DIM as u64).map(|i| ((i + version) as f32).sin()).collect();
-            writer.add(passage, &vector, &[vector.clone(), vector.clone()])?;
+            writer.add(
+                passage,
+                &vector,
+                &Coder::new(&TokenCodes::FourBit, vector.len())
+                    .unwrap()
+                    .encode(&[&vector, &vector]),
+            )?;
         }
     }
     let chunks = passages.len() as u64;
@@ -301,7 +308,7 @@ fn a_signal_keeps_what_was_done_and_the_next_run_continues() {
         let child = child.spawn().unwrap();
         // It is at work as soon as vectors reach the disk.
         let data = if rebuild { "index/generation-2" } else { "index/generation-1" };
-        let vectors = sandbox.path(data).join("tokens.i8");
+        let vectors = sandbox.path(data).join("tokens.codes");
         let size = || fs::metadata(&vectors).map_or(0, |file| file.len());
         let begun = size();
         while size() < begun + 50_000 {

@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use std::thread;
 
 use rag_query::internals::chunks::ChunkSettings;
+use rag_query::internals::embedding::codes::TokenCodes;
 use rag_query::internals::index::{EmbedderIdentity, Settings};
 use rag_query::internals::text::analyze::ANALYZER;
 use serde_json::Value;
@@ -64,7 +65,7 @@ pub static DEMO: LazyLock<Sandbox> = LazyLock::new(Sandbox::demo);
 /// A temporary folder with `notes/`, `models/` and a catalogue, which commands run in.
 pub struct Sandbox {
     root: PathBuf,
-    profile: &'static str,
+    pub profile: &'static str,
     _folder: TempDir,
 }
 
@@ -400,7 +401,7 @@ pub fn synthetic_settings(dimension: usize) -> Settings {
             passage_prefix: String::new(),
         },
         chunking: ChunkSettings::default(),
-        token_vectors: true,
+        token_vectors: Some(TokenCodes::FourBit),
         analyzer: ANALYZER,
     }
 }

@@ -54,6 +54,7 @@ mod streams;
 #[cfg(unix)]
 mod terminals;
 mod tls;
+mod token_vectors;
 mod tools;
 #[cfg(target_os = "linux")]
 mod watch;

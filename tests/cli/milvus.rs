@@ -539,9 +539,9 @@ fn writers_of_the_same_files_are_refused_and_others_are_let_in() {
     drop(location.write_shard(settings(), shard("1/2")).unwrap());
     assert!(start.elapsed() < Duration::from_secs(5));
     // Whoever needs no token vectors keeps them for those who do.
-    let without = Settings { token_vectors: false, ..settings() };
+    let without = Settings { token_vectors: None, ..settings() };
     let writer = location.write_shard(without, shard("1/2")).unwrap();
-    assert!(writer.settings().token_vectors);
+    assert!(writer.settings().token_vectors.is_some());
 }
 
 #[test]

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::cli::setup::{Setup, location, named_indexes};
 use crate::index::directory::Manifest;
+use crate::index::directory::Sizes;
 use crate::index::{Location, Settings, file_of, update};
 use crate::models;
 use crate::terminal::exit::Exit;
@@ -48,6 +49,8 @@ struct Info {
     dead_rows: usize,
     /// Size of all index files; absent for an index on a server.
     bytes: Option<u64>,
+    /// What its parts take of that.
+    parts: Option<Sizes>,
     /// Time since the last change; absent for an index on a server.
     age_seconds: Option<u64>,
     #[serde(flatten)]
@@ -64,7 +67,8 @@ impl Info {
             documents: ledger.documents().len(),
             chunks: index.chunk_count(),
             dead_rows: index.row_count() - index.chunk_count(),
-            bytes: location.bytes(),
+            bytes: location.sizes().map(Sizes::total),
+            parts: location.sizes(),
             age_seconds: index.changed().map(|changed| age(changed).as_secs()),
             settings: index.settings().clone(),
         })
@@ -85,9 +89,9 @@ pub fn info(setup: &Setup) -> Result<Exit> {
     let lines = setup.terminal.lang.index_info(
         &info.index,
         [info.files, info.documents, info.chunks, info.dead_rows],
-        info.bytes.map(bytes).as_deref(),
+        info.parts,
         age,
-        &info.settings.embedder.id,
+        &info.settings,
     );
     setup.terminal.print(&lines)?;
     Ok(Exit::Answered)
@@ -195,9 +199,9 @@ pub fn compact(setup: &Setup) -> Result<Exit> {
         before: Option<u64>,
         after: Option<u64>,
     }
-    let before = setup.index.bytes();
+    let before = setup.index.sizes().map(Sizes::total);
     setup.index.write_existing()?.compact()?;
-    let after = setup.index.bytes();
+    let after = setup.index.sizes().map(Sizes::total);
     if setup.global.json {
         setup.terminal.print_json(&Compacted { before, after })?;
     }

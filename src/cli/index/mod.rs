@@ -9,7 +9,9 @@ mod watch;
 
 pub use manage::{info, known_names};
 
+use std::fs;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -20,11 +22,19 @@ use super::args::{IndexAction, IndexArgs, OcrChoice, ReadingArgs};
 use super::interrupt::{self, Interruptible};
 use super::setup::Setup;
 use crate::documents::{self, Filter, Ocr, OcrWatch, ProgramReader, Programs, Walk};
-use crate::index::Start;
+use crate::embedding::codes::{Coder, TokenCodes};
 use crate::index::update::{FileAccount, Indexer, IndexingProgress, IndexingSummary};
+use crate::index::{Settings, Start};
 use crate::models;
 use crate::terminal::exit::Exit;
 use crate::terminal::{Lang, shown_name, time};
+
+/// Indexes below this size are built without a word about it.
+const LARGE: u64 = 512 << 20;
+/// Bytes of text for each token of an embedder, and of an index without token vectors for each byte of
+/// text, as measured (docs/index.md).
+const BYTES_A_TOKEN: u64 = 5;
+const BYTES_A_BYTE: u64 = 2;
 
 pub fn run(setup: &mut Setup, args: &IndexArgs) -> Result<Exit> {
     match &args.action {
@@ -64,13 +74,19 @@ fn update(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
         setup.renew_terms()?;
     }
     let settings = models.index_settings.clone();
+    if start == Start::Update {
+        setup.renew_codes(&settings)?;
+    }
+    tell_size(setup, &settings, &walk);
     // One that cannot be read has nothing to lose.
     let replaced = args.rebuild.then(|| setup.index.open()?.ledger());
     let replaced = replaced.and_then(Result::ok).unwrap_or_default();
+    let wanted = setup.global.token_vectors.map(|_| settings.clone());
     let writer = match args.shard {
         Some(shard) => setup.index.write_shard(settings, shard)?,
         None => setup.index.write(settings, start)?,
     };
+    wanted.map_or(Ok(()), |wanted| writer.settings().check_codes(&wanted))?;
     let step = terminal.begin(lang.loading_models(false));
     let loading = Instant::now();
     let embedder = models.embedder.get()?;
@@ -94,6 +110,26 @@ fn update(setup: &Setup, args: &IndexArgs) -> Result<Exit> {
         false if args.strict => Exit::Error,
         _ => Exit::Answered,
     })
+}
+
+/// Says what a large index will take on disk, where it can be told from the files.
+fn tell_size(setup: &Setup, settings: &Settings, walk: &Walk) {
+    let size = |file: &PathBuf| fs::metadata(file).map_or(0, |metadata| metadata.len());
+    let text: u64 = walk.files.iter().filter(|file| documents::is_text(file)).map(size).sum();
+    let take = |codes: Option<&TokenCodes>| {
+        let coder = codes.and_then(|codes| Coder::new(codes, settings.embedder.dimension).ok());
+        let tokens = text / BYTES_A_TOKEN;
+        text * BYTES_A_BYTE + tokens * coder.map_or(0, |coder| coder.bytes() as u64)
+    };
+    let wanted = take(settings.token_vectors.as_ref());
+    if wanted < LARGE || setup.index.sizes().is_some_and(|sizes| sizes.total() > wanted / 2) {
+        return;
+    }
+    let books = setup.profile.embedder.embedder().ok().and_then(|it| it.token_books.as_ref());
+    let compact = books.map(|books| TokenCodes::Book(books.compact.clone()));
+    let less = compact.filter(|_| settings.token_vectors.is_some()).map(|it| take(Some(&it)));
+    let less = less.filter(|less| *less < wanted);
+    setup.terminal.say(&setup.terminal.lang.index_will_take(wanted, less));
 }
 
 /// What a run works with.

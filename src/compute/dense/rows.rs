@@ -67,6 +67,39 @@ for_each_level! {
     }
 }
 
+/// Entries in each part of a book.
+const ENTRIES: usize = 256;
+
+for_each_level! {
+    /// For each part of a vector, the number of the entry nearest to it, `[parts]`: the first of those that
+    /// are equally near. `columns` has the first value of all entries of a part, then the second, and so on,
+    /// `[parts, dim / parts, 256]`; `half_squares` half of each entry's product with itself, `[parts, 256]`.
+    /// Every level gives the same.
+    pub fn nearest_entries(vector: &[f32], columns: &[f32], half_squares: &[f32], nearest: &mut [u8]) {
+        let size = vector.len() / nearest.len().max(1);
+        let (half_squares, _) = half_squares.as_chunks::<ENTRIES>();
+        let parts = vector.chunks_exact(size.max(1)).zip(columns.chunks_exact(size.max(1) * ENTRIES));
+        for ((nearest, half_squares), (values, columns)) in nearest.iter_mut().zip(half_squares).zip(parts) {
+            // |v − e|² = |v|² − 2 (v · e − |e|² / 2): the nearest has the largest parenthesis.
+            let mut scores = half_squares.map(|half| -half);
+            let (columns, _) = columns.as_chunks::<ENTRIES>();
+            for (value, column) in values.iter().zip(columns) {
+                for (score, entry) in scores.iter_mut().zip(column) {
+                    *score += value * entry;
+                }
+            }
+            let mut best = [f32::NEG_INFINITY; LANES];
+            for scores in scores.as_chunks::<LANES>().0 {
+                for (best, score) in best.iter_mut().zip(scores) {
+                    *best = if score > best { *score } else { *best };
+                }
+            }
+            let best = best.into_iter().fold(f32::NEG_INFINITY, f32::max);
+            *nearest = scores.iter().position(|&score| score == best).unwrap_or(0) as u8;
+        }
+    }
+}
+
 for_each_level! {
     /// Rounds a row to 8-bit codes with a scale for each 64 values, and adds up the codes of each.
     pub fn quantize(row: &[f32], codes: &mut [i8], scales: &mut [f32], sums: &mut [i32]) {

@@ -2,14 +2,18 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::iter::Sum;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use crate::embedding::codes::TokenCodes;
 use crate::index::{IndexError, Settings};
 
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
+/// The format before token vectors had any codes but those of 8 bits; still read.
+const EIGHT_BIT_FORMAT: u32 = 2;
 const FILE: &str = "manifest.json";
 /// In an unpublished generation: the settings it is being built with.
 const PENDING: &str = "pending.json";
@@ -44,6 +48,14 @@ impl Manifest {
         manifest
     }
 
+    /// As it was written before token vectors had other codes.
+    #[cfg(test)]
+    pub(crate) fn of_old_format(self) -> Self {
+        let mut manifest = Self { format: EIGHT_BIT_FORMAT, ..self };
+        manifest.checksum = manifest.expected_checksum();
+        manifest
+    }
+
     fn expected_checksum(&self) -> String {
         let bare = Self { checksum: String::new(), ..self.clone() };
         let json = serde_json::to_vec(&bare).expect("a manifest is plain data");
@@ -67,6 +79,14 @@ impl Manifest {
             let begun: Settings = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
             (begun == *settings).then(|| Self::new(generation, begun))
         })
+    }
+
+    /// The codes in which `wanted` has the token vectors, if those of this index are still as they were
+    /// before there was a choice.
+    pub(crate) fn other_codes(&self, wanted: &Settings) -> Option<TokenCodes> {
+        let is_old = self.format == EIGHT_BIT_FORMAT && self.settings.token_vectors.is_some();
+        let codes = wanted.token_vectors.clone().filter(|codes| *codes != TokenCodes::EightBit);
+        codes.filter(|_| is_old)
     }
 
     /// Marks this generation, whose directory exists, as resumable by a later rebuild.
@@ -101,7 +121,7 @@ impl Manifest {
         let json = fs::read(&path).map_err(unreadable)?;
         let Versioned { format } =
             serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
-        if format != FORMAT {
+        if ![EIGHT_BIT_FORMAT, FORMAT].contains(&format) {
             return Err(IndexError::Format {
                 path: dir.to_owned(),
                 found: format,
@@ -177,19 +197,64 @@ impl Manifest {
     }
 }
 
-/// Size in bytes of the index in `dir`, which may also hold the user's own files.
-pub fn size(dir: &Path) -> u64 {
+/// Bytes that the parts of an index take on disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Sizes {
+    /// Words, and the text of passages.
+    pub text: u64,
+    /// Vectors of passages.
+    pub vectors: u64,
+    /// Vectors of tokens, for late interaction.
+    pub token_vectors: u64,
+    /// Which files, documents and passages there are.
+    pub ledger: u64,
+}
+
+impl Sizes {
+    /// Of all parts together.
+    pub fn total(self) -> u64 {
+        self.text + self.vectors + self.token_vectors + self.ledger
+    }
+}
+
+impl Sum for Sizes {
+    fn sum<I: Iterator<Item = Self>>(sizes: I) -> Self {
+        sizes.fold(Self::default(), |sum, one| Self {
+            text: sum.text + one.text,
+            vectors: sum.vectors + one.vectors,
+            token_vectors: sum.token_vectors + one.token_vectors,
+            ledger: sum.ledger + one.ledger,
+        })
+    }
+}
+
+/// What the index in `dir` takes; its folder may also hold the user's own files.
+pub fn sizes(dir: &Path) -> Sizes {
     fn below(path: &Path) -> u64 {
         let Ok(metadata) = path.symlink_metadata() else { return 0 };
         if !metadata.is_dir() {
             return metadata.len();
         }
-        fs::read_dir(path).into_iter().flatten().flatten().map(|entry| below(&entry.path())).sum()
+        entries(path).map(|(_, path)| below(&path)).sum()
     }
-    let ours = |name: &str| name == FILE || is_generation(name);
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    let entries = entries.filter(|entry| entry.file_name().to_str().is_some_and(ours));
-    entries.map(|entry| below(&entry.path())).sum()
+    let mut sizes = Sizes { ledger: below(&dir.join(FILE)), ..Sizes::default() };
+    for (_, generation) in entries(dir).filter(|(name, _)| is_generation(name)) {
+        for (name, path) in entries(&generation) {
+            *match name.split('.').next() {
+                Some("lexical") => &mut sizes.text,
+                Some("vectors") => &mut sizes.vectors,
+                Some("tokens") => &mut sizes.token_vectors,
+                _ => &mut sizes.ledger,
+            } += below(&path);
+        }
+    }
+    sizes
+}
+
+/// Names and paths in a folder; none if it cannot be read.
+fn entries(folder: &Path) -> impl Iterator<Item = (String, PathBuf)> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
 }
 
 /// Whether `name` is `generation-` followed by a number.

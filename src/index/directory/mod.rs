@@ -9,7 +9,7 @@
 //! | `vectors.i8` | one row per chunk: its embedding, the high bytes of 12-bit values |
 //! | `vectors.low` | their low bits |
 //! | `chunks.bin` | one record per row: a hash of the embedded text, and its range of token rows |
-//! | `tokens.i8` | one row per token: its contextual vector, only if the reranker needs it |
+//! | `tokens.codes` | one row per token: its contextual vector in codes, only if the reranker needs it; `tokens.i8` with codes of 8 bits |
 //! | `documents-N.log` | the ledger of files and documents |
 //!
 //! All files except tantivy's are append-only. New data is synced first; then tantivy commits, with
@@ -31,12 +31,13 @@ mod manifest;
 mod nearest;
 mod reader;
 mod sealed;
+mod token_file;
 mod vector_file;
 mod verify;
 mod writer;
 
 pub use contained::is_contained;
-pub use manifest::{Manifest, size};
+pub use manifest::{Manifest, Sizes, sizes};
 pub use reader::DirectoryIndex;
 pub use verify::verify;
 pub use writer::DirectoryWriter;

@@ -97,7 +97,7 @@ impl Best {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::directory::vector_file::{Bits, VectorFileWriter};
+    use crate::index::directory::vector_file::VectorFileWriter;
     use crate::support::random::SplitMix64;
 
     const DIM: usize = 48;
@@ -119,12 +119,12 @@ mod tests {
 
     fn rows(dir: &tempfile::TempDir, vectors: &[Vec<f32>]) -> VectorFile {
         let path = dir.path().join("rows");
-        let mut writer = VectorFileWriter::open(&path, Bits::Twelve, DIM, 0).unwrap();
+        let mut writer = VectorFileWriter::open(&path, DIM, 0).unwrap();
         for vector in vectors {
             writer.append(vector).unwrap();
         }
         writer.sync().unwrap();
-        VectorFile::open(&path, Bits::Twelve, DIM, vectors.len() as u64).unwrap()
+        VectorFile::open(&path, DIM, vectors.len() as u64).unwrap()
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A consistent read-only snapshot of an index.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fs::File;
 use std::ops::ControlFlow;
@@ -24,8 +25,9 @@ use super::lexical;
 use super::log::{self, Log};
 use super::manifest::Manifest;
 use super::nearest::nearest;
-use super::vector_file::{Bits, RawVector, VectorFile};
-use crate::compute::pool;
+use super::token_file::TokenFile;
+use super::vector_file::{RawVector, VectorFile};
+use crate::embedding::codes::Coder;
 use crate::index::api::best_first;
 use crate::index::{
     ChunkId, Index, IndexError, Ledger, LexicalQuery, Passage, Searched, Settings, StoredChunk,
@@ -49,7 +51,7 @@ pub struct DirectoryIndex {
     searcher: Searcher,
     fields: Fields,
     vectors: VectorFile,
-    tokens: Option<VectorFile>,
+    tokens: Option<TokenFile>,
     table: ChunkTable,
     log: File,
     /// Tantivy's address of each row's chunk; [`GONE`] if the chunk was removed.
@@ -67,7 +69,8 @@ const GONE: DocAddress = DocAddress { segment_ord: u32::MAX, doc_id: u32::MAX };
 /// A row as it is stored.
 pub(crate) struct StoredRow<'a> {
     pub vector: RawVector<'a>,
-    pub tokens: Vec<RawVector<'a>>,
+    /// `[tokens, bytes]`
+    pub tokens: &'a [u8],
     pub record: ChunkRecord,
 }
 
@@ -111,16 +114,9 @@ impl DirectoryIndex {
         let log = log::open(&data.join(log::file_name(committed.log)))?;
         let (_, fields) = schema();
         let dim = manifest.settings.embedder.dimension;
-        let vectors =
-            VectorFile::open(&data.join("vectors.i8"), Bits::Twelve, dim, committed.rows)?;
+        let vectors = VectorFile::open(&data.join("vectors.i8"), dim, committed.rows)?;
         let table = ChunkTable::open(&data.join("chunks.bin"), committed.rows)?;
-        let tokens = match manifest.settings.token_vectors {
-            true => {
-                let path = data.join("tokens.i8");
-                Some(VectorFile::open(&path, Bits::Eight, dim, committed.tokens)?)
-            }
-            false => None,
-        };
+        let tokens = TokenFile::open(&data, &manifest.settings, committed.tokens)?;
         let addresses = addresses(&searcher, committed.rows)
             .map_err(&failed)?
             .ok_or_else(|| IndexError::Truncated { path: data.join("vectors.i8") })?;
@@ -188,18 +184,20 @@ impl DirectoryIndex {
     pub(crate) fn stored(&self, chunk: ChunkId) -> Result<StoredRow<'_>, IndexError> {
         let truncated = |name: &str| IndexError::Truncated { path: self.data.join(name) };
         let record = self.table.get(chunk.key).ok_or_else(|| truncated("chunks.bin"))?;
-        let mut tokens = Vec::new();
-        if let Some(rows) = &self.tokens {
-            let end = record.first_token.checked_add(u64::from(record.tokens));
-            let end = end.filter(|&end| end <= rows.len()).ok_or_else(|| truncated("tokens.i8"))?;
-            tokens.extend((record.first_token..end).filter_map(|row| rows.raw(row)));
-        }
+        let tokens = match &self.tokens {
+            Some(file) => {
+                let end = record.first_token.checked_add(u64::from(record.tokens));
+                let tokens = end.and_then(|end| file.tokens(record.first_token, end));
+                tokens.ok_or_else(|| IndexError::Truncated { path: file.path.clone() })?
+            }
+            None => &[],
+        };
         let vector = self.vectors.raw(chunk.key).ok_or_else(|| truncated("vectors.low"))?;
         Ok(StoredRow { vector, tokens, record })
     }
 
     /// The vector file, chunk table and token file, for verification against their digests.
-    pub(crate) fn row_files(&self) -> (&VectorFile, &ChunkTable, Option<&VectorFile>) {
+    pub(crate) fn row_files(&self) -> (&VectorFile, &ChunkTable, Option<&TokenFile>) {
         (&self.vectors, &self.table, self.tokens.as_ref())
     }
 
@@ -224,32 +222,24 @@ impl DirectoryIndex {
         contained(&path, || work().map_err(read_error(&path)))
     }
 
-    /// The token vectors of a chunk, `[tokens, dim]`; empty if the index does not store any.
-    fn token_vectors_of(&self, chunk: ChunkId) -> Vec<Vec<f32>> {
-        let rows = self.tokens.as_ref().zip(self.table.get(chunk.key));
-        let Some((rows, ChunkRecord { first_token, tokens, .. })) = rows else { return Vec::new() };
+    /// The coded token vectors of a chunk, `[tokens, bytes]`; empty if the index does not store any.
+    fn tokens_of(&self, chunk: ChunkId) -> &[u8] {
+        let file = self.tokens.as_ref().zip(self.table.get(chunk.key));
+        let Some((file, ChunkRecord { first_token, tokens, .. })) = file else { return &[] };
         // A corrupt table must not point past the end of the file.
-        let end = first_token.saturating_add(u64::from(tokens)).min(rows.len());
-        (first_token..end).map(|row| rows.vector(row)).collect()
+        let end = first_token.saturating_add(u64::from(tokens)).min(file.len());
+        file.tokens(first_token.min(end), end).unwrap_or_default()
     }
 
     /// The mean of a sample of token vectors, `[dim]`.
     fn estimate_mean_token(&self) -> Vec<f32> {
-        let mut mean = vec![0f32; self.manifest.settings.embedder.dimension];
-        let Some(rows) = self.tokens.as_ref().filter(|rows| rows.len() > 0) else {
-            return mean;
+        let Some(file) = self.tokens.as_ref() else {
+            return vec![0f32; self.manifest.settings.embedder.dimension];
         };
-        let step = rows.len().div_ceil(MEAN_SAMPLE);
-        let sample: Vec<u64> = (0..rows.len()).step_by(step as usize).collect();
-        for &row in &sample {
-            for (sum, value) in mean.iter_mut().zip(rows.vector(row)) {
-                *sum += value;
-            }
-        }
-        for sum in &mut mean {
-            *sum /= sample.len() as f32;
-        }
-        mean
+        let step = file.len().div_ceil(MEAN_SAMPLE).max(1);
+        let sample = (0..file.len()).step_by(step as usize);
+        let tokens: Vec<&[u8]> = sample.filter_map(|at| file.tokens(at, at + 1)).collect();
+        file.coder.mean(&tokens.concat())
     }
 
     fn address(&self, chunk: ChunkId) -> DocAddress {
@@ -340,14 +330,12 @@ impl Index for DirectoryIndex {
         Ok(passages)
     }
 
-    fn token_vectors(
-        &self,
-        chunks: &[ChunkId],
-        take: &mut dyn FnMut(Vec<Vec<f32>>),
-    ) -> Result<(), IndexError> {
-        let read = pool::map(chunks.len(), |i| self.token_vectors_of(chunks[i]));
-        read.into_iter().for_each(take);
-        Ok(())
+    fn coder(&self) -> Option<&Coder> {
+        self.tokens.as_ref().map(|file| &file.coder)
+    }
+
+    fn tokens(&self, chunks: &[ChunkId]) -> Result<Vec<Cow<'_, [u8]>>, IndexError> {
+        Ok(chunks.iter().map(|&chunk| self.tokens_of(chunk).into()).collect())
     }
 
     fn mean_token_vector(&self) -> Result<Vec<f32>, IndexError> {
@@ -362,7 +350,7 @@ impl Index for DirectoryIndex {
             let chunk = StoredChunk {
                 passage: self.passage(chunk)?,
                 vector: self.vectors.vector(chunk.key),
-                tokens: self.token_vectors_of(chunk),
+                tokens: self.tokens_of(chunk).to_vec(),
             };
             if take(chunk)?.is_break() {
                 break;
@@ -470,7 +458,7 @@ mod tests {
                 passage_prefix: String::new(),
             },
             chunking: ChunkSettings::default(),
-            token_vectors: false,
+            token_vectors: None,
             analyzer,
         }
     }

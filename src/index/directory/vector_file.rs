@@ -1,8 +1,8 @@
 //! Flat append-only vector files: the dense half of the index.
 //!
-//! A row is an `f32` scale and `dim` signed bytes: `value = scale · byte`. With 12 bits, a second
-//! file holds four more bits per value, two values per byte, low nibble first:
-//! `value = scale · (byte + nibble / 16)`. A search scans all of the first file, and reads only the
+//! A row is an `f32` scale and `dim` signed bytes: `value = scale · byte`, off by at most 1/254 of the
+//! row's largest value. A second file holds four more bits per value, two values per byte, low nibble
+//! first: `value = scale · (byte + nibble / 16)`, off by at most 1/4,064. A search scans all of the first file, and reads only the
 //! rows it found from the second. Both are little-endian and start with a header.
 //!
 //! Search is exact, so there is no graph to build and an update is an append. Rows past the last
@@ -26,15 +26,6 @@ const LOW_STEPS: f32 = 16.0;
 const MAX_HIGH: f32 = 127.0;
 /// Larger than any embedder's vectors, and small enough for the 32-bit sums of a scan.
 const MAX_DIM: usize = 1 << 16;
-
-/// Storage precision of a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bits {
-    /// One file; the error is at most 1/254 of the row's largest value.
-    Eight,
-    /// Two files; the error is at most 1/4,064 of the row's largest value.
-    Twelve,
-}
 
 /// Layout of the file with scales and high bytes.
 fn high(dim: usize) -> RecordLayout {
@@ -64,12 +55,11 @@ fn low_path(path: &Path) -> PathBuf {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawVector<'a> {
     high: &'a [u8],
-    low: Option<Vec<u8>>,
+    low: Vec<u8>,
 }
 
 /// One digest that covers both files.
-fn both(high: blake3::Hash, low: Option<blake3::Hash>) -> blake3::Hash {
-    let Some(low) = low else { return high };
+fn both(high: blake3::Hash, low: blake3::Hash) -> blake3::Hash {
     blake3::hash(&[*high.as_bytes(), *low.as_bytes()].concat())
 }
 
@@ -77,19 +67,16 @@ fn both(high: blake3::Hash, low: Option<blake3::Hash>) -> blake3::Hash {
 pub struct VectorFile {
     map: Mmap,
     /// Not mapped: a search reads a few values here and there, and each would keep a page resident.
-    low: Option<File>,
+    low: File,
     dim: usize,
 }
 
 impl VectorFile {
     /// Opens the first `committed` rows at `path`, vectors of `dim` values each.
-    pub fn open(path: &Path, bits: Bits, dim: usize, committed: u64) -> Result<Self, IndexError> {
+    pub fn open(path: &Path, dim: usize, committed: u64) -> Result<Self, IndexError> {
         check_size(path, dim)?;
         let map = high(dim).map(path, committed)?;
-        let low = match bits {
-            Bits::Eight => None,
-            Bits::Twelve => Some(low(dim).open(&low_path(path), committed)?.0),
-        };
+        let (low, _) = low(dim).open(&low_path(path), committed)?;
         Ok(Self { map, low, dim })
     }
 
@@ -120,16 +107,10 @@ impl VectorFile {
     pub fn raw(&self, row: u64) -> Option<RawVector<'_>> {
         let layout = high(self.dim);
         let start = HEADER + row as usize * layout.record;
-        let low = match &self.low {
-            Some(file) => {
-                let layout = low(self.dim);
-                let mut bytes = vec![0; layout.record];
-                read_at(file, &mut bytes, layout.end(row)?).ok()?;
-                Some(bytes)
-            }
-            None => None,
-        };
-        Some(RawVector { high: self.map.get(start..start + layout.record)?, low })
+        let (of_low, high) = (low(self.dim), self.map.get(start..start + layout.record)?);
+        let mut low = vec![0; of_low.record];
+        read_at(&self.low, &mut low, of_low.end(row)?).ok()?;
+        Some(RawVector { high, low })
     }
 
     /// Digest of rows `from..to`, matching [`VectorFileWriter::digest`]; `None` if they cannot be
@@ -137,17 +118,16 @@ impl VectorFile {
     pub fn digest(&self, from: u64, to: u64) -> Option<blake3::Hash> {
         const BLOCK: u64 = 1 << 20;
         let high = high(self.dim).digest(&self.map, from, to)?;
-        let Some(file) = &self.low else { return Some(high) };
         let layout = low(self.dim);
         let (mut start, end) = (layout.end(from)?, layout.end(to)?);
         let mut low = blake3::Hasher::new();
         while start < end {
             let mut block = vec![0; BLOCK.min(end - start) as usize];
-            read_at(file, &mut block, start).ok()?;
+            read_at(&self.low, &mut block, start).ok()?;
             low.update(&block);
             start += block.len() as u64;
         }
-        Some(both(high, Some(low.finalize())))
+        Some(both(high, low.finalize()))
     }
 
     /// Writes the dot products of `query` with the rows from `first` onwards into `scores`, using
@@ -179,7 +159,7 @@ impl VectorFile {
         let layout = low(self.dim);
         let mut bytes = vec![0u8; layout.record];
         let start = HEADER as u64 + row * layout.record as u64;
-        read_at(self.low.as_ref()?, &mut bytes, start).ok()?;
+        read_at(&self.low, &mut bytes, start).ok()?;
         let signed = |four: u8| ((four << 4).cast_signed() >> 4).cast_unsigned();
         let mut low: Vec<u8> =
             bytes.iter().flat_map(|&two| [signed(two), signed(two >> 4)]).collect();
@@ -228,20 +208,17 @@ fn dot(row: &[u8], query: &[f32]) -> f32 {
 /// Appends vectors to a file.
 pub struct VectorFileWriter {
     high: Appender,
-    low: Option<Appender>,
+    low: Appender,
     dim: usize,
     rows: u64,
 }
 
 impl VectorFileWriter {
     /// Opens or creates the file at `path` and truncates it to `committed` rows.
-    pub fn open(path: &Path, bits: Bits, dim: usize, committed: u64) -> Result<Self, IndexError> {
+    pub fn open(path: &Path, dim: usize, committed: u64) -> Result<Self, IndexError> {
         check_size(path, dim)?;
         let high = high(dim).append(path, committed)?;
-        let low = match bits {
-            Bits::Eight => None,
-            Bits::Twelve => Some(low(dim).append(&low_path(path), committed)?),
-        };
+        let low = low(dim).append(&low_path(path), committed)?;
         Ok(Self { high, low, dim, rows: committed })
     }
 
@@ -250,23 +227,18 @@ impl VectorFileWriter {
         debug_assert_eq!(vector.len(), self.dim);
         let largest = vector.iter().fold(0f32, |largest, value| largest.max(value.abs()));
         let scale = if largest > 0.0 { largest / MAX_HIGH } else { 1.0 };
-        let steps = if self.low.is_some() { LOW_STEPS } else { 1.0 };
-        let code = |value: &f32| {
-            let code = (value / scale * steps).round().clamp(-MAX_HIGH * steps, MAX_HIGH * steps);
-            (code * (LOW_STEPS / steps)) as i32
-        };
+        let max = MAX_HIGH * LOW_STEPS;
+        let code = |value: &f32| (value / scale * LOW_STEPS).round().clamp(-max, max) as i32;
         let codes: Vec<i32> = vector.iter().map(code).collect();
         // Round the high byte so that it is as accurate as possible on its own; the remainder, as a
         // signed nibble, refines it.
         let mut row = scale.to_le_bytes().to_vec();
         row.extend(codes.iter().map(|code| ((code + 8) >> 4) as u8));
         self.high.write(&row)?;
-        if let Some(file) = &mut self.low {
-            let four = |code: Option<&i32>| code.map_or(0, |&code| code as u8 & 15);
-            let low: Vec<u8> =
-                codes.chunks(2).map(|two| four(two.first()) | four(two.get(1)) << 4).collect();
-            file.write(&low)?;
-        }
+        let four = |code: Option<&i32>| code.map_or(0, |&code| code as u8 & 15);
+        let low: Vec<u8> =
+            codes.chunks(2).map(|two| four(two.first()) | four(two.get(1)) << 4).collect();
+        self.low.write(&low)?;
         self.rows += 1;
         Ok(self.rows - 1)
     }
@@ -274,9 +246,7 @@ impl VectorFileWriter {
     /// Appends a row copied verbatim from another file with the same layout.
     pub fn append_raw(&mut self, row: &RawVector<'_>) -> Result<(), IndexError> {
         self.high.write(row.high)?;
-        if let (Some(file), Some(low)) = (&mut self.low, &row.low) {
-            file.write(low)?;
-        }
+        self.low.write(&row.low)?;
         self.rows += 1;
         Ok(())
     }
@@ -285,9 +255,8 @@ impl VectorFileWriter {
     /// the first copy.
     pub fn copy(&mut self, first: u64, count: u64) -> Result<u64, IndexError> {
         let is_there = first.checked_add(count).is_some_and(|end| end <= self.rows);
-        let files = [(Some(&mut self.high), high(self.dim)), (self.low.as_mut(), low(self.dim))];
+        let files = [(&mut self.high, high(self.dim)), (&mut self.low, low(self.dim))];
         for (file, layout) in files {
-            let Some(file) = file else { continue };
             let Some(start) = layout.end(first).filter(|_| is_there) else {
                 return Err(IndexError::Truncated { path: file.path.clone() });
             };
@@ -299,7 +268,7 @@ impl VectorFileWriter {
 
     /// Digest of the rows appended since the previous call.
     pub fn digest(&mut self) -> blake3::Hash {
-        both(self.high.digest(), self.low.as_mut().map(Appender::digest))
+        both(self.high.digest(), self.low.digest())
     }
 
     /// Number of rows, including uncommitted ones.
@@ -310,7 +279,7 @@ impl VectorFileWriter {
     /// Syncs all appended rows to disk.
     pub fn sync(&mut self) -> Result<(), IndexError> {
         self.high.sync()?;
-        self.low.as_mut().map_or(Ok(()), Appender::sync)
+        self.low.sync()
     }
 }
 
@@ -324,100 +293,76 @@ mod tests {
         (0..DIM).map(|i| ((i * 7 + seed * 13) as f32).sin()).collect()
     }
 
-    fn write(path: &Path, bits: Bits, vectors: &[Vec<f32>]) -> VectorFile {
+    fn write(path: &Path, vectors: &[Vec<f32>]) -> VectorFile {
         let dim = vectors[0].len();
-        let mut writer = VectorFileWriter::open(path, bits, dim, 0).unwrap();
+        let mut writer = VectorFileWriter::open(path, dim, 0).unwrap();
         for (row, vector) in (0..).zip(vectors) {
             assert_eq!(writer.append(vector).unwrap(), row);
         }
         assert_eq!(writer.len(), vectors.len() as u64);
         writer.sync().unwrap();
-        VectorFile::open(path, bits, dim, vectors.len() as u64).unwrap()
+        VectorFile::open(path, dim, vectors.len() as u64).unwrap()
     }
 
     #[test]
     fn rows_come_back_within_half_a_step() {
-        for (bits, step) in [(Bits::Eight, 1.0 / 127.0), (Bits::Twelve, 1.0 / 2_032.0)] {
-            let dir = tempfile::tempdir().unwrap();
-            let vectors: Vec<Vec<f32>> = (0..5).map(vector).collect();
-            let rows = write(&dir.path().join("rows"), bits, &vectors);
-            assert_eq!(rows.len(), 5);
-            for (row, vector) in (0..).zip(&vectors) {
-                for (stored, value) in rows.vector(row).iter().zip(vector) {
-                    assert!((stored - value).abs() <= 0.5 * step + 1e-6, "{bits:?}");
-                }
-                let query = self::vector(9);
-                let exact: f32 = vector.iter().zip(&query).map(|(a, b)| a * b).sum();
-                assert!((rows.dot(row, &query) - exact).abs() < 3.0 * step, "{bits:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn high_bytes_are_the_same_with_and_without_low_bits() {
+        let step = 1.0 / 2_032.0;
         let dir = tempfile::tempdir().unwrap();
-        let vectors: Vec<Vec<f32>> = (0..50).map(vector).collect();
-        let eight = write(&dir.path().join("eight"), Bits::Eight, &vectors);
-        let twelve = write(&dir.path().join("twelve"), Bits::Twelve, &vectors);
-        let differing = eight.map.iter().zip(&twelve.map[..]).filter(|(a, b)| a != b).count();
-        // Double rounding changes values near the midpoint of two steps: about one in 32.
-        assert!(differing <= 50 * DIM / 16, "{differing}");
-        assert!(!dir.path().join("eight.low").exists());
-        // 580 bytes for 384 values, plus header and scales.
-        let low = std::fs::metadata(dir.path().join("twelve.low")).unwrap();
-        assert_eq!(
-            low.len() as usize + twelve.map.len(),
-            2 * HEADER + 50 * (4 + DIM + DIM.div_ceil(2))
-        );
+        let vectors: Vec<Vec<f32>> = (0..5).map(vector).collect();
+        let rows = write(&dir.path().join("rows"), &vectors);
+        assert_eq!(rows.len(), 5);
+        for (row, vector) in (0..).zip(&vectors) {
+            for (stored, value) in rows.vector(row).iter().zip(vector) {
+                assert!((stored - value).abs() <= 0.5 * step + 1e-6);
+            }
+            let query = self::vector(9);
+            let exact: f32 = vector.iter().zip(&query).map(|(a, b)| a * b).sum();
+            assert!((rows.dot(row, &query) - exact).abs() < 3.0 * step);
+        }
     }
 
     #[test]
     fn rows_can_be_copied_and_their_digest_is_that_of_the_files() {
-        for bits in [Bits::Eight, Bits::Twelve] {
-            let dir = tempfile::tempdir().unwrap();
-            let (path, other) = (dir.path().join("rows"), dir.path().join("other"));
-            let mut writer = VectorFileWriter::open(&path, bits, DIM, 0).unwrap();
-            for seed in 0..3 {
-                writer.append(&vector(seed)).unwrap();
-            }
-            let first = writer.digest();
-            assert_eq!(writer.copy(1, 2).unwrap(), 3);
-            writer.append(&vector(5)).unwrap();
-            assert!(matches!(writer.copy(5, 2), Err(IndexError::Truncated { .. })));
-            writer.sync().unwrap();
-            let rows = VectorFile::open(&path, bits, DIM, 6).unwrap();
-            assert_eq!(rows.vector(3), rows.vector(1));
-            assert_eq!(rows.raw(4), rows.raw(2));
-            assert_eq!(rows.digest(0, 3), Some(first));
-            assert_eq!(rows.digest(3, 6), Some(writer.digest()));
-            assert_eq!(rows.digest(3, 7), None);
-            let mut copy = VectorFileWriter::open(&other, bits, DIM, 0).unwrap();
-            copy.append_raw(&rows.raw(5).unwrap()).unwrap();
-            copy.sync().unwrap();
-            assert_eq!(VectorFile::open(&other, bits, DIM, 1).unwrap().vector(0), rows.vector(5));
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("rows"), dir.path().join("other"));
+        let mut writer = VectorFileWriter::open(&path, DIM, 0).unwrap();
+        for seed in 0..3 {
+            writer.append(&vector(seed)).unwrap();
         }
+        let first = writer.digest();
+        assert_eq!(writer.copy(1, 2).unwrap(), 3);
+        writer.append(&vector(5)).unwrap();
+        assert!(matches!(writer.copy(5, 2), Err(IndexError::Truncated { .. })));
+        writer.sync().unwrap();
+        let rows = VectorFile::open(&path, DIM, 6).unwrap();
+        assert_eq!(rows.vector(3), rows.vector(1));
+        assert_eq!(rows.raw(4), rows.raw(2));
+        assert_eq!(rows.digest(0, 3), Some(first));
+        assert_eq!(rows.digest(3, 6), Some(writer.digest()));
+        assert_eq!(rows.digest(3, 7), None);
+        let mut copy = VectorFileWriter::open(&other, DIM, 0).unwrap();
+        copy.append_raw(&rows.raw(5).unwrap()).unwrap();
+        copy.sync().unwrap();
+        assert_eq!(VectorFile::open(&other, DIM, 1).unwrap().vector(0), rows.vector(5));
     }
 
     #[test]
     fn a_zero_vector_and_extremes_survive() {
-        for bits in [Bits::Eight, Bits::Twelve] {
-            let dir = tempfile::tempdir().unwrap();
-            let tiny = f32::from_bits(1);
-            let vectors =
-                [[0.0, 0.0], [-1.0, 1.0], [f32::INFINITY, 1.0], [f32::NAN, 2.0], [tiny, 0.0]];
-            let rows = write(&dir.path().join("rows"), bits, &vectors.map(Vec::from));
-            assert_eq!(rows.vector(0), [0.0, 0.0]);
-            assert_eq!(rows.vector(1), [-1.0, 1.0]);
-            assert_eq!(rows.vector(3), [0.0, 2.0]);
-            assert_eq!(rows.dot(1, &[0.25, 0.5]), 0.25);
-        }
+        let dir = tempfile::tempdir().unwrap();
+        let tiny = f32::from_bits(1);
+        let vectors = [[0.0, 0.0], [-1.0, 1.0], [f32::INFINITY, 1.0], [f32::NAN, 2.0], [tiny, 0.0]];
+        let rows = write(&dir.path().join("rows"), &vectors.map(Vec::from));
+        assert_eq!(rows.vector(0), [0.0, 0.0]);
+        assert_eq!(rows.vector(1), [-1.0, 1.0]);
+        assert_eq!(rows.vector(3), [0.0, 2.0]);
+        assert_eq!(rows.dot(1, &[0.25, 0.5]), 0.25);
     }
 
     #[test]
     fn a_scan_finds_what_high_bytes_and_a_rounded_query_give() {
         let dir = tempfile::tempdir().unwrap();
         let vectors: Vec<Vec<f32>> = (0..201).map(vector).collect();
-        let rows = write(&dir.path().join("rows"), Bits::Twelve, &vectors);
+        let rows = write(&dir.path().join("rows"), &vectors);
         let query = vector(500);
         for level in SimdLevel::all_of_test("scan of an index's rows") {
             for (first, count) in [(0, 201), (7, 130), (200, 1), (201, 0)] {
@@ -434,11 +379,11 @@ mod tests {
     fn the_next_writer_cuts_off_uncommitted_rows() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("rows");
-        drop(write(&path, Bits::Twelve, &[vector(0), vector(1), vector(2), vector(3)]));
-        let mut writer = VectorFileWriter::open(&path, Bits::Twelve, DIM, 2).unwrap();
+        drop(write(&path, &[vector(0), vector(1), vector(2), vector(3)]));
+        let mut writer = VectorFileWriter::open(&path, DIM, 2).unwrap();
         assert_eq!(writer.append(&vector(7)).unwrap(), 2);
         writer.sync().unwrap();
-        let open = |committed| VectorFile::open(&path, Bits::Twelve, DIM, committed);
+        let open = |committed| VectorFile::open(&path, DIM, committed);
         let rows = open(3).unwrap();
         assert_eq!(rows.len(), 3);
         assert!((rows.vector(2)[3] - vector(7)[3]).abs() < 1e-3);
@@ -450,8 +395,8 @@ mod tests {
     fn truncated_and_foreign_files_are_errors() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("rows.i8");
-        let open = |committed| VectorFile::open(&path, Bits::Twelve, DIM, committed);
-        let append = |committed| VectorFileWriter::open(&path, Bits::Twelve, DIM, committed);
+        let open = |committed| VectorFile::open(&path, DIM, committed);
+        let append = |committed| VectorFileWriter::open(&path, DIM, committed);
         assert!(matches!(open(0), Err(IndexError::Damaged { .. })));
         std::fs::write(&path, b"RQ").unwrap();
         assert!(matches!(open(0), Err(IndexError::Truncated { .. })));

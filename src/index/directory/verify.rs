@@ -39,26 +39,27 @@ pub(crate) fn generation(dir: &Path, manifest: &Manifest) -> Result<DirectoryInd
 /// Verifies the record files against the digests recorded with each commit.
 fn check_extents(index: &DirectoryIndex, extents: &[Extent]) -> Result<(), IndexError> {
     let (vectors, table, tokens) = index.row_files();
-    let expect = |name: &str, is_intact: bool| match is_intact {
+    let expect = |path: &Path, is_intact: bool| match is_intact {
         true => Ok(()),
-        false => Err(IndexError::checksum(index.data().join(name))),
+        false => Err(IndexError::checksum(path)),
     };
+    let (of_vectors, of_table) = (index.data().join("vectors.i8"), index.data().join("chunks.bin"));
     let (mut row, mut token) = (0, 0);
     for extent in extents {
         let is = |digest: Option<blake3::Hash>, recorded: &str| {
             digest.is_some_and(|digest| digest.to_hex().as_str() == recorded)
         };
-        expect("vectors.i8", is(vectors.digest(row, extent.rows), &extent.vectors))?;
-        expect("chunks.bin", is(table.digest(row, extent.rows), &extent.chunks))?;
+        expect(&of_vectors, is(vectors.digest(row, extent.rows), &extent.vectors))?;
+        expect(&of_table, is(table.digest(row, extent.rows), &extent.chunks))?;
         if let Some(tokens) = tokens {
             let recorded = extent.token_vectors.as_deref().unwrap_or_default();
-            expect("tokens.i8", is(tokens.digest(token, extent.tokens), recorded))?;
+            expect(&tokens.path, is(tokens.digest(token, extent.tokens), recorded))?;
         }
         (row, token) = (extent.rows, extent.tokens);
     }
-    expect("vectors.i8", vectors.len() == row)?;
-    expect("chunks.bin", table.len() == row)?;
-    expect("tokens.i8", tokens.is_none_or(|tokens| tokens.len() == token))
+    expect(&of_vectors, vectors.len() == row)?;
+    expect(&of_table, table.len() == row)?;
+    tokens.map_or(Ok(()), |tokens| expect(&tokens.path, tokens.len() == token))
 }
 
 /// Verifies that chunks match their documents and rows.

@@ -1,5 +1,6 @@
 //! Writing a directory index: one process at a time, one commit point.
 
+use std::borrow::Cow;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
@@ -14,8 +15,10 @@ use super::log::{Extent, LogWriter};
 use super::manifest::Manifest;
 use super::reader::DirectoryIndex;
 use super::sealed::SealedDirectory;
-use super::vector_file::{Bits, VectorFileWriter};
+use super::token_file::TokenFileWriter;
+use super::vector_file::VectorFileWriter;
 use super::verify;
+use crate::embedding::codes::{Coder, TokenCodes};
 use crate::index::{
     ChunkId, DocumentState, FileState, Index, IndexError, IndexWriter, Ledger, Passage, RootState,
     Settings, Start,
@@ -31,7 +34,7 @@ pub struct DirectoryWriter {
     lexical_path: PathBuf,
     fields: Fields,
     vectors: VectorFileWriter,
-    tokens: Option<VectorFileWriter>,
+    tokens: Option<TokenFileWriter>,
     table: ChunkTableWriter,
     log: LogWriter,
     /// Documents with at least one chunk.
@@ -89,15 +92,9 @@ impl Generation {
         let (_, fields) = schema();
         let dim = self.manifest.settings.embedder.dimension;
         let vectors = data.join("vectors.i8");
-        let vectors = VectorFileWriter::open(&vectors, Bits::Twelve, dim, committed.rows)?;
+        let vectors = VectorFileWriter::open(&vectors, dim, committed.rows)?;
         let table = ChunkTableWriter::open(&data.join("chunks.bin"), committed.rows)?;
-        let tokens = match self.manifest.settings.token_vectors {
-            true => {
-                let path = data.join("tokens.i8");
-                Some(VectorFileWriter::open(&path, Bits::Eight, dim, committed.tokens)?)
-            }
-            false => None,
-        };
+        let tokens = TokenFileWriter::open(&data, &self.manifest.settings, committed.tokens)?;
         let log = LogWriter::open(&data, committed.log, committed.log_bytes)?;
         let live = log.ledger().documents().values().map(|document| document.chunks).sum();
         // One thread: embedding dominates the run time, and segments are reproducible this way.
@@ -159,13 +156,16 @@ impl DirectoryWriter {
             lock,
         };
         match (existing, start) {
-            (Some(manifest), Start::Update) if manifest.settings.has_old_terms() => {
-                manifest.settings.clone().with_new_terms().check(&settings)?;
-                generation(manifest, true).resume()?.rewrite()
-            }
             (Some(manifest), Start::Update) => {
-                manifest.settings.check(&settings)?;
-                generation(manifest, true).resume()
+                let is_old = manifest.settings.has_old_terms();
+                let built = manifest.settings.clone();
+                let built = if is_old { built.with_new_terms() } else { built };
+                built.check(&settings)?;
+                let codes = manifest.other_codes(&settings);
+                let is_old = is_old || codes.is_some();
+                let codes = codes.or_else(|| manifest.settings.token_vectors.clone());
+                let writer = generation(manifest, true).resume()?;
+                if is_old { writer.rewrite(codes) } else { Ok(writer) }
             }
             (None, Start::Update) => generation(Manifest::fresh(dir, settings), false).create(),
             (current, Start::Rebuild) => {
@@ -207,6 +207,11 @@ impl DirectoryWriter {
         Ok(())
     }
 
+    /// Appends coded token vectors, if the index has them, and returns the number of the first.
+    fn append_tokens(&mut self, tokens: &[u8]) -> Result<u64, IndexError> {
+        self.tokens.as_mut().map_or(Ok(0), |file| file.append(tokens))
+    }
+
     fn write_commit(&mut self) -> Result<(), IndexError> {
         let failed = write_error(&self.lexical_path);
         self.vectors.sync()?;
@@ -215,7 +220,7 @@ impl DirectoryWriter {
             tokens.sync()?;
         }
         let rows = self.vectors.len();
-        let tokens = self.tokens.as_ref().map_or(0, VectorFileWriter::len);
+        let tokens = self.tokens.as_ref().map_or(0, TokenFileWriter::len);
         if rows > self.committed.unwrap_or(0) {
             self.log.record_extent(Extent {
                 rows,
@@ -244,24 +249,28 @@ impl DirectoryWriter {
 
     /// Commits, then rewrites the index without the rows of removed chunks.
     pub fn compact(self) -> Result<(), IndexError> {
-        self.rewrite()?.finish()
+        let codes = self.settings().token_vectors.clone();
+        self.rewrite(codes)?.finish()
     }
 
-    /// Commits, then rewrites the index as a new generation, with terms of this program's analyzer and
-    /// without the rows of removed chunks. Returns the writer of that generation.
-    fn rewrite(mut self) -> Result<Self, IndexError> {
+    /// Commits, then rewrites the index as a new generation, with terms of this program's analyzer, token
+    /// vectors in these codes and without the rows of removed chunks. Returns the writer of that
+    /// generation.
+    fn rewrite(mut self, codes: Option<TokenCodes>) -> Result<Self, IndexError> {
         self.commit()?;
         let Self { generation, lexical, lexical_path, log, .. } = self;
         let Generation { dir, lock, .. } = generation;
         // From here on the old generation is only read.
         lexical.wait_merging_threads().map_err(write_error(&lexical_path))?;
         let old = DirectoryIndex::open(&dir)?;
-        let manifest = Manifest::fresh(&dir, old.manifest().settings.clone().with_new_terms());
+        let settings = old.manifest().settings.clone().with_new_terms();
+        let manifest = Manifest::fresh(&dir, Settings { token_vectors: codes, ..settings });
         // Not marked as resumable: a partial compaction is worthless.
         let new = Generation { dir, manifest, is_current: false, start: Start::Update, lock };
         let mut new = new.create()?;
+        let recoder = new.recoder(&old)?;
         for chunk in old.chunks() {
-            new.copy_chunk(&old, chunk)?;
+            new.copy_chunk(&old, chunk, recoder.as_ref())?;
         }
         for (id, state) in log.ledger().documents() {
             new.finish_document(id, state.clone());
@@ -276,15 +285,32 @@ impl DirectoryWriter {
         Ok(new)
     }
 
-    fn copy_chunk(&mut self, from: &DirectoryIndex, chunk: ChunkId) -> Result<(), IndexError> {
+    /// The coders of an older generation and of this one, if they differ.
+    fn recoder(&self, old: &DirectoryIndex) -> Result<Option<(Coder, Coder)>, IndexError> {
+        let settings = &self.generation.manifest.settings;
+        if old.settings().token_vectors == settings.token_vectors {
+            return Ok(None);
+        }
+        let codes = old.coder().cloned().zip(settings.token_vectors.as_ref());
+        codes
+            .map(|(from, codes)| Ok((from, Coder::new(codes, settings.embedder.dimension)?)))
+            .transpose()
+            .map_err(|source| IndexError::Codes { path: self.generation.dir.clone(), source })
+    }
+
+    fn copy_chunk(
+        &mut self,
+        from: &DirectoryIndex,
+        chunk: ChunkId,
+        recoder: Option<&(Coder, Coder)>,
+    ) -> Result<(), IndexError> {
         let stored = from.stored(chunk)?;
         self.vectors.append_raw(&stored.vector)?;
-        let first_token = self.tokens.as_ref().map_or(0, VectorFileWriter::len);
-        if let Some(rows) = &mut self.tokens {
-            for token in stored.tokens {
-                rows.append_raw(&token)?;
-            }
-        }
+        let tokens: Cow<'_, [u8]> = match recoder {
+            Some((old, new)) => new.encode(&old.vectors(stored.tokens)).into(),
+            None => stored.tokens.into(),
+        };
+        let first_token = self.append_tokens(&tokens)?;
         self.add_record(&from.passage(chunk)?, ChunkRecord { first_token, ..stored.record })
     }
 }
@@ -310,21 +336,13 @@ impl IndexWriter for DirectoryWriter {
         Ok(self.table.find(TextKey::of(&passage.text_to_embed()))?.is_some())
     }
 
-    fn add(
-        &mut self,
-        passage: &Passage,
-        vector: &[f32],
-        tokens: &[Vec<f32>],
-    ) -> Result<(), IndexError> {
+    fn add(&mut self, passage: &Passage, vector: &[f32], tokens: &[u8]) -> Result<(), IndexError> {
         self.vectors.append(vector)?;
-        let first_token = self.tokens.as_ref().map_or(0, VectorFileWriter::len);
-        if let Some(rows) = &mut self.tokens {
-            for token in tokens {
-                rows.append(token)?;
-            }
-        }
+        let first_token = self.append_tokens(tokens)?;
+        let end = self.tokens.as_ref().map_or(0, TokenFileWriter::len);
         let key = TextKey::of(&passage.text_to_embed());
-        self.add_record(passage, ChunkRecord { key, first_token, tokens: tokens.len() as u32 })
+        let tokens = (end - first_token) as u32;
+        self.add_record(passage, ChunkRecord { key, first_token, tokens })
     }
 
     fn add_known(&mut self, passage: &Passage) -> Result<bool, IndexError> {
@@ -430,6 +448,55 @@ fn lock(dir: &Path) -> Result<WriteLock, IndexError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chunks::ChunkSettings;
+    use crate::index::EmbedderIdentity;
+    use crate::text::analyze::ANALYZER;
+
+    /// Settings for vectors of four values.
+    fn settings(codes: TokenCodes) -> Settings {
+        let embedder = EmbedderIdentity {
+            id: "test".to_owned(),
+            dimension: 4,
+            pooling: "mean".to_owned(),
+            passage_prefix: String::new(),
+        };
+        let chunking = ChunkSettings::default();
+        Settings { embedder, chunking, token_vectors: Some(codes), analyzer: ANALYZER }
+    }
+
+    #[test]
+    fn token_vectors_of_the_earlier_format_are_coded_anew_by_the_next_writer() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path();
+        let open = |codes| DirectoryWriter::open(dir, settings(codes), Start::Update);
+        let vectors = [[0.5, -1.0, 0.25, 0.0], [1.0, 1.0, -0.5, 0.5]];
+        let mut writer = open(TokenCodes::EightBit).unwrap();
+        let passage = Passage { document: "/a.md".to_owned(), ..Passage::default() };
+        let tokens = Coder::eight_bit(4).encode(&vectors);
+        writer.add(&passage, &[1.0, 0.0, 0.0, 0.0], &tokens).unwrap();
+        writer.finish_document("/a.md", DocumentState { chunks: 1, ..DocumentState::default() });
+        writer.publish().unwrap();
+        writer.finish().unwrap();
+        Manifest::read(dir).unwrap().of_old_format().write(dir).unwrap();
+
+        let tokens_of = |index: &DirectoryIndex| {
+            let chunk = index.chunks().next().unwrap();
+            index.tokens(&[chunk]).unwrap()[0].to_vec()
+        };
+        let old = verify::verify(dir).unwrap();
+        assert_eq!(tokens_of(&old), tokens, "it is read as it is");
+        open(TokenCodes::FourBit).unwrap().finish().unwrap();
+        let new = verify::verify(dir).unwrap();
+        assert_eq!(new.settings().token_vectors, Some(TokenCodes::FourBit));
+        let decoded = new.coder().unwrap().vectors(&tokens_of(&new));
+        for (value, was) in decoded.iter().flatten().zip(vectors.iter().flatten()) {
+            assert!((value - was).abs() < 0.1, "{decoded:?}");
+        }
+        // In this format, the codes are those that were chosen.
+        open(TokenCodes::EightBit).unwrap().finish().unwrap();
+        let kept = DirectoryIndex::open(dir).unwrap();
+        assert_eq!(kept.settings().token_vectors, Some(TokenCodes::FourBit));
+    }
 
     #[test]
     fn a_lock_ends_with_its_writer_even_if_a_child_has_the_file() {

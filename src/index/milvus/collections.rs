@@ -151,7 +151,7 @@ impl Server {
         // Settings first: a writer stopped midway must not leave collections that do not match
         // them.
         self.put_settings(names, settings)?;
-        if settings.token_vectors {
+        if settings.token_vectors.is_some() {
             self.create_collection(&names.tokens(), &tokens_schema())?;
         }
         Ok(self.create_collection(&names.chunks(), &chunks_schema(settings.embedder.dimension))?)
@@ -221,7 +221,9 @@ impl Server {
     ) -> Result<(), MilvusError> {
         let collections = match settings {
             None => vec![names.ledger()],
-            Some(settings) if settings.token_vectors => vec![names.chunks(), names.tokens()],
+            Some(settings) if settings.token_vectors.is_some() => {
+                vec![names.chunks(), names.tokens()]
+            }
             Some(_) => vec![names.chunks()],
         };
         for collection in &collections {
@@ -269,7 +271,7 @@ impl Server {
     /// Flushes the server's in-memory data to storage.
     pub fn flush(&self, names: &CollectionNames, settings: &Settings) -> Result<(), MilvusError> {
         let mut collections = vec![names.chunks(), names.ledger()];
-        if settings.token_vectors {
+        if settings.token_vectors.is_some() {
             collections.push(names.tokens());
         }
         let collections = &collections;

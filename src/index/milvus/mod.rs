@@ -31,7 +31,6 @@ mod ledger;
 #[cfg(feature = "milvus")]
 mod names;
 #[cfg(feature = "milvus")]
-mod packing;
 #[cfg(feature = "milvus")]
 mod reader;
 #[cfg(feature = "milvus")]

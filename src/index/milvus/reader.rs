@@ -5,6 +5,7 @@
 //! BM25 score is the term's idf times a factor that depends only on the chunk's text; dividing by
 //! it gives the idf, and from that the document frequency.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,11 +21,11 @@ use super::chunks::{self, ChunkRow, SCORED, TokenVectors};
 use super::error::MilvusError;
 use super::keys::document_key;
 use super::names::CollectionNames;
-use super::packing::unpack;
 use super::requests::one_of;
 use super::server::Server;
 use super::statistics::Statistics;
 use super::terms::{KINDS, word};
+use crate::embedding::codes::Coder;
 use crate::embedding::dot;
 use crate::index::api::best_first;
 use crate::index::lexical::QuestionTerms;
@@ -54,6 +55,7 @@ pub struct MilvusIndex {
     pub server: Server,
     pub names: CollectionNames,
     settings: Settings,
+    coder: Option<Coder>,
     chunks: usize,
     statistics: Statistics,
     selected: Option<Selected>,
@@ -81,8 +83,9 @@ impl MilvusIndex {
             // The first writer is still running, or was stopped early.
             None => Statistics::sample(&server, &names, &settings)?,
         };
+        let coder = server.coder(&settings)?;
         let (selected, rows) = (None, Mutex::default());
-        Ok(Self { server, names, settings, chunks, statistics, selected, rows })
+        Ok(Self { server, names, settings, coder, chunks, statistics, selected, rows })
     }
 
     /// The rows of `chunks`; those not cached are fetched from the server.
@@ -308,18 +311,15 @@ impl Index for MilvusIndex {
         Ok(passages)
     }
 
-    fn token_vectors(
-        &self,
-        chunks: &[ChunkId],
-        take: &mut dyn FnMut(Vec<Vec<f32>>),
-    ) -> Result<(), IndexError> {
+    fn coder(&self) -> Option<&Coder> {
+        self.coder.as_ref()
+    }
+
+    fn tokens(&self, chunks: &[ChunkId]) -> Result<Vec<Cow<'_, [u8]>>, IndexError> {
         let rows = self.rows(chunks)?;
         let tokens: Vec<TokenVectors> = rows.iter().map(|row| row.token_vectors()).collect();
-        let packed = self.server.tokens_of(&self.names, &tokens)?;
-        for tokens in packed {
-            take(unpack(&tokens, self.settings.embedder.dimension));
-        }
-        Ok(())
+        let coded = self.server.tokens_of(&self.names, &tokens)?;
+        Ok(coded.into_iter().map(Cow::from).collect())
     }
 
     fn mean_token_vector(&self) -> Result<Vec<f32>, IndexError> {
@@ -332,16 +332,14 @@ impl Index for MilvusIndex {
         &self,
         take: &mut dyn FnMut(StoredChunk) -> Result<ControlFlow<()>, IndexError>,
     ) -> Result<(), IndexError> {
-        let dim = self.settings.embedder.dimension;
         let is_selected = |row: &ChunkRow| {
             self.selected.as_ref().is_none_or(|selected| selected.documents.contains(&row.document))
         };
         self.server.each_page(&self.names, &mut |mut rows| {
             rows.retain(is_selected);
             let tokens: Vec<TokenVectors> = rows.iter().map(ChunkRow::token_vectors).collect();
-            let packed = self.server.tokens_of(&self.names, &tokens)?;
-            for (row, packed) in rows.into_iter().zip(packed) {
-                let tokens = unpack(&packed, dim);
+            let tokens = self.server.tokens_of(&self.names, &tokens)?;
+            for (row, tokens) in rows.into_iter().zip(tokens) {
                 let chunk = StoredChunk { passage: row.passage, vector: row.vector, tokens };
                 if take(chunk)?.is_break() {
                     return Ok(ControlFlow::Break(()));

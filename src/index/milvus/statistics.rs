@@ -6,9 +6,9 @@ use super::chunks::{ChunkRow, TokenVectors};
 use super::error::MilvusError;
 use super::ledger::{Entry, STATISTICS};
 use super::names::CollectionNames;
-use super::packing::unpack;
 use super::server::Server;
 use super::terms::KINDS;
+use crate::embedding::codes::Coder;
 use crate::index::{IndexError, Settings};
 use crate::text::analyze::terms;
 
@@ -47,27 +47,24 @@ impl Statistics {
         for sum in &mut lengths {
             *sum /= rows.len().max(1) as f32;
         }
-        let dim = settings.embedder.dimension;
-        let mut mean_token = vec![0f32; if settings.token_vectors { dim } else { 0 }];
         let with_tokens = rows.iter().filter(|row| row.token_bytes > 0).take(SAMPLED_TOKENS);
         let with_tokens: Vec<TokenVectors> = with_tokens.map(ChunkRow::token_vectors).collect();
-        let mut tokens = 0;
-        for bytes in server.tokens_of(names, &with_tokens)? {
-            for token in unpack(&bytes, dim) {
-                for (sum, value) in mean_token.iter_mut().zip(token) {
-                    *sum += value;
-                }
-                tokens += 1;
-            }
-        }
-        for sum in &mut mean_token {
-            *sum /= tokens.max(1) as f32;
-        }
+        let mean_token = match server.coder(settings)? {
+            Some(coder) => coder.mean(&server.tokens_of(names, &with_tokens)?.concat()),
+            None => Vec::new(),
+        };
         Ok(Self { lengths, mean_token, chunks })
     }
 }
 
 impl Server {
+    /// What encodes token vectors as `settings` say; `None` if they have none.
+    pub fn coder(&self, settings: &Settings) -> Result<Option<Coder>, IndexError> {
+        let codes = settings.token_vectors.as_ref();
+        let coder = codes.map(|codes| Coder::new(codes, settings.embedder.dimension)).transpose();
+        coder.map_err(|source| IndexError::Codes { path: self.address.to_string().into(), source })
+    }
+
     /// The statistics stored by the last writer.
     pub fn statistics(&self, names: &CollectionNames) -> Result<Option<Statistics>, MilvusError> {
         let body = self.entry(names, STATISTICS, "statistics")?;

@@ -13,7 +13,6 @@ use super::chunks::{ChunkRow, NewChunk, TokenVectors};
 use super::keys::{checksum, document_key, text_key};
 use super::lease::Lease;
 use super::names::CollectionNames;
-use super::packing::{pack, unpack};
 use super::server::Server;
 use super::statistics::Statistics;
 use crate::index::{
@@ -145,7 +144,7 @@ impl Target {
 /// The vectors computed for a text.
 struct Known {
     vector: Vec<f32>,
-    tokens: Vec<Vec<f32>>,
+    tokens: Vec<u8>,
 }
 
 struct Writer {
@@ -180,13 +179,14 @@ impl Writer {
         &mut self,
         passage: &Passage,
         vector: &[f32],
-        tokens: &[Vec<f32>],
+        tokens: &[u8],
     ) -> Result<(), IndexError> {
-        let packed = if self.target.settings.token_vectors { pack(tokens) } else { Vec::new() };
-        let row = ChunkRow::new(passage, vector, &packed);
+        let is_stored = self.target.settings.token_vectors.is_some();
+        let tokens = if is_stored { tokens } else { &[] };
+        let row = ChunkRow::new(passage, vector, tokens);
         self.begun.insert(passage.document.clone());
-        self.waiting_bytes += packed.len();
-        self.waiting.push(NewChunk { row, tokens: packed });
+        self.waiting_bytes += tokens.len();
+        self.waiting.push(NewChunk { row, tokens: tokens.to_vec() });
         let enough = self.waiting.len() >= BATCH || self.waiting_bytes >= BATCH_BYTES;
         if enough { self.send() } else { Ok(()) }
     }
@@ -342,11 +342,9 @@ impl IndexWriter for Writer {
         found.dedup_by_key(|row| row.text);
         let tokens: Vec<TokenVectors> = found.iter().map(ChunkRow::token_vectors).collect();
         let packed = self.target.server.tokens_of(&self.target.names, &tokens)?;
-        let dim = self.target.settings.embedder.dimension;
-        for (row, packed) in found.into_iter().zip(packed) {
+        for (row, tokens) in found.into_iter().zip(packed) {
             // Re-embed a text whose stored vectors are corrupt.
-            if row.checksum == checksum(&row.vector, &packed) {
-                let tokens = unpack(&packed, dim);
+            if row.checksum == checksum(&row.vector, &tokens) {
                 self.known.insert(row.text, Known { vector: row.vector, tokens });
             }
         }
@@ -357,12 +355,7 @@ impl IndexWriter for Writer {
         Ok(self.known.contains_key(&text_key(passage)))
     }
 
-    fn add(
-        &mut self,
-        passage: &Passage,
-        vector: &[f32],
-        tokens: &[Vec<f32>],
-    ) -> Result<(), IndexError> {
+    fn add(&mut self, passage: &Passage, vector: &[f32], tokens: &[u8]) -> Result<(), IndexError> {
         // An equal text later in the batch can reuse this embedding.
         let known = Known { vector: vector.to_vec(), tokens: tokens.to_vec() };
         self.known.insert(text_key(passage), known);

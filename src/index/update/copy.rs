@@ -29,6 +29,7 @@ pub fn copy(
     stop: &AtomicBool,
     watch: &mut dyn FnMut(usize),
 ) -> Result<Copied> {
+    target.settings().check_codes(source.settings())?;
     let ledger = source.ledger()?;
     let mut copied = Copied::default();
     // Chunks still missing, per document.

@@ -12,6 +12,7 @@ use super::emptied::EmptiedRoot;
 use super::files::{FileEvent, FileJob, FilePlan, is_gone, known_files, threads, unread_files};
 use super::in_order::in_order;
 use crate::documents::{Programs, Walk};
+use crate::embedding::codes::Coder;
 use crate::embedding::{Embedder, Tokens};
 use crate::index::{
     DocumentState, FileState, IndexWriter, Ledger, Passage, RootState, Start, file_of,
@@ -358,10 +359,11 @@ impl<'a> Indexer<'a> {
                 new.push(text);
             }
         }
-        let tokens = match self.writer.settings().token_vectors {
-            true => Tokens::Kept,
-            false => Tokens::Dropped,
-        };
+        let settings = self.writer.settings();
+        let codes = settings.token_vectors.as_ref();
+        let coder =
+            codes.map(|codes| Coder::new(codes, settings.embedder.dimension)).transpose()?;
+        let tokens = if coder.is_some() { Tokens::Kept } else { Tokens::Dropped };
         let embeddings = self.embedder.embed_passages(&new, tokens);
         let mut embeddings = embeddings
             .with_context(|| format!("cannot embed {}", passages[0].document))?
@@ -372,9 +374,9 @@ impl<'a> Indexer<'a> {
                 continue;
             }
             let embedding = embeddings.next().context("an embedding for each text")?;
-            let tokens: Vec<Vec<f32>> =
-                embedding.tokens.into_iter().map(|token| token.vector).collect();
-            self.writer.add(passage, &embedding.vector, &tokens)?;
+            let tokens = embedding.tokens.iter().map(|token| token.vector.as_slice());
+            let tokens = coder.as_ref().map(|coder| coder.encode(&tokens.collect::<Vec<_>>()));
+            self.writer.add(passage, &embedding.vector, &tokens.unwrap_or_default())?;
         }
         self.progress.chunks += passages.len();
         (self.watch)(self.progress);

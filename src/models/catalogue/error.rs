@@ -37,6 +37,12 @@ pub enum CatalogueError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Its token vectors can only be stored in four or eight bits a value.
+    #[error(
+        "the embedder `{0}` has no book for compact token vectors; leave `--token-vectors` out, or use \
+         `4-bit`"
+    )]
+    NoBook(String),
     /// No profile has this name.
     #[error("there is no profile `{name}`; choose one of: {}", known.join(", "))]
     UnknownProfile {

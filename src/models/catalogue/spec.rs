@@ -55,6 +55,20 @@ pub struct EmbedderSpec {
     /// vectors in all languages; if absent, vectors stay as the model produces them.
     #[serde(default)]
     pub language_directions: Option<PathBuf>,
+    /// The books that come with the program by which its token vectors are coded; if absent, they are
+    /// stored in four bits a value.
+    #[serde(default)]
+    pub token_books: Option<TokenBooks>,
+}
+
+/// Names of books, as in `models/token-books`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenBooks {
+    /// One that ranks as the vectors themselves do.
+    pub standard: String,
+    /// A smaller one, with which the best passages are embedded again for each question.
+    pub compact: String,
 }
 
 /// Minimum sum of coverage and cosine at which a passage supports a sentence of an answer

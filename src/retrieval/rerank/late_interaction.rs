@@ -4,8 +4,9 @@
 //! The token vectors of an embedder share a large common component and rank better after subtracting
 //! the corpus mean. Rare words get a higher weight.
 
-use crate::compute::dense::rows;
+use crate::compute::dense::scan::Query;
 use crate::compute::simd::SimdLevel;
+use crate::embedding::codes::{Coder, Decoded};
 use crate::embedding::{dot, normalize};
 
 /// A token of the question.
@@ -28,19 +29,34 @@ pub struct MaxSim {
     pub plain: f32,
 }
 
-/// A question prepared for comparison with passages.
+/// A question prepared for comparison with passages whose token vectors are coded.
+///
+/// A passage's token is p = b + s c: a base, and a scale times small integers. All that is needed of it are
+/// products of c with directions that are known beforehand.
 pub struct LateInteraction {
-    /// The mean m of the corpus, then each token q of the question as (q − m) / |q − m|,
-    /// `[1 + query, dim]`.
-    directions: Vec<f32>,
+    coder: Coder,
+    level: SimdLevel,
+    /// The coder's base b.
+    base: Precise,
+    /// b − m, where m is the mean of the corpus.
+    offset: Precise,
+    /// b · b
+    base_squared: f32,
+    /// (b − m) · (b − m)
+    offset_squared: f32,
+    /// b · m
+    base_mean: f32,
     query: Vec<Prepared>,
     /// m · m
     mean_squared: f32,
-    level: SimdLevel,
 }
 
 /// A token q of the question, with what its comparisons have in common.
 struct Prepared {
+    /// (q − m) / |q − m|
+    direction: Query,
+    /// (b − m) · (q − m) / |q − m|
+    along_offset: f32,
     /// Shares of the weight of all tokens.
     weight: f32,
     general_weight: f32,
@@ -50,65 +66,143 @@ struct Prepared {
     centred: f32,
     /// q · m
     along_mean: f32,
-    /// m · (q − m) / |q − m|
-    offset: f32,
+}
+
+/// A direction that is rounded twice, so that its products are as good as those of floats: lengths depend
+/// on it, and it may have a few values that are much larger than the others.
+struct Precise {
+    rough: Query,
+    rest: Query,
+}
+
+impl Precise {
+    fn new(direction: &[f32]) -> Self {
+        let rough = Query::new(direction);
+        let rest: Vec<f32> =
+            rough.values().zip(direction).map(|(rounded, value)| value - rounded).collect();
+        Self { rough, rest: Query::new(&rest) }
+    }
+
+    /// The products with the codes of each token, `[tokens]`.
+    fn products(&self, level: SimdLevel, passage: &Decoded<'_>) -> Vec<f32> {
+        let rough = products(&self.rough, level, passage);
+        let rest = products(&self.rest, level, passage);
+        rough.into_iter().zip(rest).map(|(rough, rest)| rough + rest).collect()
+    }
+}
+
+/// The products of a direction with the codes of each token, `[tokens]`.
+fn products(direction: &Query, level: SimdLevel, passage: &Decoded<'_>) -> Vec<f32> {
+    let mut products = vec![0; passage.scales.len()];
+    direction.products(level, &passage.codes, passage.stride, &mut products);
+    products.into_iter().map(|product| product as f32 * direction.scale()).collect()
 }
 
 impl LateInteraction {
-    /// `mean` is the mean token vector of the corpus, `[dim]`.
-    pub fn new(mean: &[f32], query: Vec<QueryToken>) -> Self {
+    /// For passages whose tokens `coder` decodes; `mean` is the mean token vector of the corpus, `[dim]`.
+    pub fn new(coder: Coder, mean: &[f32], query: &[QueryToken]) -> Self {
         let total = |weight: fn(&QueryToken) -> f32| {
             let total: f32 = query.iter().map(weight).sum();
             if total > 0.0 { total } else { 1.0 }
         };
         let (weights, general) = (total(|token| token.weight), total(|token| token.general_weight));
-        let mut directions = mean.to_vec();
-        let prepare = |QueryToken { mut vector, weight, general_weight }| {
-            let (length, along_mean) = (dot(&vector, &vector).sqrt(), dot(&vector, mean));
-            vector.iter_mut().zip(mean).for_each(|(value, mean)| *value -= mean);
-            let centred = normalize(&mut vector);
-            let offset = dot(&vector, mean);
-            directions.extend(vector);
-            let (weight, general_weight) = (weight / weights, general_weight / general);
-            Prepared { weight, general_weight, length, centred, along_mean, offset }
+        let mut vectors = vec![mean.to_vec()];
+        vectors.extend(query.iter().map(|token| token.vector.clone()));
+        let turned = coder.turned(&vectors);
+        let (base, mean) = (coder.base(), &turned[0]);
+        let offset: Vec<f32> = base.iter().zip(mean).map(|(base, mean)| base - mean).collect();
+        let prepare = |(token, vector): (&QueryToken, &Vec<f32>)| {
+            let mut direction: Vec<f32> = vector.iter().zip(mean).map(|(q, m)| q - m).collect();
+            let centred = normalize(&mut direction);
+            Prepared {
+                along_offset: dot(&direction, &offset),
+                direction: Query::new(&direction),
+                weight: token.weight / weights,
+                general_weight: token.general_weight / general,
+                length: dot(vector, vector).sqrt(),
+                centred,
+                along_mean: dot(vector, mean),
+            }
         };
-        let query = query.into_iter().map(prepare).collect();
-        let (mean_squared, level) = (dot(mean, mean), SimdLevel::detect());
-        Self { directions, query, mean_squared, level }
+        Self {
+            query: query.iter().zip(&turned[1..]).map(prepare).collect(),
+            base_squared: dot(&base, &base),
+            offset_squared: dot(&offset, &offset),
+            base_mean: dot(&base, mean),
+            mean_squared: dot(mean, mean),
+            base: Precise::new(&base),
+            offset: Precise::new(&offset),
+            level: SimdLevel::detect(),
+            coder,
+        }
     }
 
-    /// Compares a passage, `[tokens, dim]`, with the question.
-    pub fn maxsim(&self, passage: &[Vec<f32>]) -> MaxSim {
-        if passage.is_empty() {
+    /// Compares a passage with the question: the coded vectors of its tokens, `[tokens, bytes]`.
+    pub fn maxsim(&self, passage: &[u8]) -> MaxSim {
+        let passage = self.coder.decode(passage);
+        if passage.scales.is_empty() {
             return MaxSim::default();
         }
-        let worst = MaxSim { centred: f32::NEG_INFINITY, plain: f32::NEG_INFINITY };
-        let mut best = vec![worst; self.query.len()];
-        let mut products = vec![0f32; 1 + self.query.len()];
-        for token in passage {
-            let squared = rows::products(self.level, token, &self.directions, &mut products);
-            let along_mean = products[0];
-            // (p − m) · (p − m) = p · p − 2 p · m + m · m, which rounding may make negative.
-            let rest = (squared - 2.0 * along_mean + self.mean_squared).max(0.0).sqrt();
-            for ((best, query), product) in best.iter_mut().zip(&self.query).zip(&products[1..]) {
-                let cosine = if rest > 0.0 { (product - query.offset) / rest } else { 0.0 };
+        let tokens = self.tokens(&passage);
+        let mut maxsim = MaxSim::default();
+        for query in &self.query {
+            let mut best = MaxSim { centred: f32::NEG_INFINITY, plain: f32::NEG_INFINITY };
+            let products = products(&query.direction, self.level, &passage);
+            for (token, product) in tokens.iter().zip(products) {
+                // (p − m) · (q − m) / |q − m|
+                let along = query.along_offset + token.scale * product;
                 // What rounding leaves of a token that is nearly the mean must not look like more.
-                let cosine = cosine.clamp(-1.0, 1.0);
-                // (p − m) · (q − m) = p · q − p · m − q · m + m · m, so that one product gives both.
-                let plain = cosine * rest * query.centred + along_mean + query.along_mean
-                    - self.mean_squared;
-                let plain = plain / (squared.sqrt() * query.length).max(f32::MIN_POSITIVE);
-                *best = MaxSim { centred: best.centred.max(cosine), plain: best.plain.max(plain) };
+                let cosine = (along * token.inverse_centred).clamp(-1.0, 1.0);
+                // p · q = (p − m) · (q − m) + p · m + q · m − m · m
+                let along = cosine * token.centred * query.centred;
+                let plain = along + token.along_mean + query.along_mean - self.mean_squared;
+                best.centred = best.centred.max(cosine);
+                best.plain = best.plain.max(plain * token.inverse_length);
             }
+            maxsim.centred += query.weight * best.centred;
+            maxsim.plain += query.general_weight * best.plain / query.length.max(f32::MIN_POSITIVE);
         }
-        let sum = |of: &dyn Fn((&Prepared, MaxSim)) -> f32| {
-            self.query.iter().zip(best.iter().copied()).map(of).sum()
-        };
-        MaxSim {
-            centred: sum(&|(token, best)| token.weight * best.centred),
-            plain: sum(&|(token, best)| token.general_weight * best.plain),
-        }
+        maxsim
     }
+
+    /// What the comparisons of a passage's tokens have in common.
+    fn tokens(&self, passage: &Decoded<'_>) -> Vec<Token> {
+        let along_base = self.base.products(self.level, passage);
+        let along_offset = self.offset.products(self.level, passage);
+        let along = along_base.into_iter().zip(along_offset);
+        let codes = passage.scales.iter().zip(&passage.squares);
+        let token =
+            |((along_base, along_offset), (&scale, &square)): ((f32, f32), (&f32, &i32))| {
+                let own = scale * scale * square as f32;
+                // |b + s c|² = b · b + 2 s (b · c) + s² c · c, which rounding may make negative.
+                let squared = |constant: f32, along: f32| {
+                    (constant + 2.0 * scale * along + own).max(0.0).sqrt()
+                };
+                let length = squared(self.base_squared, along_base);
+                let centred = squared(self.offset_squared, along_offset);
+                Token {
+                    scale,
+                    along_mean: self.base_mean + scale * (along_base - along_offset),
+                    inverse_length: 1.0 / length.max(f32::MIN_POSITIVE),
+                    inverse_centred: if centred > 0.0 { 1.0 / centred } else { 0.0 },
+                    centred,
+                }
+            };
+        along.zip(codes).map(token).collect()
+    }
+}
+
+/// A token p of a passage.
+struct Token {
+    scale: f32,
+    /// p · m
+    along_mean: f32,
+    /// 1 / |p|
+    inverse_length: f32,
+    /// |p − m|
+    centred: f32,
+    /// 1 / |p − m|; 0 if that is 0.
+    inverse_centred: f32,
 }
 
 #[cfg(test)]
@@ -124,39 +218,50 @@ mod tests {
         vectors.iter().map(token).collect()
     }
 
+    /// What the rounding to 8 bits may make of a cosine.
+    const STEP: f32 = 1.0 / 127.0;
+
+    /// A question about passages in codes of 8 bits.
+    fn new(mean: &[f32], query: &[QueryToken]) -> LateInteraction {
+        LateInteraction::new(Coder::eight_bit(mean.len()), mean, query)
+    }
+
+    fn maxsim(question: &LateInteraction, passage: &[Vec<f32>]) -> MaxSim {
+        question.maxsim(&question.coder.encode(passage))
+    }
+
     #[test]
     fn each_token_takes_its_best_match() {
         let mean = [0.0, 0.0];
-        let late_interaction =
-            LateInteraction::new(&mean, query(&[(&[1.0, 0.0], 1.0), (&[0.0, 1.0], 3.0)]));
-        let maxsim = late_interaction.maxsim(&[vec![2.0, 0.0], vec![3.0, 4.0]]);
+        let late_interaction = new(&mean, &query(&[(&[1.0, 0.0], 1.0), (&[0.0, 1.0], 3.0)]));
+        let maxsim = maxsim(&late_interaction, &[vec![2.0, 0.0], vec![3.0, 4.0]]);
         // The first token's best cosine is 1, the second's 0.8, weighted 1 : 3 and 1 : 1.
-        assert!((maxsim.centred - (0.25 + 0.75 * 0.8)).abs() < 1e-6);
-        assert!((maxsim.plain - (0.5 + 0.5 * 0.8)).abs() < 1e-6);
+        assert!((maxsim.centred - (0.25 + 0.75 * 0.8)).abs() < STEP);
+        assert!((maxsim.plain - (0.5 + 0.5 * 0.8)).abs() < STEP);
     }
 
     #[test]
     fn what_all_tokens_share_counts_only_where_it_is_asked_for() {
         let mean = [10.0, 0.0];
-        let late_interaction = LateInteraction::new(&mean, query(&[(&[10.0, 1.0], 1.0)]));
-        let same = late_interaction.maxsim(&[vec![10.0, 1.0]]);
-        assert!((same.centred - 1.0).abs() < 1e-6 && (same.plain - 1.0).abs() < 1e-5);
-        let other = late_interaction.maxsim(&[vec![10.0, -1.0]]);
-        assert!((other.centred + 1.0).abs() < 1e-6);
-        assert!((other.plain - 99.0 / 101.0).abs() < 1e-5, "(100 − 1) / (100 + 1)");
+        let late_interaction = new(&mean, &query(&[(&[10.0, 1.0], 1.0)]));
+        let same = maxsim(&late_interaction, &[vec![10.0, 1.0]]);
+        assert!((same.centred - 1.0).abs() < STEP && (same.plain - 1.0).abs() < STEP);
+        let other = maxsim(&late_interaction, &[vec![10.0, -1.0]]);
+        assert!((other.centred + 1.0).abs() < STEP);
+        assert!((other.plain - 99.0 / 101.0).abs() < STEP, "(100 − 1) / (100 + 1)");
         // A token that is the mean has no direction without it.
-        let mean_itself = late_interaction.maxsim(&[vec![10.0, 0.0]]);
+        let mean_itself = maxsim(&late_interaction, &[vec![10.0, 0.0]]);
         assert_eq!(mean_itself.centred, 0.0);
-        assert!((mean_itself.plain - 100.0 / (10.0 * 101f32.sqrt())).abs() < 1e-5);
+        assert!((mean_itself.plain - 100.0 / (10.0 * 101f32.sqrt())).abs() < STEP);
     }
 
     #[test]
     fn nothing_to_compare_scores_zero() {
         let mean = [0.0, 0.0];
-        let none = LateInteraction::new(&mean, Vec::new());
-        assert_eq!(none.maxsim(&[vec![1.0, 0.0]]), MaxSim::default());
-        let one = LateInteraction::new(&mean, query(&[(&[1.0, 0.0], 0.0)]));
-        assert_eq!(one.maxsim(&[]), MaxSim::default());
-        assert_eq!(one.maxsim(&[vec![0.0, 0.0]]), MaxSim::default());
+        let none = new(&mean, &[]);
+        assert_eq!(maxsim(&none, &[vec![1.0, 0.0]]), MaxSim::default());
+        let one = new(&mean, &query(&[(&[1.0, 0.0], 0.0)]));
+        assert_eq!(maxsim(&one, &[]), MaxSim::default());
+        assert_eq!(maxsim(&one, &[vec![0.0, 0.0]]), MaxSim::default());
     }
 }

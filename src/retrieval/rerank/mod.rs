@@ -4,7 +4,7 @@ mod cross_encoder;
 mod late_interaction;
 
 pub use cross_encoder::CrossEncoder;
-pub use late_interaction::{LateInteraction, QueryToken};
+pub use late_interaction::{LateInteraction, MaxSim, QueryToken};
 
 use anyhow::Result;
 

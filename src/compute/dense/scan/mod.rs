@@ -30,6 +30,11 @@ impl Query {
         Self { codes: values.iter().map(code).collect(), scale }
     }
 
+    /// What the codes stand for, `[dim]`.
+    pub fn values(&self) -> impl Iterator<Item = f32> {
+        self.codes.iter().map(|&code| f32::from(code) * self.scale)
+    }
+
     /// What a code of 1 stands for.
     pub fn scale(&self) -> f32 {
         self.scale
