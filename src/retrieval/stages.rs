@@ -1,6 +1,6 @@
 //! The ranking after each stage of retrieval, so that stages can be measured separately.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -10,11 +10,11 @@ use super::retriever::{Candidates, MAX_CANDIDATES};
 use super::{Hit, Retrieval, Retriever, Scores};
 use crate::index::ChunkId;
 
-/// The documents found by one stage.
+/// The chunks found by one stage.
 #[derive(Debug, Clone)]
 pub struct Ranking {
-    /// Document ids, best first; a document ranks where its best chunk does.
-    pub documents: Vec<String>,
+    /// Best first.
+    pub chunks: Vec<ChunkId>,
     /// Time from the question to this ranking, including earlier stages.
     pub took: Duration,
 }
@@ -62,20 +62,20 @@ impl Retriever<'_> {
             false => Vec::new(),
         };
         let ids = |hits: &[(ChunkId, f32)]| hits.iter().map(|&(chunk, _)| chunk).collect();
-        let rank = |chunks: Vec<ChunkId>, took| {
-            Ok::<_, anyhow::Error>(Ranking { documents: self.documents(&chunks)?, took })
-        };
         let timings = &found.timings;
         let to_fused = timings.embed + timings.search();
-        let reranked = match self.reranks() {
-            true => Some(rank(hits.iter().map(|hit| hit.chunk).collect(), to_fused + rerank)?),
-            false => None,
-        };
+        let reranked = self.reranks().then(|| Ranking {
+            chunks: hits.iter().map(|hit| hit.chunk).collect(),
+            took: to_fused + rerank,
+        });
         hits.truncate(limit);
         Ok(Stages {
-            bm25: rank(ids(&found.matching), timings.bm25)?,
-            dense: rank(ids(&found.nearest), timings.embed + timings.dense)?,
-            fused: rank(found.fused.iter().map(|&(chunk, _)| chunk).collect(), to_fused)?,
+            bm25: Ranking { chunks: ids(&found.matching), took: timings.bm25 },
+            dense: Ranking { chunks: ids(&found.nearest), took: timings.embed + timings.dense },
+            fused: Ranking {
+                chunks: found.fused.iter().map(|&(chunk, _)| chunk).collect(),
+                took: to_fused,
+            },
             reranked,
             candidates,
             retrieval: found.into_retrieval(hits, relevance, rerank),
@@ -94,18 +94,5 @@ impl Retriever<'_> {
             })
         };
         found.fused.iter().map(candidate).collect()
-    }
-
-    /// The documents of `chunks`, deduplicated, in order of first occurrence.
-    fn documents(&self, chunks: &[ChunkId]) -> Result<Vec<String>> {
-        let mut seen = BTreeSet::new();
-        let mut documents = Vec::new();
-        for &chunk in chunks {
-            let document = self.index().passage(chunk)?.document;
-            if seen.insert(document.clone()) {
-                documents.push(document);
-            }
-        }
-        Ok(documents)
     }
 }

@@ -45,7 +45,7 @@ fn reranking_and_calibration_are_handed_in() {
     assert!(retrieval.relevance.is_refused_by(Gate::Strict));
     assert!(!retrieval.relevance.is_refused_by(Gate::Careful));
     let stages = retriever.stages(QUESTION, 3, true).unwrap();
-    assert_eq!(stages.reranked.unwrap().documents.len(), 3);
+    assert_eq!(stages.reranked.unwrap().chunks.len(), 3);
     assert_eq!(stages.candidates.len(), 3);
     let ids = |hits: &[super::Hit]| hits.iter().map(|hit| hit.chunk).collect::<Vec<_>>();
     assert_eq!(ids(&stages.retrieval.hits), ids(&retrieval.hits), "measured as it is used");

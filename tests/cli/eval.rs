@@ -44,6 +44,49 @@ fn every_stage_is_measured_and_the_right_words_are_found() {
     assert_eq!(report["per_question"][2]["scores"], serde_json::json!({}));
 }
 
+/// Not the file, which another way of cutting would not change, but the passages that say it.
+#[test]
+fn a_quote_ranks_where_the_passages_that_say_it_do() {
+    let sandbox = sandbox();
+    let text = fs::read_to_string(sandbox.path("notes/tokenization.md")).unwrap();
+    let line = text.lines().rfind(|line| line.split_whitespace().count() > 5).unwrap();
+    let label = serde_json::json!({"document": "tokenization.md", "quote": line.to_uppercase()});
+    let question = |relevant: Value| serde_json::json!({"question": line, "relevant": [relevant], "kind": ["prose", "en"]});
+    sandbox.write("quotes.jsonl", question(label).to_string());
+    let report = sandbox.run(&["eval", "quotes.jsonl", "--json"]).exits(0).json();
+    assert_eq!(figure(&report, "/stages/0/hit_at_1/mean"), 1.0);
+    assert_eq!(report["kinds"][0]["kind"], "en");
+    assert_eq!(figure(&report, "/kinds/1/ndcg_at_10/bm25/mean"), 1.0);
+    let table = sandbox.run(&["eval", "quotes.jsonl"]).exits(0).stdout;
+    assert!(table.contains("prose            1  1.000 [1.000, 1.000]"), "{table}");
+
+    let unsaid = serde_json::json!({"document": "tokenization.md", "quote": "nobody says this"});
+    sandbox.write("quotes.jsonl", question(unsaid).to_string());
+    let told = ["quotes.jsonl, line 1: `relevant`, entry 1: ", "does not say \"nobody says this\""];
+    sandbox.run(&["eval", "quotes.jsonl"]).fails(1, &told);
+}
+
+#[test]
+fn the_worst_questions_are_named_with_what_was_found_instead() {
+    let sandbox = sandbox();
+    // What the question is about is elsewhere.
+    let question = r#"{"id":"w","question":"The office is open from eight to five on weekdays.","relevant":["tokenization.md"]}"#;
+    sandbox.write("w.jsonl", question);
+    let report = sandbox.run(&["eval", "w.jsonl", "--json", "--no-rerank"]).exits(0).json();
+    let worst = &report["worst"][0];
+    assert_eq!(worst["id"], "w");
+    assert!(worst["rank"].as_u64() > Some(1), "{worst}");
+    assert_eq!(worst["found"][0]["relevant"], false);
+    let found = worst["found"][0]["document"].as_str().unwrap().rsplit('/').next().unwrap();
+    let rank = format!("tokenization.md – rank {}", worst["rank"]);
+    let page = ["eval", "w.jsonl", "--no-rerank", "--html", "w.html"];
+    let table = sandbox.run(&page).exits(0).stdout;
+    let html = fs::read_to_string(sandbox.path("w.html")).unwrap();
+    for part in ["Ranked worst", &rank, found] {
+        assert!(table.contains(part) && html.contains(part), "{part}: {table}");
+    }
+}
+
 #[test]
 fn candidates_are_kept_with_their_scores_where_asked_for() {
     let sandbox = sandbox();
@@ -183,6 +226,9 @@ fn errors_name_the_file_the_line_and_the_document() {
     sandbox
         .write("bad.jsonl", format!("{QUESTIONS}{{\"question\":\"x\",\"relevant\":[\"y.md\"]}}"));
     sandbox.run(&["eval", "bad.jsonl"]).fails(1, &["bad.jsonl, line 4", "\"y.md\""]);
+    sandbox.write("bad.jsonl", r#"{"question":"x","relevant":[],"answers":[null]}"#);
+    let told = ["bad.jsonl, line 1: `answers`, entry 1: expected a text, found null"];
+    sandbox.run(&["eval", "bad.jsonl"]).fails(1, &told);
     sandbox.run(&["eval", "none.jsonl"]).fails(1, &["none.jsonl"]);
     assert_eq!(sandbox.run(&["eval"]).status, Some(2));
     assert_eq!(sandbox.run(&["eval", "q.jsonl", "--sample"]).status, Some(2));
@@ -192,8 +238,14 @@ fn errors_name_the_file_the_line_and_the_document() {
 fn people_get_a_table_in_their_language() {
     DEMO.write("q.jsonl", QUESTIONS);
     let table = DEMO.run(&["eval", "q.jsonl", "--lang", "vi"]).exits(0).stdout;
-    for part in ["nDCG@10", "xếp lại", "Từ chối: 2 câu có lời đáp, 1 câu không có", "đang dùng"]
-    {
+    for part in [
+        "nDCG@10",
+        "xếp lại",
+        "Từ chối: 2 câu có lời đáp, 1 câu không có",
+        "đang dùng",
+        "F1 cao nhất",
+        "độ chính xác 0.95",
+    ] {
         assert!(table.contains(part), "{part}: {table}");
     }
     fs::remove_file(DEMO.path("q.jsonl")).unwrap();

@@ -3,16 +3,15 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::table::{measure_name, stage_name};
+use super::table::{in_digits, measure_name, stage_name, thresholds};
+use super::wrong;
 use crate::cli::figures::{time, with_interval};
 use crate::cli::report;
 use crate::cli::report::plot::{Curve, Dots, Labelled, NamedProbability, Values};
-use crate::measure::eval::{Outcome, QuestionScores, Refusal, Report, STAGES, Stage};
+use crate::measure::eval::{Outcome, Point, QuestionScores, Refusal, Report, Stage, Wrong};
 use crate::terminal::Lang;
 
 const TEMPLATE: &str = include_str!("report.jinja");
-/// Questions in each of the lists of what went wrong.
-const WORST: usize = 5;
 
 /// What the template writes: the report, the plots of it, and what went wrong.
 #[derive(Serialize)]
@@ -23,10 +22,8 @@ struct Shown<'a> {
     quality: Vec<Values>,
     times: Values,
     refusal: Option<RefusalPlots>,
-    worst: Vec<Wrong<'a>>,
-    /// Answered though the documents do not answer them, or refused though they do.
-    misjudged: Vec<Wrong<'a>>,
-    misjudged_in_all: usize,
+    worst: Vec<WrongRow<'a>>,
+    misjudged: Vec<WrongRow<'a>>,
 }
 
 #[derive(Serialize)]
@@ -41,32 +38,33 @@ struct Column<'a> {
 struct RefusalPlots {
     curve: Curve,
     dots: Dots,
-    /// What each gate does, with its name.
-    outcomes: Vec<(&'static str, Outcome)>,
+    /// What each gate does, with its name, and what other thresholds would.
+    outcomes: Vec<(String, Outcome)>,
 }
 
+/// What a threshold does that does not exist.
+const NONE: Outcome = Outcome { precision: None, recall: None, false_refusals: None };
+
 #[derive(Serialize)]
-struct Wrong<'a> {
-    question: &'a QuestionScores,
+struct WrongRow<'a> {
+    question: &'a Wrong,
     /// nDCG@10 by stage.
     scores: Vec<Option<f64>>,
+    verdict: &'static str,
+    /// What should have been found, and what was, in words.
+    expected: Vec<String>,
+    found: Vec<String>,
 }
 
 pub fn page(report: &Report, lang: Lang) -> Result<String> {
-    let mut misjudged = wrong(report, |question| question.refused == question.answerable);
-    let misjudged_in_all = misjudged.len();
-    // The surest first.
-    misjudged.sort_by(|a, b| surety(b.question).total_cmp(&surety(a.question)));
-    misjudged.truncate(WORST);
     let shown = Shown {
         report,
         stages: report.stages.iter().map(|stage| column(stage, lang)).collect(),
         quality: quality(report, lang),
         times: times(report, lang),
         refusal: report.refusal.as_ref().map(|refusal| refusal_plots(report, refusal, lang)),
-        worst: worst(report),
-        misjudged,
-        misjudged_in_all,
+        worst: wrong_rows(&report.worst, report, lang),
+        misjudged: wrong_rows(&report.misjudged.surest, report, lang),
     };
     report::page(TEMPLATE, lang, &shown)
 }
@@ -124,7 +122,7 @@ fn refusal_plots(report: &Report, refusal: &Refusal, lang: Lang) -> RefusalPlots
         outcomes.into_iter().filter_map(|(name, outcome)| Some((name, outcome?))).collect();
     let place = |outcome: &Outcome| outcome.recall.zip(outcome.precision);
     let marks = outcomes.iter().filter_map(|(name, it)| Some(((*name).to_owned(), place(it)?)));
-    let points: Vec<_> = curve.iter().filter_map(|it| it.recall.zip(it.precision)).collect();
+    let points: Vec<_> = curve.iter().filter_map(|it| place(&it.outcome)).collect();
     let dots = |answerable: bool| -> Vec<NamedProbability> {
         let some = report.per_question.iter().filter(|it| it.answerable == answerable);
         some.map(|it| (f64::from(it.relevance), name(it), it.refused == it.answerable)).collect()
@@ -134,10 +132,17 @@ fn refusal_plots(report: &Report, refusal: &Refusal, lang: Lang) -> RefusalPlots
         (lang.pick("không có lời đáp", "without an answer"), false),
     ];
     let rows = rows.map(|(label, answerable)| (label.to_owned(), dots(answerable)));
+    let others = thresholds(refusal, lang).into_iter().map(|(name, point)| match point {
+        Some(Point { threshold, outcome }) => {
+            (format!("{name}: {}", in_digits(threshold)), outcome)
+        }
+        None => (format!("{name}: {}", lang.pick("không đạt", "not reached")), NONE),
+    });
+    let named = outcomes.iter().map(|(name, outcome)| ((*name).to_owned(), *outcome));
     RefusalPlots {
+        outcomes: named.chain(others).collect(),
         curve: Curve::new(&points, marks.collect()),
         dots: Dots::new(rows.into()),
-        outcomes,
     }
 }
 
@@ -147,30 +152,16 @@ fn name(question: &QuestionScores) -> String {
     format!("{id}: {question} ({relevance:.3})")
 }
 
-/// How far from doubt the relevance is.
-fn surety(question: &QuestionScores) -> f32 {
-    (question.relevance - 0.5).abs()
-}
-
-/// The questions whose final ranking is worst, worst first, and of equals the first asked.
-fn worst(report: &Report) -> Vec<Wrong<'_>> {
-    let last = report.stages.last().map(|stage| stage.stage.as_str()).unwrap_or_default();
-    let score = |question: &QuestionScores| question.scores.get(last).map(|it| it.ndcg_at_10);
-    let mut worst = wrong(report, |question| score(question).is_some_and(|score| score < 1.0));
-    let order = |it: &Wrong| score(it.question).unwrap_or(1.0);
-    worst.sort_by(|a, b| order(a).total_cmp(&order(b)));
-    worst.truncate(WORST);
-    worst
-}
-
-fn wrong(report: &Report, is_wrong: impl Fn(&QuestionScores) -> bool) -> Vec<Wrong<'_>> {
-    let stages = || STAGES.into_iter().take(report.stages.len());
-    let some = report.per_question.iter().filter(|question| is_wrong(question));
-    some.map(|question| {
-        let score = |stage| question.scores.get(stage).map(|measures| measures.ndcg_at_10);
-        Wrong { question, scores: stages().map(score).collect() }
-    })
-    .collect()
+fn wrong_rows<'a>(questions: &'a [Wrong], report: &Report, lang: Lang) -> Vec<WrongRow<'a>> {
+    let stages = || report.stages.iter().map(|stage| stage.stage.as_str());
+    let row = |question: &'a Wrong| WrongRow {
+        question,
+        scores: stages().map(|stage| question.ndcg_at_10.get(stage).copied()).collect(),
+        verdict: wrong::verdict(question, lang),
+        expected: wrong::expected(question, lang),
+        found: wrong::found(question, lang),
+    };
+    questions.iter().map(row).collect()
 }
 
 #[cfg(test)]
@@ -178,7 +169,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::measure::eval::{Estimate, Measures};
+    use crate::measure::eval::{Estimate, Measures, Misjudged};
 
     const HOSTILE: &str = "</td><script>alert(1)</script><img src=x onerror=alert(2)> \"&'";
 
@@ -209,6 +200,16 @@ mod tests {
         }
     }
 
+    fn wrong(id: &str, text: &str, refused: bool) -> Wrong {
+        serde_json::from_value(serde_json::json!({
+            "id": id, "question": text, "answerable": refused, "relevance": 0.7, "refused": refused,
+            "ndcg_at_10": {"bm25": 0.125, "dense": 0.25},
+            "expected": [{"document": "/n/right.md"}], "rank": 7,
+            "found": [{"document": "/n/wrong.md", "heading": "A > B", "lines": [3, 9], "relevant": false}],
+        }))
+        .unwrap()
+    }
+
     fn report(per_question: Vec<QuestionScores>) -> Report {
         let refusal = serde_json::json!({
             "answerable": 4, "unanswerable": 2, "threshold": 0.5, "precision": 0.512, "recall": 0.624,
@@ -229,6 +230,12 @@ mod tests {
             refusal: Some(serde_json::from_value(refusal).unwrap()),
             answers: None,
             calibrated: None,
+            kinds: Vec::new(),
+            worst: vec![wrong("worse", "Question worse?", false)],
+            misjudged: Misjudged {
+                in_all: 9,
+                surest: vec![wrong("taken", "Question taken?", false)],
+            },
             per_question,
         }
     }
@@ -271,30 +278,23 @@ mod tests {
     }
 
     #[test]
-    fn what_went_wrong_is_listed_with_the_worst_first() {
+    fn what_went_wrong_is_listed_with_what_was_found_instead() {
         let html = page(&report(six()), Lang::En).unwrap();
         let (_, lists) = html.split_once("Ranked worst").unwrap();
         let (worst, misjudged) = lists.split_once("Misjudged").unwrap();
-        let listed = |list: &str| -> Vec<String> {
-            let found = list.split("Question ").skip(1).filter_map(|rest| rest.split('?').next());
-            found.map(str::to_owned).collect()
-        };
-        assert_eq!(listed(worst), ["worse", "bad"]);
-        assert_eq!(listed(misjudged), ["refused", "taken"]);
-
-        let all_right = page(&report(vec![question("good", true, 0.9, 1.0)]), Lang::En).unwrap();
-        assert!(!all_right.contains("Ranked worst") && !all_right.contains("Misjudged"));
-
-        let many =
-            (0..9).map(|i| question(&format!("q{i}"), true, 0.1, f64::from(i) / 9.0)).collect();
-        let html = page(&report(many), Lang::En).unwrap();
-        let (_, lists) = html.split_once("Ranked worst").unwrap();
-        let (worst, misjudged) = lists.split_once("Misjudged").unwrap();
-        assert_eq!(listed(worst), ["q0", "q1", "q2", "q3", "q4"]);
+        for part in ["Question worse?", "right.md – rank 7", "wrong.md (lines 3–9): A &gt; B"] {
+            assert!(worst.contains(part), "{part}: {worst}");
+        }
         assert!(
-            listed(misjudged).len() == WORST && misjudged.contains("In all: 9."),
+            misjudged.contains("Question taken?") && misjudged.contains("In all: 9."),
             "{misjudged}"
         );
+
+        let mut right = report(vec![question("good", true, 0.9, 1.0)]);
+        right.worst.clear();
+        right.misjudged = Misjudged::default();
+        let html = page(&right, Lang::En).unwrap();
+        assert!(!html.contains("Ranked worst") && !html.contains("Misjudged"));
     }
 
     /// Questions, names of files and models come from anywhere.
@@ -303,7 +303,11 @@ mod tests {
         let mut questions = six();
         questions[1].question = HOSTILE.to_owned();
         questions[2].id = HOSTILE.to_owned();
-        let html = page(&report(questions), Lang::En).unwrap();
+        let mut hostile = report(questions);
+        hostile.worst = vec![wrong(HOSTILE, HOSTILE, true)];
+        hostile.worst[0].outcome.found[0].heading = HOSTILE.to_owned();
+        hostile.worst[0].outcome.expected[0].quote = Some(HOSTILE.to_owned());
+        let html = page(&hostile, Lang::En).unwrap();
         report::assert_well_formed(&html);
         assert!(html.contains("&lt;script&gt;alert(1)") && !html.contains("<img"), "{html}");
     }

@@ -3,6 +3,7 @@
 
 mod html;
 mod table;
+mod wrong;
 
 use std::path::Path;
 
@@ -12,7 +13,7 @@ use super::args::{Cli, EvalArgs};
 use super::interrupt::{self, Interruptible};
 use super::report::ReportFile;
 use super::setup::Setup;
-use crate::measure::eval::{self, Documents, Evaluator, Report};
+use crate::measure::eval::{self, Documents, Evaluator, Quotes, Report};
 use crate::profile::Models;
 use crate::support::bounded;
 use crate::terminal::exit::Exit;
@@ -45,7 +46,8 @@ fn measure(setup: &Setup, cli: &Cli, args: &EvalArgs, path: &Path) -> Result<Exi
     let (index, load_index) = setup.open_index(&models)?;
     let ledger = index.ledger()?;
     let documents = Documents::new(ledger.documents().keys().map(String::as_str));
-    let mut questions = eval::read(path, &documents)?;
+    let mut quotes = Quotes::new(|document| index.document(document));
+    let mut questions = eval::read(path, &documents, &mut quotes)?;
     if let Some(limit) = args.limit {
         questions = eval::some(questions, limit as usize, args.sample);
     }
@@ -77,9 +79,12 @@ fn measure(setup: &Setup, cli: &Cli, args: &EvalArgs, path: &Path) -> Result<Exi
         questions_file: path.display().to_string(),
         questions: asked.len(),
         stages: eval::stages(&asked),
+        kinds: eval::kinds(&asked),
         refusal: eval::refusals(&asked, models.relevance.map(|relevance| relevance.within.strict)),
         answers: eval::answers(&asked, &models.llm.name),
         calibrated: eval::calibrate(&asked, &models.llm.name),
+        worst: eval::worst(&asked),
+        misjudged: eval::misjudged(&asked),
         per_question: eval::per_question(asked),
     };
     tell(setup, &report, html)?;

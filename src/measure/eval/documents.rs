@@ -6,11 +6,20 @@ use thiserror::Error;
 
 use crate::index::file_of;
 
+/// Likeness of two names, 0 to 1, from which on one may be a slip for the other.
+const ALIKE: f64 = 0.85;
+
 /// A name that does not identify exactly one document.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DocumentError {
-    #[error("no document of the index is called {0:?}")]
-    Unknown(String),
+    #[error(
+        "no document of the index is called {name:?}{}",
+        meant.as_ref().map_or_else(
+            || "; `rag-query index list` shows what they are called".to_owned(),
+            |meant| format!("; did you mean {meant:?}?")
+        )
+    )]
+    Unknown { name: String, meant: Option<String> },
     #[error("{name:?} may be {first} or {second}; write more of its path")]
     Ambiguous { name: String, first: String, second: String },
 }
@@ -58,8 +67,22 @@ impl<'a> Documents<'a> {
                 first: (*first).to_owned(),
                 second: (*second).to_owned(),
             }),
-            None => Err(DocumentError::Unknown(name.to_owned())),
+            None => {
+                let meant = self.like(name).map(str::to_owned);
+                Err(DocumentError::Unknown { name: name.to_owned(), meant })
+            }
         }
+    }
+
+    /// The name that is most like this one, if any is.
+    fn like(&self, name: &str) -> Option<&'a str> {
+        let likeness = |known: &&str| strsim::jaro(&name.to_lowercase(), &known.to_lowercase());
+        let known = self.named.keys().copied().map(|known| (likeness(&known), known));
+        // Of equals, the first by name: the order of a map is by chance.
+        known
+            .filter(|(likeness, _)| *likeness > ALIKE)
+            .max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1)))
+            .map(|(_, known)| known)
     }
 }
 
@@ -84,7 +107,10 @@ mod tests {
         let error = documents.find("x.md").unwrap_err().to_string();
         assert!(error.contains("/n/a/x.md or /n/b/x.md"), "{error}");
         for name in ["faq.jsonl", "b", ".md", "", "1.md"] {
-            assert!(matches!(documents.find(name), Err(DocumentError::Unknown(_))), "{name}");
+            assert!(matches!(documents.find(name), Err(DocumentError::Unknown { .. })), "{name}");
         }
+        let told = |name| documents.find(name).unwrap_err().to_string();
+        assert!(told("A/X.MD").ends_with("did you mean \"a/x.md\"?"), "{}", told("A/X.MD"));
+        assert!(told("thesis").contains("`rag-query index list`"), "{}", told("thesis"));
     }
 }

@@ -1,4 +1,4 @@
-//! Measures of a ranking of documents, with binary relevance.
+//! Measures of a ranking, with binary relevance.
 
 use std::collections::BTreeSet;
 
@@ -10,13 +10,13 @@ const DEPTH: usize = 10;
 /// Ranking measures: of one question (`f64`), or means over many ([`super::Estimate`]).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Measures<T> {
-    /// Whether the first document is relevant.
+    /// Whether the first one is relevant.
     pub hit_at_1: T,
-    /// Share of the relevant documents that rank in the first ten.
+    /// Share of the relevant ones that rank in the first ten.
     pub recall_at_10: T,
-    /// 1 / rank of the first relevant document; 0 if none is in the first ten.
+    /// 1 / rank of the first relevant one; 0 if none is in the first ten.
     pub mrr_at_10: T,
-    /// Σ 1 / log₂(rank + 1) over the relevant documents in the first ten, divided by that of an
+    /// Σ 1 / log₂(rank + 1) over the relevant ones in the first ten, divided by that of an
     /// ideal ranking (Järvelin and Kekäläinen 2002).
     pub ndcg_at_10: T,
 }
@@ -34,12 +34,12 @@ impl<T> Measures<T> {
 }
 
 /// Measures a ranking without duplicates, best first. `relevant` must not be empty.
-pub fn measure(ranking: &[String], relevant: &BTreeSet<String>) -> Measures<f64> {
+pub fn measure<T: Ord>(ranking: &[T], relevant: &BTreeSet<T>) -> Measures<f64> {
     let found: Vec<usize> = ranking
         .iter()
         .take(DEPTH)
         .enumerate()
-        .filter(|(_, document)| relevant.contains(*document))
+        .filter(|(_, found)| relevant.contains(*found))
         .map(|(place, _)| place)
         .collect();
     let gain = |places: &mut dyn Iterator<Item = usize>| -> f64 {
@@ -60,7 +60,7 @@ mod tests {
 
     fn measured(ranking: &str, relevant: &str) -> Measures<f64> {
         let names = |text: &str| text.chars().map(String::from).collect::<Vec<_>>();
-        measure(&names(ranking), &names(relevant).into_iter().collect())
+        measure(&names(ranking), &BTreeSet::from_iter(names(relevant)))
     }
 
     #[test]

@@ -1,19 +1,26 @@
 //! Evaluates retrieval, refusal and answers on labelled questions, for `rag-query eval`.
 //!
-//! Rankings are of documents, not chunks, because documents are what people can label. Scores are
-//! kept per question, so that two runs can be compared with paired tests.
+//! Rankings are of what people can label, documents or the passages that say something, and never of
+//! chunks, which another way of cutting would change. Scores are kept per question, so that two runs
+//! can be compared with paired tests.
 
 mod answers;
 mod bootstrap;
 mod calibration;
 mod compare;
 mod documents;
+mod fields;
+mod labels;
 mod metrics;
 mod questions;
+mod quotes;
 mod refusal;
 mod report;
+mod summary;
+mod worst;
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -25,24 +32,30 @@ pub use compare::{Comparison, compare};
 pub use documents::Documents;
 pub use metrics::Measures;
 pub use questions::{Question, read};
-pub use refusal::{Outcome, Refusal};
-pub use report::{Answers, QuestionScores, Report, STAGES, Stage};
+pub use quotes::Quotes;
+pub use refusal::{Aim, Outcome, Point, Refusal};
+pub use report::{Answers, Kind, QuestionScores, Report, Stage};
+pub use summary::{answers, kinds, refusals, stages};
+pub use worst::{Expected, Found, Misjudged, Wrong, misjudged, worst};
 
 use crate::answer::{Answerer, Conversation, Event, Mode, Reason};
-use crate::measure::median;
+use crate::index::{ChunkId, Passage};
 use crate::retrieval::{Candidate, Gate, Ranking, Stages};
 use crate::support::random::SplitMix64;
 use crate::text::language::Language;
-use bootstrap::estimate;
 use metrics::measure;
-use refusal::{Case, refusal};
 use report::{AnswerScores, CandidateScores};
+
+/// In pipeline order.
+pub const STAGES: [&str; 4] = ["bm25", "dense", "fused", "reranked"];
 
 /// One question and everything measured on it.
 pub struct Asked {
     scores: QuestionScores,
     /// Milliseconds from the question to each stage's ranking.
     times: BTreeMap<String, f64>,
+    /// What the last stage found.
+    outcome: worst::Outcome,
     answer: Option<AnswerFacts>,
 }
 
@@ -58,7 +71,7 @@ struct AnswerFacts {
 #[cfg(test)]
 impl Asked {
     fn of(scores: QuestionScores) -> Self {
-        Self { scores, times: BTreeMap::new(), answer: None }
+        Self { scores, times: BTreeMap::new(), outcome: worst::Outcome::default(), answer: None }
     }
 }
 
@@ -78,11 +91,14 @@ impl Evaluator<'_> {
     pub fn ask(&self, question: &Question, interrupted: &AtomicBool) -> Result<Asked> {
         let stages =
             self.answerer.retriever().stages(&question.text, self.top_k, self.candidates)?;
+        let passages = self.passages(&stages)?;
+        let relevant = labels::relevant(&question.relevant);
         let (mut scores, mut times) = (BTreeMap::new(), BTreeMap::new());
         for (stage, ranking) in rankings(&stages) {
             times.insert(stage.to_owned(), 1e3 * ranking.took.as_secs_f64());
-            if !question.relevant.is_empty() {
-                scores.insert(stage.to_owned(), measure(&ranking.documents, &question.relevant));
+            if !relevant.is_empty() {
+                let ranked = labels::units(ranked(ranking, &passages), &question.relevant);
+                scores.insert(stage.to_owned(), measure(&ranked, &relevant));
             }
         }
         let retrieval = &stages.retrieval;
@@ -100,6 +116,7 @@ impl Evaluator<'_> {
         let scores = QuestionScores {
             id: question.id.clone(),
             question: question.text.clone(),
+            kinds: question.kinds.clone(),
             answerable: question.answerable,
             relevance: relevance.probability,
             signals: Some(relevance.signals),
@@ -113,7 +130,20 @@ impl Evaluator<'_> {
             answer,
             candidates: candidates(&stages, question),
         };
-        Ok(Asked { scores, times, answer: facts })
+        let outcome = outcome(&stages, &passages, question);
+        Ok(Asked { scores, times, outcome, answer: facts })
+    }
+
+    /// All passages that some stage found.
+    fn passages(&self, stages: &Stages) -> Result<HashMap<ChunkId, Passage>> {
+        let index = self.answerer.retriever().index();
+        let mut passages = HashMap::new();
+        for chunk in rankings(stages).into_iter().flat_map(|(_, ranking)| &ranking.chunks) {
+            if let Entry::Vacant(passage) = passages.entry(*chunk) {
+                passage.insert(index.passage(*chunk)?);
+            }
+        }
+        Ok(passages)
     }
 
     fn answer(
@@ -130,9 +160,8 @@ impl Evaluator<'_> {
         })?;
         let ms = 1e3 * start.elapsed().as_secs_f64();
         cites &= !answer.citations.is_empty();
-        let relevant = |document: &String| question.relevant.contains(document);
-        let right =
-            answer.citations.iter().filter(|citation| relevant(&citation.document_id)).count();
+        let cited = answer.citations.iter();
+        let right = cited.filter(|citation| question.names(&citation.document_id)).count();
         let english = Language::of(&question.text) == Language::English;
         let scores = AnswerScores {
             likeness: answers::likeness(&answer.answer, &question.answers, english),
@@ -151,83 +180,44 @@ fn rankings(stages: &Stages) -> Vec<(&'static str, &Ranking)> {
     STAGES.into_iter().zip([bm25, dense, fused].into_iter().chain(reranked)).collect()
 }
 
+/// The passages of a ranking.
+fn ranked<'a>(
+    ranking: &'a Ranking,
+    passages: &'a HashMap<ChunkId, Passage>,
+) -> impl Iterator<Item = (ChunkId, &'a Passage)> {
+    ranking.chunks.iter().filter_map(|chunk| Some((*chunk, passages.get(chunk)?)))
+}
+
+/// What the last stage found.
+fn outcome(
+    stages: &Stages,
+    passages: &HashMap<ChunkId, Passage>,
+    question: &Question,
+) -> worst::Outcome {
+    let labels = &question.relevant;
+    let last = stages.reranked.as_ref().unwrap_or(&stages.fused);
+    let units = labels::units(ranked(last, passages), labels);
+    let first = units.iter().position(|unit| matches!(unit, labels::Unit::Label(_)));
+    let found = ranked(last, passages)
+        .take(worst::FOUND)
+        .map(|(_, passage)| Found::new(passage, labels.iter().any(|label| label.means(passage))));
+    worst::Outcome {
+        expected: labels.iter().map(Expected::from).collect(),
+        rank: first.map(|place| place + 1),
+        found: found.collect(),
+    }
+}
+
 fn candidates(stages: &Stages, question: &Question) -> Vec<CandidateScores> {
     let scores = |candidate: &Candidate| CandidateScores {
         document: candidate.document.clone(),
-        relevant: question.relevant.contains(&candidate.document),
+        relevant: question.names(&candidate.document),
         dense: candidate.scores.dense,
         bm25: candidate.scores.bm25,
         normalized_bm25: candidate.normalized_bm25,
         rerank: candidate.scores.rerank,
     };
     stages.candidates.iter().map(scores).collect()
-}
-
-/// Means over all questions, by stage; stages without scores are left out.
-pub fn stages(asked: &[Asked]) -> Vec<Stage> {
-    let stage = |stage: &str| {
-        let of_stage: Vec<Measures<f64>> =
-            asked.iter().filter_map(|asked| asked.scores.scores.get(stage).copied()).collect();
-        if of_stage.is_empty() {
-            return None;
-        }
-        let mut times: Vec<f64> =
-            asked.iter().filter_map(|asked| asked.times.get(stage).copied()).collect();
-        times.sort_by(f64::total_cmp);
-        let of = |value: fn(&Measures<f64>) -> f64| {
-            estimate(&of_stage.iter().map(value).collect::<Vec<_>>())
-        };
-        Some(Stage {
-            stage: stage.to_owned(),
-            questions: of_stage.len(),
-            measures: Measures {
-                hit_at_1: of(|measures| measures.hit_at_1),
-                recall_at_10: of(|measures| measures.recall_at_10),
-                mrr_at_10: of(|measures| measures.mrr_at_10),
-                ndcg_at_10: of(|measures| measures.ndcg_at_10),
-            },
-            p95_ms: times.get(times.len() * 95 / 100).copied().unwrap_or_default(),
-            median_ms: median(times),
-        })
-    };
-    STAGES.into_iter().filter_map(stage).collect()
-}
-
-/// Scores refusal; `None` unless some question has no answer in the documents.
-pub fn refusals(asked: &[Asked], threshold: Option<f32>) -> Option<Refusal> {
-    let cases: Vec<Case> = asked
-        .iter()
-        .map(|Asked { scores, .. }| Case {
-            answerable: scores.answerable,
-            relevance: scores.relevance,
-            thresholds: scores.thresholds,
-            refused: scores.refused,
-        })
-        .collect();
-    cases.iter().any(|case| !case.answerable).then(|| refusal(&cases, threshold))
-}
-
-/// Scores the answers; `None` if none were generated.
-pub fn answers(asked: &[Asked], model: &str) -> Option<Answers> {
-    let facts: Vec<&AnswerFacts> = asked.iter().filter_map(|asked| asked.answer.as_ref()).collect();
-    if facts.is_empty() {
-        return None;
-    }
-    let scored = || asked.iter().filter_map(|asked| asked.scores.answer.as_ref());
-    let some = |values: Vec<f64>| (!values.is_empty()).then(|| estimate(&values));
-    let likeness: Vec<_> = scored().filter_map(|answer| answer.likeness).collect();
-    let answered: Vec<_> = facts.iter().filter(|facts| facts.answered).collect();
-    let citing = answered.iter().filter(|facts| facts.cites).count();
-    Some(Answers {
-        model: model.to_owned(),
-        questions: likeness.len(),
-        exact_match: some(likeness.iter().map(|likeness| likeness.exact_match).collect()),
-        f1: some(likeness.iter().map(|likeness| likeness.f1).collect()),
-        citation_precision: some(scored().filter_map(|answer| answer.citation_precision).collect()),
-        citing: citing as f64 / answered.len().max(1) as f64,
-        generated: facts.iter().filter(|facts| facts.generated).count(),
-        median_ms: median(facts.iter().map(|facts| facts.ms).collect()),
-    })
 }
 
 pub fn per_question(asked: Vec<Asked>) -> Vec<QuestionScores> {

@@ -7,6 +7,8 @@ use crate::retrieval::Thresholds;
 
 /// Most thresholds on the curve.
 const MAX_POINTS: usize = 40;
+/// Precisions that people ask for.
+const AIMS: [f64; 2] = [0.9, 0.95];
 
 /// One question's label and outcome.
 #[derive(Debug, Clone, Copy)]
@@ -43,8 +45,24 @@ pub struct Refusal {
     /// Probability that an answerable question has a higher relevance than an unanswerable one;
     /// absent unless there are both kinds.
     pub auroc: Option<f64>,
+    /// The threshold with the best F1; absent if none refuses rightly.
+    #[serde(default)]
+    pub best_f1: Option<Point>,
+    /// The thresholds with the highest recall at precisions that people ask for.
+    #[serde(default)]
+    pub aims: Vec<Aim>,
     /// The effect of other thresholds, ascending.
     pub curve: Vec<Point>,
+}
+
+/// A precision, and whether a threshold has it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Aim {
+    pub precision: f64,
+    /// The threshold; absent if none has that precision.
+    pub reached: Option<Point>,
+    /// The highest precision of any threshold; absent if none refuses rightly.
+    pub highest: Option<f64>,
 }
 
 /// What a gate does to all questions.
@@ -58,12 +76,21 @@ pub struct Outcome {
     pub false_refusals: Option<f64>,
 }
 
+impl Outcome {
+    /// The harmonic mean of precision and recall.
+    pub fn f1(&self) -> Option<f64> {
+        let (precision, recall) = self.precision.zip(self.recall)?;
+        let sum = precision + recall;
+        (sum > 0.0).then(|| 2.0 * precision * recall / sum)
+    }
+}
+
 /// The effect of refusing everything below a threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     pub threshold: f32,
-    pub precision: Option<f64>,
-    pub recall: Option<f64>,
+    #[serde(flatten)]
+    pub outcome: Outcome,
 }
 
 /// Scores what was refused, and what other thresholds would refuse.
@@ -84,12 +111,12 @@ pub fn refusal(cases: &[Case], threshold: Option<f32>) -> Refusal {
         .into_iter()
         .skip(step - 1)
         .step_by(step)
-        .map(|threshold| {
-            let Outcome { precision, recall, .. } =
-                outcome(cases, |case| case.relevance < threshold);
-            Point { threshold, precision, recall }
+        .map(|threshold| Point {
+            threshold,
+            outcome: outcome(cases, |case| case.relevance < threshold),
         })
         .collect();
+    let points = right_points(cases);
     Refusal {
         answerable,
         unanswerable: cases.len() - answerable,
@@ -100,8 +127,51 @@ pub fn refusal(cases: &[Case], threshold: Option<f32>) -> Refusal {
         strict: gate(|gates| gates.strict),
         careful: gate(|gates| gates.careful),
         auroc: auroc(&values),
+        best_f1: best(&points, Outcome::f1),
+        aims: AIMS.map(|precision| aim(&points, precision)).into(),
         curve,
     }
+}
+
+/// Every way to refuse some of the questions by one threshold, at least one of them rightly, from the
+/// fewest refusals on. Thresholds are halfway between two questions.
+fn right_points(cases: &[Case]) -> Vec<Point> {
+    let mut sorted: Vec<(f32, bool)> =
+        cases.iter().map(|case| (case.relevance, case.answerable)).collect();
+    sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let answerable = sorted.iter().filter(|case| case.1).count();
+    let unanswerable = sorted.len() - answerable;
+    let (mut right, mut points) = (0, Vec::new());
+    for (at, pair) in sorted.windows(2).enumerate() {
+        let [(below, is_answerable), (above, _)] = [pair[0], pair[1]];
+        right += usize::from(!is_answerable);
+        if right == 0 || below >= above {
+            continue;
+        }
+        let refused = at + 1;
+        let share = |some: usize, of: usize| (of > 0).then(|| some as f64 / of as f64);
+        let outcome = Outcome {
+            precision: share(right, refused),
+            recall: share(right, unanswerable),
+            false_refusals: share(refused - right, answerable),
+        };
+        let halfway = f32::midpoint(below, above);
+        points.push(Point { threshold: if halfway > below { halfway } else { above }, outcome });
+    }
+    points
+}
+
+/// The point with the highest value; of equals, that with the fewest refusals.
+fn best(points: &[Point], value: impl Fn(&Outcome) -> Option<f64>) -> Option<Point> {
+    let valued = points.iter().filter_map(|point| Some((value(&point.outcome)?, *point)));
+    valued.reduce(|best, other| if other.0 > best.0 { other } else { best }).map(|(_, point)| point)
+}
+
+fn aim(points: &[Point], precision: f64) -> Aim {
+    let has_it = |outcome: &Outcome| outcome.precision.is_some_and(|it| it >= precision);
+    let reached = best(points, |outcome| outcome.recall.filter(|_| has_it(outcome)));
+    let highest = best(points, |outcome| outcome.precision).and_then(|it| it.outcome.precision);
+    Aim { precision, reached, highest }
 }
 
 fn outcome(cases: &[Case], refused: impl Fn(&Case) -> bool) -> Outcome {
@@ -173,8 +243,48 @@ mod tests {
         // Of six pairs, 5.0 wins three and 2.0 wins one.
         assert_eq!(refusal.auroc, Some(4.0 / 6.0));
         let at = |threshold| *refusal.curve.iter().find(|p| p.threshold == threshold).unwrap();
-        assert_eq!((at(1.0).precision, at(1.0).recall), (None, Some(0.0)));
-        assert_eq!((at(5.0).precision, at(5.0).recall), (Some(0.75), Some(1.0)));
+        let outcome = |threshold| {
+            let Outcome { precision, recall, .. } = at(threshold).outcome;
+            (precision, recall)
+        };
+        assert_eq!(outcome(1.0), (None, Some(0.0)));
+        assert_eq!(outcome(5.0), (Some(0.75), Some(1.0)));
+    }
+
+    /// By hand: below 1.5 one is refused, rightly (F1 ½); below 2.25 two, one of them rightly; below
+    /// 3.25 three, two rightly (⅔); below 4.5 four, three rightly: precision ¾, recall 1, F1 6/7.
+    #[test]
+    fn the_thresholds_that_matter_are_those_found_by_hand() {
+        let cases = cases(&[(true, 5.0), (true, 2.0), (false, 1.0), (false, 2.5), (false, 4.0)]);
+        let refusal = refusal(&cases, None);
+        let best = refusal.best_f1.unwrap();
+        assert_eq!(best.threshold, 4.5);
+        assert!((best.outcome.f1().unwrap() - 6.0 / 7.0).abs() < 1e-12, "{best:?}");
+        assert_eq!(best.outcome.false_refusals, Some(0.5));
+        let aims: Vec<_> = refusal
+            .aims
+            .iter()
+            .map(|aim| (aim.precision, aim.reached.map(|it| it.threshold)))
+            .collect();
+        assert_eq!(aims, [(0.9, Some(1.5)), (0.95, Some(1.5))]);
+    }
+
+    #[test]
+    fn a_precision_that_no_threshold_has_is_said_not_to_be_reached() {
+        let refusal = refusal(&cases(&[(true, 1.0), (false, 2.0), (true, 3.0)]), None);
+        let aim = refusal.aims[0];
+        assert_eq!((aim.reached, aim.highest), (None, Some(0.5)));
+        let hopeless = super::refusal(&cases(&[(true, 1.0), (false, 2.0)]), None);
+        assert_eq!((hopeless.best_f1, hopeless.aims[0].highest), (None, None));
+    }
+
+    /// Neighbouring floats have nothing halfway between them.
+    #[test]
+    fn every_threshold_refuses_what_it_says() {
+        let (low, high) = (0.999_f32, 0.999_f32.next_up());
+        let points = right_points(&cases(&[(false, low), (true, high)]));
+        assert_eq!(points[0].threshold, high);
+        assert_eq!(points[0].outcome.precision, Some(1.0));
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! The report of an evaluation, as `--json` prints it and `--compare` reads it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::STAGES;
 use super::answers::Likeness;
 use super::bootstrap::Estimate;
 use super::calibration::Calibrated;
 use super::metrics::Measures;
 use super::refusal::Refusal;
+use super::worst::{Misjudged, Wrong};
 use crate::retrieval::{Signals, Thresholds};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -21,8 +23,11 @@ pub struct Report {
     pub reranker: Option<String>,
     pub questions_file: String,
     pub questions: usize,
-    /// In pipeline order; empty if no question names its relevant documents.
+    /// In pipeline order; empty if no question names what answers it.
     pub stages: Vec<Stage>,
+    /// By name; empty if no question names its kind.
+    #[serde(default)]
+    pub kinds: Vec<Kind>,
     /// Absent unless some question is unanswerable.
     pub refusal: Option<Refusal>,
     /// Absent without `--with-llm`.
@@ -30,6 +35,11 @@ pub struct Report {
     /// Absent without `--calibrate`.
     #[serde(default)]
     pub calibrated: Option<Calibrated>,
+    /// The questions whose final ranking is worst.
+    #[serde(default)]
+    pub worst: Vec<Wrong>,
+    #[serde(default)]
+    pub misjudged: Misjudged,
     pub per_question: Vec<QuestionScores>,
 }
 
@@ -39,7 +49,7 @@ pub struct Stage {
     /// `bm25`, `dense`, `fused` or `reranked`.
     #[expect(clippy::struct_field_names, reason = "a key of the JSON")]
     pub stage: String,
-    /// Questions that name their relevant documents.
+    /// Questions that name what answers them.
     pub questions: usize,
     /// Means with 95 % intervals.
     #[serde(flatten)]
@@ -47,6 +57,17 @@ pub struct Stage {
     /// From the question to this ranking, in milliseconds.
     pub median_ms: f64,
     pub p95_ms: f64,
+}
+
+/// Quality of the rankings for one kind of question.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Kind {
+    #[expect(clippy::struct_field_names, reason = "a key of the JSON")]
+    pub kind: String,
+    /// Those that name what answers them.
+    pub questions: usize,
+    /// By stage.
+    pub ndcg_at_10: BTreeMap<String, Estimate>,
 }
 
 /// Quality of the answers.
@@ -78,6 +99,8 @@ pub struct QuestionScores {
     /// Empty in reports of older versions.
     #[serde(default)]
     pub question: String,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub kinds: BTreeSet<String>,
     /// Whether the documents answer it.
     pub answerable: bool,
     /// The value that is compared with the threshold.
@@ -92,7 +115,7 @@ pub struct QuestionScores {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judged: Option<f32>,
     pub refused: bool,
-    /// By stage; empty if the question does not name its relevant documents.
+    /// By stage; empty if the question does not name what answers it.
     pub scores: BTreeMap<String, Measures<f64>>,
     /// Absent without `--with-llm`.
     pub answer: Option<AnswerScores>,
@@ -123,7 +146,7 @@ pub struct AnswerScores {
     pub text: String,
     /// Absent if the question has no expected answers.
     pub likeness: Option<Likeness>,
-    /// Absent if nothing was cited or the question does not name its relevant documents.
+    /// Absent if nothing was cited or the question does not name what answers it.
     pub citation_precision: Option<f64>,
 }
 
@@ -155,6 +178,3 @@ impl QuestionScores {
         values
     }
 }
-
-/// In pipeline order.
-pub const STAGES: [&str; 4] = ["bm25", "dense", "fused", "reranked"];
