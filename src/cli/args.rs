@@ -448,7 +448,8 @@ pub struct EvalArgs {
     #[arg(long, conflicts_with = "compare")]
     pub with_llm: bool,
 
-    /// Also ask the LLM whether the passages answer, and fit the gate with which its word decides
+    /// Also fit relevance to the questions, and ask the LLM (unless `--extractive`) whether the
+    /// passages answer, to fit the gate with which its word decides; see docs/eval.md
     #[arg(long, conflicts_with = "compare")]
     pub calibrate: bool,
 

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::index::{ChunkId, Passage};
 use crate::support::milliseconds;
-pub use relevance::{Gate, Relevance, Signals, Thresholds};
+pub use relevance::{Gate, Relevance, Signals, Situation, Thresholds};
 pub use retriever::Retriever;
 pub use stages::{Candidate, Ranking, Stages};
 

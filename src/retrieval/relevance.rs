@@ -44,6 +44,59 @@ pub struct Signals {
     pub chunks: usize,
 }
 
+/// Which weights a question has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Situation {
+    /// Question and passage in the same language, with late interaction.
+    Within,
+    /// In different languages, with late interaction.
+    Across,
+    /// A Vietnamese question without diacritics, with late interaction.
+    Unmarked,
+    /// Without late interaction.
+    WithoutLate,
+}
+
+impl Situation {
+    /// The weights of this situation.
+    pub fn of(self, calibration: &Calibration) -> &Logistic {
+        match self {
+            Self::Within => &calibration.within,
+            Self::Across => &calibration.across,
+            Self::Unmarked => &calibration.unmarked,
+            Self::WithoutLate => &calibration.without_late,
+        }
+    }
+}
+
+impl Signals {
+    /// Which weights the question has.
+    pub fn situation(&self) -> Situation {
+        match (self.maxsim, self.across_languages) {
+            (Some(_), false) if self.unmarked => Situation::Unmarked,
+            (Some(_), false) => Situation::Within,
+            (Some(_), true) => Situation::Across,
+            (None, _) => Situation::WithoutLate,
+        }
+    }
+
+    /// Probability, 0 to 1: 1 / (1 + exp(−(bias + Σ weight · signal))).
+    pub fn probability(&self, weights: &Logistic) -> f32 {
+        let maxsim = weights.late * self.maxsim.unwrap_or(0.0);
+        let sum = weights.cosine * self.cosine
+            + weights.coverage * self.coverage
+            + weights.chunks * self.size()
+            + maxsim;
+        sigmoid(weights.bias + sum)
+    }
+
+    /// ln(chunks / 100), within what the weight of the size was measured with.
+    pub fn size(&self) -> f32 {
+        (self.chunks.clamp(1, MAX_CHUNKS) as f32 / TYPICAL_CHUNKS).ln()
+    }
+}
+
 /// Whether question and passage are in different languages; `coverage` is the share of the question
 /// that the passage covers.
 pub(super) fn across_languages(question: &str, passage: &str, coverage: f32) -> bool {
@@ -58,17 +111,6 @@ pub(super) fn across_languages(question: &str, passage: &str, coverage: f32) -> 
 /// Whether a question is Vietnamese typed without diacritics.
 pub(super) fn is_unmarked_vietnamese(question: &str) -> bool {
     is_unmarked(question) && Language::of(question) == Language::Vietnamese
-}
-
-/// Probability, 0 to 1: 1 / (1 + exp(−(bias + Σ weight · signal))).
-fn probability(weights: &Logistic, signals: &Signals) -> f32 {
-    let maxsim = weights.late * signals.maxsim.unwrap_or(0.0);
-    let size = (signals.chunks.clamp(1, MAX_CHUNKS) as f32 / TYPICAL_CHUNKS).ln();
-    let sum = weights.cosine * signals.cosine
-        + weights.coverage * signals.coverage
-        + weights.chunks * size
-        + maxsim;
-    sigmoid(weights.bias + sum)
 }
 
 /// How sure retrieval must be that the documents do not answer before it refuses.
@@ -112,22 +154,18 @@ pub struct Relevance {
 }
 
 impl Relevance {
-    pub(super) fn new(signals: Signals, calibration: Option<&Calibration>) -> Self {
+    /// Judges by the weights of the question's situation.
+    pub fn new(signals: Signals, calibration: Option<&Calibration>) -> Self {
         let Some(calibration) = calibration else {
             let probability = f32::midpoint(signals.cosine, signals.coverage);
             return Self { probability, thresholds: None, signals };
         };
-        let weights = match (signals.maxsim, signals.across_languages) {
-            (Some(_), false) if signals.unmarked => &calibration.unmarked,
-            (Some(_), false) => &calibration.within,
-            (Some(_), true) => &calibration.across,
-            (None, _) => &calibration.without_late,
-        };
+        let weights = signals.situation().of(calibration);
         let thresholds = match (signals.maxsim, signals.across_languages) {
             (None, true) => Thresholds { strict: 0.0, careful: 0.0 },
             _ => Thresholds { strict: weights.strict, careful: weights.careful },
         };
-        let probability = probability(weights, &signals);
+        let probability = signals.probability(weights);
         Self { probability, thresholds: Some(thresholds), signals }
     }
 

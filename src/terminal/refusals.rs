@@ -35,6 +35,22 @@ impl Lang {
         }
     }
 
+    /// Why the LLM's own judgement is not calibrated, only relevance.
+    pub(crate) fn servers_tell_no_probabilities(self) -> &'static str {
+        self.pick(
+            "   ℹ️  Chỉ hiệu chỉnh mức liên quan: máy chủ không cho biết xác suất của từng token, nên không hỏi LLM.",
+            "   ℹ️  Only relevance is calibrated: servers do not tell the probabilities of tokens, so the LLM is not asked.",
+        )
+    }
+
+    /// As above.
+    pub(crate) fn judged_after_relevance(self) -> &'static str {
+        self.pick(
+            "   ℹ️  Chỉ hiệu chỉnh mức liên quan: lời của LLM được cân với nó, nên LLM chỉ được hỏi khi nó đã hiệu chỉnh.",
+            "   ℹ️  Only relevance is calibrated: the LLM's word is weighed against it, so the LLM is asked once it is.",
+        )
+    }
+
     pub(crate) fn llm_not_for(self, name: &str, language: Language) -> String {
         match self {
             Self::Vi => format!(

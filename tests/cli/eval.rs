@@ -120,6 +120,10 @@ fn without_a_reranker_there_are_three_stages_and_a_strict_threshold_refuses_all(
     let report =
         strict.run(&["--profile", "tiny-strict", "eval", "q.jsonl", "--json"]).exits(0).json();
     assert_eq!(report["refusal"]["recall"], 1.0);
+    assert_eq!(report["advice"]["finding"], "refuses_too_much");
+    let table = strict.run(&["--profile", "tiny-strict", "eval", "q.jsonl"]).exits(0).stdout;
+    assert!(table.contains("refuses 100.0 % of those with an answer"), "{table}");
+    assert!(table.contains("Run this again with `--calibrate`"), "{table}");
 }
 
 #[test]

@@ -82,7 +82,22 @@ fn a_calibration_gives_the_line_for_the_catalogue() {
     assert!(calibrated["auroc_llm"].is_number());
     let table = sandbox.run(&few).exits(0).stdout;
     assert!(table.contains("Too few to calibrate: it takes 20 of each."), "{table}");
-    let uncalibrated =
-        sandbox.run(&["--profile", "tiny", "eval", "q.jsonl", "--calibrate"]).exits(1);
-    assert!(uncalibrated.stderr.contains("relevance is not calibrated"), "{uncalibrated:#?}");
+    // Retrieval's own judgement is fitted in any case, and nobody is loaded for it.
+    let alone = [&profile[..], &["--extractive"], &eval].concat();
+    let table = sandbox.run(&alone).exits(0).stdout;
+    let lines: String = table
+        .lines()
+        .filter(|line| line.contains("relevance."))
+        .map(|line| line.trim().to_owned() + "\n")
+        .collect();
+    let entry: toml::Table = lines.parse().unwrap();
+    assert_eq!(entry["relevance"].as_table().unwrap().len(), 4, "{table}");
+    assert!(!table.contains("judge = {"), "{table}");
+
+    sandbox.run(&["--profile", "tiny", "index", "notes", "--rebuild"]).exits(0);
+    let first = sandbox.run(&["--profile", "tiny", "eval", "q.jsonl", "--calibrate"]).exits(0);
+    assert!(first.stderr.contains("Only relevance is calibrated"), "{first:#?}");
+    assert!(first.stdout.contains("[models.tiny-embedder]:"), "{first:#?}");
+    let plain = sandbox.run(&["--profile", "tiny", "eval", "q.jsonl"]).exits(0).stdout;
+    assert!(plain.contains("not calibrated for Tiny embedder") && plain.contains("`--calibrate`"));
 }

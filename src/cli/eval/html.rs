@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::table::{in_digits, measure_name, stage_name, thresholds};
-use super::wrong;
+use super::{calibration, wrong};
 use crate::cli::figures::{time, with_interval};
 use crate::cli::report;
 use crate::cli::report::plot::{Curve, Dots, Labelled, NamedProbability, Values};
@@ -22,6 +22,9 @@ struct Shown<'a> {
     quality: Vec<Values>,
     times: Values,
     refusal: Option<RefusalPlots>,
+    /// What relevance is like on these questions, line by line; empty if nothing is to be said.
+    advice: Vec<String>,
+    fitted: Vec<String>,
     worst: Vec<WrongRow<'a>>,
     misjudged: Vec<WrongRow<'a>>,
 }
@@ -63,6 +66,16 @@ pub fn page(report: &Report, lang: Lang) -> Result<String> {
         quality: quality(report, lang),
         times: times(report, lang),
         refusal: report.refusal.as_ref().map(|refusal| refusal_plots(report, refusal, lang)),
+        advice: report
+            .advice
+            .iter()
+            .flat_map(|it| calibration::advice(it, &report.embedder, lang))
+            .collect(),
+        fitted: report
+            .fitted_relevance
+            .iter()
+            .flat_map(|it| calibration::fitted(it, lang))
+            .collect(),
         worst: wrong_rows(&report.worst, report, lang),
         misjudged: wrong_rows(&report.misjudged.surest, report, lang),
     };
@@ -169,7 +182,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::measure::eval::{Estimate, Measures, Misjudged};
+    use crate::measure::eval::{Advice, Estimate, Measures, Misjudged};
 
     const HOSTILE: &str = "</td><script>alert(1)</script><img src=x onerror=alert(2)> \"&'";
 
@@ -229,6 +242,8 @@ mod tests {
             stages: vec![stage("bm25", 0.654), stage("dense", 0.789)],
             refusal: Some(serde_json::from_value(refusal).unwrap()),
             answers: None,
+            advice: Some(Advice::RefusesTooMuch { false_refusals: 0.256 }),
+            fitted_relevance: None,
             calibrated: None,
             kinds: Vec::new(),
             worst: vec![wrong("worse", "Question worse?", false)],
@@ -271,6 +286,7 @@ mod tests {
                 "0.125",
                 "Question taken?",
                 "0.700",
+                "--calibrate",
             ] {
                 assert!(html.contains(part), "{part}: {html}");
             }

@@ -1,6 +1,7 @@
 //! `rag-query eval`: measures retrieval and answers on the user's own labelled questions. Gathers a
 //! report, then prints it as a table or JSON; also compares two reports.
 
+mod calibration;
 mod html;
 mod table;
 mod wrong;
@@ -13,7 +14,7 @@ use super::args::{Cli, EvalArgs};
 use super::interrupt::{self, Interruptible};
 use super::report::ReportFile;
 use super::setup::Setup;
-use crate::measure::eval::{self, Documents, Evaluator, Quotes, Report};
+use crate::measure::eval::{self, Asked, Documents, Evaluator, Quotes, Report};
 use crate::profile::Models;
 use crate::support::bounded;
 use crate::terminal::exit::Exit;
@@ -31,18 +32,16 @@ pub fn run(setup: &Setup, cli: &Cli, args: &EvalArgs) -> Result<Exit> {
 }
 
 fn measure(setup: &Setup, cli: &Cli, args: &EvalArgs, path: &Path) -> Result<Exit> {
-    for (needs_llm, flag) in [(args.with_llm, "--with-llm"), (args.calibrate, "--calibrate")] {
-        ensure!(
-            !(needs_llm && setup.global.extractive),
-            "`{flag}` and `--extractive` contradict each other; drop one of them"
-        );
-    }
+    ensure!(
+        !(args.with_llm && setup.global.extractive),
+        "`--with-llm` and `--extractive` contradict each other; drop one of them"
+    );
     let html = args.html.as_deref().map(ReportFile::at).transpose()?;
     let options = setup.answer_options(&cli.sampling)?;
     interrupt::install();
     let lang = setup.terminal.lang;
     let models = setup.models()?;
-    calibratable(&models, args)?;
+    let judges = args.calibrate && is_asked_to_judge(setup, &models);
     let (index, load_index) = setup.open_index(&models)?;
     let ledger = index.ledger()?;
     let documents = Documents::new(ledger.documents().keys().map(String::as_str));
@@ -55,7 +54,7 @@ fn measure(setup: &Setup, cli: &Cli, args: &EvalArgs, path: &Path) -> Result<Exi
         answerer: &models.answerer(index.as_ref(), options, load_index)?,
         top_k: setup.global.top_k,
         with_llm: args.with_llm,
-        calibrate: args.calibrate,
+        calibrate: judges,
         candidates: args.candidates,
     };
     let busy = Interruptible::begin();
@@ -71,7 +70,20 @@ fn measure(setup: &Setup, cli: &Cli, args: &EvalArgs, path: &Path) -> Result<Exi
         bar.inc(1);
     }
     bar.finish_and_clear();
-    let report = Report {
+    tell(setup, &report(setup, args, path, &models, asked), html)?;
+    Ok(Exit::Answered)
+}
+
+/// What all questions together say.
+fn report(
+    setup: &Setup,
+    args: &EvalArgs,
+    path: &Path,
+    models: &Models,
+    asked: Vec<Asked>,
+) -> Report {
+    let relevance = models.relevance.as_ref();
+    Report {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         profile: setup.profile.name.clone(),
         embedder: setup.profile.embedder.name.clone(),
@@ -80,15 +92,20 @@ fn measure(setup: &Setup, cli: &Cli, args: &EvalArgs, path: &Path) -> Result<Exi
         questions: asked.len(),
         stages: eval::stages(&asked),
         kinds: eval::kinds(&asked),
-        refusal: eval::refusals(&asked, models.relevance.map(|relevance| relevance.within.strict)),
+        refusal: eval::refusals(&asked, relevance.map(|relevance| relevance.within.strict)),
+        advice: match args.calibrate {
+            true => None,
+            false => eval::advise(&asked, relevance),
+        },
+        fitted_relevance: args
+            .calibrate
+            .then(|| eval::fit_relevance(&asked, &setup.profile.embedder.id, relevance)),
         answers: eval::answers(&asked, &models.llm.name),
         calibrated: eval::calibrate(&asked, &models.llm.name),
         worst: eval::worst(&asked),
         misjudged: eval::misjudged(&asked),
         per_question: eval::per_question(asked),
-    };
-    tell(setup, &report, html)?;
-    Ok(Exit::Answered)
+    }
 }
 
 /// Prints the report, and writes it as a page where one was asked for.
@@ -106,21 +123,21 @@ fn tell(setup: &Setup, report: &Report, html: Option<ReportFile>) -> Result<()> 
     Ok(())
 }
 
-/// An LLM's own judgement can be calibrated only with some models.
-fn calibratable(models: &Models, args: &EvalArgs) -> Result<()> {
-    if !args.calibrate {
-        return Ok(());
+/// Whether `--calibrate` asks the LLM, too; says why not.
+fn is_asked_to_judge(setup: &Setup, models: &Models) -> bool {
+    if setup.global.extractive {
+        return false;
     }
-    ensure!(
-        models.llm.remote().is_none(),
-        "`--calibrate` reads the probabilities of tokens, which servers do not tell; use a local LLM"
-    );
-    ensure!(
-        models.relevance.is_some(),
-        "`--calibrate` weighs the LLM's word against retrieval's, and relevance is not calibrated for \
-         this profile's embedder; use the profile `default`, `cpu` or `demo`"
-    );
-    Ok(())
+    let lang = setup.terminal.lang;
+    let why_not = if models.llm.remote().is_some() {
+        lang.servers_tell_no_probabilities()
+    } else if models.relevance.is_none() {
+        lang.judged_after_relevance()
+    } else {
+        return true;
+    };
+    setup.terminal.say(why_not);
+    false
 }
 
 fn compare(setup: &Setup, a: &Path, b: &Path) -> Result<Exit> {

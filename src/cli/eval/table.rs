@@ -2,13 +2,11 @@
 
 use std::fmt::Write;
 
-use super::wrong;
+use super::{calibration, wrong};
 use crate::cli::figures::{share, time, with_interval};
 use crate::measure::eval::{
-    Aim, Answers, Calibrated, Comparison, Estimate, Kind, MIN_QUESTIONS, Outcome, Point, Refusal,
-    Report, Stage,
+    Aim, Answers, Comparison, Estimate, Kind, Outcome, Point, Refusal, Report, Stage,
 };
-use crate::models::catalogue::JudgeCalibration;
 use crate::terminal::Lang;
 
 pub fn report(report: &Report, lang: Lang) -> String {
@@ -40,9 +38,13 @@ pub fn report(report: &Report, lang: Lang) -> String {
     }
     lines.extend(kinds(&report.kinds, &report.stages, lang));
     lines.extend(report.refusal.iter().flat_map(|refusal| self::refusal(refusal, lang)));
+    let advised = report.advice.iter();
+    lines.extend(advised.flat_map(|it| calibration::advice(it, &report.embedder, lang)));
+    lines.extend(report.fitted_relevance.iter().flat_map(|it| calibration::fitted(it, lang)));
     lines.extend(report.answers.iter().flat_map(|answers| self::answers(answers, lang)));
-    lines
-        .extend(report.calibrated.iter().flat_map(|calibrated| self::calibrated(calibrated, lang)));
+    lines.extend(
+        report.calibrated.iter().flat_map(|calibrated| calibration::judged(calibrated, lang)),
+    );
     lines.extend(wrong::lines(&report.worst, &report.misjudged, lang));
     lines.join("\n") + "\n"
 }
@@ -67,55 +69,6 @@ fn kinds(kinds: &[Kind], stages: &[Stage], lang: Lang) -> Vec<String> {
     };
     let rows = kinds.iter().map(row);
     [String::new(), head.trim_end().to_owned()].into_iter().chain(rows).collect()
-}
-
-fn calibrated(calibrated: &Calibrated, lang: Lang) -> Vec<String> {
-    let Calibrated { model, answerable, unanswerable, .. } = calibrated;
-    let counts = match lang {
-        Lang::Vi => {
-            format!("{model} tự xét: {answerable} câu có lời đáp, {unanswerable} câu không có")
-        }
-        Lang::En => {
-            format!(
-                "{model} as a judge: {answerable} questions with an answer, {unanswerable} without"
-            )
-        }
-    };
-    let auroc = |auroc: Option<f64>| auroc.map_or("–".to_owned(), |auroc| format!("{auroc:.3}"));
-    let mut lines = vec![
-        String::new(),
-        counts,
-        format!(
-            "  AUROC: {} {}, LLM {}, {} {}",
-            lang.pick("tìm kiếm", "retrieval"),
-            auroc(calibrated.auroc_retrieval),
-            auroc(calibrated.auroc_llm),
-            lang.pick("cả hai", "both"),
-            auroc(calibrated.auroc_both)
-        ),
-    ];
-    let (Some(gate), Some(judge)) = (calibrated.gate, calibrated.judge) else {
-        lines.push(match lang {
-            Lang::Vi => format!("  Quá ít để hiệu chỉnh: cần {MIN_QUESTIONS} câu mỗi loại."),
-            Lang::En => format!("  Too few to calibrate: it takes {MIN_QUESTIONS} of each."),
-        });
-        return lines;
-    };
-    let JudgeCalibration { llm, retrieval, bias, refused_below } = judge;
-    lines.push(format!(
-        "  {}: {} {}, {} {}",
-        lang.pick("với câu chưa thấy", "on questions not fitted to"),
-        lang.pick("độ phủ", "recall"),
-        share(gate.recall),
-        lang.pick("từ chối nhầm", "false refusals"),
-        share(gate.false_refusals)
-    ));
-    lines.push(format!(
-        "  {}:\n  judge = {{ llm = {llm:.3}, retrieval = {retrieval:.3}, bias = {bias:.3}, refused_below = \
-         {refused_below:.3} }}",
-        lang.pick("cho mục của mô hình trong danh mục", "for the LLM's entry in the catalogue")
-    ));
-    lines
 }
 
 fn refusal(refusal: &Refusal, lang: Lang) -> Vec<String> {

@@ -9,6 +9,8 @@ const RESAMPLES: usize = 2000;
 /// Share of resamples beyond each end of the interval: 2 × 2.5 % leaves 95 %.
 const TAIL: f64 = 0.025;
 const SEED: u64 = 1;
+/// The quantile of the normal distribution that leaves [`TAIL`] beyond it.
+const Z: f64 = 1.959_964;
 
 /// A mean with its 95 % confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -31,6 +33,19 @@ pub fn estimate(values: &[f64]) -> Estimate {
     means.sort_by(f64::total_cmp);
     let outside = (RESAMPLES as f64 * TAIL) as usize;
     Estimate { mean: mean(values), low: means[outside], high: means[RESAMPLES - 1 - outside] }
+}
+
+/// The 95 % interval of a share, `some` of `all` (Wilson 1927), which holds for few cases and for shares
+/// near 0 and 1, too.
+pub fn share_interval(some: usize, all: usize) -> (f64, f64) {
+    if all == 0 {
+        return (0.0, 1.0);
+    }
+    let (n, share) = (all as f64, some as f64 / all as f64);
+    let middle = share + Z * Z / (2.0 * n);
+    let half = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
+    let scale = 1.0 + Z * Z / n;
+    (((middle - half) / scale).max(0.0), ((middle + half) / scale).min(1.0))
 }
 
 /// Arithmetic mean; 0 if there are no values.
@@ -56,5 +71,14 @@ mod tests {
     fn equal_values_and_none_have_no_spread() {
         assert_eq!(estimate(&[0.5; 7]), Estimate { mean: 0.5, low: 0.5, high: 0.5 });
         assert_eq!(estimate(&[]), Estimate { mean: 0.0, low: 0.0, high: 0.0 });
+    }
+
+    /// 3 of 20: (0.052, 0.360), as R's `prop.test(3, 20, correct = FALSE)` and statsmodels have it.
+    #[test]
+    fn the_interval_of_a_share_is_wilsons() {
+        let (low, high) = share_interval(3, 20);
+        assert!((low - 0.0524).abs() < 5e-4 && (high - 0.3604).abs() < 5e-4, "{low} {high}");
+        assert_eq!(share_interval(0, 0), (0.0, 1.0));
+        assert!(share_interval(0, 20).0 < 1e-9 && share_interval(20, 20).1 > 1.0 - 1e-9);
     }
 }

@@ -15,7 +15,7 @@ const SEED: u64 = 1;
 /// Questions of either kind below which a fit says nothing.
 pub const MIN_QUESTIONS: usize = 20;
 /// Largest share of answerable questions that a gate may refuse.
-const MAX_FALSE_REFUSALS: f64 = 0.03;
+pub const MAX_FALSE_REFUSALS: f64 = 0.03;
 
 /// What the LLM's judgement is worth, and the weights to enter in the catalogue.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -90,16 +90,10 @@ struct Unseen {
 }
 
 fn unseen(cases: &[Case]) -> Option<Vec<Unseen>> {
-    let mut order: Vec<usize> = (0..cases.len()).collect();
-    SplitMix64::new(SEED).shuffle(&mut order, cases.len());
     let mut unseen = Vec::new();
-    for fold in 0..FOLDS {
-        let part = |is_of: bool| {
-            let of = order.iter().enumerate().filter(move |(at, _)| (at % FOLDS == fold) == is_of);
-            of.map(|(_, &case)| cases[case])
-        };
-        let judge = fit(&part(false).collect::<Vec<_>>())?;
-        unseen.extend(part(true).map(|Case { relevance, log_odds, answerable }| {
+    for (others, part) in folds(cases) {
+        let judge = fit(&others)?;
+        unseen.extend(part.into_iter().map(|Case { relevance, log_odds, answerable }| {
             let probability = judge.probability(log_odds, relevance);
             Unseen { answerable, probability, refused: probability < judge.refused_below }
         }));
@@ -114,11 +108,30 @@ fn fit(cases: &[Case]) -> Option<JudgeCalibration> {
         Fit::of(&cases.iter().map(signals).collect::<Vec<_>>())?;
     let judge = JudgeCalibration { llm, retrieval, bias, refused_below: 0.5 };
     let answerable = cases.iter().filter(|case| case.answerable);
-    let mut answered: Vec<f32> =
-        answerable.map(|case| judge.probability(case.log_odds, case.relevance)).collect();
-    answered.sort_by(f32::total_cmp);
-    let allowed = (answered.len() as f64 * MAX_FALSE_REFUSALS) as usize;
-    Some(JudgeCalibration { refused_below: answered[allowed].min(0.5), ..judge })
+    let answered = answerable.map(|case| judge.probability(case.log_odds, case.relevance));
+    let threshold = threshold(answered.collect(), MAX_FALSE_REFUSALS);
+    Some(JudgeCalibration { refused_below: threshold.min(0.5), ..judge })
+}
+
+/// The threshold that refuses at most this share of answerable questions, of these probabilities.
+pub fn threshold(mut answerable: Vec<f32>, false_refusals: f64) -> f32 {
+    answerable.sort_by(f32::total_cmp);
+    let allowed = (answerable.len() as f64 * false_refusals) as usize;
+    answerable.get(allowed).copied().unwrap_or(0.0)
+}
+
+/// For each part of the cases, in an order of chance: the other parts to fit to, and the part.
+pub fn folds<T: Copy>(cases: &[T]) -> impl Iterator<Item = (Vec<T>, Vec<T>)> {
+    let mut order: Vec<T> = cases.to_vec();
+    let all = order.len();
+    SplitMix64::new(SEED).shuffle(&mut order, all);
+    (0..FOLDS).map(move |fold| {
+        let part = |is_of: bool| {
+            let of = order.iter().enumerate().filter(move |(at, _)| (at % FOLDS == fold) == is_of);
+            of.map(|(_, case)| *case).collect()
+        };
+        (part(false), part(true))
+    })
 }
 
 #[cfg(test)]

@@ -43,7 +43,8 @@ pub fn measure<T: Ord>(ranking: &[T], relevant: &BTreeSet<T>) -> Measures<f64> {
         .map(|(place, _)| place)
         .collect();
     let gain = |places: &mut dyn Iterator<Item = usize>| -> f64 {
-        places.map(|place| 1.0 / (place as f64 + 2.0).log2()).sum()
+        // A sum of nothing would be −0.
+        places.map(|place| 1.0 / (place as f64 + 2.0).log2()).fold(0.0, |sum, gain| sum + gain)
     };
     Measures {
         hit_at_1: f64::from(u8::from(found.first() == Some(&0))),
@@ -99,6 +100,12 @@ mod tests {
                 assert!((**ours - golden).abs() < 1e-9, "{name}: {ours} {golden}");
             }
         }
+    }
+
+    /// It was −0, and printed so.
+    #[test]
+    fn what_finds_nothing_scores_zero_without_a_sign() {
+        assert!(measured("abc", "x").ndcg_at_10.is_sign_positive());
     }
 
     #[test]

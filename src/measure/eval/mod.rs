@@ -15,6 +15,7 @@ mod metrics;
 mod questions;
 mod quotes;
 mod refusal;
+mod relevance;
 mod report;
 mod summary;
 mod worst;
@@ -34,6 +35,7 @@ pub use metrics::Measures;
 pub use questions::{Question, read};
 pub use quotes::Quotes;
 pub use refusal::{Aim, Outcome, Point, Refusal};
+pub use relevance::{Advice, FittedRelevance, FittedSituation, advise, fit_relevance};
 pub use report::{Answers, Kind, QuestionScores, Report, Stage};
 pub use summary::{answers, kinds, refusals, stages};
 pub use worst::{Expected, Found, Misjudged, Wrong, misjudged, worst};
@@ -44,6 +46,7 @@ use crate::retrieval::{Candidate, Gate, Ranking, Stages};
 use crate::support::random::SplitMix64;
 use crate::text::language::Language;
 use metrics::measure;
+use refusal::Case;
 use report::{AnswerScores, CandidateScores};
 
 /// In pipeline order.
@@ -218,6 +221,17 @@ fn candidates(stages: &Stages, question: &Question) -> Vec<CandidateScores> {
         rerank: candidate.scores.rerank,
     };
     stages.candidates.iter().map(scores).collect()
+}
+
+/// What decides on refusing each question.
+fn cases(asked: &[Asked]) -> Vec<Case> {
+    let case = |Asked { scores, .. }: &Asked| Case {
+        answerable: scores.answerable,
+        relevance: scores.relevance,
+        thresholds: scores.thresholds,
+        refused: scores.refused,
+    };
+    asked.iter().map(case).collect()
 }
 
 pub fn per_question(asked: Vec<Asked>) -> Vec<QuestionScores> {

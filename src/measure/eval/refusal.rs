@@ -167,6 +167,15 @@ fn best(points: &[Point], value: impl Fn(&Outcome) -> Option<f64>) -> Option<Poi
     valued.reduce(|best, other| if other.0 > best.0 { other } else { best }).map(|(_, point)| point)
 }
 
+/// What the threshold does that refuses the most questions rightly, of those that refuse at most this
+/// share of the answerable ones.
+pub fn best_within(cases: &[Case], false_refusals: f64) -> Option<Outcome> {
+    let is_within =
+        |outcome: &Outcome| outcome.false_refusals.is_some_and(|it| it <= false_refusals);
+    let recall = |outcome: &Outcome| outcome.recall.filter(|_| is_within(outcome));
+    best(&right_points(cases), recall).map(|point| point.outcome)
+}
+
 fn aim(points: &[Point], precision: f64) -> Aim {
     let has_it = |outcome: &Outcome| outcome.precision.is_some_and(|it| it >= precision);
     let reached = best(points, |outcome| outcome.recall.filter(|_| has_it(outcome)));

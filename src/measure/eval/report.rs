@@ -10,6 +10,7 @@ use super::bootstrap::Estimate;
 use super::calibration::Calibrated;
 use super::metrics::Measures;
 use super::refusal::Refusal;
+use super::relevance::{Advice, FittedRelevance};
 use super::worst::{Misjudged, Wrong};
 use crate::retrieval::{Signals, Thresholds};
 
@@ -30,9 +31,15 @@ pub struct Report {
     pub kinds: Vec<Kind>,
     /// Absent unless some question is unanswerable.
     pub refusal: Option<Refusal>,
+    /// What is wrong with the profile's relevance on these questions; absent if nothing is.
+    #[serde(default)]
+    pub advice: Option<Advice>,
+    /// Absent without `--calibrate`.
+    #[serde(default)]
+    pub fitted_relevance: Option<FittedRelevance>,
     /// Absent without `--with-llm`.
     pub answers: Option<Answers>,
-    /// Absent without `--calibrate`.
+    /// Absent unless `--calibrate` asked the LLM.
     #[serde(default)]
     pub calibrated: Option<Calibrated>,
     /// The questions whose final ranking is worst.

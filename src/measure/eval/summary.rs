@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::bootstrap::estimate;
-use super::refusal::{Case, Refusal, refusal};
-use super::{AnswerFacts, Answers, Asked, Kind, Measures, QuestionScores, STAGES, Stage};
+use super::refusal::{Refusal, refusal};
+use super::{AnswerFacts, Answers, Asked, Kind, Measures, QuestionScores, STAGES, Stage, cases};
 use crate::measure::median;
 
 /// Means over all questions, by stage; stages without scores are left out.
@@ -59,15 +59,7 @@ pub fn kinds(asked: &[Asked]) -> Vec<Kind> {
 
 /// Scores refusal; `None` unless some question has no answer in the documents.
 pub fn refusals(asked: &[Asked], threshold: Option<f32>) -> Option<Refusal> {
-    let cases: Vec<Case> = asked
-        .iter()
-        .map(|Asked { scores, .. }| Case {
-            answerable: scores.answerable,
-            relevance: scores.relevance,
-            thresholds: scores.thresholds,
-            refused: scores.refused,
-        })
-        .collect();
+    let cases = cases(asked);
     cases.iter().any(|case| !case.answerable).then(|| refusal(&cases, threshold))
 }
 
