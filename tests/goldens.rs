@@ -10,7 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::sync::atomic::AtomicBool;
 
-use rag_query::internals::embedding::{Embedder, Tokens};
+use rag_query::internals::embedding::encoder::{
+    Encoder, EncoderCheckpoint, EncoderConfig, Sequence, TextTokenizer,
+};
+use rag_query::internals::embedding::{Embedder, Tokens, normalize};
 use rag_query::internals::generation::local::placement::DeviceChoice;
 use rag_query::internals::generation::local::tokenizer::Piece;
 use rag_query::internals::generation::local::{Llm, LlmFiles, SamplingOptions, Stop};
@@ -132,6 +135,10 @@ struct EncoderGolden {
     xlm_roberta: Vec<PairCase>,
     #[serde(rename = "tiny-bert-classifier")]
     bert: Vec<PairCase>,
+    #[serde(rename = "tiny-modernbert")]
+    modern: Vec<ModernCase>,
+    #[serde(rename = "tiny-modernbert-silu")]
+    modern_silu: Vec<ModernCase>,
 }
 
 #[derive(Deserialize)]
@@ -145,6 +152,17 @@ struct PairCase {
     question: String,
     passage: String,
     logit: f32,
+}
+
+/// Unit vectors of a text.
+#[derive(Deserialize)]
+struct ModernCase {
+    /// Not of random ids.
+    text: Option<String>,
+    ids: Vec<u32>,
+    mean: Vec<f32>,
+    first: Vec<f32>,
+    last: Vec<f32>,
 }
 
 /// An embedder like BGE-M3: XLM-RoBERTa, first token, no prefixes.
@@ -181,6 +199,84 @@ fn cross_encoders_equal_transformers() {
     ] {
         check_cross_encoder(&goldens().join(folder), cases, 254);
     }
+}
+
+/// With both activations, without and with biases, and from both forms of the configuration; texts
+/// shorter and much longer than the window of local attention.
+#[test]
+fn modern_berts_equal_transformers() {
+    let golden: EncoderGolden = read("encoders.json");
+    for (folder, cases) in
+        [("tiny-modernbert", &golden.modern), ("tiny-modernbert-silu", &golden.modern_silu)]
+    {
+        let folder = goldens().join(folder);
+        assert!(cases.iter().any(|case| case.ids.len() > 200));
+        let errors = modern_errors(&folder, cases, Precision::F32);
+        assert!(errors.largest < 5e-5, "{}: {errors:?}", folder.display());
+    }
+}
+
+/// How far unit vectors are off.
+#[derive(Debug)]
+struct Errors {
+    /// Of any value.
+    largest: f32,
+    /// The lowest of any vector.
+    cosine: f32,
+}
+
+/// Of texts one by one and in one batch.
+fn modern_errors(folder: &Path, cases: &[ModernCase], precision: Precision) -> Errors {
+    let config = EncoderConfig::read(&folder.join("config.json")).unwrap();
+    let tensors = EncoderCheckpoint::open(&folder.join("model.safetensors")).unwrap();
+    let encoder = Encoder::load(&config, &tensors, precision).unwrap();
+    let tokenizer = TextTokenizer::load(&folder.join("tokenizer.json")).unwrap();
+    let read = |case: &ModernCase| {
+        let text = case.text.as_ref().map(|text| Sequence::from(&tokenizer.encode(text).unwrap()));
+        text.unwrap_or_else(|| Sequence { ids: case.ids.clone(), types: vec![0; case.ids.len()] })
+    };
+    let texts: Vec<Sequence> = cases.iter().map(read).collect();
+    let together = encoder.forward(&texts.iter().collect::<Vec<_>>());
+    let mut errors = Errors { largest: 0.0, cosine: 1.0 };
+    for (i, (case, text)) in cases.iter().zip(&texts).enumerate() {
+        assert_eq!(text.ids, case.ids, "{:?}", case.text);
+        let alone = encoder.forward(&[text]);
+        for rows in [alone.rows(0).collect::<Vec<_>>(), together.rows(i).collect()] {
+            let mut mean = vec![0f32; config.hidden];
+            for row in &rows {
+                mean.iter_mut().zip(*row).for_each(|(sum, value)| *sum += value);
+            }
+            let (first, last) = (rows[0].to_vec(), rows[rows.len() - 1].to_vec());
+            for (mut found, expected) in
+                [(mean, &case.mean), (first, &case.first), (last, &case.last)]
+            {
+                normalize(&mut found);
+                errors.cosine = errors.cosine.min(cosine(&found, expected));
+                let off = found.iter().zip(expected).map(|(a, b)| (a - b).abs());
+                errors.largest = off.fold(errors.largest, f32::max);
+            }
+        }
+    }
+    println!("{} in {precision:?}: {errors:?}", folder.display());
+    errors
+}
+
+/// 13 layers, 384 wide, like bekko-embedding-v1-a25m, on up to 8,192 tokens. `tests/goldens/encoders.py
+/// --real-shape DIR` makes the random weights, which are too large to commit.
+#[test]
+#[ignore = "needs RAG_QUERY_REAL_SHAPE, a folder made by encoders.py --real-shape"]
+fn a_modern_bert_of_the_real_shape_equals_transformers() {
+    #[derive(Deserialize)]
+    struct Golden {
+        modernbert: Vec<ModernCase>,
+    }
+    let dir =
+        PathBuf::from(std::env::var_os("RAG_QUERY_REAL_SHAPE").expect("RAG_QUERY_REAL_SHAPE"));
+    let golden: Golden =
+        serde_json::from_slice(&fs::read(dir.join("golden.json")).unwrap()).unwrap();
+    let errors = modern_errors(&dir.join("modernbert"), &golden.modernbert, Precision::F32);
+    assert!(errors.cosine > 0.9999, "{errors:?}");
+    modern_errors(&dir.join("modernbert"), &golden.modernbert, Precision::Int8);
 }
 
 /// 12 layers, 384 wide, like the default profile's reranker. `tests/goldens/encoders.py --real-shape

@@ -8,14 +8,22 @@ usage: python tests/goldens/encoders.py
                                   bge-reranker-v2-m3 and mmarco-mMiniLMv2-L12-H384-v1 are
     tiny-bert-classifier/         BertForSequenceClassification with one label, as the English
                                   MS MARCO cross-encoders are
+    tiny-modernbert/              ModernBertModel with GELU and no biases, as bekko-embedding-v1 is;
+                                  config.json as transformers 5 writes it
+    tiny-modernbert-silu/         ModernBertModel with SiLU, as granite-embedding-97m-multilingual-r2,
+                                  and with biases, which no known model has; config.json as
+                                  transformers 4 wrote it
 
 Each is a folder as on the hub: config.json, model.safetensors, tokenizer.json. encoders.json
 has, from transformers in float32, the token ids of every input alone and its unit vector or raw
-logit (before any sigmoid). The script checks that one padded batch of all inputs gives the same.
+logit (before any sigmoid); of ModernBERTs, the unit vectors of the mean, the first and the last token.
+The script checks that one padded batch of all inputs gives the same, and that a window that is
+wider by one token to each side does not.
 
 With --real-shape it writes into DIR instead: a classifier with the layers, widths and positions
-of mmarco-mMiniLMv2-L12-H384-v1 and a small vocabulary (xlm-roberta-classifier/), and golden.json
-with its logits. It is too large to commit (about 87 MB), and the same in every run.
+of mmarco-mMiniLMv2-L12-H384-v1 and a small vocabulary (xlm-roberta-classifier/), a ModernBERT of the
+shape of bekko-embedding-v1-a25m (modernbert/), which reads texts of 12 to 8,192 tokens, and golden.json
+with what they compute. They are too large to commit (about 190 MB), and the same in every run.
 """
 
 from __future__ import annotations
@@ -40,6 +48,8 @@ from tokenizers import (
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
+    ModernBertConfig,
+    ModernBertModel,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     XLMRobertaConfig,
@@ -61,6 +71,33 @@ MINI_LM = {  # mmarco-mMiniLMv2-L12-H384-v1
     "num_hidden_layers": 12,
     "num_attention_heads": 12,
     "intermediate_size": 1536,
+}
+
+TINY_MODERN = {  # the layers' sights: all, near, near, all
+    "hidden_size": 64,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "local_attention": 16,
+    "max_position_embeddings": 512,
+}
+TINY_MODERN_SILU = {
+    **TINY_MODERN,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 72,
+    "hidden_activation": "silu",
+    "norm_bias": True,
+    "attention_bias": True,
+    "mlp_bias": True,
+}
+BEKKO = {  # bekko-embedding-v1-a25m
+    "hidden_size": 384,
+    "num_hidden_layers": 13,
+    "num_attention_heads": 6,
+    "intermediate_size": 1152,
+    "local_attention": 128,
+    "max_position_embeddings": 8192,
 }
 
 TRAINING = [  # for the tokenizers' few pieces
@@ -157,18 +194,61 @@ def word_piece_tokenizer() -> Tokenizer:
     return tokenizer
 
 
+def gemma_tokenizer() -> Tokenizer:
+    """Gemma's kind: byte pairs over whole texts with bytes to fall back to, `<bos> A <eos>`."""
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
+    vocabulary = special + [f"<0x{byte:02X}>" for byte in range(256)]
+    words = Counter(word for text in TRAINING for word in text.replace(" ", " ▁").split())
+    parts = {word: list(word) for word in words}
+    vocabulary += sorted({letter for word in words for letter in word})
+    merges = []
+    while len(vocabulary) < VOCABULARY:
+        pairs = Counter()
+        for word, count in words.items():
+            for pair in zip(parts[word], parts[word][1:]):
+                pairs[pair] += count
+        best = max(pairs, key=lambda pair: (pairs[pair], pair))
+        merges.append(best)
+        if "".join(best) not in vocabulary:
+            vocabulary.append("".join(best))
+        for word, old in parts.items():
+            new = []
+            for part in old:
+                if new and (new[-1], part) == best:
+                    new[-1] += part
+                else:
+                    new.append(part)
+            parts[word] = new
+    ids = {piece: id for id, piece in enumerate(vocabulary)}
+    tokenizer = Tokenizer(
+        models.BPE(ids, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
+    )
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A <eos>",
+        pair="<bos> $A <eos> $B <eos>",
+        special_tokens=[("<bos>", 2), ("<eos>", 1)],
+    )
+    tokenizer.add_special_tokens(special)
+    return tokenizer
+
+
 def randomize(model: PreTrainedModel) -> None:
     """Weights large enough that inputs are told apart; biases and norms that are not neutral.
 
     Sharp attention (large queries and keys) makes the first token's state depend on the rest.
     """
     torch.manual_seed(1)
-    gains = {"query": 2.5, "key": 2.5, "classifier": 3.0}
+    gains = {"query": 2.5, "key": 2.5, "classifier": 3.0, "Wqkv": 2.5}
     for name, tensor in model.state_dict().items():
         if not tensor.is_floating_point():
             continue
         noise = torch.randn(tensor.shape)
-        if name.endswith("LayerNorm.weight"):
+        if name.endswith("orm.weight"):
             tensor.copy_(1 + 0.2 * noise)
         elif name.endswith("bias"):
             tensor.copy_(0.1 * noise)
@@ -189,7 +269,8 @@ def save(model: PreTrainedModel, tokenizer: Tokenizer, folder: Path) -> PreTrain
     # As the published models have them; newer versions of transformers write fewer fields.
     del fields["transformers_version"]
     fields["torch_dtype"] = fields.pop("dtype")
-    fields["position_embedding_type"] = "absolute"
+    if model.config.model_type != "modernbert":
+        fields["position_embedding_type"] = "absolute"
     config.write_text(json.dumps(fields, indent=2) + "\n", "utf-8")
     tokenizer.save(str(folder / "tokenizer.json"))
     pad = "<pad>" if tokenizer.token_to_id("<pad>") is not None else "[PAD]"
@@ -255,6 +336,84 @@ def cases(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, inputs: li
     return found
 
 
+def modern_config(tokenizer: Tokenizer, shape: dict) -> ModernBertConfig:
+    return ModernBertConfig(
+        **shape,
+        vocab_size=tokenizer.get_vocab_size(),
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=2,
+        cls_token_id=2,
+        sep_token_id=1,
+    )
+
+
+def in_old_words(folder: Path, config: ModernBertConfig) -> None:
+    """Writes config.json as transformers 4 did, and checks that it still says the same."""
+    path = folder / "config.json"
+    fields = json.loads(path.read_text("utf-8"))
+    rotations = fields.pop("rope_parameters")
+    del fields["layer_types"]
+    fields["global_attn_every_n_layers"] = 3
+    fields["global_rope_theta"] = rotations["full_attention"]["rope_theta"]
+    fields["local_rope_theta"] = rotations["sliding_attention"]["rope_theta"]
+    fields["layer_norm_eps"] = fields["norm_eps"]
+    path.write_text(json.dumps(fields, indent=2) + "\n", "utf-8")
+    read = ModernBertConfig.from_pretrained(folder)
+    assert read.layer_types == config.layer_types
+    assert read.rope_parameters == config.rope_parameters
+
+
+def modern_outputs(model: ModernBertModel, batch: dict) -> list[torch.Tensor]:
+    """Unit rows of the mean of a text's tokens, of its first and of its last."""
+    states = model(**batch).last_hidden_state
+    mask = batch["attention_mask"][:, :, None].to(states.dtype)
+    last = batch["attention_mask"].sum(1) - 1
+    found = [(states * mask).sum(1), states[:, 0], states[range(len(states)), last]]
+    return [F.normalize(rows, dim=1) for rows in found]
+
+
+def modern_cases(model: ModernBertModel, batches: list[dict]) -> list[dict]:
+    """Every text alone, checked against a model whose tokens see one further to each side."""
+    widened = ModernBertConfig(**model.config.to_dict())
+    widened.local_attention += 2
+    wider = ModernBertModel(widened).eval()
+    wider.load_state_dict(model.state_dict())
+    found = []
+    for batch in batches:
+        vectors = modern_outputs(model, batch)
+        ids = batch["input_ids"][0].tolist()
+        others = modern_outputs(wider, batch)
+        error = max((a - b).abs().max().item() for a, b in zip(vectors, others))
+        windowed = len(ids) > model.config.local_attention // 2 + 1
+        assert (error > 1e-3) == windowed, f"a wider window changes {error} at {len(ids)} tokens"
+        names = ("mean", "first", "last")
+        vectors = {name: rounded(rows[0]) for name, rows in zip(names, vectors)}
+        found.append({"ids": ids, **vectors})
+    return found
+
+
+def write_tiny_modern(golden: dict) -> None:
+    tokenizer = gemma_tokenizer()
+    long = " ".join(TRAINING)
+    texts = [*TEXTS, TRAINING[4], long, f"{long}\n{long[:300]}"]
+    for name, shape in [
+        ("tiny-modernbert", TINY_MODERN),
+        ("tiny-modernbert-silu", TINY_MODERN_SILU),
+    ]:
+        model = ModernBertModel(modern_config(tokenizer, shape))
+        reader = save(model, tokenizer, HERE / name)
+        if name.endswith("silu"):
+            in_old_words(HERE / name, model.config)
+        batches = [encode(reader, [text]) for text in texts]
+        found = modern_cases(model, batches)
+        golden[name] = [{"text": text, **case} for text, case in zip(texts, found)]
+        together = modern_outputs(model, encode(reader, texts, padding=True))
+        for kind, rows in zip(("mean", "first", "last"), together):
+            alone = torch.tensor([case[kind] for case in golden[name]])
+            assert torch.allclose(rows, alone, atol=2e-5), "the batch differs from single inputs"
+
+
 def write_tiny() -> None:
     unigram, word_piece = unigram_tokenizer(), word_piece_tokenizer()
     xlm_roberta = xlm_roberta_config(unigram, TINY, positions=256)
@@ -283,6 +442,7 @@ def write_tiny() -> None:
     for name, (model, tokenizer, inputs) in built.items():
         reader = save(model, tokenizer, HERE / name)
         golden[name] = cases(model, reader, inputs)
+    write_tiny_modern(golden)
     write_golden(HERE / "encoders.json", golden)
 
 
@@ -292,8 +452,16 @@ def write_real_shape(folder: Path) -> None:
     model = XLMRobertaForSequenceClassification(config)
     name = "xlm-roberta-classifier"
     reader = save(model, tokenizer, folder / name)
-    made_by = "tests/goldens/encoders.py --real-shape"
-    write_golden(folder / "golden.json", {"made_by": made_by, name: cases(model, reader, PAIRS)})
+    golden = {"made_by": "tests/goldens/encoders.py --real-shape", name: cases(model, reader, PAIRS)}
+    tokenizer = gemma_tokenizer()
+    model = ModernBertModel(modern_config(tokenizer, BEKKO))
+    reader = save(model, tokenizer, folder / "modernbert")
+    batches = []
+    for tokens in (12, 64, 66, 140, 512, 2000, 8192):
+        ids = torch.randint(5, tokenizer.get_vocab_size(), (1, tokens))
+        batches.append({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+    golden["modernbert"] = modern_cases(model, batches)
+    write_golden(folder / "golden.json", golden)
 
 
 if __name__ == "__main__":

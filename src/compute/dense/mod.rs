@@ -2,6 +2,8 @@
 
 #[cfg(target_arch = "x86_64")]
 pub mod amx;
+pub mod gated;
+pub mod rotary;
 pub mod rows;
 pub mod scan;
 pub mod tile;

@@ -41,6 +41,8 @@ macro_rules! for_each_level {
     };
 }
 
+pub(super) use for_each_level;
+
 /// Dot product, summed in independent lanes, so that the compiler can use vector registers, in the same
 /// order with those of any width.
 #[inline(always)]
@@ -211,7 +213,7 @@ fn write(
 /// Without an exponential and a division, which cost a tenth of the product before it:
 /// (Φ(x) − ½) / x is nearly a polynomial of x², up to where Φ is 0 or 1 within 5e-8.
 #[inline(always)]
-fn gelu<const FMA: bool>(x: f32) -> f32 {
+pub(super) fn gelu<const FMA: bool>(x: f32) -> f32 {
     const END: f32 = 5.4 * 5.4;
     let square = x * x;
     let p = polynomial::<FMA, _>(add_product::<FMA>(-1.0, square, 2.0 / END), GELU);

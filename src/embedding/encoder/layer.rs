@@ -1,14 +1,15 @@
-//! One layer: attention and a feed-forward network, each added to what it read and normalized.
+//! One layer of BERT and XLM-RoBERTa: attention and a feed-forward network, each added to what it
+//! read and normalized.
 
 use std::ops::Range;
 
 use anyhow::Result;
 
-use super::LayerNorm;
-use super::attention::{HeadShape, attend};
+use super::attention::{Attention, attend};
 use super::checkpoint::EncoderCheckpoint;
 use super::config::EncoderConfig;
 use super::linear::{Codes, PackedLinear};
+use super::norm::LayerNorm;
 use crate::compute::dense::rows::Epilogue;
 use crate::models::catalogue::Precision;
 
@@ -16,24 +17,27 @@ use crate::models::catalogue::Precision;
 pub struct Layer {
     /// Queries, keys and values in one product.
     qkv: PackedLinear,
+    attention: Attention,
     mix: PackedLinear,
     mix_norm: LayerNorm,
     up: PackedLinear,
     down: PackedLinear,
     down_norm: LayerNorm,
-    precision: Precision,
 }
 
 /// Where the layers keep what lies between their steps.
 #[derive(Default)]
 pub struct Buffers {
+    /// `[tokens, hidden]`; what is normalized before it is multiplied.
+    pub normed: Vec<f32>,
     /// `[tokens, 3 · hidden]`
-    qkv: Vec<f32>,
+    pub qkv: Vec<f32>,
     /// `[tokens, hidden]`
-    mixed: Vec<f32>,
+    pub mixed: Vec<f32>,
     /// `[tokens, intermediate]`
-    inner: Vec<f32>,
-    codes: Codes,
+    pub inner: Vec<f32>,
+    /// Of what is multiplied.
+    pub codes: Codes,
 }
 
 impl Buffers {
@@ -52,33 +56,32 @@ impl Layer {
         config: &EncoderConfig,
         precision: Precision,
     ) -> Result<Self> {
-        let EncoderConfig { hidden, intermediate, .. } = *config;
-        let linear = |names: &[&str], outputs, inputs| {
-            PackedLinear::load(tensors, names, outputs, inputs, precision)
-        };
+        let EncoderConfig { hidden, intermediate, epsilon, .. } = *config;
+        let linear =
+            |names: &[&str], shape| PackedLinear::load(tensors, names, shape, true, precision);
+        let norm = |name| LayerNorm::load(tensors, name, hidden, epsilon, true);
         let qkv = ["attention.self.query", "attention.self.key", "attention.self.value"];
         Ok(Self {
-            qkv: linear(&qkv, hidden, hidden)?,
-            mix: linear(&["attention.output.dense"], hidden, hidden)?,
-            mix_norm: LayerNorm::load(tensors, "attention.output.LayerNorm", config)?,
-            up: linear(&["intermediate.dense"], intermediate, hidden)?,
-            down: linear(&["output.dense"], hidden, intermediate)?,
-            down_norm: LayerNorm::load(tensors, "output.LayerNorm", config)?,
-            precision,
+            qkv: linear(&qkv, [hidden, hidden])?,
+            attention: Attention {
+                heads: config.heads,
+                dim: config.head_dim(),
+                reach: None,
+                precision,
+            },
+            mix: linear(&["attention.output.dense"], [hidden, hidden])?,
+            mix_norm: norm("attention.output.LayerNorm")?,
+            up: linear(&["intermediate.dense"], [intermediate, hidden])?,
+            down: linear(&["output.dense"], [hidden, intermediate])?,
+            down_norm: norm("output.LayerNorm")?,
         })
     }
 
     /// `xs`, `[tokens, hidden]`, becomes the layer's output.
-    pub fn forward(
-        &self,
-        xs: &mut [f32],
-        heads: HeadShape,
-        texts: &[Range<usize>],
-        buffers: &mut Buffers,
-    ) {
-        let Buffers { qkv, mixed, inner, codes } = buffers;
+    pub fn forward(&self, xs: &mut [f32], texts: &[Range<usize>], buffers: &mut Buffers) {
+        let Buffers { qkv, mixed, inner, codes, .. } = buffers;
         self.qkv.forward(xs, codes, qkv, Epilogue::Overwrite);
-        attend(qkv, heads, texts, self.precision, mixed);
+        attend(qkv, self.attention, texts, mixed);
         self.mix.forward(mixed, codes, xs, Epilogue::Accumulate);
         self.mix_norm.forward(xs);
         self.up.forward(xs, codes, inner, Epilogue::Gelu);
@@ -86,8 +89,10 @@ impl Layer {
         self.down_norm.forward(xs);
     }
 
-    /// Multiply-additions for one token, without attention.
-    pub fn operations(&self) -> usize {
-        [&self.qkv, &self.mix, &self.up, &self.down].iter().map(|linear| linear.operations()).sum()
+    /// Multiply-additions for a text of `tokens` tokens.
+    pub fn operations(&self, tokens: usize) -> usize {
+        let linear = [&self.qkv, &self.mix, &self.up, &self.down];
+        let one: usize = linear.iter().map(|linear| linear.operations()).sum();
+        one * tokens + self.attention.operations(tokens)
     }
 }

@@ -1,18 +1,23 @@
 //! The transformer encoder under embedders and cross-encoders, on the CPU.
 //!
-//! BERT (Devlin et al. 2019) and XLM-RoBERTa (Conneau et al. 2020). The texts of a batch follow one
-//! another without padding; the cores share each step. The CPU is the only device this module knows,
-//! so embedding and reranking cannot create a CUDA context.
+//! BERT (Devlin et al. 2019), XLM-RoBERTa (Conneau et al. 2020) and ModernBERT (Warner et al. 2024). The
+//! texts of a batch follow one another without padding; the cores share each step. The CPU is the only
+//! device this module knows, so embedding and reranking cannot create a CUDA context.
 //!
 //! ```text
-//! ids ─▶ token + position + type ─▶ norm ─▶ layers × ( attention ─▶ norm ─▶ feed-forward ─▶ norm )
+//! BERT        ids ─▶ token + position + type ─▶ norm ─▶ layers × ( attention ─▶ norm ─▶ feed-forward ─▶ norm )
+//! ModernBERT  ids ─▶ token ─▶ norm ─▶ layers × ( norm ─▶ attention ─▶ norm ─▶ feed-forward ) ─▶ norm
 //! ```
 
 mod attention;
 mod checkpoint;
 mod config;
+mod embeddings;
 mod layer;
 mod linear;
+mod modern_layer;
+mod norm;
+mod rotations;
 mod tokenizer;
 #[cfg(test)]
 mod tokenizer_goldens;
@@ -23,21 +28,19 @@ use std::ops::Range;
 use anyhow::{Context, Result};
 use tokenizers::Encoding;
 
-use crate::compute::SimdLevel;
-use crate::compute::dense::rows;
-use crate::compute::pool::{parallel_for_chunks, parallel_for_parts, threads};
+use crate::compute::pool::{parallel_for_parts, threads};
 use crate::models::catalogue::Precision;
-use attention::HeadShape;
-use checkpoint::RowTable;
+use config::ModernBert;
+use embeddings::Embeddings;
 use layer::{Buffers, Layer};
+use modern_layer::ModernLayer;
+use norm::LayerNorm;
+use rotations::Rotations;
 
 pub use checkpoint::EncoderCheckpoint;
 pub use config::{EncoderConfig, Family};
 pub use linear::{Codes, PackedLinear};
 pub use tokenizer::TextTokenizer;
-
-/// A tensor that every encoder has.
-const TOKENS: &str = "embeddings.word_embeddings.weight";
 
 /// One text as an encoder reads it.
 #[derive(Debug, Clone)]
@@ -85,44 +88,54 @@ impl Hidden {
     }
 }
 
-/// The parameters of a layer normalization.
-struct LayerNorm {
-    weight: Vec<f32>,
-    bias: Vec<f32>,
-    epsilon: f32,
-}
-
-impl LayerNorm {
-    fn load(tensors: &EncoderCheckpoint, name: &str, config: &EncoderConfig) -> Result<Self> {
-        Ok(Self {
-            weight: tensors.vector(&format!("{name}.weight"), config.hidden)?,
-            bias: tensors.vector(&format!("{name}.bias"), config.hidden)?,
-            epsilon: config.epsilon,
-        })
-    }
-
-    /// `[rows, hidden]`, in place.
-    fn forward(&self, xs: &mut [f32]) {
-        let (hidden, level) = (self.weight.len(), SimdLevel::detect());
-        parallel_for_chunks(xs, hidden, |_, rows| {
-            for row in rows.chunks_exact_mut(hidden) {
-                rows::layer_norm(level, row, &self.weight, &self.bias, self.epsilon);
-            }
-        });
-    }
-}
-
 /// A loaded encoder.
 pub struct Encoder {
-    /// `[vocabulary, hidden]`; rows are read as they are needed.
-    tokens: RowTable,
-    /// `[positions, hidden]`
-    positions: RowTable,
-    /// `[types, hidden]`
-    types: Vec<f32>,
-    norm: LayerNorm,
-    layers: Vec<Layer>,
+    embeddings: Embeddings,
+    layers: Layers,
     config: EncoderConfig,
+}
+
+/// The layers of a family.
+enum Layers {
+    /// Of BERT and XLM-RoBERTa.
+    Bert(Vec<Layer>),
+    ModernBert {
+        modern: ModernBert,
+        layers: Vec<ModernLayer>,
+        /// Of what comes out of the last.
+        norm: LayerNorm,
+    },
+}
+
+impl Layers {
+    fn load(
+        config: &EncoderConfig,
+        tensors: &EncoderCheckpoint,
+        precision: Precision,
+    ) -> Result<Self> {
+        let numbers = 0..config.layers;
+        Ok(match &config.family {
+            Family::Bert | Family::XlmRoberta => {
+                let layer = |i| {
+                    Layer::load(&tensors.under(&format!("encoder.layer.{i}.")), config, precision)
+                        .with_context(|| format!("layer {i}"))
+                };
+                Self::Bert(numbers.map(layer).collect::<Result<_>>()?)
+            }
+            Family::ModernBert(modern) => {
+                let layer = |i| {
+                    let tensors = tensors.under(&format!("layers.{i}."));
+                    ModernLayer::load(&tensors, config, modern, i, precision)
+                        .with_context(|| format!("layer {i}"))
+                };
+                let EncoderConfig { hidden, epsilon, .. } = *config;
+                let norm =
+                    LayerNorm::load(tensors, "final_norm", hidden, epsilon, modern.norm_bias)?;
+                let layers = numbers.map(layer).collect::<Result<_>>()?;
+                Self::ModernBert { modern: modern.clone(), layers, norm }
+            }
+        })
+    }
 }
 
 impl Encoder {
@@ -132,23 +145,11 @@ impl Encoder {
         tensors: &EncoderCheckpoint,
         precision: Precision,
     ) -> Result<Self> {
-        let EncoderConfig { hidden, vocabulary, .. } = *config;
-        let prefix = if tensors.has(TOKENS) { "" } else { config.prefix() };
-        let tensors = tensors.under(prefix);
-        let below = tensors.under("embeddings.");
-        let types = below.table("token_type_embeddings.weight", config.types, hidden)?;
-        let mut type_values = vec![0.0; config.types * hidden];
-        types.read(0, &mut type_values);
-        let layer = |i: usize| {
-            Layer::load(&tensors.under(&format!("encoder.layer.{i}.")), config, precision)
-                .with_context(|| format!("layer {i}"))
-        };
+        let alone = tensors.has(embeddings::table(&config.family));
+        let tensors = tensors.under(if alone { "" } else { config.prefix() });
         Ok(Self {
-            tokens: tensors.table(TOKENS, vocabulary, hidden)?,
-            positions: below.table("position_embeddings.weight", config.positions(), hidden)?,
-            types: type_values,
-            norm: LayerNorm::load(&below, "LayerNorm", config)?,
-            layers: (0..config.layers).map(layer).collect::<Result<_>>()?,
+            embeddings: Embeddings::load(&tensors, config)?,
+            layers: Layers::load(config, &tensors, precision)?,
             config: config.clone(),
         })
     }
@@ -200,39 +201,34 @@ impl Encoder {
         xs: &mut [f32],
         buffers: &mut Buffers,
     ) {
-        let config = &self.config;
-        self.embed(batch, xs);
-        self.norm.forward(xs);
-        buffers.resize(xs.len() / config.hidden, config);
-        let heads = HeadShape { count: config.heads, dim: config.hidden / config.heads };
-        for layer in &self.layers {
-            layer.forward(xs, heads, texts, buffers);
-        }
-    }
-
-    /// The sum of the embeddings of each token, its position and its type: `[tokens, hidden]`.
-    fn embed(&self, batch: &[&Sequence], xs: &mut [f32]) {
-        let hidden = self.config.hidden;
-        let mut position = vec![0f32; hidden];
-        let all = batch.iter().flat_map(|text| text.ids.iter().zip(&text.types).enumerate());
-        for (x, (i, (&id, &kind))) in xs.chunks_exact_mut(hidden).zip(all) {
-            // Ids that the model does not know read the first row.
-            let id = id as usize;
-            self.tokens.read(if id < self.tokens.rows() { id } else { 0 }, x);
-            self.positions.read(self.config.first_position() + i, &mut position);
-            // XLM-RoBERTa knows one type only.
-            let kind = (kind as usize).min(self.config.types - 1);
-            let kind = &self.types[kind * hidden..(kind + 1) * hidden];
-            for ((x, position), kind) in x.iter_mut().zip(&position).zip(kind) {
-                *x += position + kind;
+        self.embeddings.embed(batch, xs);
+        buffers.resize(xs.len() / self.config.hidden, &self.config);
+        match &self.layers {
+            Layers::Bert(layers) => {
+                for layer in layers {
+                    layer.forward(xs, texts, buffers);
+                }
+            }
+            Layers::ModernBert { modern, layers, norm } => {
+                let places = batch.iter().map(|text| text.len()).max().unwrap_or(0);
+                let EncoderConfig { hidden, .. } = self.config;
+                let rotations = Rotations::new(modern, hidden, self.config.head_dim(), places);
+                for layer in layers {
+                    layer.forward(xs, texts, &rotations, buffers);
+                }
+                norm.forward(xs);
             }
         }
     }
 
     /// Multiply-additions that a text of `tokens` tokens takes in matrix products.
     pub fn operations(&self, tokens: usize) -> usize {
-        let attention = 2 * tokens * tokens * self.config.hidden;
-        self.layers.iter().map(|layer| layer.operations() * tokens + attention).sum()
+        match &self.layers {
+            Layers::Bert(layers) => layers.iter().map(|layer| layer.operations(tokens)).sum(),
+            Layers::ModernBert { layers, .. } => {
+                layers.iter().map(|layer| layer.operations(tokens)).sum()
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::compute::dense::rows::Epilogue;
 use crate::embedding::encoder::{
@@ -34,10 +34,14 @@ impl Head {
         let (dense, output) = match config.family {
             Family::Bert => ("bert.pooler.dense", "classifier"),
             Family::XlmRoberta => ("classifier.dense", "classifier.out_proj"),
+            Family::ModernBert(_) => {
+                bail!("rerankers of the kind \"modernbert\" are not supported; choose another")
+            }
         };
         let hidden = config.hidden;
-        let linear =
-            |name, outputs| PackedLinear::load(tensors, &[name], outputs, hidden, Precision::F32);
+        let linear = |name, outputs| {
+            PackedLinear::load(tensors, &[name], [outputs, hidden], true, Precision::F32)
+        };
         Ok(Self { dense: linear(dense, hidden)?, output: linear(output, 1)? })
     }
 
