@@ -112,6 +112,10 @@ pub struct Global {
     #[arg(long, global = true)]
     pub no_rerank: bool,
 
+    /// The reranker to use, by its key in the catalogue (`models list`) [default: the profile's]
+    #[arg(long, global = true, value_name = "KEY", conflicts_with = "no_rerank")]
+    pub reranker: Option<String>,
+
     /// How a new index stores the vectors of tokens, which late interaction compares: `standard` ranks
     /// as well as `8-bit` in a quarter of the bytes, `compact` takes half of that and 0.1 s more for
     /// each question; see docs/index.md [default: standard]

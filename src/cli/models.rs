@@ -24,19 +24,34 @@ fn list(setup: &Setup) -> Result<Exit> {
         if setup.global.json {
             setup.terminal.print_json(&json!({
                 "id": entry.id, "role": entry.role(), "name": entry.name,
-                "licence": entry.licence, "languages": entry.languages, "here": here,
+                "licence": entry.licence, "languages": entry.languages,
+                "measured": entry.measured, "here": here,
             }))?;
         } else {
             let mark = if here { "✓" } else { "·" };
             let role = serde_json::to_value(entry.role())?;
             let role = role.as_str().unwrap_or_default();
             setup.terminal.print(&format!(
-                "{mark} {role:9} {:32} {} ({})\n",
-                entry.id, entry.name, entry.licence
+                "{mark} {role:9} {:32} {} ({}){}\n",
+                entry.id,
+                entry.name,
+                entry.licence,
+                measured(entry, setup.terminal.lang)
             ))?;
         }
     }
     Ok(Exit::Answered)
+}
+
+/// What is known of a model's ranking, if it ranks.
+fn measured(entry: &ModelEntry, lang: Lang) -> String {
+    if entry.llm().is_ok() {
+        return String::new();
+    }
+    match &entry.measured {
+        Some(on) => format!("; {} {on}", lang.ranking_measured()),
+        None => format!("; {}", lang.ranking_not_measured()),
+    }
 }
 
 /// Downloads what is missing of the profile's models.

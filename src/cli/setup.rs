@@ -218,7 +218,7 @@ impl<'a> Setup<'a> {
     }
 }
 
-/// A profile, with the LLM of `--llm` if the catalogue or the hub has it.
+/// A profile, with the reranker of `--reranker`, and the LLM of `--llm` if the catalogue or the hub has it.
 fn profile(
     name: &str,
     global: &Global,
@@ -226,6 +226,11 @@ fn profile(
     store: &ModelStore,
 ) -> Result<Profile> {
     let mut profile = catalogue.profile(name)?;
+    if let Some(reranker) = &global.reranker {
+        let entry = catalogue.model(reranker)?;
+        entry.reranker()?;
+        profile.reranker = entry.clone();
+    }
     if let Some(llm) = global.llm.as_deref() {
         if is_on_hub(llm) {
             profile.llm = llm_on_hub(&llm.to_string_lossy(), store)?;

@@ -85,6 +85,7 @@ impl<'a> HubLlm<'a> {
             return Err(HubLlmError::NoFile { text: text.to_owned(), there });
         };
         Ok(ModelEntry {
+            measured: None,
             id: text.to_owned(),
             name: file.rsplit('/').next().unwrap_or(file).to_owned(),
             licence: format!("see {repo}"),

@@ -445,6 +445,15 @@ impl Lang {
         }
     }
 
+    /// Before what a model's ranking was measured on.
+    pub(crate) fn ranking_measured(self) -> &'static str {
+        self.pick("xếp hạng đã đo:", "ranking measured:")
+    }
+
+    pub(crate) fn ranking_not_measured(self) -> &'static str {
+        self.pick("xếp hạng chưa đo", "ranking not measured")
+    }
+
     pub(crate) fn recoding_tokens(self) -> &'static str {
         self.pick(
             "🔄 Chỉ mục do bản trước tạo: đang thu nhỏ các vector của token… ",

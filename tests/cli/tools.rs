@@ -59,12 +59,34 @@ fn the_list_of_models_says_which_are_here() {
     assert_eq!(model("tiny-llm")["role"], "llm");
     assert_eq!(model("llama-3.1-8b-instruct")["here"], false);
     assert_eq!(model("smollm2-135m-instruct-q4_1")["here"], true);
+    // A ranking that nobody measured is not passed off as one that was.
+    assert!(model("late-interaction")["measured"].is_string());
+    assert!(model("mmarco-minilm-l12")["measured"].is_null());
     let text = sandbox.run(&["models", "list"]).exits(0).stdout;
     assert!(
         text.lines().any(|line| line.starts_with('✓') && line.contains("tiny-embedder")),
         "{text}"
     );
     assert!(text.lines().any(|line| line.starts_with('·') && line.contains("tiny-llm ")), "{text}");
+    let of = |id: &str| text.lines().find(|line| line.contains(id)).unwrap().to_owned();
+    assert!(of("mmarco-minilm-l12").contains("ranking not measured"), "{text}");
+    assert!(of("late-interaction").contains("ranking measured: XQuAD"), "{text}");
+    assert!(!of("tiny-llm ").contains("ranking"), "{text}");
+}
+
+#[test]
+fn a_reranker_of_the_catalogue_takes_the_place_of_the_profiles() {
+    let sandbox = Sandbox::indexed();
+    let scores = |options: &[&str]| {
+        let args = [options, &["--json", "search", ENGLISH]].concat();
+        sandbox.run(&args).exits(0).json_lines()[0]["scores"]["rerank"].clone()
+    };
+    let other = scores(&["--reranker", "tiny-reranker"]);
+    assert!(other.is_number() && other != scores(&[]));
+    assert_eq!(scores(&["--reranker", "late-interaction"]), scores(&[]));
+    let unknown = ["--reranker", "tiny-rerankr", "search", ENGLISH];
+    sandbox.run(&unknown).fails(1, &["tiny-rerankr", "choose one of", "tiny-reranker"]);
+    sandbox.run(&["--reranker", "tiny-llm", "search", ENGLISH]).fails(1, &["tiny-llm"]);
 }
 
 #[test]

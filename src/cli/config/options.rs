@@ -24,7 +24,7 @@ pub enum Names {
 
 /// Name, what it takes, and what it names. Not here is what belongs to one call: `--json`, `--force`,
 /// `--show-prompt`.
-pub const OPTIONS: [(&str, Needs, Names); 28] = [
+pub const OPTIONS: [(&str, Needs, Names); 29] = [
     ("index", Needs::TrustOutside, Names::Path),
     ("profile", Needs::Nothing, Names::Nothing),
     ("device", Needs::Trust, Names::Nothing),
@@ -36,6 +36,7 @@ pub const OPTIONS: [(&str, Needs, Names); 28] = [
     ("reader", Needs::Trust, Names::Nothing),
     ("lang", Needs::Nothing, Names::Nothing),
     ("no-rerank", Needs::Nothing, Names::Nothing),
+    ("reranker", Needs::Trust, Names::Nothing),
     ("token-vectors", Needs::Nothing, Names::Nothing),
     ("no-server", Needs::Nothing, Names::Nothing),
     ("extractive", Needs::Nothing, Names::Nothing),

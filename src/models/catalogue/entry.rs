@@ -20,6 +20,8 @@ pub struct ModelEntry {
     pub licence: String,
     /// Language codes, or "multilingual".
     pub languages: Vec<String>,
+    /// On what the quality of its ranking was measured; `None` if it was not, or if it ranks nothing.
+    pub measured: Option<String>,
     /// Where the files come from; `None` for a model without files.
     pub source: Option<ModelSource>,
     /// The role-specific part.

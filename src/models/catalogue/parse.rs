@@ -64,6 +64,8 @@ struct Common {
     name: String,
     licence: String,
     languages: Vec<String>,
+    #[serde(default)]
+    measured: Option<String>,
     source: Option<ModelSource>,
 }
 
@@ -74,13 +76,14 @@ fn parse_model(id: &str, mut table: toml::Table) -> Result<ModelEntry, String> {
         return Err("a key may hold letters, digits, `.`, `_` and `-` only".to_owned());
     }
     let mut common = toml::Table::new();
-    for key in ["name", "licence", "languages", "source"] {
+    for key in ["name", "licence", "languages", "measured", "source"] {
         if let Some(value) = table.remove(key) {
             common.insert(key.to_owned(), value);
         }
     }
     let one_line = |error: toml::de::Error| error.message().to_owned();
-    let Common { name, licence, languages, source } = common.try_into().map_err(one_line)?;
+    let Common { name, licence, languages, measured, source } =
+        common.try_into().map_err(one_line)?;
     let spec: ModelSpec = table.try_into().map_err(one_line)?;
 
     let needs_files = spec != ModelSpec::Reranker(RerankerSpec::LateInteraction {});
@@ -93,7 +96,7 @@ fn parse_model(id: &str, mut table: toml::Table) -> Result<ModelEntry, String> {
             return Err(format!("{count} tokens or dimensions are not possible"));
         }
     }
-    Ok(ModelEntry { id: id.to_owned(), name, licence, languages, source, spec })
+    Ok(ModelEntry { id: id.to_owned(), name, licence, languages, measured, source, spec })
 }
 
 fn counts(spec: &ModelSpec) -> Vec<usize> {
