@@ -17,19 +17,19 @@ OPSET = 17
 TYPES = {"F16": "<f2", "F32": "<f4"}
 
 
-class Model:
+class Weights:
     """A folder with `config.json` and `model.safetensors`; of the token table only some rows.
 
     What looks tokens up costs nothing beside the layers, and with its 250,000 rows each of the
     graphs would be 400 MB. So tokens are numbered by their place in `rows`, in order.
     """
 
-    def __init__(self, folder, rows):
-        config = json.loads((Path(folder) / "config.json").read_text())
+    def __init__(self, folder, rows, kind):
+        config = self.config = json.loads((Path(folder) / "config.json").read_text())
         self.hidden, self.heads = config["hidden_size"], config["num_attention_heads"]
-        self.layers, self.epsilon = config["num_hidden_layers"], config.get("layer_norm_eps", 1e-12)
-        if config["model_type"] != "bert":
-            raise SystemExit(f"error: {folder} holds a {config['model_type']} model, not bert")
+        self.layers = config["num_hidden_layers"]
+        if config["model_type"] != kind:
+            raise SystemExit(f"error: {folder} holds a {config['model_type']} model, not {kind}")
         data = np.memmap(Path(folder) / "model.safetensors", mode="r")
         (size,) = struct.unpack("<Q", data[:8].tobytes())
         self.tensors = {}
@@ -37,11 +37,33 @@ class Model:
             if name != "__metadata__":
                 start, end = (8 + size + at for at in entry["data_offsets"])
                 self.tensors[name] = data[start:end].view(TYPES[entry["dtype"]]).reshape(entry["shape"])
-        table = "embeddings.word_embeddings.weight"
-        self.tensors[table] = self.tensors[table][np.asarray(rows)]
+        self.tensors[self.TOKENS] = self.tensors[self.TOKENS][np.asarray(rows)]
 
     def __getitem__(self, name):
         return self.tensors[name].astype(np.float32)
+
+    def is_windowed(self, longest):
+        """Whether a window cuts texts of so many tokens."""
+        return False
+
+
+class Model(Weights):
+    """BERT."""
+
+    TOKENS = "embeddings.word_embeddings.weight"
+    INPUTS = ["input_ids", "token_type_ids"]
+
+    def __init__(self, folder, rows):
+        super().__init__(folder, rows, "bert")
+        self.epsilon = self.config.get("layer_norm_eps", 1e-12)
+        self.graphs = {
+            "as exported": lambda masked, windowed: graph(self, masked),
+            "Attention fused": lambda masked, windowed: fuse(self, masked, multi_head=False),
+            "MultiHeadAttention fused": lambda masked, windowed: fuse(self, masked, multi_head=True),
+        }
+
+    def reference(self, ids):
+        return reference(self, ids)
 
 
 def reference(model, ids):
@@ -96,9 +118,27 @@ class Builder:
         return self.constant(name, np.float32(value))
 
     def __call__(self, operator, *inputs, **attributes):
-        output = f"{operator}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
-        return output
+        return self.several(operator, 1, *inputs, **attributes)[0]
+
+    def several(self, operator, count, *inputs, **attributes):
+        name = f"{operator}_{len(self.nodes)}"
+        outputs = [name, *(f"{name}_{i}" for i in range(1, count))]
+        self.nodes.append(helper.make_node(operator, inputs, outputs, name=name, **attributes))
+        return outputs
+
+    def finish(self, hidden, inputs, masked):
+        """The model whose result is that of the last node."""
+        self.nodes[-1].output[0] = "hidden"
+
+        def value(name, kind, *more):
+            return helper.make_tensor_value_info(name, kind, ["batch", "tokens", *more])
+
+        body = helper.make_graph(
+            self.nodes, "encoder",
+            [value(name, TensorProto.INT64) for name in inputs + ["attention_mask"] * masked],
+            [value("hidden", TensorProto.FLOAT, hidden)], list(self.constants.values()))
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
+        return helper.make_model(body, opset_imports=opsets, ir_version=8)
 
 
 def graph(model, masked):
@@ -152,16 +192,7 @@ def graph(model, masked):
         inner = add("Mul", inner, add("Add", erf, add.scalar("plus", 1)))
         inner = add("Mul", inner, add.scalar("half", 0.5))
         x = norm(add("Add", linear(inner, f"{at}.output.dense"), x), f"{at}.output.LayerNorm")
-    add.nodes[-1].output[0] = "hidden"
-
-    def value(name, kind, *more):
-        return helper.make_tensor_value_info(name, kind, ["batch", "tokens", *more])
-
-    inputs = ["input_ids", "token_type_ids"] + ["attention_mask"] * masked
-    body = helper.make_graph(
-        add.nodes, "encoder", [value(name, TensorProto.INT64) for name in inputs],
-        [value("hidden", TensorProto.FLOAT, hidden)], list(add.constants.values()))
-    return helper.make_model(body, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
+    return add.finish(hidden, model.INPUTS, masked)
 
 
 def fuse(model, masked, multi_head):
@@ -186,8 +217,6 @@ def fuse(model, masked, multi_head):
     found = {kind: sum(node.op_type == kind for node in fused.graph.node) for kind in wanted}
     if found != wanted:
         raise SystemExit(f"error: the optimizer fused {found}, of {wanted}; take the pinned versions")
-    if not any(opset.domain == "com.microsoft" for opset in fused.opset_import):
-        fused.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     return fused
 
 

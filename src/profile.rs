@@ -215,12 +215,12 @@ fn lazy_generator(
     }
 }
 
-/// The default settings, reduced to fit the embedder's window of `window` tokens.
-fn chunking(window: usize) -> ChunkSettings {
+/// The chunks that an embedder's entry asks for. Where it does not say, those of the default, or
+/// smaller ones that fit its window.
+fn chunking(spec: &EmbedderSpec) -> ChunkSettings {
     let default = ChunkSettings::default();
-    // For headings, the prefix, special tokens, and what tokenizing the joined text may add.
-    let reserved = default.max_heading_tokens + 32;
-    let max_tokens = default.max_tokens.min(window.saturating_sub(reserved)).max(1);
+    let max_tokens =
+        spec.chunk_tokens.unwrap_or_else(|| default.max_tokens.min(spec.largest_chunk()));
     ChunkSettings {
         max_tokens,
         overlap_tokens: default.overlap_tokens.min(max_tokens / 4),
@@ -244,7 +244,7 @@ fn index_settings(
     let codes = late_interaction.then(|| tokens.codes(&profile.embedder, embedder));
     Ok(Settings {
         embedder: identity(&profile.embedder, embedder),
-        chunking: chunking(embedder.max_tokens),
+        chunking: chunking(embedder),
         token_vectors: codes.transpose()?,
         analyzer: ANALYZER,
     })
@@ -385,4 +385,28 @@ fn llm_files(files: &ModelFiles, format: LlmFormat) -> Result<LlmFiles> {
 /// An encoder's weights file: safetensors if the catalogue lists it, else PyTorch.
 fn weights(files: &ModelFiles) -> Result<&std::path::Path> {
     Ok(files.get("model.safetensors").or_else(|_| files.get("pytorch_model.bin"))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(max_tokens: usize, chunk_tokens: Option<usize>) -> EmbedderSpec {
+        let catalogue = Catalogue::load(None).unwrap();
+        let bge = catalogue.model("bge-m3").unwrap().embedder().unwrap().clone();
+        EmbedderSpec { max_tokens, chunk_tokens, ..bge }
+    }
+
+    #[test]
+    fn chunks_are_as_large_as_the_embedders_entry_says() {
+        let tokens = |spec| {
+            let ChunkSettings { max_tokens, overlap_tokens, .. } = chunking(&spec);
+            (max_tokens, overlap_tokens)
+        };
+        assert_eq!(tokens(spec(8192, Some(8096))), (8096, 40));
+        assert_eq!(tokens(spec(8192, Some(100))), (100, 25));
+        assert_eq!(tokens(spec(8192, None)), (320, 40));
+        assert_eq!(tokens(spec(256, None)), (160, 40));
+        assert_eq!(EmbedderSpec::BESIDE_TEXT, ChunkSettings::default().max_heading_tokens + 32);
+    }
 }

@@ -175,6 +175,7 @@ fn xlm_roberta_with_cls_pooling_equals_transformers() {
         query_prefix: String::new(),
         passage_prefix: String::new(),
         max_tokens: 254,
+        chunk_tokens: None,
         dimension,
         relevance: None,
         support: None,
@@ -277,6 +278,28 @@ fn a_modern_bert_of_the_real_shape_equals_transformers() {
     let errors = modern_errors(&dir.join("modernbert"), &golden.modernbert, Precision::F32);
     assert!(errors.cosine > 0.9999, "{errors:?}");
     modern_errors(&dir.join("modernbert"), &golden.modernbert, Precision::Int8);
+}
+
+/// mmBERT has the vocabulary of Gemma 2. `tests/goldens/gemma2_tokenizer.py FOLDER` fetches it; it is too
+/// large to commit.
+#[test]
+#[ignore = "needs RAG_QUERY_GEMMA2, a folder made by gemma2_tokenizer.py"]
+fn a_real_vocabulary_of_256_000_tokens_equals_its_reference() {
+    #[derive(Deserialize)]
+    struct Golden {
+        cases: Vec<TokenizedText>,
+    }
+    let folder = PathBuf::from(std::env::var_os("RAG_QUERY_GEMMA2").expect("RAG_QUERY_GEMMA2"));
+    let golden: Golden =
+        serde_json::from_slice(&fs::read(folder.join("golden.json")).unwrap()).unwrap();
+    let tokenizer = TextTokenizer::load(&folder.join("tokenizer.json")).unwrap();
+    assert_eq!(tokenizer.vocabulary(), 256_000);
+    assert!(golden.cases.len() > 1000);
+    for TokenizedText { text, ids } in &golden.cases {
+        let encoding = tokenizer.encode(text).unwrap();
+        assert_eq!(encoding.get_ids(), ids, "{text:?}");
+        assert_eq!(tokenizer.count(text) + 2, ids.len(), "{text:?}");
+    }
 }
 
 /// 12 layers, 384 wide, like the default profile's reranker. `tests/goldens/encoders.py --real-shape

@@ -61,6 +61,7 @@ fn load() -> anyhow::Result<Embedder> {
         query_prefix: String::new(),
         passage_prefix: String::new(),
         max_tokens: 254,
+        chunk_tokens: None,
         dimension: 64,
         relevance: None,
         support: None,

@@ -96,12 +96,24 @@ fn parse_model(id: &str, mut table: toml::Table) -> Result<ModelEntry, String> {
             return Err(format!("{count} tokens or dimensions are not possible"));
         }
     }
+    if let ModelSpec::Embedder(spec) = &spec
+        && let Some(chunk) = spec.chunk_tokens.filter(|chunk| *chunk > spec.largest_chunk())
+    {
+        return Err(format!(
+            "`chunk_tokens` is {chunk}, but with `max_tokens` {} a chunk has at most {}, since \
+             headings and prefix are read too",
+            spec.max_tokens,
+            spec.largest_chunk()
+        ));
+    }
     Ok(ModelEntry { id: id.to_owned(), name, licence, languages, measured, source, spec })
 }
 
 fn counts(spec: &ModelSpec) -> Vec<usize> {
     match spec {
-        ModelSpec::Embedder(spec) => vec![spec.max_tokens, spec.dimension],
+        ModelSpec::Embedder(spec) => {
+            [spec.max_tokens, spec.dimension].into_iter().chain(spec.chunk_tokens).collect()
+        }
         ModelSpec::Reranker(RerankerSpec::CrossEncoder { max_tokens, .. }) => vec![*max_tokens],
         ModelSpec::Reranker(RerankerSpec::LateInteraction {}) => vec![],
         ModelSpec::Llm(spec) => spec.context.into_iter().collect(),

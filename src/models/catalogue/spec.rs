@@ -40,6 +40,9 @@ pub struct EmbedderSpec {
     pub passage_prefix: String,
     /// Maximum input length in tokens, including special tokens and prefix.
     pub max_tokens: usize,
+    /// The most tokens of a chunk's text, without its headings; absent: 320.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chunk_tokens: Option<usize>,
     /// Length of a vector.
     pub dimension: usize,
     /// Calibration of the probability that the documents answer; absent if not calibrated.
@@ -69,6 +72,17 @@ pub struct TokenBooks {
     pub standard: String,
     /// A smaller one, with which the best passages are embedded again for each question.
     pub compact: String,
+}
+
+impl EmbedderSpec {
+    /// Tokens of an input that are not a chunk's own text: 64 of headings, the prefix, special tokens,
+    /// and what tokenizing the joined text may add.
+    pub const BESIDE_TEXT: usize = 96;
+
+    /// The largest [`chunk_tokens`](Self::chunk_tokens) that the model can read.
+    pub fn largest_chunk(&self) -> usize {
+        self.max_tokens.saturating_sub(Self::BESIDE_TEXT).max(1)
+    }
 }
 
 /// Minimum sum of coverage and cosine at which a passage supports a sentence of an answer

@@ -119,6 +119,32 @@ fn language_directions_lie_beside_the_users_file_or_come_with_the_program() {
 }
 
 #[test]
+fn chunks_larger_than_the_embedder_reads_are_refused() {
+    let entry = |chunk: usize| {
+        user_catalogue(&format!(
+            r#"
+            [models.mine]
+            role = "embedder"
+            name = "mine"
+            licence = "MIT"
+            languages = ["vi"]
+            source = {{ path = "/srv/models", files = ["model.safetensors"] }}
+            pooling = "mean"
+            query_prefix = ""
+            passage_prefix = ""
+            max_tokens = 8192
+            chunk_tokens = {chunk}
+            dimension = 384
+            "#
+        ))
+    };
+    assert!(entry(8096).is_ok());
+    let error = entry(8097).unwrap_err().to_string();
+    assert!(error.contains("8097") && error.contains("8096") && error.contains("mine"), "{error}");
+    assert!(entry(0).is_err());
+}
+
+#[test]
 fn a_model_of_another_role_is_refused() {
     let catalogue = user_catalogue(
         r#"
