@@ -6,6 +6,7 @@
 
 mod book;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -128,7 +129,7 @@ enum Kind {
 /// ([`Coder::turned`], [`Coder::base`]).
 pub struct Decoded<'a> {
     /// Signed bytes; those of a token begin [`Self::stride`] after those of the one before.
-    pub codes: std::borrow::Cow<'a, [u8]>,
+    pub codes: Cow<'a, [u8]>,
     /// Bytes from one token to the next.
     pub stride: usize,
     /// `[tokens]`
@@ -163,7 +164,8 @@ impl Coder {
     /// Bytes of a token.
     pub fn bytes(&self) -> usize {
         match self.kind {
-            Kind::EightBit => size_of::<f32>() + self.dim,
+            // Settings may be hostile.
+            Kind::EightBit => self.dim.saturating_add(size_of::<f32>()),
             Kind::FourBit => size_of::<f16>() + self.dim.div_ceil(2),
             Kind::Book(book) => size_of::<f16>() + book.parts(),
         }

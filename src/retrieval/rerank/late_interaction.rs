@@ -146,7 +146,8 @@ impl LateInteraction {
         let tokens = self.tokens(&passage);
         let mut maxsim = MaxSim::default();
         for query in &self.query {
-            let mut best = MaxSim { centred: f32::NEG_INFINITY, plain: f32::NEG_INFINITY };
+            // No less than this; a token whose scale is no number counts as such.
+            let mut best = MaxSim { centred: -1.0, plain: -query.length };
             let products = products(&query.direction, self.level, &passage);
             for (token, product) in tokens.iter().zip(products) {
                 // (p − m) · (q − m) / |q − m|
@@ -207,7 +208,10 @@ struct Token {
 
 #[cfg(test)]
 mod tests {
+    use half::f16;
+
     use super::*;
+    use crate::embedding::codes::TokenCodes;
 
     fn query(vectors: &[(&[f32], f32)]) -> Vec<QueryToken> {
         let token = |&(vector, weight): &(&[f32], f32)| QueryToken {
@@ -253,6 +257,17 @@ mod tests {
         let mean_itself = maxsim(&late_interaction, &[vec![10.0, 0.0]]);
         assert_eq!(mean_itself.centred, 0.0);
         assert!((mean_itself.plain - 100.0 / (10.0 * 101f32.sqrt())).abs() < STEP);
+    }
+
+    #[test]
+    fn bytes_that_are_no_vectors_give_a_score_all_the_same() {
+        let coder = Coder::new(&TokenCodes::FourBit, 4).unwrap();
+        let question = LateInteraction::new(coder, &[0.1; 4], &query(&[(&[1.0; 4], 1.0)]));
+        for scale in [f16::NAN, f16::INFINITY, f16::NEG_INFINITY, f16::MAX] {
+            let [low, high] = scale.to_le_bytes();
+            let MaxSim { centred, plain } = question.maxsim(&[low, high, 0x31, 0xff]);
+            assert!((-1.0..=1.0).contains(&centred) && plain.is_finite(), "{centred} {plain}");
+        }
     }
 
     #[test]
