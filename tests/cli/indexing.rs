@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::harness::Sandbox;
+use crate::harness::{Sandbox, goldens};
 
 /// Indexes and returns the counts.
 fn index(sandbox: &Sandbox, args: &[&str]) -> Value {
@@ -198,4 +198,48 @@ fn the_projects_own_index_is_used_where_there_is_one() {
     run("home", &["index", "../notes"]).exits(0);
     assert!(data.join("manifest.json").is_file());
     run("home", &["search", "NLP"]).exits(0);
+}
+
+/// An embedder that reads more than others, and an entry that asks for it.
+#[test]
+fn chunks_are_as_large_as_the_embedders_entry_asks() {
+    let mut sandbox = Sandbox::new();
+    let sentence = "Hà Nội là thủ đô của Việt Nam, và Huế là kinh đô cũ của nước này. ";
+    sandbox.write("notes/long.txt", sentence.repeat(40));
+    let catalogue = fs::read_to_string(sandbox.path("catalogue.toml")).unwrap();
+    let model = goldens().join("tiny-modernbert");
+    let mut longest = Vec::new();
+    for (profile, chunk_tokens) in [("usual", ""), ("large", "chunk_tokens = 416")] {
+        sandbox.write(
+            "catalogue.toml",
+            format!(
+                r#"{catalogue}
+                [profiles.{profile}]
+                about = "ModernBERT"
+                embedder = "tiny-modern"
+                reranker = "late-interaction"
+                llm = "tiny-llm"
+                device = "cpu"
+                [models.tiny-modern]
+                role = "embedder"
+                name = "Tiny ModernBERT"
+                licence = "MIT"
+                languages = ["vi"]
+                source = {{ path = {model:?}, files = ["config.json", "tokenizer.json", "model.safetensors"] }}
+                pooling = "mean"
+                query_prefix = ""
+                passage_prefix = ""
+                max_tokens = 512
+                {chunk_tokens}
+                dimension = 64
+                "#
+            ),
+        );
+        sandbox.profile = profile;
+        sandbox.run(&["index", "--rebuild", "notes/long.txt"]).exits(0);
+        let hits = sandbox.run(&["search", "--json", "Hà Nội"]).exits(0).json_lines();
+        let lengths = hits.iter().map(|hit| hit["text"].as_str().unwrap().len());
+        longest.push(lengths.max().unwrap());
+    }
+    assert!(longest[1] * 10 > longest[0] * 12, "{longest:?}");
 }
