@@ -277,11 +277,19 @@ impl Coder {
         if count == 0 {
             return vec![0.0; self.dim];
         }
+        // Entries are means of directions, of which they keep a share; so they keep that share of what a
+        // corpus differs in from the base, too.
+        let kept = match self.kind {
+            Kind::EightBit | Kind::FourBit => None,
+            Kind::Book(book) => {
+                let squares: f32 = decoded.squares.iter().map(|&square| square as f32).sum();
+                Some(book.step() * squares / count as f32)
+            }
+        };
         let scaled = decoded.scales.iter().zip(&decoded.squares);
-        let weights = scaled.map(|(&scale, &square)| match self.kind {
-            Kind::EightBit | Kind::FourBit => scale / count as f32,
-            // The length of a vector times the entries, which are the means of directions.
-            Kind::Book(book) => scale * (square as f32).sqrt() * book.step() / count as f32,
+        let weights = scaled.map(|(&scale, &square)| {
+            let undiminished = kept.map_or(1.0, |kept| (square as f32).sqrt() / kept);
+            scale * undiminished / count as f32
         });
         self.composed(&decoded, &weights.collect::<Vec<f32>>())
     }
