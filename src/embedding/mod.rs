@@ -32,13 +32,6 @@ pub struct Embedding {
     pub tokens: Vec<TokenVector>,
 }
 
-impl Embedding {
-    /// The vectors of the tokens, `[tokens, dim]`.
-    pub fn token_vectors(self) -> Vec<Vec<f32>> {
-        self.tokens.into_iter().map(|token| token.vector).collect()
-    }
-}
-
 /// One token in its context.
 #[derive(Debug, Clone)]
 pub struct TokenVector {
@@ -46,6 +39,12 @@ pub struct TokenVector {
     pub span: Range<usize>,
     /// `[dim]`: the last layer's output, less what says only the language.
     pub vector: Vec<f32>,
+}
+
+impl AsRef<[f32]> for TokenVector {
+    fn as_ref(&self) -> &[f32] {
+        &self.vector
+    }
 }
 
 /// Whether the vectors of single tokens are wanted beside the text's.

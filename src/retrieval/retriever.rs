@@ -7,7 +7,6 @@ use anyhow::Result;
 use super::rerank::{CrossEncoder, LateInteraction, MaxSim, QueryToken, Reranker};
 use super::{Hit, Relevance, Retrieval, Scores, Signals, fuse, relevance};
 use crate::compute::pool;
-use crate::embedding::codes::Coder;
 use crate::embedding::{Embedder, Embedding, Tokens};
 use crate::index::{ChunkId, Index, LexicalQuery, Passage, Searched};
 use crate::models::LazyModel;
@@ -259,11 +258,7 @@ impl<'a> Retriever<'a> {
         question: &str,
         ranked: &mut [Ranked],
     ) -> Result<()> {
-        let text = |one: &mut Ranked| {
-            let passage = self.index.passage(one.chunk)?;
-            Ok(one.passage.insert(passage).text_to_embed())
-        };
-        let texts = ranked.iter_mut().map(text).collect::<Result<Vec<String>>>()?;
+        let texts = self.texts_to_embed(ranked)?;
         let scores = model.score(question, &texts)?;
         for (one, score) in ranked.iter_mut().zip(scores) {
             one.scores.rerank = Some(score);
@@ -310,17 +305,19 @@ impl<'a> Retriever<'a> {
 
     /// Compares passages by token vectors that are embedded for it.
     fn compare_anew(&self, query: &[QueryToken], ranked: &mut [Ranked]) -> Result<Vec<MaxSim>> {
+        let embedded =
+            self.embedder()?.embed_passages(&self.texts_to_embed(ranked)?, Tokens::Kept)?;
+        let late_interaction = LateInteraction::with_embedded(&self.mean_token, query);
+        Ok(embedded.iter().map(|passage| late_interaction.maxsim_of(passage)).collect())
+    }
+
+    /// The texts of candidates as models read them; their passages are kept.
+    fn texts_to_embed(&self, ranked: &mut [Ranked]) -> Result<Vec<String>> {
         let text = |one: &mut Ranked| {
             let passage = self.index.passage(one.chunk)?;
             Ok(one.passage.insert(passage).text_to_embed())
         };
-        let texts = ranked.iter_mut().map(text).collect::<Result<Vec<String>>>()?;
-        let embedded = self.embedder()?.embed_passages(&texts, Tokens::Kept)?;
-        let coder = Coder::eight_bit(self.mean_token.len());
-        let late_interaction = LateInteraction::new(coder.clone(), &self.mean_token, query);
-        let compare =
-            |passage: Embedding| late_interaction.maxsim(&coder.encode(&passage.token_vectors()));
-        Ok(embedded.into_iter().map(compare).collect())
+        ranked.iter_mut().map(text).collect()
     }
 
     /// `maxsim` is the highest late-interaction score.

@@ -4,7 +4,6 @@ use anyhow::Result;
 
 use super::rerank::{LateInteraction, Reranker};
 use super::retriever::{Retriever, query_tokens};
-use crate::embedding::codes::Coder;
 use crate::embedding::{Embedding, Tokens, dot};
 use crate::support::logistic::sigmoid;
 use crate::text::background;
@@ -33,17 +32,12 @@ impl Retriever<'_> {
         // Words weigh what they weigh in general: the texts are not those of the index.
         let lexical = self.index().lexical(question)?.weighed_by(&background::weight);
         let weights = |word: &str| [lexical.word_idf(word); 2];
-        let coder = Coder::eight_bit(asked.vector.len());
-        let late_interaction = LateInteraction::new(
-            coder.clone(),
-            self.mean_token(),
-            &query_tokens(question, &asked, &weights),
-        );
-        let score = |text: Embedding| {
-            let cosine = dot(&text.vector, &asked.vector);
-            let maxsim = late_interaction.maxsim(&coder.encode(&text.token_vectors())).centred;
-            f32::midpoint(cosine, maxsim)
+        let query = query_tokens(question, &asked, &weights);
+        let late_interaction = LateInteraction::with_embedded(self.mean_token(), &query);
+        let score = |text: &Embedding| {
+            let maxsim = late_interaction.maxsim_of(text).centred;
+            f32::midpoint(dot(&text.vector, &asked.vector), maxsim)
         };
-        Ok(embedded.into_iter().map(score).collect())
+        Ok(embedded.iter().map(score).collect())
     }
 }

@@ -15,7 +15,7 @@ use super::report::ReportFile;
 use super::setup::Setup;
 use crate::compute::{SimdLevel, pool};
 use crate::embedding::codes::{Coder, TokenCodes};
-use crate::embedding::{Embedder, Tokens};
+use crate::embedding::{Embedder, TokenVector, Tokens};
 use crate::generation::local::placement::DeviceChoice;
 use crate::measure::{ATTEMPTS, generate, longest, median, median_seconds, peak, prompt};
 use crate::models::catalogue::{EmbedderSpec, Precision};
@@ -264,21 +264,20 @@ fn reranker(
             seconds(|| model.score(&question, &passages).map(drop))?
         }
         Reranker::LateInteraction => {
-            let query = embedder.embed_query(&question, Tokens::Kept)?.token_vectors();
+            let query = embedder.embed_query(&question, Tokens::Kept)?;
             let passages = embedder.embed_passages(&passages, Tokens::Kept)?;
             let mean = vec![0.0; spec.dimension];
             let codes = models.index_settings.token_vectors.as_ref();
             let coder = Coder::new(codes.unwrap_or(&TokenCodes::EightBit), spec.dimension)?;
-            let passages =
-                passages.into_iter().map(|passage| coder.encode(&passage.token_vectors()));
-            let passages: Vec<Vec<u8>> = passages.collect();
+            let passages: Vec<Vec<u8>> =
+                passages.iter().map(|passage| coder.encode(&passage.tokens)).collect();
             seconds(|| {
-                let token = |vector: &Vec<f32>| QueryToken {
-                    vector: vector.clone(),
+                let token = |token: &TokenVector| QueryToken {
+                    vector: token.vector.clone(),
                     weight: 1.0,
                     general_weight: 1.0,
                 };
-                let query: Vec<QueryToken> = query.iter().map(token).collect();
+                let query: Vec<QueryToken> = query.tokens.iter().map(token).collect();
                 let late = LateInteraction::new(coder.clone(), &mean, &query);
                 let compared = pool::map(passages.len(), |i| late.maxsim(&passages[i]).centred);
                 black_box(compared);

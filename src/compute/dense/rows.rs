@@ -59,18 +59,16 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
 }
 
 for_each_level! {
-    /// The products of a row with itself and with each row of `others`, `[products, dim]`. Every level
-    /// gives the same bits.
-    pub fn products(row: &[f32], others: &[f32], products: &mut [f32]) -> f32 {
+    /// The products of a row with each row of `others`, `[products, dim]`. Every level gives the same bits.
+    pub fn products(row: &[f32], others: &[f32], products: &mut [f32]) {
         for (product, other) in products.iter_mut().zip(others.chunks_exact(row.len().max(1))) {
             *product = dot(row, other);
         }
-        dot(row, row)
     }
 }
 
 /// Entries in each part of a book.
-const ENTRIES: usize = 256;
+pub const ENTRIES: usize = 256;
 
 for_each_level! {
     /// For each part of a vector, the number of the entry nearest to it, `[parts]`: the first of those that

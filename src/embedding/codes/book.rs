@@ -11,12 +11,10 @@ use std::sync::OnceLock;
 use half::f16;
 
 use crate::compute::SimdLevel;
-use crate::compute::dense::rows::{nearest_entries, products};
+use crate::compute::dense::rows::{ENTRIES, nearest_entries, products};
 use crate::embedding::normalize;
 
 const MAGIC: &[u8; 8] = b"RQBOOK\x00\x01";
-/// Entries for each part.
-const ENTRIES: usize = 256;
 
 /// A book that comes with the program, read when it is first needed.
 struct BuiltIn {
@@ -41,6 +39,8 @@ static BUILT_IN: [BuiltIn; 2] = [
 pub struct Book {
     /// Of token vectors, each language counting the same, `[dim]`.
     mean: Vec<f32>,
+    /// The same in the rotated axes.
+    base: Vec<f32>,
     /// Orthonormal, `[dim, dim]`: each row is an axis.
     rotation: Vec<f32>,
     parts: usize,
@@ -114,7 +114,8 @@ impl Book {
         }
         let half_squares = squares.iter().map(|&square: &i32| step * step * square as f32 / 2.0);
         let half_squares = half_squares.collect();
-        Self { mean, rotation, parts, entries, columns, half_squares, squares }
+        let base = turned(&mean, &rotation, SimdLevel::detect());
+        Self { mean, base, rotation, parts, entries, columns, half_squares, squares }
     }
 
     /// Values of a vector.
@@ -132,11 +133,14 @@ impl Book {
         &self.mean
     }
 
+    /// [`Self::mean`] in the rotated axes.
+    pub fn base(&self) -> &[f32] {
+        &self.base
+    }
+
     /// A vector, `[dim]`, in the rotated axes.
     pub fn turned(&self, vector: &[f32], level: SimdLevel) -> Vec<f32> {
-        let mut turned = vec![0f32; self.dim()];
-        products(level, vector, &self.rotation, &mut turned);
-        turned
+        turned(vector, &self.rotation, level)
     }
 
     /// The opposite of [`Self::turned`].
@@ -194,6 +198,13 @@ impl Book {
     fn square(&self, part: usize, entry: u8) -> i32 {
         self.squares[part * ENTRIES + usize::from(entry)]
     }
+}
+
+/// A vector, `[dim]`, in the axes of a rotation, `[dim, dim]`.
+fn turned(vector: &[f32], rotation: &[f32], level: SimdLevel) -> Vec<f32> {
+    let mut turned = vec![0f32; vector.len()];
+    products(level, vector, rotation, &mut turned);
+    turned
 }
 
 #[cfg(test)]

@@ -255,7 +255,7 @@ impl Coder {
     pub fn base(&self) -> Vec<f32> {
         match self.kind {
             Kind::EightBit | Kind::FourBit => vec![0.0; self.dim],
-            Kind::Book(book) => book.turned(book.mean(), SimdLevel::detect()),
+            Kind::Book(book) => book.base().to_vec(),
         }
     }
 

@@ -374,8 +374,7 @@ impl<'a> Indexer<'a> {
                 continue;
             }
             let embedding = embeddings.next().context("an embedding for each text")?;
-            let tokens = embedding.tokens.iter().map(|token| token.vector.as_slice());
-            let tokens = coder.as_ref().map(|coder| coder.encode(&tokens.collect::<Vec<_>>()));
+            let tokens = coder.as_ref().map(|coder| coder.encode(&embedding.tokens));
             self.writer.add(passage, &embedding.vector, &tokens.unwrap_or_default())?;
         }
         self.progress.chunks += passages.len();

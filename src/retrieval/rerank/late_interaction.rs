@@ -7,7 +7,7 @@
 use crate::compute::dense::scan::Query;
 use crate::compute::simd::SimdLevel;
 use crate::embedding::codes::{Coder, Decoded};
-use crate::embedding::{dot, normalize};
+use crate::embedding::{Embedding, dot, normalize};
 
 /// A token of the question.
 pub struct QueryToken {
@@ -137,6 +137,16 @@ impl LateInteraction {
         }
     }
 
+    /// For passages that are embedded for the comparison.
+    pub fn with_embedded(mean: &[f32], query: &[QueryToken]) -> Self {
+        Self::new(Coder::eight_bit(mean.len()), mean, query)
+    }
+
+    /// Compares a passage that was embedded with its token vectors.
+    pub fn maxsim_of(&self, passage: &Embedding) -> MaxSim {
+        self.maxsim(&self.coder.encode(&passage.tokens))
+    }
+
     /// Compares a passage with the question: the coded vectors of its tokens, `[tokens, bytes]`.
     pub fn maxsim(&self, passage: &[u8]) -> MaxSim {
         let passage = self.coder.decode(passage);
@@ -225,11 +235,6 @@ mod tests {
     /// What the rounding to 8 bits may make of a cosine.
     const STEP: f32 = 1.0 / 127.0;
 
-    /// A question about passages in codes of 8 bits.
-    fn new(mean: &[f32], query: &[QueryToken]) -> LateInteraction {
-        LateInteraction::new(Coder::eight_bit(mean.len()), mean, query)
-    }
-
     fn maxsim(question: &LateInteraction, passage: &[Vec<f32>]) -> MaxSim {
         question.maxsim(&question.coder.encode(passage))
     }
@@ -237,7 +242,10 @@ mod tests {
     #[test]
     fn each_token_takes_its_best_match() {
         let mean = [0.0, 0.0];
-        let late_interaction = new(&mean, &query(&[(&[1.0, 0.0], 1.0), (&[0.0, 1.0], 3.0)]));
+        let late_interaction = LateInteraction::with_embedded(
+            &mean,
+            &query(&[(&[1.0, 0.0], 1.0), (&[0.0, 1.0], 3.0)]),
+        );
         let maxsim = maxsim(&late_interaction, &[vec![2.0, 0.0], vec![3.0, 4.0]]);
         // The first token's best cosine is 1, the second's 0.8, weighted 1 : 3 and 1 : 1.
         assert!((maxsim.centred - (0.25 + 0.75 * 0.8)).abs() < STEP);
@@ -247,7 +255,8 @@ mod tests {
     #[test]
     fn what_all_tokens_share_counts_only_where_it_is_asked_for() {
         let mean = [10.0, 0.0];
-        let late_interaction = new(&mean, &query(&[(&[10.0, 1.0], 1.0)]));
+        let late_interaction =
+            LateInteraction::with_embedded(&mean, &query(&[(&[10.0, 1.0], 1.0)]));
         let same = maxsim(&late_interaction, &[vec![10.0, 1.0]]);
         assert!((same.centred - 1.0).abs() < STEP && (same.plain - 1.0).abs() < STEP);
         let other = maxsim(&late_interaction, &[vec![10.0, -1.0]]);
@@ -273,9 +282,9 @@ mod tests {
     #[test]
     fn nothing_to_compare_scores_zero() {
         let mean = [0.0, 0.0];
-        let none = new(&mean, &[]);
+        let none = LateInteraction::with_embedded(&mean, &[]);
         assert_eq!(maxsim(&none, &[vec![1.0, 0.0]]), MaxSim::default());
-        let one = new(&mean, &query(&[(&[1.0, 0.0], 0.0)]));
+        let one = LateInteraction::with_embedded(&mean, &query(&[(&[1.0, 0.0], 0.0)]));
         assert_eq!(maxsim(&one, &[]), MaxSim::default());
         assert_eq!(maxsim(&one, &[vec![0.0, 0.0]]), MaxSim::default());
     }

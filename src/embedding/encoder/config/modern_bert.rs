@@ -36,13 +36,11 @@ pub struct ModernBert {
 }
 
 /// What the tokens of a layer see.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sight {
     /// The whole text.
-    #[serde(rename = "full_attention")]
     All,
     /// Their neighbours.
-    #[serde(rename = "sliding_attention")]
     Near,
 }
 
